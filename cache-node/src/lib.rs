@@ -1,0 +1,10 @@
+//! The cache server. One component's shape everywhere: `Options → build() → run()`, a cheap
+//! `Handle`, its own `Error`.
+
+pub mod config;
+pub mod gossip;
+pub mod peer;
+pub mod raft;
+pub mod router;
+pub mod server;
+pub mod telemetry;
