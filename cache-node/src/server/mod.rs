@@ -1,1 +1,4 @@
-//! server
+//! What clients see: RESP and HTTP.
+
+pub mod http;
+pub mod stats;
