@@ -24,7 +24,8 @@ pub enum EvictionPolicy {
 
 impl EvictionPolicy {
     /// Every policy that works, by the word that configuration, HTTP and custom resources use.
-    pub const ALL: [(&'static str, Self); 2] = [("lru", Self::Lru), ("noeviction", Self::NoEviction)];
+    pub const ALL: [(&'static str, Self); 2] =
+        [("lru", Self::Lru), ("noeviction", Self::NoEviction)];
 
     /// The word for this policy.
     pub fn as_str(self) -> &'static str {
@@ -83,33 +84,58 @@ impl StorePolicy {
     pub fn validate(&self) -> Result<(), Invalid> {
         let mut letters = self.name.bytes();
         let first = letters.next().is_some_and(|b| b.is_ascii_lowercase());
-        let rest = letters.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+        let rest = letters
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
         if !first || !rest || self.name.len() > 63 {
             return Err(Invalid::new(
                 "name",
-                format!("'{}' is not a store name: a lower-case letter, then up to 62 of a-z, 0-9, '_' and '-'", self.name),
+                format!(
+                    "'{}' is not a store name: a lower-case letter, then up to 62 of a-z, 0-9, '_' and '-'",
+                    self.name
+                ),
             ));
         }
         if self.number > MAX_STORE_NUMBER {
-            return Err(Invalid::new("number", format!("{} is over {MAX_STORE_NUMBER}", self.number)));
+            return Err(Invalid::new(
+                "number",
+                format!("{} is over {MAX_STORE_NUMBER}", self.number),
+            ));
         }
         if (self.number == 0) != (self.name == DEFAULT_STORE) {
-            return Err(Invalid::new("number", format!("number 0 and the name '{DEFAULT_STORE}' belong together")));
+            return Err(Invalid::new(
+                "number",
+                format!("number 0 and the name '{DEFAULT_STORE}' belong together"),
+            ));
         }
         if self.number == 0 && !self.key_prefixes.is_empty() {
-            return Err(Invalid::new("key_prefixes", "the default store takes every key that no prefix routes".into()));
+            return Err(Invalid::new(
+                "key_prefixes",
+                "the default store takes every key that no prefix routes".into(),
+            ));
         }
         if self.key_prefixes.iter().any(String::is_empty) {
-            return Err(Invalid::new("key_prefixes", "an empty prefix would take every key".into()));
+            return Err(Invalid::new(
+                "key_prefixes",
+                "an empty prefix would take every key".into(),
+            ));
         }
         if self.max_memory_bytes.is_some_and(|b| b < 1024 * 1024) {
-            return Err(Invalid::new("max_memory_bytes", "a budget is at least 1048576 bytes (1MB)".into()));
+            return Err(Invalid::new(
+                "max_memory_bytes",
+                "a budget is at least 1048576 bytes (1MB)".into(),
+            ));
         }
         if self.default_ttl_ms == Some(0) {
-            return Err(Invalid::new("default_ttl_ms", "a lifetime is at least 1 ms; leave it out for none".into()));
+            return Err(Invalid::new(
+                "default_ttl_ms",
+                "a lifetime is at least 1 ms; leave it out for none".into(),
+            ));
         }
         if self.replication_factor != 1 {
-            return Err(Invalid::new("replication_factor", "only 1 works in this version: replication is not there yet".into()));
+            return Err(Invalid::new(
+                "replication_factor",
+                "only 1 works in this version: replication is not there yet".into(),
+            ));
         }
         Ok(())
     }
@@ -125,18 +151,29 @@ pub fn validate_all(policies: &[StorePolicy]) -> Result<(), Invalid> {
         policy.validate()?;
         for other in &policies[..i] {
             if other.name == policy.name {
-                return Err(Invalid::new("name", format!("two stores are named '{}'", policy.name)));
+                return Err(Invalid::new(
+                    "name",
+                    format!("two stores are named '{}'", policy.name),
+                ));
             }
             if other.number == policy.number {
                 return Err(Invalid::new(
                     "number",
-                    format!("stores '{}' and '{}' both have number {}", other.name, policy.name, policy.number),
+                    format!(
+                        "stores '{}' and '{}' both have number {}",
+                        other.name, policy.name, policy.number
+                    ),
                 ));
             }
-            if let Some(prefix) = policy.key_prefixes.iter().find(|p| other.key_prefixes.contains(p)) {
+            if let Some(prefix) =
+                policy.key_prefixes.iter().find(|p| other.key_prefixes.contains(p))
+            {
                 return Err(Invalid::new(
                     "key_prefixes",
-                    format!("stores '{}' and '{}' both take prefix '{prefix}'", other.name, policy.name),
+                    format!(
+                        "stores '{}' and '{}' both take prefix '{prefix}'",
+                        other.name, policy.name
+                    ),
                 ));
             }
         }
