@@ -1,1 +1,3 @@
-//! telemetry
+//! Logs, traces, metrics, and what the process costs.
+
+pub mod process;
