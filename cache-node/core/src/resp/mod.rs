@@ -3,12 +3,15 @@
 //! Source: the Redis serialization protocol specification (redis.io/docs/reference/protocol-spec)
 //! and redis-server 7.0 for limits and error texts.
 
+mod inline;
+mod number;
 mod parser;
 mod reply;
 mod writer;
 
+pub use number::parse_i64;
 pub use parser::{Args, Limits, Parser, ProtocolError};
-pub use reply::{Reply, array_elements, reply_len};
+pub use reply::{Reply, ReplyScan, array_elements, reply_len};
 pub use writer::Writer;
 
 /// The version of RESP that a connection speaks; `HELLO` changes it.
