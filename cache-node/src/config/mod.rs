@@ -1,1 +1,217 @@
-//! config
+//! Configuration: YAML file, HYPERCACHE_… variables and flags, checked as a whole.
+//!
+//! [`load`] lays the layers over one another (default < file < variable < flag), checks every key
+//! and returns the typed [`Config`], or every mistake at once: each with the key's path, the line
+//! and column (or the variable or flag), and what would be right. The keys themselves are data in
+//! [`schema`]; `config.example.yaml` shows them all.
+
+mod cli;
+mod error;
+mod read;
+pub mod schema;
+mod secret;
+mod show;
+mod source;
+mod stores;
+#[cfg(test)]
+mod tests;
+mod tree;
+pub mod units;
+mod values;
+
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use hypercache_core::store::StorePolicy;
+
+pub use cli::{Cli, Command, ConfigCommand, ServerArgs};
+pub use error::{Error, Place, Problem};
+pub use secret::Secret;
+
+/// The effective configuration of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This member.
+    pub node: Node,
+    /// Its sockets.
+    pub network: Network,
+    /// The cluster that it belongs to.
+    pub cluster: Cluster,
+    /// The stores of the file; the first is `default`, number 0, with the policies of `cache`.
+    pub stores: Vec<StorePolicy>,
+    /// How often expired keys are looked for, in milliseconds.
+    pub cleanup_interval_ms: u64,
+    /// Who may connect.
+    pub auth: Auth,
+    /// What is logged.
+    pub log: Log,
+    /// Where traces go.
+    pub telemetry: Telemetry,
+}
+
+/// This member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name, unique in the cluster.
+    pub id: String,
+    /// Where it keeps what must survive a restart; `None`: nothing is on disk.
+    pub data_dir: Option<PathBuf>,
+    /// The failure zone that it stands in.
+    pub zone: Option<String>,
+    /// Its share of slots against the other members' weights.
+    pub weight: u32,
+    /// I/O threads.
+    pub threads: usize,
+}
+
+/// Sockets and their bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// The address that every port listens on.
+    pub bind: IpAddr,
+    /// The host under which other members and clients reach this one.
+    pub advertise: String,
+    /// Redis's protocol; 0: the system picks a free port.
+    pub resp_port: u16,
+    /// HTTP; 0: the system picks a free port.
+    pub http_port: u16,
+    /// Gossip (UDP) and the protocol between members (TCP); 0: the system picks a free port.
+    pub gossip_port: u16,
+    /// The most client connections at once.
+    pub max_connections: usize,
+    /// How long a connection may be idle, in milliseconds; 0: for ever.
+    pub idle_timeout_ms: u64,
+    /// How long a request to another member may take, in milliseconds.
+    pub request_timeout_ms: u64,
+}
+
+/// The cluster that a member belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Gossip addresses (`HOST:PORT`) of members; may hold this member's own. Empty: this member
+    /// is a cluster of its own.
+    pub join: Vec<String>,
+    /// How many members make a new cluster together; 0: only join one that exists.
+    pub bootstrap_members: u32,
+    /// What members prove to each other.
+    pub secret: Option<Secret>,
+}
+
+/// Who may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// The password of the default user; `None`: no password is asked for.
+    pub password: Option<Secret>,
+}
+
+/// What is logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// A level, or directives such as `info,hypercache::raft=debug`.
+    pub level: String,
+}
+
+/// Where traces go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telemetry {
+    /// The OTLP/HTTP endpoint; `None`: no spans are exported.
+    pub otlp_endpoint: Option<String>,
+    /// The service's name in traces.
+    pub service_name: String,
+}
+
+impl Config {
+    /// The configuration as YAML that can be read again, secrets hidden.
+    ///
+    /// # Errors
+    /// [`Error::Unwritable`], which no configuration is known to bring about.
+    pub fn to_yaml(&self) -> Result<String, Error> {
+        show::to_yaml(self)
+    }
+}
+
+/// A file larger than this is no configuration.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// Reads the effective configuration: defaults, the file that `--config` or HYPERCACHE_CONFIG
+/// names, variables by `env`, flags.
+///
+/// # Errors
+/// An unreadable file, or every key and value that is wrong.
+pub fn load(args: &ServerArgs, env: impl Fn(&str) -> Option<String>) -> Result<Config, Error> {
+    let named = || env(schema::FILE_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from);
+    let file = args.config.clone().or_else(named);
+    let text = file.as_deref().map(read_file).transpose()?.unwrap_or_default();
+    from_text(&text, file, args, &env)
+}
+
+/// Checks a file alone: neither variables nor flags are looked at.
+///
+/// # Errors
+/// As [`load`].
+pub fn check(file: &Path) -> Result<Config, Error> {
+    let text = read_file(file)?;
+    from_text(&text, Some(file.to_owned()), &ServerArgs::default(), &|_| None)
+}
+
+/// Carries out `hypercache config …` and returns what is to be printed.
+///
+/// # Errors
+/// As [`load`].
+pub fn run_command(
+    command: &ConfigCommand,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<String, Error> {
+    match command {
+        ConfigCommand::Check { file } => {
+            check(file)?;
+            Ok(format!("{}: ok\n", file.display()))
+        }
+        ConfigCommand::Show(args) => load(args, env)?.to_yaml(),
+    }
+}
+
+fn read_file(file: &Path) -> Result<String, Error> {
+    let unreadable = |source| Error::Unreadable { file: file.to_owned(), source };
+    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    let mut text = String::new();
+    opened.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(unreadable(std::io::Error::other(format!(
+            "longer than {MAX_FILE_BYTES} bytes"
+        ))));
+    }
+    Ok(text)
+}
+
+fn from_text(
+    text: &str,
+    file: Option<PathBuf>,
+    args: &ServerArgs,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Error> {
+    let tree = match tree::parse(text) {
+        Ok(tree) => tree,
+        Err(problem) => return Err(Error::Invalid { file, problems: vec![problem] }),
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut source = source::Source::new(&tree, args, env);
+    let config = read::read(&mut source, &host_name(), cores);
+    let problems = source.into_problems();
+    if problems.is_empty() { Ok(config) } else { Err(Error::Invalid { file, problems }) }
+}
+
+/// This machine's name, as the kernel has it.
+fn host_name() -> String {
+    let mut buffer = [0u8; 256];
+    // SAFETY: the pointer and length describe `buffer`, which outlives the call.
+    let result = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len()) };
+    let end = buffer.iter().position(|b| *b == 0).unwrap_or(buffer.len());
+    match (result, std::str::from_utf8(&buffer[..end])) {
+        (0, Ok(name)) if !name.is_empty() => name.to_owned(),
+        _ => "localhost".into(),
+    }
+}

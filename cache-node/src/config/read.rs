@@ -1,0 +1,132 @@
+//! From the layers to the typed configuration.
+
+use std::net::IpAddr;
+
+use super::source::Source;
+use super::units::parse_duration;
+use super::{Auth, Cluster, Config, Log, Network, Node, Telemetry, stores, values};
+
+/// Reads everything; whatever is wrong is reported to `source` and stands as its default in what
+/// is returned.
+pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
+    source.report_unknown_keys();
+    let network = network(source, host_name);
+    let node = node(source, host_name, cores);
+    let cluster = cluster(source);
+    let mut policies = vec![stores::read_default(source)];
+    stores::read_persistence(source);
+    let cleanup_interval_ms =
+        source.get("cache.cleanup_interval", 100, values::positive_duration(10));
+    policies.extend(stores::read(source));
+    stores::check_together(source, &policies);
+    Config {
+        node,
+        network,
+        cluster,
+        stores: policies,
+        cleanup_interval_ms,
+        auth: Auth { password: source.optional("auth.password", values::secret) },
+        log: Log { level: source.get("log.level", "info".into(), values::log_level) },
+        telemetry: Telemetry {
+            otlp_endpoint: source.optional("telemetry.otlp_endpoint", values::endpoint),
+            service_name: source.get("telemetry.service_name", "hypercache".into(), values::name),
+        },
+    }
+}
+
+fn node(source: &mut Source<'_>, host_name: &str, cores: usize) -> Node {
+    let id = source.optional("node.id", values::name).unwrap_or_else(|| {
+        values::name(host_name).unwrap_or_else(|message| {
+            let message = format!("the host name cannot be this member's name: {message}");
+            source.problem("node.id", super::Place::Default, message);
+            String::new()
+        })
+    });
+    Node {
+        id,
+        data_dir: source.optional("node.data_dir", values::directory),
+        zone: source.optional("node.zone", values::name),
+        weight: source.get("node.weight", 1, values::number("a weight", 1u32, 1000)),
+        threads: source.get("node.threads", cores, values::number("a number of threads", 1, 1024)),
+    }
+}
+
+fn network(source: &mut Source<'_>, host_name: &str) -> Network {
+    let bind = source.get("network.bind", IpAddr::from([127, 0, 0, 1]), values::address);
+    let advertise = source.optional("network.advertise", values::host);
+    let network = Network {
+        bind,
+        advertise: advertise.unwrap_or_else(|| match bind.is_unspecified() {
+            true => host_name.to_owned(),
+            false => bind.to_string(),
+        }),
+        resp_port: source.get("network.resp_port", 8080, values::port),
+        http_port: source.get("network.http_port", 9080, values::port),
+        gossip_port: source.get("network.gossip_port", 7946, values::port),
+        max_connections: source.get(
+            "network.max_connections",
+            10_000,
+            values::number("a number of connections", 1, 1_000_000),
+        ),
+        idle_timeout_ms: source.get("network.idle_timeout", 0, parse_duration),
+        request_timeout_ms: source.get(
+            "network.request_timeout",
+            5_000,
+            values::positive_duration(1),
+        ),
+    };
+    let ports = [
+        ("network.resp_port", network.resp_port),
+        ("network.http_port", network.http_port),
+        ("network.gossip_port", network.gossip_port),
+    ];
+    for (i, (path, port)) in ports.iter().enumerate() {
+        for (other, other_port) in &ports[..i] {
+            if port == other_port && *port != 0 {
+                let place = match source.place(path) {
+                    super::Place::Default => source.place(other),
+                    place => place,
+                };
+                source.problem(
+                    path,
+                    place,
+                    format!("{port} is {other} as well: each port needs its own"),
+                );
+            }
+        }
+    }
+    network
+}
+
+fn cluster(source: &mut Source<'_>) -> Cluster {
+    let mut join = Vec::new();
+    for text in source.list("cluster.join") {
+        match values::host_and_port(&text.text) {
+            Ok(member) => join.push(member),
+            Err(message) => source.problem("cluster.join", text.place, message),
+        }
+    }
+    let path = "cluster.bootstrap_members";
+    let read = source.optional(path, values::number("a number of members", 0u32, 1000));
+    let alone = source.list("cluster.join").is_empty();
+    match read {
+        None if !alone && source.text(path).is_none() => {
+            let place = source.place("cluster.join");
+            let message = "missing, and 'join' needs it: how many members make a new cluster together, or 0 to only join one that exists";
+            source.problem(path, place, message);
+        }
+        Some(n) if alone && n != 1 => {
+            let place = source.place(path);
+            let message =
+                format!("{n} members need to find each other: list some in 'cluster.join'");
+            source.problem(path, place, message);
+        }
+        _ => {}
+    }
+    Cluster {
+        name: source.get("cluster.name", "hypercache".into(), values::name),
+        join,
+        bootstrap_members: read.unwrap_or(1),
+        secret: source.optional("cluster.secret", values::secret),
+    }
+}

@@ -1,0 +1,164 @@
+//! The effective configuration as YAML that can be read again.
+
+use std::collections::BTreeMap;
+
+use hypercache_core::store::StorePolicy;
+use serde::Serialize;
+
+use super::units::{format_duration, format_size};
+use super::{Config, Error, Secret};
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    node: Node<'a>,
+    network: Network<'a>,
+    cluster: Cluster<'a>,
+    cache: Cache<'a>,
+    persistence: Persistence,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth: Option<Auth<'a>>,
+    log: Log<'a>,
+    telemetry: Telemetry<'a>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    stores: BTreeMap<&'a str, Store<'a>>,
+}
+
+#[derive(Serialize)]
+struct Node<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_dir: Option<std::borrow::Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<&'a str>,
+    weight: u32,
+    threads: usize,
+}
+
+#[derive(Serialize)]
+struct Network<'a> {
+    bind: String,
+    advertise: &'a str,
+    resp_port: u16,
+    http_port: u16,
+    gossip_port: u16,
+    max_connections: usize,
+    idle_timeout: String,
+    request_timeout: String,
+}
+
+#[derive(Serialize)]
+struct Cluster<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    join: &'a [String],
+    bootstrap_members: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a Secret>,
+}
+
+#[derive(Serialize)]
+struct Cache<'a> {
+    max_memory: String,
+    default_ttl: String,
+    cleanup_interval: String,
+    eviction_policy: &'a str,
+}
+
+#[derive(Serialize)]
+struct Persistence {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+struct Auth<'a> {
+    password: &'a Secret,
+}
+
+#[derive(Serialize)]
+struct Log<'a> {
+    level: &'a str,
+}
+
+#[derive(Serialize)]
+struct Telemetry<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    otlp_endpoint: Option<&'a str>,
+    service_name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Store<'a> {
+    number: u16,
+    max_memory: String,
+    default_ttl: String,
+    eviction_policy: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    key_prefixes: &'a [String],
+}
+
+fn budget(policy: &StorePolicy) -> String {
+    format_size(policy.max_memory_bytes.unwrap_or(0))
+}
+
+fn lifetime(policy: &StorePolicy) -> String {
+    format_duration(policy.default_ttl_ms.unwrap_or(0))
+}
+
+/// Writes a configuration as YAML, every value with its unit and every secret hidden.
+///
+/// # Errors
+/// When the YAML library refuses, which no configuration is known to make it do.
+pub fn to_yaml(config: &Config) -> Result<String, Error> {
+    let fallback = StorePolicy::new(hypercache_core::store::DEFAULT_STORE, 0);
+    let default = config.stores.iter().find(|s| s.number == 0).unwrap_or(&fallback);
+    let stores = config.stores.iter().filter(|s| s.number != 0).map(|s| {
+        let store = Store {
+            number: s.number,
+            max_memory: budget(s),
+            default_ttl: lifetime(s),
+            eviction_policy: s.eviction_policy.as_str(),
+            key_prefixes: &s.key_prefixes,
+        };
+        (s.name.as_str(), store)
+    });
+    let shown = Shown {
+        node: Node {
+            id: &config.node.id,
+            data_dir: config.node.data_dir.as_deref().map(|dir| dir.to_string_lossy()),
+            zone: config.node.zone.as_deref(),
+            weight: config.node.weight,
+            threads: config.node.threads,
+        },
+        network: Network {
+            bind: config.network.bind.to_string(),
+            advertise: &config.network.advertise,
+            resp_port: config.network.resp_port,
+            http_port: config.network.http_port,
+            gossip_port: config.network.gossip_port,
+            max_connections: config.network.max_connections,
+            idle_timeout: format_duration(config.network.idle_timeout_ms),
+            request_timeout: format_duration(config.network.request_timeout_ms),
+        },
+        cluster: Cluster {
+            name: &config.cluster.name,
+            join: &config.cluster.join,
+            bootstrap_members: config.cluster.bootstrap_members,
+            secret: config.cluster.secret.as_ref(),
+        },
+        cache: Cache {
+            max_memory: budget(default),
+            default_ttl: lifetime(default),
+            cleanup_interval: format_duration(config.cleanup_interval_ms),
+            eviction_policy: default.eviction_policy.as_str(),
+        },
+        persistence: Persistence { enabled: false },
+        auth: config.auth.password.as_ref().map(|password| Auth { password }),
+        log: Log { level: &config.log.level },
+        telemetry: Telemetry {
+            otlp_endpoint: config.telemetry.otlp_endpoint.as_deref(),
+            service_name: &config.telemetry.service_name,
+        },
+        stores: stores.collect(),
+    };
+    serde_saphyr::to_string(&shown).map_err(|error| Error::Unwritable(error.to_string()))
+}

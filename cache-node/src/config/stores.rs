@@ -1,0 +1,193 @@
+//! The `stores` section: names to policies, numbers given where the file gives none.
+//!
+//! A store without `number` gets the lowest number from 1 that no other store of the file names,
+//! in the order of the file. Such numbers move when a store is inserted before or taken away, so
+//! whatever clients select by number should be given its number in the file.
+
+use hypercache_core::store::{
+    DEFAULT_STORE, MAX_STORE_NUMBER, StoreNumber, StorePolicy, validate_all,
+};
+
+use super::error::Place;
+use super::source::Source;
+use super::tree::Value;
+use super::units::parse_duration;
+use super::values;
+
+/// Reads all stores of the file; problems are reported to `source`.
+pub fn read(source: &mut Source<'_>) -> Vec<StorePolicy> {
+    let Some(section) = source.node("stores") else { return Vec::new() };
+    let Value::Map(entries) = &section.value else { return Vec::new() };
+    let mut stores: Vec<(StorePolicy, bool)> = Vec::new();
+    for entry in entries {
+        let path = format!("stores.{}", entry.key);
+        if entry.key == DEFAULT_STORE {
+            let message = "the default store's policies stand in the section 'cache'";
+            source.problem(&path, entry.place.clone(), message);
+            continue;
+        }
+        if entry.key.contains('.') {
+            // Paths are looked up by their dots; a name with one is no store name anyway.
+            source.problem(&path, entry.place.clone(), "a store's name has no dots");
+            continue;
+        }
+        let (policy, numbered) = read_one(source, &entry.key, &path);
+        let mut checked = policy.clone();
+        checked.number = checked.number.max(1);
+        if let Err(invalid) = checked.validate() {
+            let (path, place) = match invalid.field.as_str() {
+                "name" => (path.clone(), entry.place.clone()),
+                field => {
+                    let path = format!("{path}.{}", key_of(field));
+                    (path.clone(), source.place(&path))
+                }
+            };
+            source.problem(&path, place, invalid.message);
+        }
+        report_contradictions(source, &stores, &policy, numbered);
+        stores.push((policy, numbered));
+    }
+    give_numbers(source, &mut stores);
+    stores.into_iter().map(|(policy, _)| policy).collect()
+}
+
+/// The configuration's key for a field of [`StorePolicy`].
+fn key_of(field: &str) -> &str {
+    match field {
+        "max_memory_bytes" => "max_memory",
+        "default_ttl_ms" => "default_ttl",
+        other => other,
+    }
+}
+
+fn read_one(source: &mut Source<'_>, name: &str, path: &str) -> (StorePolicy, bool) {
+    let at = |key: &str| format!("{path}.{key}");
+    let number = source.optional(
+        &at("number"),
+        values::number::<StoreNumber>("a store's number", 1, MAX_STORE_NUMBER),
+    );
+    let mut policy = StorePolicy::new(name, number.unwrap_or(0));
+    policy.max_memory_bytes = source.get(&at("max_memory"), None, values::budget);
+    policy.default_ttl_ms = source.get(&at("default_ttl"), None, values::lifetime);
+    policy.eviction_policy =
+        source.get(&at("eviction_policy"), policy.eviction_policy, values::eviction_policy);
+    policy.key_prefixes =
+        source.list(&at("key_prefixes")).into_iter().map(|prefix| prefix.text).collect();
+    source.optional(&at("cuckoo_filter"), values::off_until_later("the cuckoo filter"));
+    persistence(source, &at("persistence"));
+    source.optional(&at("replication_factor"), |text| {
+        match values::number("a replication factor", 1u8, u8::MAX)(text)? {
+            1 => Ok(()),
+            n => Err(format!(
+                "{n} comes with a later version, with replication: only 1 works in this one"
+            )),
+        }
+    });
+    (policy, number.is_some())
+}
+
+const NO_PERSISTENCE: &str =
+    "durability comes with a later version: only 'disabled' works in this one";
+
+/// Durability of one store: only `disabled` works by now.
+fn persistence(source: &mut Source<'_>, path: &str) {
+    if let Some(node) = source.node(path)
+        && matches!(node.value, Value::Map(_) | Value::List(_))
+    {
+        source.problem(path, node.place.clone(), NO_PERSISTENCE);
+        return;
+    }
+    source.optional(path, |text| match text {
+        "disabled" => Ok(()),
+        "snapshot" | "aof" | "aof_only" | "aof+snapshot" => {
+            Err(format!("'{text}': {NO_PERSISTENCE}"))
+        }
+        _ => Err(format!(
+            "'{text}' is not a kind of persistence: only 'disabled' works in this version"
+        )),
+    });
+}
+
+/// What two stores cannot both have.
+fn report_contradictions(
+    source: &mut Source<'_>,
+    before: &[(StorePolicy, bool)],
+    policy: &StorePolicy,
+    numbered: bool,
+) {
+    for (other, other_numbered) in before {
+        if numbered && *other_numbered && other.number == policy.number {
+            let path = format!("stores.{}.number", policy.name);
+            let place = source.place(&path);
+            let message =
+                format!("{} is the number of store '{}' already", policy.number, other.name);
+            source.problem(&path, place, message);
+        }
+        if let Some(prefix) = policy.key_prefixes.iter().find(|p| other.key_prefixes.contains(p)) {
+            let path = format!("stores.{}.key_prefixes", policy.name);
+            let place = source.place(&path);
+            source.problem(
+                &path,
+                place,
+                format!("store '{}' takes prefix '{prefix}' already", other.name),
+            );
+        }
+    }
+    let twice = |p: &&String| policy.key_prefixes.iter().filter(|other| other == p).count() > 1;
+    if let Some(prefix) = policy.key_prefixes.iter().find(twice) {
+        let path = format!("stores.{}.key_prefixes", policy.name);
+        let place = source.place(&path);
+        source.problem(&path, place, format!("'{prefix}' stands here twice"));
+    }
+}
+
+fn give_numbers(source: &mut Source<'_>, stores: &mut [(StorePolicy, bool)]) {
+    let taken: Vec<_> = stores.iter().filter(|(_, given)| *given).map(|(p, _)| p.number).collect();
+    let mut free = (1..=MAX_STORE_NUMBER).filter(|number| !taken.contains(number));
+    for (policy, _) in stores.iter_mut().filter(|(_, given)| !*given) {
+        match free.next() {
+            Some(number) => policy.number = number,
+            None => {
+                let path = format!("stores.{}", policy.name);
+                let place = source.place(&path);
+                source.problem(
+                    &path,
+                    place,
+                    format!("there are more than {MAX_STORE_NUMBER} stores"),
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// Reads the policies of the default store, which stand in `cache`.
+pub fn read_default(source: &mut Source<'_>) -> StorePolicy {
+    let mut policy = StorePolicy::new(DEFAULT_STORE, 0);
+    policy.max_memory_bytes = source.get("cache.max_memory", None, values::budget);
+    policy.default_ttl_ms = source.get("cache.default_ttl", None, values::lifetime);
+    policy.eviction_policy =
+        source.get("cache.eviction_policy", policy.eviction_policy, values::eviction_policy);
+    policy
+}
+
+/// Reads the section `persistence`, of which only `false` works by now.
+pub fn read_persistence(source: &mut Source<'_>) {
+    source.optional("persistence.enabled", values::off_until_later("persistence"));
+    source.optional("persistence.aof_enabled", values::off_until_later("the append-only file"));
+    source.optional("persistence.snapshot_enabled", values::off_until_later("snapshots"));
+    source.optional("persistence.snapshot_interval", |text| {
+        parse_duration(text)?;
+        Err::<(), _>("snapshots come with a later version: leave this key out".into())
+    });
+}
+
+/// The last word on all policies together, by the same rules that the cluster's table is held to;
+/// asked only when nothing with a better place was found.
+pub fn check_together(source: &mut Source<'_>, policies: &[StorePolicy]) {
+    if source.is_clean()
+        && let Err(invalid) = validate_all(policies)
+    {
+        source.problem("stores", Place::Default, invalid.to_string());
+    }
+}
