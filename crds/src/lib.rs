@@ -1,1 +1,27 @@
-//! crds
+//! `HyperCacheCluster`, the custom resource that describes one cache cluster, and the YAML that is
+//! made from it.
+//!
+//! `cargo run -p hypercache-crds` prints the definition. The checked-in copies (`crds/yaml` and
+//! the chart's `files`) are compared with it by the tests.
+
+pub mod definition;
+pub mod duration;
+pub mod quantity;
+mod rules;
+mod spec;
+mod status;
+
+pub use definition::definition;
+pub use spec::{
+    EvictionPolicy, HyperCacheCluster, HyperCacheClusterSpec, LogLevel, MAX_KEY_PREFIXES,
+    MAX_MEMBERS, MAX_STORES, MemberConfig, PullPolicy, PullSecret, ServiceSpec, ServiceType,
+    StorageSpec, StoreSpec,
+};
+pub use status::{HyperCacheClusterStatus, Problem, RingStatus, StoreStatus};
+
+/// The API group.
+pub const GROUP: &str = "hypercache.io";
+/// The only version there is.
+pub const VERSION: &str = "v1alpha1";
+/// The name of store 0, which always exists.
+pub const DEFAULT_STORE: &str = "default";

@@ -1,0 +1,100 @@
+//! The CEL rules that the API server checks. Every list and string they read is bounded, so that
+//! their estimated cost stays within the server's budget.
+
+use serde_json::{Value, json};
+
+fn rule(rule: &str, message: &str) -> Value {
+    json!({ "rule": rule, "message": message })
+}
+
+fn at(field_path: &str, text: &str, message: &str) -> Value {
+    json!({ "rule": text, "message": message, "fieldPath": field_path })
+}
+
+/// On the resource: its name becomes part of names of pods and Services.
+pub(crate) fn resource() -> Vec<Value> {
+    vec![rule(
+        "size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name: must be at most 50 of a-z, 0-9 and '-', start with a letter and not end \
+         with '-', as pods and Services are named after it",
+    )]
+}
+
+/// On `spec.stores`.
+pub(crate) fn stores() -> Vec<Value> {
+    vec![
+        rule(
+            "self.all(a, self.exists_one(b, b.number == a.number))",
+            "stores[].number: two stores have the same number; each needs one of its own",
+        ),
+        rule(
+            "self.all(a, !has(a.keyPrefixes) || self.all(b, a.name == b.name || \
+             !has(b.keyPrefixes) || a.keyPrefixes.all(p, !(p in b.keyPrefixes))))",
+            "stores[].keyPrefixes: two stores have the same prefix; a key can belong to one store \
+             only",
+        ),
+    ]
+}
+
+/// On each store.
+pub(crate) fn store() -> Vec<Value> {
+    vec![
+        at(
+            ".number",
+            "(self.number == 0) == (self.name == 'default')",
+            "number 0 and the name 'default' belong together; other stores have numbers 1 to 1023",
+        ),
+        at(
+            ".keyPrefixes",
+            "self.name != 'default' || !has(self.keyPrefixes) || size(self.keyPrefixes) == 0",
+            "the store 'default' takes every key that no other store's prefix routes; it has no \
+             prefixes",
+        ),
+    ]
+}
+
+pub(crate) fn store_name() -> Vec<Value> {
+    vec![rule(
+        "self.matches('^[a-z][a-z0-9_-]*$')",
+        "a store's name is a lower-case letter, then up to 62 of a-z, 0-9, '_' and '-'",
+    )]
+}
+
+pub(crate) fn memory() -> Vec<Value> {
+    vec![rule(
+        "isQuantity(self) && !quantity(self).isLessThan(quantity('1Mi'))",
+        "must be a quantity of at least 1Mi, such as 512Mi or 2Gi",
+    )]
+}
+
+/// A lifetime or timeout: not zero, in parts of ms, s, m, h and d.
+pub(crate) fn lifetime() -> Vec<Value> {
+    vec![rule(
+        "self.matches('^([0-9]{1,8}(ms|s|m|h|d))+$') && self.matches('[1-9]')",
+        "must be a duration over zero, such as 500ms, 30s, 5m, 1h30m or 7d",
+    )]
+}
+
+pub(crate) fn storage_size() -> Vec<Value> {
+    vec![
+        rule(
+            "isQuantity(self) && !quantity(self).isLessThan(quantity('64Mi'))",
+            "must be a quantity of at least 64Mi, such as 1Gi",
+        ),
+        rule(
+            "!isQuantity(self) || !isQuantity(oldSelf) || \
+             !quantity(self).isLessThan(quantity(oldSelf))",
+            "a volume cannot shrink: keep the size or name a bigger one",
+        ),
+    ]
+}
+
+/// On `spec.storage`.
+pub(crate) fn storage() -> Vec<Value> {
+    vec![at(
+        ".storageClassName",
+        "has(self.storageClassName) == has(oldSelf.storageClassName) && \
+         (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+        "cannot change: volumes stay in the class they were made in",
+    )]
+}
