@@ -1,5 +1,8 @@
 //! What a person writes: the desired cluster.
 
+// Columns of one type have one and the same `type_` attribute each.
+#![allow(clippy::duplicated_attributes)]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{

@@ -2,6 +2,8 @@
 //! `tests/invalid` and `tests/changes` is refused with the words of its first line, here without
 //! an API server. The e2e tests send the same files to a real one.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // a test may
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -23,12 +23,11 @@ fn structure(path: &str, schema: &Value, value: &Value, errors: &mut Vec<String>
     {
         refuse(format!("Unsupported value: {value}"));
     }
-    if let Some(number) = value.as_f64() {
-        if schema["minimum"].as_f64().is_some_and(|minimum| number < minimum)
-            || schema["maximum"].as_f64().is_some_and(|maximum| number > maximum)
-        {
-            refuse(format!("Invalid value: {value}"));
-        }
+    if let Some(number) = value.as_f64()
+        && (schema["minimum"].as_f64().is_some_and(|minimum| number < minimum)
+            || schema["maximum"].as_f64().is_some_and(|maximum| number > maximum))
+    {
+        refuse(format!("Invalid value: {value}"));
     }
     if let Some(text) = value.as_str() {
         let length = text.chars().count() as u64;
