@@ -1,4 +1,23 @@
 //! Who owns what: members, slots, the ring, and the cluster's table that Raft keeps.
+//!
+//! Everything here is pure: [`ClusterState::apply`] is how the table changes, [`Planner`] is what
+//! the leader wants done next, [`bootstrap`] is who makes the first table, [`cluster_reply`] is
+//! what Redis clients are told.
 
+mod assignment;
+mod member;
+mod plan;
+mod ring;
 mod slot;
-pub use slot::{SLOTS, Slot, slot_of};
+mod state;
+mod view;
+
+pub use assignment::{Assignment, Owners, Run};
+pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
+pub use plan::{
+    Decision, Facts, MAX_VOTERS, Planner, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, bootstrap,
+};
+pub use ring::Ring;
+pub use slot::{SLOTS, Slot, hash_tag, slot_of};
+pub use state::{Applied, Change, ClusterState, Desired, MAX_MEMBERS, Refused};
+pub use view::View;

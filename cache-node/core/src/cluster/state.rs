@@ -1,0 +1,458 @@
+//! The cluster's table: what Raft holds, and the only way it changes.
+
+use super::{Assignment, Member, MemberId};
+use crate::store::{DEFAULT_STORE, Invalid, StoreNumber, StorePolicy};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt};
+
+/// The most members that a cluster may have.
+pub const MAX_MEMBERS: usize = 512;
+
+/// What an operator wants the cluster to be.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Desired {
+    /// The generation of what it was made from; not ordered, only told back.
+    pub generation: u64,
+    /// The names of the members that shall be.
+    pub members: Vec<String>,
+    /// The stores that shall be.
+    pub stores: Vec<StorePolicy>,
+}
+
+/// The cluster's table.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ClusterState {
+    /// Random, never 0 once the cluster exists.
+    pub cluster_id: u64,
+    /// Counts the changes of members, slots and stores.
+    pub epoch: u64,
+    /// Who belongs to the cluster.
+    pub members: BTreeMap<MemberId, Member>,
+    /// Who owns which slot.
+    pub assignment: Assignment,
+    /// Every store, by number; `default` is always there once the cluster exists.
+    pub stores: Vec<StorePolicy>,
+    /// What an operator wants, once one has said so.
+    pub desired: Option<Desired>,
+    /// The move of slots that may still be carried out. Owners that fenced slots for it serve
+    /// them again only after this no longer names it.
+    pub open_move: Option<u64>,
+    /// How many moves were ever opened.
+    pub moves: u64,
+}
+
+/// A change of the table. Committed by Raft, then applied by every member alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The first table.
+    Init {
+        /// Random, not 0.
+        cluster_id: u64,
+        /// The first members.
+        members: Vec<Member>,
+        /// Their slots.
+        assignment: Assignment,
+        /// The first stores, `default` among them.
+        stores: Vec<StorePolicy>,
+    },
+    /// One more member.
+    AddMember(Member),
+    /// A member that has other addresses, ports, zone or weight than the table says.
+    UpdateMember(Member),
+    /// A member of a known name with a new number: it lost its disk, and takes the old one's
+    /// place and (empty) slots.
+    ReplaceMember {
+        /// The number that is gone.
+        old: MemberId,
+        /// Who came in its place.
+        member: Member,
+    },
+    /// A member leaves. It must not own slots.
+    RemoveMember(MemberId),
+    /// Opens a move of slots, and closes the one that was open.
+    OpenMove,
+    /// Carries out the open move: every primary that loses a slot has fenced it for this move.
+    Assign {
+        /// The move.
+        move_id: u64,
+        /// The new owners of all slots.
+        assignment: Assignment,
+    },
+    /// Closes the open move with nothing changed.
+    CloseMove(u64),
+    /// One more store.
+    CreateStore(StorePolicy),
+    /// Other policies for the store of that name; its number stays.
+    ChangeStore(StorePolicy),
+    /// A store goes, with its data.
+    DropStore(StoreNumber),
+    /// What the operator wants. Its stores come into force at once.
+    SetDesired {
+        /// All of it.
+        desired: Desired,
+        /// Stores that it once made, no longer lists, and that were found to hold no keys.
+        drop: Vec<StoreNumber>,
+    },
+}
+
+/// What an applied change did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// The table's epoch after it.
+    pub epoch: u64,
+    /// Whether the table is another one now.
+    pub changed: bool,
+    /// The move that it opened.
+    pub move_id: Option<u64>,
+}
+
+/// Why a change was not applied. Nothing was changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Refused {
+    /// There is no table yet, or there is one already.
+    #[error("the cluster {}", if *.exists { "exists already" } else { "does not exist yet" })]
+    Existence {
+        /// Whether it exists.
+        exists: bool,
+    },
+    /// A member cannot be as it was said to be.
+    #[error("member {name}: {message}")]
+    InvalidMember {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Another member has that name.
+    #[error("another member is named '{0}'")]
+    NameTaken(String),
+    /// No member has that number.
+    #[error("no member has the number {0}")]
+    NoSuchMember(MemberId),
+    /// A member that owns slots cannot leave.
+    #[error("member {0} owns slots")]
+    MemberOwnsSlots(String),
+    /// The move was closed, or another one was opened.
+    #[error("the move {0} of slots is closed")]
+    MoveClosed(u64),
+    /// An assignment that names somebody who is no member, or leaves out slots.
+    #[error("assignment: {0}")]
+    InvalidAssignment(String),
+    /// A store cannot be as it was said to be.
+    #[error("{0}")]
+    InvalidStore(Invalid),
+    /// No store has that name or number.
+    #[error("there is no store {0}")]
+    NoSuchStore(String),
+    /// What an operator wants cannot be.
+    #[error("{0}")]
+    InvalidDesired(Invalid),
+}
+
+impl ClusterState {
+    /// Whether the first table was applied.
+    pub fn exists(&self) -> bool {
+        self.cluster_id != 0
+    }
+
+    /// The member of that name.
+    pub fn member_named(&self, name: &str) -> Option<&Member> {
+        self.members.values().find(|member| member.name == name)
+    }
+
+    /// The store of that name.
+    pub fn store_named(&self, name: &str) -> Option<&StorePolicy> {
+        self.stores.iter().find(|store| store.name == name)
+    }
+
+    /// Whether an operator wants a member of that name gone.
+    pub fn is_leaving(&self, name: &str) -> bool {
+        self.desired.as_ref().is_some_and(|desired| !desired.members.iter().any(|n| n == name))
+    }
+
+    /// The stores that an operator made once and no longer lists; `default` never is one.
+    pub fn unlisted_stores(&self) -> impl Iterator<Item = &StorePolicy> {
+        self.stores.iter().filter(|store| {
+            store.managed
+                && store.number != 0
+                && self
+                    .desired
+                    .as_ref()
+                    .is_some_and(|desired| !desired.stores.iter().any(|s| s.name == store.name))
+        })
+    }
+
+    /// Applies a change, wholly or not at all.
+    ///
+    /// # Errors
+    /// Why it cannot be; the table is as it was.
+    pub fn apply(&mut self, change: &Change) -> Result<Applied, Refused> {
+        let mut next = self.clone();
+        let move_id = next.change(change)?;
+        let changed = next != *self;
+        let moved = matches!(change, Change::OpenMove | Change::CloseMove(_));
+        if changed && !moved {
+            next.epoch += 1;
+            if next.assignment != self.assignment {
+                next.assignment.epoch = next.epoch;
+            }
+        }
+        *self = next;
+        Ok(Applied { epoch: self.epoch, changed, move_id })
+    }
+
+    fn change(&mut self, change: &Change) -> Result<Option<u64>, Refused> {
+        if let Change::Init { cluster_id, members, assignment, stores } = change {
+            self.init(*cluster_id, members, assignment, stores)?;
+            return Ok(None);
+        }
+        if !self.exists() {
+            return Err(Refused::Existence { exists: false });
+        }
+        match change {
+            Change::Init { .. } => {}
+            Change::AddMember(member) => self.put_member(member)?,
+            Change::UpdateMember(member) => {
+                self.known(member.id)?;
+                self.put_member(member)?;
+            }
+            Change::ReplaceMember { old, member } => self.replace_member(*old, member)?,
+            Change::RemoveMember(id) => {
+                let member = self.known(*id)?;
+                if self.assignment.owns(*id) {
+                    return Err(Refused::MemberOwnsSlots(member.name.clone()));
+                }
+                self.members.remove(id);
+            }
+            Change::OpenMove => {
+                self.moves += 1;
+                self.open_move = Some(self.moves);
+                return Ok(self.open_move);
+            }
+            Change::Assign { move_id, assignment } => {
+                if self.open_move != Some(*move_id) {
+                    return Err(Refused::MoveClosed(*move_id));
+                }
+                self.check_assignment(assignment)?;
+                self.open_move = None;
+                if !self.assignment.same_owners(assignment) {
+                    self.assignment = assignment.clone();
+                }
+            }
+            Change::CloseMove(id) => {
+                if self.open_move == Some(*id) {
+                    self.open_move = None;
+                }
+            }
+            Change::CreateStore(policy) => {
+                self.stores.push(policy.clone());
+                self.check_stores().map_err(Refused::InvalidStore)?;
+            }
+            Change::ChangeStore(policy) => self.change_store(policy)?,
+            Change::DropStore(number) => self.drop_store(*number)?,
+            Change::SetDesired { desired, drop } => self.set_desired(desired, drop)?,
+        }
+        self.stores.sort_by_key(|store| store.number);
+        Ok(None)
+    }
+
+    fn init(
+        &mut self,
+        cluster_id: u64,
+        members: &[Member],
+        assignment: &Assignment,
+        stores: &[StorePolicy],
+    ) -> Result<(), Refused> {
+        if self.exists() || cluster_id == 0 {
+            return Err(Refused::Existence { exists: self.exists() });
+        }
+        self.cluster_id = cluster_id;
+        for member in members {
+            self.put_member(member)?;
+        }
+        self.check_assignment(assignment)?;
+        self.assignment = assignment.clone();
+        self.stores = stores.to_vec();
+        if self.store_named(DEFAULT_STORE).is_none() {
+            self.stores.push(StorePolicy::new(DEFAULT_STORE, 0));
+        }
+        self.stores.sort_by_key(|store| store.number);
+        self.check_stores().map_err(Refused::InvalidStore)
+    }
+
+    fn known(&self, id: MemberId) -> Result<&Member, Refused> {
+        self.members.get(&id).ok_or(Refused::NoSuchMember(id))
+    }
+
+    fn put_member(&mut self, member: &Member) -> Result<(), Refused> {
+        let wrong = |message: &str| Refused::InvalidMember {
+            name: member.name.clone(),
+            message: message.to_owned(),
+        };
+        if member.id == 0 {
+            return Err(wrong("its number is 0"));
+        }
+        if member.name.is_empty() || member.name.len() > 253 {
+            return Err(wrong("a name has 1 to 253 characters"));
+        }
+        if member.host.is_empty() || member.host.len() > 253 {
+            return Err(wrong("a host has 1 to 253 characters"));
+        }
+        if !(1..=super::MAX_WEIGHT).contains(&member.weight) {
+            return Err(wrong("a weight is 1 to 100"));
+        }
+        if self.members.values().any(|m| m.name == member.name && m.id != member.id) {
+            return Err(Refused::NameTaken(member.name.clone()));
+        }
+        if self.members.len() >= MAX_MEMBERS && !self.members.contains_key(&member.id) {
+            return Err(wrong("a cluster has at most 512 members"));
+        }
+        self.members.insert(member.id, member.clone());
+        Ok(())
+    }
+
+    fn replace_member(&mut self, old: MemberId, member: &Member) -> Result<(), Refused> {
+        let name = &self.known(old)?.name;
+        if *name != member.name || member.id == old || self.members.contains_key(&member.id) {
+            return Err(Refused::InvalidMember {
+                name: member.name.clone(),
+                message: format!("it cannot take the place of '{name}'"),
+            });
+        }
+        self.members.remove(&old);
+        self.put_member(member)?;
+        if self.assignment.owns(old) {
+            self.assignment.replace(old, member.id);
+        }
+        Ok(())
+    }
+
+    fn check_assignment(&self, assignment: &Assignment) -> Result<(), Refused> {
+        for run in assignment.runs() {
+            for owner in run.owners {
+                if !self.members.contains_key(&owner) {
+                    return Err(Refused::InvalidAssignment(format!("{owner} is no member")));
+                }
+            }
+        }
+        if assignment.assigned() != u32::from(super::SLOTS) {
+            return Err(Refused::InvalidAssignment("a slot has no owner".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn check_stores(&self) -> Result<(), Invalid> {
+        crate::store::validate_all(&self.stores)
+    }
+
+    fn change_store(&mut self, policy: &StorePolicy) -> Result<(), Refused> {
+        let Some(store) = self.stores.iter_mut().find(|s| s.name == policy.name) else {
+            return Err(Refused::NoSuchStore(policy.name.clone()));
+        };
+        if store.number != policy.number {
+            let message = format!("'{}' has number {}, which stays", store.name, store.number);
+            return Err(Refused::InvalidStore(Invalid { field: "number".into(), message }));
+        }
+        *store = policy.clone();
+        self.check_stores().map_err(Refused::InvalidStore)
+    }
+
+    fn drop_store(&mut self, number: StoreNumber) -> Result<(), Refused> {
+        if number == 0 {
+            return Err(Refused::InvalidStore(Invalid {
+                field: "number".into(),
+                message: "the default store cannot be dropped".into(),
+            }));
+        }
+        let before = self.stores.len();
+        self.stores.retain(|store| store.number != number);
+        if self.stores.len() == before {
+            return Err(Refused::NoSuchStore(number.to_string()));
+        }
+        Ok(())
+    }
+
+    fn set_desired(&mut self, desired: &Desired, drop: &[StoreNumber]) -> Result<(), Refused> {
+        check_names(&desired.members).map_err(Refused::InvalidDesired)?;
+        let mut wanted = desired.clone();
+        wanted.stores.iter_mut().for_each(|store| store.managed = true);
+        let listed = |store: &StorePolicy| wanted.stores.iter().any(|s| s.name == store.name);
+        self.stores.retain(|store| {
+            store.number == 0 || !store.managed || listed(store) || !drop.contains(&store.number)
+        });
+        let others: Vec<StorePolicy> =
+            self.stores.iter().filter(|store| !listed(store)).cloned().collect();
+        for (i, policy) in wanted.stores.iter().enumerate() {
+            let at = |mut invalid: Invalid| {
+                invalid.field = format!("stores[{i}].{}", invalid.field);
+                Refused::InvalidStore(invalid)
+            };
+            policy.validate().map_err(at)?;
+            crate::store::validate_all(&wanted.stores[..=i]).map_err(at)?;
+            for other in &others {
+                crate::store::validate_all(&[other.clone(), policy.clone()]).map_err(at)?;
+            }
+            match self.stores.iter_mut().find(|s| s.name == policy.name) {
+                Some(store) if store.number != policy.number => {
+                    let message = format!(
+                        "store '{}' has number {}, which cannot be changed",
+                        store.name, store.number
+                    );
+                    return Err(at(Invalid { field: "number".into(), message }));
+                }
+                Some(store) => *store = policy.clone(),
+                None => self.stores.push(policy.clone()),
+            }
+        }
+        self.desired = Some(wanted);
+        Ok(())
+    }
+}
+
+fn check_names(names: &[String]) -> Result<(), Invalid> {
+    let wrong = |message: String| Err(Invalid { field: "members".into(), message });
+    if names.is_empty() {
+        return wrong("at least one member must be".into());
+    }
+    if names.len() > MAX_MEMBERS {
+        return wrong(format!("a cluster has at most {MAX_MEMBERS} members"));
+    }
+    for (i, name) in names.iter().enumerate() {
+        if name.is_empty() || name.len() > 253 {
+            return wrong("a name has 1 to 253 characters".into());
+        }
+        if names[..i].contains(name) {
+            return wrong(format!("'{name}' is named twice"));
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Init { cluster_id, members, .. } => {
+                write!(f, "the first table of cluster {cluster_id:016x}, {} members", members.len())
+            }
+            Self::AddMember(member) => write!(f, "add member {}", member.name),
+            Self::UpdateMember(member) => write!(f, "update member {}", member.name),
+            Self::ReplaceMember { old, member } => {
+                write!(f, "put {:016x} in the place of {old:016x} as {}", member.id, member.name)
+            }
+            Self::RemoveMember(id) => write!(f, "remove member {id:016x}"),
+            Self::OpenMove => write!(f, "open a move of slots"),
+            Self::Assign { move_id, .. } => write!(f, "assign slots by move {move_id}"),
+            Self::CloseMove(id) => write!(f, "close the move {id} of slots"),
+            Self::CreateStore(policy) => write!(f, "create store {}", policy.name),
+            Self::ChangeStore(policy) => write!(f, "change store {}", policy.name),
+            Self::DropStore(number) => write!(f, "drop store {number}"),
+            Self::SetDesired { desired, .. } => {
+                write!(f, "desired generation {}", desired.generation)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+pub(crate) mod tests;

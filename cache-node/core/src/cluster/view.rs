@@ -1,0 +1,63 @@
+//! What one member sees of the cluster at one moment.
+
+use super::{ClusterState, Liveness, Member, MemberId, Slot};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What one member sees of the cluster at one moment. Cheap to share; made anew at each change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// The member that looks.
+    pub me: MemberId,
+    /// The table, as far as this member has applied it.
+    pub state: Arc<ClusterState>,
+    /// Whether a majority of voters stands behind this: without it nothing may be served.
+    pub quorum: bool,
+    /// Raft's leader, as far as it is known.
+    pub leader: Option<MemberId>,
+    /// How each member of the table seems to be.
+    pub liveness: BTreeMap<MemberId, Liveness>,
+    /// Raft's term: what Redis calls the current epoch.
+    pub term: u64,
+    /// Which members vote.
+    pub voters: Vec<MemberId>,
+}
+
+impl View {
+    /// Who answers for a slot.
+    pub fn owner(&self, slot: Slot) -> Option<MemberId> {
+        self.state.assignment.primary(slot)
+    }
+
+    /// Whether this member answers for a slot.
+    pub fn is_mine(&self, slot: Slot) -> bool {
+        self.owner(slot) == Some(self.me)
+    }
+
+    /// A member of the table.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.state.members.get(&id)
+    }
+
+    /// This member, once it is in the table.
+    pub fn myself(&self) -> Option<&Member> {
+        self.member(self.me)
+    }
+
+    /// The table's epoch.
+    pub fn epoch(&self) -> u64 {
+        self.state.epoch
+    }
+
+    /// How a member seems to be. A member sees itself alive.
+    pub fn liveness(&self, id: MemberId) -> Liveness {
+        if id == self.me {
+            return Liveness::Alive;
+        }
+        self.liveness.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Whether every slot has an owner and a quorum stands: what Redis calls `cluster_state:ok`.
+    pub fn is_ok(&self) -> bool {
+        self.quorum && self.state.assignment.assigned() == u32::from(super::SLOTS)
+    }
+}
