@@ -17,7 +17,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a member: alone, or in a cluster with --join
-    Server(ServerArgs),
+    Server(Box<ServerArgs>),
     /// Check or show a configuration
     Config {
         /// Check or show.

@@ -46,7 +46,7 @@ fn node(source: &mut Source<'_>, host_name: &str, cores: usize) -> Node {
         id,
         data_dir: source.optional("node.data_dir", values::directory),
         zone: source.optional("node.zone", values::name),
-        weight: source.get("node.weight", 1, values::number("a weight", 1u32, 1000)),
+        weight: source.get("node.weight", 1, values::number("a weight", 1u32, 100)),
         threads: source.get("node.threads", cores, values::number("a number of threads", 1, 1024)),
     }
 }

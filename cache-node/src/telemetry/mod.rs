@@ -1,3 +1,121 @@
 //! Logs, traces, metrics, and what the process costs.
+//!
+//! [`Options::install`] makes the process log JSON lines (see [`log`]) and, when an endpoint is
+//! configured, export spans (see [`trace`]). Metrics are told by [`metrics`] when they are asked
+//! for.
 
+pub mod log;
+pub mod metrics;
 pub mod process;
+pub mod trace;
+
+use std::time::Duration;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::config::Config;
+
+/// What the process tells, and where.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// This member's name, in every line and span.
+    pub member: String,
+    /// A level or directives, as `log.level` of the configuration takes them.
+    pub level: String,
+    /// Where spans go; `None`: none are made.
+    pub otlp_endpoint: Option<String>,
+    /// The service's name in traces.
+    pub service_name: String,
+    /// The cluster's name in traces.
+    pub cluster_name: String,
+}
+
+/// Why telemetry could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The level is not one.
+    #[error("log level: {0}")]
+    Level(#[from] tracing_subscriber::filter::ParseError),
+    /// The exporter of spans refuses its endpoint.
+    #[error("telemetry.otlp_endpoint: {0}")]
+    Endpoint(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// Something installed a subscriber before.
+    #[error("logging is installed already: {0}")]
+    Installed(#[from] TryInitError),
+}
+
+impl From<&Config> for Options {
+    fn from(config: &Config) -> Self {
+        Self {
+            member: config.node.id.clone(),
+            level: config.log.level.clone(),
+            otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
+            service_name: config.telemetry.service_name.clone(),
+            cluster_name: config.cluster.name.clone(),
+        }
+    }
+}
+
+impl Options {
+    /// Makes this process log and trace accordingly, from now on and in every thread.
+    ///
+    /// # Errors
+    /// A level or endpoint that cannot be, or a process that logs already.
+    pub fn install(&self) -> Result<Guard, Error> {
+        let log = log::JsonLines::new(&self.member, std::io::stdout)
+            .with_filter(EnvFilter::builder().parse(log::directives(&self.level))?);
+        let tracer = match &self.otlp_endpoint {
+            Some(endpoint) => Some(trace::provider(self, endpoint)?),
+            None => None,
+        };
+        let spans = tracer.as_ref().map(trace::layer);
+        tracing_subscriber::registry().with(log).with(spans).try_init()?;
+        Ok(Guard { tracer })
+    }
+}
+
+/// Keeps the exporter of spans; to be shut down as the last thing before the process ends.
+#[derive(Debug)]
+pub struct Guard {
+    tracer: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+}
+
+impl Guard {
+    /// Sends the spans that are still queued, for at most `deadline`. Blocks the thread for that
+    /// time, so it is called when no runtime is left.
+    pub fn shutdown(self, deadline: Duration) {
+        if let Some(tracer) = self.tracer
+            && let Err(error) = tracer.shutdown_with_timeout(deadline)
+        {
+            tracing::warn!(%error, "spans were lost at shutdown");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(level: &str) -> Options {
+        Options {
+            member: "a".into(),
+            level: level.into(),
+            otlp_endpoint: None,
+            service_name: "hypercache".into(),
+            cluster_name: "demo".into(),
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_an_error_and_not_a_panic() {
+        assert!(matches!(options("hypercache=loud").install(), Err(Error::Level(_))));
+    }
+
+    #[test]
+    fn an_endpoint_that_is_none_is_an_error_and_not_a_panic() {
+        let options = Options { otlp_endpoint: Some("http://[".into()), ..options("info") };
+        assert!(matches!(options.install(), Err(Error::Endpoint(_))));
+    }
+}

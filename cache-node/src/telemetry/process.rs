@@ -14,7 +14,8 @@ pub fn allocated_bytes() -> u64 {
 /// Bytes of memory that the process holds; 0 where the system does not say.
 pub fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
+    let pages: u64 =
+        statm.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
     // SAFETY: sysconf only reads a constant of the system.
     let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     pages * u64::try_from(page_bytes).unwrap_or(4096)
