@@ -1,7 +1,7 @@
 //! What cannot be right is refused by the API server, with the field in the message.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use hypercache_e2e::{Space, in_space, project};
@@ -28,6 +28,12 @@ fn files(folder: &str) -> Result<Vec<PathBuf>> {
     files.sort();
     ensure!(!files.is_empty(), "no .yaml in {}", folder.display());
     Ok(files)
+}
+
+/// What the complaint must contain, by the first line of an example.
+fn expectation<'a>(path: &Path, text: &'a str) -> Result<&'a str> {
+    let first = text.lines().next().and_then(|line| line.strip_prefix("# expect: "));
+    Ok(first.with_context(|| format!("{}: no '# expect: …'", path.display()))?.trim())
 }
 
 fn cluster(spec: &Value) -> String {
@@ -73,12 +79,7 @@ fn every_invalid_example_of_the_crd_is_refused_as_it_expects_and_every_valid_one
     in_space("examples", |space| {
         for path in files("crds/tests/invalid")? {
             let text = fs::read_to_string(&path)?;
-            let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect: "));
-            let expected = expected
-                .with_context(|| {
-                    format!("{}: its first line is not '# expect: …'", path.display())
-                })?
-                .trim();
+            let expected = expectation(&path, &text)?;
             match dry_run(space, &text)? {
                 Ok(()) => anyhow::bail!("accepted: {}", path.display()),
                 Err(complaint) => ensure!(
@@ -97,6 +98,41 @@ fn every_invalid_example_of_the_crd_is_refused_as_it_expects_and_every_valid_one
             .replace("namespace: default", "");
         if let Err(complaint) = dry_run(space, &sample)? {
             anyhow::bail!("e2e/samples/demo.yaml: {complaint}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn o8_a_change_that_cannot_be_is_refused_once_by_the_api_server() -> Result<()> {
+    in_space("changes", |space| {
+        for path in files("crds/tests/changes")? {
+            let text = fs::read_to_string(&path)?;
+            let expected = expectation(&path, &text)?;
+            let (before, after) = text
+                .split_once("\n---\n")
+                .with_context(|| format!("{}: not two documents", path.display()))?;
+            let namespace = ["-n", space.namespace()];
+            let apply = [namespace[0], namespace[1], "apply", "-f", "-"];
+            space
+                .kube()
+                .outcome_with(&apply, Some(before))?
+                .checked(&path.display().to_string())?;
+            match dry_run(space, after)? {
+                Ok(()) => anyhow::bail!("accepted: {}", path.display()),
+                Err(complaint) => ensure!(
+                    complaint.contains(expected),
+                    "{}: no '{expected}' in: {complaint}",
+                    path.display()
+                ),
+            }
+            space.kube().run(&[
+                namespace[0],
+                namespace[1],
+                "delete",
+                "hypercacheclusters",
+                "--all",
+            ])?;
         }
         Ok(())
     })
