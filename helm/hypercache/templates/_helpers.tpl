@@ -1,0 +1,52 @@
+{{/* The name of what the chart makes. */}}
+{{- define "hypercache.name" -}}
+{{- default "hypercache-operator" .Values.nameOverride -}}
+{{- end -}}
+
+{{- define "hypercache.selector" -}}
+app.kubernetes.io/name: hypercache-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "hypercache.labels" -}}
+{{ include "hypercache.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: hypercache
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "hypercache.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "hypercache.name" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the operator does, verb by verb. A test compares it with what the operator sends. */}}
+{{- define "hypercache.rules" -}}
+- apiGroups: [hypercache.io]
+  resources: [hypercacheclusters]
+  verbs: [list, watch]
+- apiGroups: [hypercache.io]
+  resources: [hypercacheclusters/status]
+  verbs: [patch]
+# `create` as well as `patch`: server-side apply makes what is not there.
+- apiGroups: [""]
+  resources: [services, configmaps, serviceaccounts]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [apps]
+  resources: [statefulsets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, delete]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [list, watch, patch]
+{{- end -}}

@@ -1,0 +1,174 @@
+//! Ways to a member's admin API.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use axum::http::Request;
+use futures::future::BoxFuture;
+use kube::Client;
+
+use super::{DesiredState, Error, Report, answer};
+use crate::names::HTTP_PORT;
+
+/// The longest body that is read from a member.
+const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
+
+/// A member's pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's address.
+    pub address: IpAddr,
+}
+
+/// A way to members.
+pub trait ClusterAccess: Send + Sync {
+    /// Asks a member for the state of its cluster.
+    fn report<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Report, Error>>;
+
+    /// Proposes a desired state by way of a member, which answers with the cluster's state.
+    fn propose<'a>(
+        &'a self,
+        target: &'a Target,
+        desired: &'a DesiredState,
+    ) -> BoxFuture<'a, Result<Report, Error>>;
+}
+
+/// Straight to the pod's address: the operator runs in the Kubernetes cluster.
+#[derive(Debug, Clone)]
+pub struct Direct {
+    client: reqwest::Client,
+}
+
+impl Direct {
+    /// A way whose requests end after `timeout`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn new(timeout: Duration) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .timeout(timeout)
+            .connect_timeout(timeout)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { client })
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<Report, Error> {
+        let unreachable = |error: reqwest::Error| Error::Unreachable(causes(&error));
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status().as_u16();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(Error::Refused {
+                    status,
+                    message: format!("a body of more than {MAX_BODY_BYTES} bytes"),
+                });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        answer(status, &body)
+    }
+}
+
+fn url(target: &Target, path: &str) -> String {
+    let host = match target.address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    format!("http://{host}:{HTTP_PORT}{path}")
+}
+
+impl ClusterAccess for Direct {
+    fn report<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Report, Error>> {
+        Box::pin(self.send(self.client.get(url(target, "/api/admin/cluster"))))
+    }
+
+    fn propose<'a>(
+        &'a self,
+        target: &'a Target,
+        desired: &'a DesiredState,
+    ) -> BoxFuture<'a, Result<Report, Error>> {
+        Box::pin(self.send(self.client.put(url(target, "/api/admin/desired")).json(desired)))
+    }
+}
+
+/// Through the API server's proxy: the operator runs outside, on a developer's machine.
+#[derive(Clone)]
+pub struct ThroughApiServer {
+    client: Client,
+    timeout: Duration,
+}
+
+impl ThroughApiServer {
+    /// A way whose requests end after `timeout`.
+    pub fn new(client: Client, timeout: Duration) -> Self {
+        Self { client, timeout }
+    }
+
+    async fn send(
+        &self,
+        target: &Target,
+        method: &str,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Report, Error> {
+        let uri = format!(
+            "/api/v1/namespaces/{}/pods/{}:{HTTP_PORT}/proxy{path}",
+            target.namespace, target.pod
+        );
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("content-type", "application/json")
+            .body(body)
+            .map_err(|error| Error::Unreachable(error.to_string()))?;
+        let asked = tokio::time::timeout(self.timeout, self.client.request_text(request)).await;
+        match asked {
+            Err(_) => Err(Error::Unreachable(format!("no answer in {:?}", self.timeout))),
+            Ok(Ok(text)) => answer(200, text.as_bytes()),
+            Ok(Err(kube::Error::Api(status))) if status.code == 400 || status.code == 503 => {
+                // The member's own body stands in the message when it was not a Status.
+                answer(status.code, status.message.as_bytes())
+            }
+            Ok(Err(error)) => Err(Error::Unreachable(causes(&error))),
+        }
+    }
+}
+
+impl ClusterAccess for ThroughApiServer {
+    fn report<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Report, Error>> {
+        Box::pin(self.send(target, "GET", "/api/admin/cluster", Vec::new()))
+    }
+
+    fn propose<'a>(
+        &'a self,
+        target: &'a Target,
+        desired: &'a DesiredState,
+    ) -> BoxFuture<'a, Result<Report, Error>> {
+        Box::pin(async move {
+            let body =
+                serde_json::to_vec(desired).map_err(|e| Error::Unreachable(e.to_string()))?;
+            self.send(target, "PUT", "/api/admin/desired", body).await
+        })
+    }
+}
+
+/// An error with what caused it, as one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,85 @@
+//! What the schema cannot say: values that do not go together.
+
+use hypercache_crds::{HyperCacheCluster, Problem, StoreSpec, duration, quantity};
+
+/// The longest lifetime or timeout that members take: 100 years.
+const MAX_DURATION_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
+
+/// Everything in the resource that cannot be, with the field and what would be right.
+pub fn check(cluster: &HyperCacheCluster) -> Vec<Problem> {
+    let spec = &cluster.spec;
+    let mut problems = Vec::new();
+    let mut invalid = |kind: &str, field: String, message: String| {
+        problems.push(Problem { kind: kind.to_owned(), object: field, message });
+    };
+    for (i, store) in spec.stores.iter().enumerate() {
+        if let Some(text) = &store.max_memory
+            && let Err(error) = quantity::bytes(text)
+        {
+            invalid("InvalidSpec", format!("spec.stores[{i}].maxMemory"), error.to_string());
+        }
+        if let Some(text) = &store.default_ttl
+            && let Err(message) = lifetime(text)
+        {
+            invalid("InvalidSpec", format!("spec.stores[{i}].defaultTtl"), message);
+        }
+    }
+    for (field, text) in [
+        ("spec.config.idleTimeout", &spec.config.idle_timeout),
+        ("spec.config.requestTimeout", &spec.config.request_timeout),
+    ] {
+        if let Some(text) = text
+            && let Err(message) = lifetime(text)
+        {
+            invalid("InvalidSpec", field.to_owned(), message);
+        }
+    }
+    if let Err(error) = quantity::bytes(&spec.storage.size) {
+        invalid("InvalidSpec", "spec.storage.size".to_owned(), error.to_string());
+    }
+    if let Some(message) = over_budget(cluster) {
+        invalid("MemoryBudgetExceeded", "spec.stores[].maxMemory".to_owned(), message);
+    }
+    problems
+}
+
+fn lifetime(text: &str) -> Result<u64, String> {
+    match duration::millis(text) {
+        Ok(ms) if ms > MAX_DURATION_MS => Err(format!("'{text}' is longer than 100 years")),
+        Ok(ms) => Ok(ms),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The bounds of the stores together against the memory that a member may have.
+fn over_budget(cluster: &HyperCacheCluster) -> Option<String> {
+    let limits = cluster.spec.resources.as_ref()?.limits.as_ref()?;
+    let limit_text = &limits.get("memory")?.0;
+    let limit = match quantity::bytes(limit_text) {
+        Ok(limit) => limit,
+        Err(error) => return Some(format!("spec.resources.limits.memory: {error}")),
+    };
+    let bounded: Vec<(&StoreSpec, u64)> = cluster
+        .spec
+        .stores
+        .iter()
+        .filter_map(|store| {
+            let bytes = quantity::bytes(store.max_memory.as_deref()?).ok()?;
+            Some((store, bytes))
+        })
+        .collect();
+    let sum = bounded.iter().fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+    (sum > limit).then(|| {
+        let parts: Vec<String> = bounded
+            .iter()
+            .map(|(store, _)| {
+                format!("{} {}", store.name, store.max_memory.as_deref().unwrap_or_default())
+            })
+            .collect();
+        format!(
+            "the stores may use {sum} bytes of each member ({}), but spec.resources.limits.memory \
+             is {limit_text} ({limit} bytes): lower bounds or raise the limit",
+            parts.join(", ")
+        )
+    })
+}

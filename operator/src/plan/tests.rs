@@ -1,0 +1,372 @@
+use serde_json::json;
+
+use super::*;
+use crate::admin::{MemberReport, ProblemReport, StoreReport};
+use crate::build::Kind;
+use crate::facts::{ClaimFacts, PodFacts, SetFacts};
+
+fn cluster(spec: Value) -> HyperCacheCluster {
+    serde_json::from_value(json!({
+        "apiVersion": "hypercache.io/v1alpha1",
+        "kind": "HyperCacheCluster",
+        "metadata": { "name": "demo", "namespace": "default", "uid": "u1", "generation": 2 },
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+/// What is there when all of a cluster's objects are as they should be.
+fn settled(cluster: &HyperCacheCluster) -> Facts {
+    let members = cluster.spec.members;
+    let claim = Claim { size: cluster.spec.storage.size.clone(), storage_class: None };
+    let inputs = Inputs { replicas: members, bootstrap_members: members, claim: claim.clone() };
+    let objects = build::objects(cluster, &inputs)
+        .unwrap()
+        .into_iter()
+        .map(|object| ((object.kind, object.name), object.body))
+        .collect();
+    Facts {
+        objects,
+        set: Some(SetFacts {
+            replicas: members,
+            existing: members,
+            ready: members,
+            updated: members,
+            update_revision: "new".into(),
+            observed: true,
+            claim: Some(claim),
+            bootstrap_members: Some(members),
+        }),
+        pods: (0..members).map(pod).collect(),
+        claims: Vec::new(),
+    }
+}
+
+fn pod(ordinal: i32) -> PodFacts {
+    PodFacts {
+        name: format!("demo-{ordinal}"),
+        ordinal,
+        uid: format!("pod-{ordinal}"),
+        address: "10.0.0.1".parse().ok(),
+        running: true,
+        ready: true,
+        terminating: false,
+        revision: "new".into(),
+        stuck: None,
+    }
+}
+
+/// What a cluster says that is as the resource says.
+fn report(cluster: &HyperCacheCluster) -> Report {
+    let names = Names::new("demo", "default");
+    let desired = stores::desired_state(cluster, &names);
+    Report {
+        cluster_id: Some("c1".into()),
+        quorum: true,
+        desired_generation: Some(desired.generation),
+        members: members(desired.members.iter().map(String::as_str)),
+        stores: desired
+            .stores
+            .iter()
+            .map(|store| StoreReport {
+                name: store.name.clone(),
+                number: store.number,
+                eviction_policy: store.eviction_policy.clone(),
+                max_memory_bytes: store.max_memory_bytes,
+                default_ttl_ms: store.default_ttl_ms,
+                key_prefixes: store.key_prefixes.clone(),
+                managed: true,
+                ..StoreReport::default()
+            })
+            .collect(),
+        ..Report::default()
+    }
+}
+
+fn members<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<MemberReport> {
+    names
+        .into_iter()
+        .map(|name| MemberReport { name: name.into(), state: "alive".into(), slots: 1 })
+        .collect()
+}
+
+fn applied(plan: &Plan) -> Vec<(Kind, &str)> {
+    plan.steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Apply(wanted) => Some((wanted.kind, wanted.name.as_str())),
+            _ => None,
+        })
+        .collect()
+}
+
+fn stores_spec() -> Value {
+    json!([{ "name": "sessions", "number": 1, "maxMemory": "64Mi", "defaultTtl": "5m" }])
+}
+
+#[test]
+fn everything_is_made_when_nothing_is_there() {
+    let plan = plan(&cluster(json!({})), &Facts::default(), None, false);
+    assert_eq!(plan.steps.len(), 6);
+    assert_eq!(applied(&plan).last(), Some(&(Kind::StatefulSet, "demo")));
+    assert!(!plan.propose, "nobody is there to tell");
+    assert_eq!(plan.members, Members { replicas: 3, held: None });
+}
+
+#[test]
+fn o9_when_all_is_as_it_should_be_there_is_nothing_to_do() {
+    let cluster = cluster(json!({ "stores": stores_spec() }));
+    let plan = plan(&cluster, &settled(&cluster), Some(&report(&cluster)), true);
+    assert_eq!(plan.steps, []);
+    assert!(!plan.propose);
+    assert_eq!(plan.refused, []);
+}
+
+#[test]
+fn an_object_that_someone_changed_or_removed_is_applied_again() {
+    let cluster = cluster(json!({}));
+    let mut facts = settled(&cluster);
+    let service = facts.objects.get_mut(&(Kind::Service, "demo".into())).unwrap();
+    service["spec"]["ports"][0]["port"] = json!(1);
+    facts.objects.remove(&(Kind::PodDisruptionBudget, "demo".into()));
+    let plan = plan(&cluster, &facts, Some(&report(&cluster)), true);
+    assert_eq!(applied(&plan), [(Kind::Service, "demo"), (Kind::PodDisruptionBudget, "demo")]);
+}
+
+#[test]
+fn an_object_of_someone_else_is_left_alone_and_named() {
+    let cluster = cluster(json!({}));
+    let mut facts = settled(&cluster);
+    let service = facts.objects.get_mut(&(Kind::Service, "demo".into())).unwrap();
+    service["metadata"]["ownerReferences"] = json!([{ "uid": "another" }]);
+    let plan = plan(&cluster, &facts, Some(&report(&cluster)), true);
+    assert_eq!(plan.steps, []);
+    assert_eq!(plan.refused[0].kind, "NameTaken");
+    assert_eq!(plan.refused[0].object, "Service demo");
+}
+
+#[test]
+fn a_stores_new_bound_goes_to_the_cluster_and_touches_no_object() {
+    let before = cluster(json!({ "stores": stores_spec() }));
+    let mut spec = stores_spec();
+    spec[0]["maxMemory"] = json!("128Mi");
+    let after = cluster(json!({ "stores": spec }));
+    let plan = plan(&after, &settled(&before), Some(&report(&before)), true);
+    assert_eq!(plan.steps, []);
+    assert!(plan.propose);
+    let sessions = plan.desired.stores.iter().find(|s| s.name == "sessions").unwrap();
+    assert_eq!(sessions.max_memory_bytes, Some(128 << 20));
+    assert_eq!(sessions.default_ttl_ms, Some(300_000));
+}
+
+#[test]
+fn the_default_store_is_always_told_so_that_its_policies_can_go_back() {
+    let plan = plan(&cluster(json!({ "stores": stores_spec() })), &Facts::default(), None, false);
+    let default = &plan.desired.stores[0];
+    assert_eq!((default.name.as_str(), default.number), ("default", 0));
+    assert_eq!(default.max_memory_bytes, None);
+    let own = json!([{ "name": "default", "number": 0, "evictionPolicy": "noeviction" }]);
+    let plan = super::plan(&cluster(json!({ "stores": own })), &Facts::default(), None, false);
+    assert_eq!(plan.desired.stores.len(), 1);
+    assert_eq!(plan.desired.stores[0].eviction_policy, "noeviction");
+}
+
+#[test]
+fn a_new_generation_a_leaving_member_and_a_dropped_store_are_told() {
+    let cluster = cluster(json!({ "stores": stores_spec() }));
+    let same = report(&cluster);
+    let tell = |report: Report| plan(&cluster, &settled(&cluster), Some(&report), true).propose;
+    assert!(!tell(same.clone()));
+    assert!(tell(Report { desired_generation: Some(1), ..same.clone() }));
+    assert!(tell(Report { desired_generation: None, ..same.clone() }));
+    let mut more = same.clone();
+    more.members.extend(members(["demo-3"]));
+    assert!(tell(more));
+    let mut extra = same.clone();
+    extra.stores.push(StoreReport { name: "old".into(), managed: true, ..StoreReport::default() });
+    assert!(tell(extra));
+    // A store that someone made by hand is theirs.
+    let mut by_hand = same.clone();
+    by_hand.stores.push(StoreReport { name: "own".into(), number: 9, ..StoreReport::default() });
+    assert!(!tell(by_hand));
+    // A member that is still to come comes by itself, and a cluster that is still to form hears
+    // nothing.
+    assert!(!tell(Report { members: members(["demo-0"]), ..same.clone() }));
+    assert!(!tell(Report { cluster_id: None, desired_generation: None, ..same }));
+}
+
+#[test]
+fn growing_is_done_at_once_and_restarts_nobody() {
+    let before = cluster(json!({ "members": 3 }));
+    let after = cluster(json!({ "members": 5 }));
+    let plan = plan(&after, &settled(&before), Some(&report(&before)), true);
+    assert_eq!(applied(&plan), [(Kind::StatefulSet, "demo")]);
+    let Step::Apply(set) = &plan.steps[0] else { panic!() };
+    assert_eq!(set.body["spec"]["replicas"], 5);
+    let live = &settled(&before).objects[&(Kind::StatefulSet, "demo".into())];
+    assert_eq!(set.body["spec"]["template"], live["spec"]["template"]);
+}
+
+#[test]
+fn before_a_cluster_forms_its_members_learn_of_a_changed_number() {
+    let before = cluster(json!({ "members": 3 }));
+    let after = cluster(json!({ "members": 1 }));
+    let unformed = Report::default();
+    let plan = plan(&after, &settled(&before), Some(&unformed), false);
+    assert_eq!(applied(&plan), [(Kind::ConfigMap, "demo-config"), (Kind::StatefulSet, "demo")]);
+    assert_eq!(plan.members.replicas, 1);
+}
+
+#[test]
+fn shrinking_waits_until_the_cluster_has_let_the_member_go() {
+    let before = cluster(json!({ "members": 3 }));
+    let after = cluster(json!({ "members": 2 }));
+    let facts = settled(&before);
+    let decide = |report: Option<&Report>| plan(&after, &facts, report, true);
+
+    // Nobody answers, no quorum, not told yet: the pods stay.
+    let told = report(&after);
+    let all = members(["demo-0", "demo-1", "demo-2"]);
+    for (report, reason) in [
+        (None, "ClusterUnreachable"),
+        (Some(Report { quorum: false, ..told.clone() }), "NoQuorum"),
+        (Some(Report { desired_generation: Some(1), ..told.clone() }), "Proposing"),
+        (Some(Report { members: all.clone(), ..told.clone() }), "MembersLeaving"),
+    ] {
+        let plan = decide(report.as_ref());
+        assert_eq!(applied(&plan), [], "{reason}");
+        assert_eq!(plan.members.replicas, 3);
+        assert_eq!(plan.members.held.unwrap().0, reason);
+    }
+
+    // It is gone from the table: now its pod goes.
+    let plan = decide(Some(&told));
+    assert_eq!(plan.members, Members { replicas: 2, held: None });
+    let Step::Apply(set) = &plan.steps[0] else { panic!() };
+    assert_eq!(set.body["spec"]["replicas"], 2);
+}
+
+#[test]
+fn a_member_that_owns_slots_stays_and_the_reason_is_the_clusters() {
+    let before = cluster(json!({ "members": 5 }));
+    let after = cluster(json!({ "members": 2 }));
+    let mut report = report(&after);
+    report.members = members(["demo-0", "demo-1", "demo-2"]);
+    report.problems = vec![ProblemReport {
+        kind: "MemberOwnsSlots".into(),
+        object: "demo-2".into(),
+        message: "it owns 5461 slots".into(),
+    }];
+    let plan = plan(&after, &settled(&before), Some(&report), true);
+    // Those that are out of the table go, the one that owns slots stays.
+    assert_eq!(plan.members.replicas, 3);
+    let (reason, message) = plan.members.held.unwrap();
+    assert_eq!(reason, "MemberOwnsSlots");
+    assert_eq!(message, "spec.members is 2, but demo-2: it owns 5461 slots");
+}
+
+#[test]
+fn o2_a_member_that_is_down_is_no_wish_to_scale() {
+    let cluster = cluster(json!({ "members": 3 }));
+    let mut report = report(&cluster);
+    report.members[2].state = "down".into();
+    report.leader = Some("demo-1".into());
+    let plan = plan(&cluster, &settled(&cluster), Some(&report), true);
+    assert_eq!(plan.steps, []);
+    assert!(!plan.propose);
+}
+
+#[test]
+fn what_cannot_be_is_named_and_the_running_cluster_stays_as_it_was() {
+    let before = cluster(json!({ "stores": stores_spec() }));
+    let after = cluster(json!({
+        "members": 1,
+        "image": "other",
+        "stores": [
+            { "name": "a", "number": 1, "maxMemory": "600Mi" },
+            { "name": "b", "number": 2, "maxMemory": "0.5Gi" },
+            { "name": "unbounded", "number": 3 },
+        ],
+        "resources": { "limits": { "memory": "1Gi" } },
+    }));
+    let plan = plan(&after, &settled(&before), Some(&report(&before)), true);
+    assert_eq!(plan.steps, []);
+    assert!(!plan.propose);
+    assert_eq!(plan.invalid[0].kind, "MemoryBudgetExceeded");
+    assert_eq!(plan.invalid[0].object, "spec.stores[].maxMemory");
+    let message = &plan.invalid[0].message;
+    assert!(message.contains("a 600Mi, b 0.5Gi"), "{message}");
+    assert!(message.contains("spec.resources.limits.memory is 1Gi"), "{message}");
+}
+
+#[test]
+fn values_that_got_past_an_older_schema_are_named_with_their_field() {
+    let plan = plan(
+        &cluster(json!({
+            "stores": [{ "name": "a", "number": 1, "maxMemory": "1GB", "defaultTtl": "999999d" }],
+            "config": { "idleTimeout": "soon" },
+            "storage": { "size": "big" },
+        })),
+        &Facts::default(),
+        None,
+        false,
+    );
+    let fields: Vec<_> = plan.invalid.iter().map(|problem| problem.object.as_str()).collect();
+    assert_eq!(
+        fields,
+        [
+            "spec.stores[0].maxMemory",
+            "spec.stores[0].defaultTtl",
+            "spec.config.idleTimeout",
+            "spec.storage.size",
+        ]
+    );
+}
+
+#[test]
+fn o4_a_pod_of_a_bad_revision_goes_once_another_one_is_wanted() {
+    let cluster = cluster(json!({}));
+    let mut facts = settled(&cluster);
+    let stuck = |revision: &str| PodFacts {
+        ready: false,
+        running: false,
+        revision: revision.into(),
+        stuck: Some(("ImagePullBackOff".into(), String::new())),
+        ..pod(2)
+    };
+    // The bad revision is the wanted one: nothing better would come.
+    facts.pods[2] = stuck("new");
+    assert_eq!(plan(&cluster, &facts, Some(&report(&cluster)), true).steps, []);
+    // It is corrected, but the controller has not seen that yet.
+    facts.pods[2] = stuck("bad");
+    facts.set.as_mut().unwrap().observed = false;
+    assert_eq!(plan(&cluster, &facts, Some(&report(&cluster)), true).steps, []);
+    facts.set.as_mut().unwrap().observed = true;
+    let steps = plan(&cluster, &facts, Some(&report(&cluster)), true).steps;
+    assert_eq!(steps, [Step::DeletePod { name: "demo-2".into(), uid: "pod-2".into() }]);
+    // One that is on its way, ready or only slow is left alone.
+    facts.pods[2] = PodFacts { terminating: true, ..stuck("bad") };
+    assert_eq!(plan(&cluster, &facts, Some(&report(&cluster)), true).steps, []);
+    facts.pods[2] = PodFacts { stuck: None, ..stuck("bad") };
+    assert_eq!(plan(&cluster, &facts, Some(&report(&cluster)), true).steps, []);
+}
+
+#[test]
+fn bigger_volumes_are_asked_for_and_the_claim_template_stays() {
+    let before = cluster(json!({ "storage": { "size": "1Gi" } }));
+    let after = cluster(json!({ "storage": { "size": "2Gi" } }));
+    let mut facts = settled(&before);
+    let claim = |ordinal: i32, size: &str| ClaimFacts {
+        name: format!("data-demo-{ordinal}"),
+        ordinal,
+        requested: size.into(),
+        capacity: None,
+    };
+    facts.claims = vec![claim(0, "1Gi"), claim(1, "2048Mi"), claim(7, "1Gi")];
+    let plan = plan(&after, &facts, Some(&report(&before)), true);
+    assert_eq!(
+        plan.steps,
+        [Step::GrowClaim { name: "data-demo-0".into(), size: "2Gi".into() }],
+        "one is big enough, one belongs to no member, and the template cannot change"
+    );
+}

@@ -1,0 +1,384 @@
+//! One pass over one resource: see, ask, decide, act, tell.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hypercache_crds::{HyperCacheCluster, HyperCacheClusterStatus, Problem};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::{NamespaceResourceScope, jiff};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::admin::{self, ClusterAccess, DesiredState, Report, Target};
+use crate::apply::{self, Applier, in_time, problem};
+use crate::build::Kind;
+use crate::facts::{ClaimFacts, Facts, PodFacts, SetFacts};
+use crate::names::Names;
+use crate::plan::{self, Plan};
+use crate::status::{self, Seen};
+use crate::telemetry::Metrics;
+
+/// The members that are asked at most in one pass.
+const MAX_ASKED: usize = 3;
+/// How long a whole pass may take.
+const PASS_TIMEOUT: Duration = Duration::from_secs(120);
+/// When nothing is going on, the cluster is asked this often: its leader, ring and figures.
+const SETTLED: Duration = Duration::from_secs(45);
+/// When something is going on.
+const IN_PROGRESS: Duration = Duration::from_secs(3);
+/// When something waits for a person or for the cluster.
+const BLOCKED: Duration = Duration::from_secs(15);
+/// The first wait after a refusal; it doubles up to [`MAX_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(120);
+/// The most resources whose refusals are counted.
+const MAX_COUNTED: usize = 16_384;
+
+/// The stores that watches keep.
+#[derive(Clone)]
+pub struct Stores {
+    /// ServiceAccounts that the operator made.
+    pub accounts: Store<ServiceAccount>,
+    /// ConfigMaps that the operator made.
+    pub configs: Store<ConfigMap>,
+    /// Services that the operator made.
+    pub services: Store<Service>,
+    /// Disruption budgets that the operator made.
+    pub budgets: Store<PodDisruptionBudget>,
+    /// StatefulSets that the operator made.
+    pub sets: Store<StatefulSet>,
+    /// Pods of members.
+    pub pods: Store<Pod>,
+    /// Volume claims of members.
+    pub claims: Store<PersistentVolumeClaim>,
+}
+
+/// What every pass needs.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Carries steps out.
+    pub applier: Applier,
+    /// The way to members.
+    pub access: Arc<dyn ClusterAccess>,
+    /// What is there.
+    pub stores: Stores,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Refusals in a row, by resource.
+    pub refusals: Mutex<HashMap<ObjectRef<HyperCacheCluster>, u32>>,
+}
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The status could not be written.
+    #[error("the status is not written: {0}")]
+    Status(#[source] apply::Error),
+    /// The pass took too long.
+    #[error("a pass took more than {} s", PASS_TIMEOUT.as_secs())]
+    TooLong,
+}
+
+/// Runs one pass, and says when the next is due if nothing happens.
+///
+/// # Errors
+/// When the status cannot be written or the pass takes too long. All else is in the status.
+pub async fn reconcile(
+    cluster: Arc<HyperCacheCluster>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let started = Instant::now();
+    let outcome = tokio::time::timeout(PASS_TIMEOUT, Box::pin(pass(&cluster, &context)))
+        .await
+        .unwrap_or(Err(Error::TooLong));
+    let result = match &outcome {
+        Ok(Some(wait)) if *wait == SETTLED => "settled",
+        Ok(_) => "in_progress",
+        Err(_) => "error",
+    };
+    context.metrics.pass(result, started.elapsed().as_secs_f64());
+    match outcome? {
+        Some(wait) => Ok(Action::requeue(wait)),
+        None => Ok(Action::await_change()),
+    }
+}
+
+/// When to try again after a pass ended early.
+pub fn retry(cluster: Arc<HyperCacheCluster>, error: &Error, context: Arc<Context>) -> Action {
+    let wait = context.backoff(&cluster);
+    tracing::warn!(
+        namespace = cluster.namespace(),
+        name = cluster.name_any(),
+        %error,
+        wait_s = wait.as_secs(),
+        "a pass ended early"
+    );
+    Action::requeue(wait)
+}
+
+async fn pass(cluster: &HyperCacheCluster, context: &Context) -> Result<Option<Duration>, Error> {
+    if cluster.meta().deletion_timestamp.is_some() {
+        // Kubernetes collects what it owns.
+        return Ok(None);
+    }
+    let names = Names::new(cluster.name_any(), cluster.namespace().unwrap_or_default());
+    let (mut facts, mut refused) = context.observe(&names).await;
+    let (mut report, mut cluster_error) = context.ask(&names, &facts).await;
+    let formed = report.as_ref().is_some_and(Report::formed)
+        || cluster.status.as_ref().is_some_and(|status| status.cluster_id.is_some());
+    let mut plan = plan::plan(cluster, &facts, report.as_ref(), formed);
+    if !refused.is_empty() {
+        // What cannot be seen might be overwritten.
+        plan.steps.clear();
+    }
+    let done = context.applier.carry_out(&names.namespace, &plan.steps, &facts).await;
+    refused.extend(done.refused);
+    if let Some(set) = &done.set {
+        facts.set = Some(SetFacts::of(set));
+    }
+    if plan.propose {
+        match context.propose(&names, &facts, &plan.desired).await {
+            Ok(answer) => report = Some(answer),
+            Err(error) => cluster_error = Some(error),
+        }
+    }
+    let seen = Seen {
+        facts: &facts,
+        plan: &plan,
+        refused: &refused,
+        report: report.as_ref(),
+        cluster_error: cluster_error.as_ref(),
+    };
+    let status = status::status(cluster, seen, &Time(jiff::Timestamp::now()));
+    let before = cluster.status.clone().unwrap_or_default();
+    if !status::same(&before, &status) {
+        context.applier.write_status(cluster, &status).await.map_err(Error::Status)?;
+    }
+    Ok(Some(context.next(cluster, &plan, &refused, &status)))
+}
+
+impl Context {
+    /// When the next pass is due if nothing happens.
+    fn next(
+        &self,
+        cluster: &HyperCacheCluster,
+        plan: &Plan,
+        refused: &[Problem],
+        status: &HyperCacheClusterStatus,
+    ) -> Duration {
+        if !refused.is_empty() || !plan.refused.is_empty() {
+            return self.backoff(cluster);
+        }
+        self.refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&ObjectRef::from_obj(cluster));
+        let is = |type_: &str, wanted: &str| {
+            status.conditions.iter().any(|c| c.type_ == type_ && c.status == wanted)
+        };
+        if is("Progressing", "True") {
+            IN_PROGRESS
+        } else if is("Ready", "True") && is("MembersApplied", "True") && is("StoresApplied", "True")
+        {
+            SETTLED
+        } else {
+            BLOCKED
+        }
+    }
+
+    fn backoff(&self, cluster: &HyperCacheCluster) -> Duration {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.len() >= MAX_COUNTED {
+            refusals.clear();
+        }
+        let count = refusals.entry(ObjectRef::from_obj(cluster)).or_default();
+        let wait = FIRST_BACKOFF.saturating_mul(1 << (*count).min(10)).min(MAX_BACKOFF);
+        *count = count.saturating_add(1);
+        wait
+    }
+
+    /// What is there: from the stores, and from the API server what they do not have. Problems
+    /// say what could not be seen.
+    async fn observe(&self, names: &Names) -> (Facts, Vec<Problem>) {
+        let mut facts = Facts::default();
+        let mut problems = Vec::new();
+        let stores = &self.stores;
+        let instance = names.instance.as_str();
+        let (config, headless) = (names.config(), names.headless());
+        let see = See { client: &self.client, namespace: &names.namespace };
+        let account = see.one(&stores.accounts, Kind::ServiceAccount, instance).await;
+        let config = see.one(&stores.configs, Kind::ConfigMap, &config).await;
+        let client = see.one(&stores.services, Kind::Service, instance).await;
+        let headless = see.one(&stores.services, Kind::Service, &headless).await;
+        let budget = see.one(&stores.budgets, Kind::PodDisruptionBudget, instance).await;
+        let set = see.one(&stores.sets, Kind::StatefulSet, instance).await;
+        if let Ok(Some(set)) = &set {
+            facts.set = Some(SetFacts::of(set));
+        }
+        let mut note =
+            |kind: Kind, name: &str, object: Result<Option<serde_json::Value>, Problem>| {
+                match object {
+                    Ok(Some(object)) => {
+                        facts.objects.insert((kind, name.to_owned()), object);
+                    }
+                    Ok(None) => {}
+                    Err(problem) => problems.push(problem),
+                }
+            };
+        note(Kind::ServiceAccount, instance, json(account));
+        note(Kind::ConfigMap, &names.config(), json(config));
+        note(Kind::Service, instance, json(client));
+        note(Kind::Service, &names.headless(), json(headless));
+        note(Kind::PodDisruptionBudget, instance, json(budget));
+        note(Kind::StatefulSet, instance, json(set));
+
+        let here = |namespace: Option<String>| namespace.as_deref() == Some(&names.namespace);
+        facts.pods = stores
+            .pods
+            .state()
+            .iter()
+            .filter(|pod| here(pod.namespace()))
+            .filter_map(|pod| PodFacts::of(names, pod))
+            .collect();
+        facts.pods.sort_by_key(|pod| pod.ordinal);
+        facts.claims = stores
+            .claims
+            .state()
+            .iter()
+            .filter(|claim| here(claim.namespace()))
+            .filter_map(|claim| ClaimFacts::of(names, claim))
+            .collect();
+        facts.claims.sort_by_key(|claim| claim.ordinal);
+        (facts, problems)
+    }
+
+    fn targets(names: &Names, facts: &Facts) -> Vec<Target> {
+        let mut pods: Vec<&PodFacts> =
+            facts.pods.iter().filter(|pod| pod.running && !pod.terminating).collect();
+        pods.sort_by_key(|pod| !pod.ready);
+        pods.into_iter()
+            .filter_map(|pod| {
+                Some(Target {
+                    namespace: names.namespace.clone(),
+                    pod: pod.name.clone(),
+                    address: pod.address?,
+                })
+            })
+            .take(MAX_ASKED)
+            .collect()
+    }
+
+    /// Asks members, ready ones first, until one speaks for a quorum.
+    async fn ask(&self, names: &Names, facts: &Facts) -> (Option<Report>, Option<admin::Error>) {
+        let (mut best, mut error) = (None::<Report>, None);
+        for target in Self::targets(names, facts) {
+            let answer = self.access.report(&target).await;
+            self.count("report", &answer);
+            match answer {
+                Ok(report) if report.quorum => return (Some(report), None),
+                Ok(report) if best.as_ref().is_none_or(|best| !best.formed()) => {
+                    best = Some(report);
+                }
+                Ok(_) => {}
+                Err(failed) => error = Some(failed),
+            }
+        }
+        let error = error.filter(|_| best.is_none());
+        (best, error)
+    }
+
+    /// Proposes the desired state by way of a member that can be reached.
+    async fn propose(
+        &self,
+        names: &Names,
+        facts: &Facts,
+        desired: &DesiredState,
+    ) -> Result<Report, admin::Error> {
+        let mut last = admin::Error::Unreachable("no member runs".to_owned());
+        for target in Self::targets(names, facts) {
+            let answer = self.access.propose(&target, desired).await;
+            self.count("propose", &answer);
+            match answer {
+                Ok(report) => {
+                    tracing::info!(
+                        namespace = names.namespace,
+                        name = names.instance,
+                        generation = desired.generation,
+                        "the cluster has the desired state"
+                    );
+                    return Ok(report);
+                }
+                Err(error @ admin::Error::Unreachable(_)) => last = error,
+                Err(error) => {
+                    tracing::warn!(
+                        namespace = names.namespace,
+                        name = names.instance,
+                        %error,
+                        "the cluster does not take the desired state"
+                    );
+                    return Err(error);
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn count(&self, action: &str, answer: &Result<Report, admin::Error>) {
+        let result = match answer {
+            Ok(_) => "ok",
+            Err(admin::Error::Unreachable(_)) => "unreachable",
+            Err(admin::Error::NoQuorum(_)) => "no_quorum",
+            Err(admin::Error::Invalid { .. }) => "invalid",
+            Err(admin::Error::Refused { .. }) => "refused",
+        };
+        self.metrics.cluster_request(action, result);
+    }
+}
+
+struct See<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+}
+
+impl See<'_> {
+    /// An object from its store or, when that does not have it, from the API server: it may be
+    /// someone else's, or newer than the store.
+    async fn one<K>(
+        &self,
+        store: &Store<K>,
+        kind: Kind,
+        name: &str,
+    ) -> Result<Option<Arc<K>>, Problem>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + DeserializeOwned
+            + std::fmt::Debug,
+    {
+        if let Some(object) = store.get(&ObjectRef::new(name).within(self.namespace)) {
+            return Ok(Some(object));
+        }
+        let api: Api<K> = Api::namespaced(self.client.clone(), self.namespace);
+        match in_time(api.get_opt(name)).await {
+            Ok(object) => Ok(object.map(Arc::new)),
+            Err(error) => Err(problem(&format!("{} {name}", kind.as_str()), &error)),
+        }
+    }
+}
+
+fn json<K: Serialize>(
+    object: Result<Option<Arc<K>>, Problem>,
+) -> Result<Option<serde_json::Value>, Problem> {
+    Ok(object?.and_then(|object| serde_json::to_value(&*object).ok()))
+}
+
+#[cfg(test)]
+mod tests;

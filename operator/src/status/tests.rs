@@ -1,0 +1,358 @@
+use hypercache_crds::HyperCacheCluster;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::admin::{Error, MemberReport, ProblemReport, RingReport, StoreReport};
+use crate::facts::{PodFacts, SetFacts};
+use crate::plan::plan;
+
+fn cluster(spec: Value) -> HyperCacheCluster {
+    serde_json::from_value(json!({
+        "apiVersion": "hypercache.io/v1alpha1",
+        "kind": "HyperCacheCluster",
+        "metadata": { "name": "demo", "namespace": "default", "uid": "u1", "generation": 2 },
+        "spec": spec,
+    }))
+    .unwrap()
+}
+
+fn at(second: i64) -> Time {
+    Time(k8s_openapi::jiff::Timestamp::from_second(second).unwrap())
+}
+
+fn facts(members: i32) -> Facts {
+    Facts {
+        set: Some(SetFacts {
+            replicas: members,
+            existing: members,
+            ready: members,
+            updated: members,
+            update_revision: "new".into(),
+            observed: true,
+            claim: None,
+            bootstrap_members: Some(members),
+        }),
+        pods: (0..members)
+            .map(|ordinal| PodFacts {
+                name: format!("demo-{ordinal}"),
+                ordinal,
+                uid: String::new(),
+                address: None,
+                running: true,
+                ready: true,
+                terminating: false,
+                revision: "new".into(),
+                stuck: None,
+            })
+            .collect(),
+        ..Facts::default()
+    }
+}
+
+fn report(members: i32) -> Report {
+    Report {
+        cluster_id: Some("c1".into()),
+        epoch: 7,
+        quorum: true,
+        leader: Some("demo-0".into()),
+        desired_generation: Some(2),
+        members: (0..members)
+            .map(|i| MemberReport { name: format!("demo-{i}"), state: "alive".into(), slots: 1 })
+            .collect(),
+        ring: RingReport { balanced: true, slots_assigned: 16384, ..RingReport::default() },
+        stores: vec![StoreReport {
+            name: "default".into(),
+            eviction_policy: "lru".into(),
+            keys: 5,
+            ..StoreReport::default()
+        }],
+        problems: Vec::new(),
+    }
+}
+
+struct Case<'a> {
+    cluster: &'a HyperCacheCluster,
+    facts: Facts,
+    report: Option<Report>,
+    error: Option<Error>,
+    refused: Vec<Problem>,
+}
+
+impl<'a> Case<'a> {
+    fn new(cluster: &'a HyperCacheCluster) -> Self {
+        let members = cluster.spec.members;
+        Self {
+            cluster,
+            facts: facts(members),
+            report: Some(report(members)),
+            error: None,
+            refused: vec![],
+        }
+    }
+
+    fn status(&self, now: i64) -> HyperCacheClusterStatus {
+        let plan = plan(self.cluster, &self.facts, self.report.as_ref(), true);
+        let seen = Seen {
+            facts: &self.facts,
+            plan: &plan,
+            refused: &self.refused,
+            report: self.report.as_ref(),
+            cluster_error: self.error.as_ref(),
+        };
+        status(self.cluster, seen, &at(now))
+    }
+
+    fn condition(&self, type_: &str) -> Condition {
+        self.status(1).conditions.into_iter().find(|c| c.type_ == type_).unwrap()
+    }
+
+    /// Status and reason of a condition.
+    fn says(&self, type_: &str) -> (String, String) {
+        let condition = self.condition(type_);
+        (condition.status, condition.reason)
+    }
+}
+
+fn pair(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}
+
+#[test]
+fn a_cluster_that_is_as_it_should_be_is_ready_and_at_rest() {
+    let cluster = cluster(json!({}));
+    let case = Case::new(&cluster);
+    for (type_, status, reason) in [
+        ("Ready", "True", "Serving"),
+        ("Progressing", "False", "Settled"),
+        ("Degraded", "False", "Healthy"),
+        ("QuorumAvailable", "True", "Quorum"),
+        ("RingBalanced", "True", "Balanced"),
+        ("StoresApplied", "True", "Applied"),
+        ("MembersApplied", "True", "Applied"),
+        ("SpecValid", "True", "Valid"),
+        ("ResourcesApplied", "True", "Applied"),
+        ("VolumesSized", "True", "Sized"),
+    ] {
+        assert_eq!(case.says(type_), pair(status, reason), "{type_}");
+        assert_eq!(case.condition(type_).observed_generation, Some(2));
+    }
+    let status = case.status(1);
+    assert_eq!(status.observed_generation, Some(2));
+    assert_eq!((status.members, status.ready_members), (3, 3));
+    assert_eq!(
+        status.selector.as_deref(),
+        Some("app.kubernetes.io/name=hypercache,app.kubernetes.io/instance=demo")
+    );
+    assert_eq!(status.leader.as_deref(), Some("demo-0"));
+    assert_eq!(status.stores[0].keys, 5);
+    assert!(status.stores[0].applied);
+}
+
+#[test]
+fn o9_conditions_keep_their_time_until_their_status_changes() {
+    let mut cluster = cluster(json!({}));
+    let first = Case::new(&cluster).status(100);
+    cluster.status = Some(first.clone());
+    let case = Case::new(&cluster);
+    let second = case.status(200);
+    assert_eq!(first, second, "a later pass over the same facts says the same");
+    assert!(same(&first, &second));
+
+    let mut case = Case::new(&cluster);
+    case.facts.set.as_mut().unwrap().ready = 2;
+    case.facts.pods[2].ready = false;
+    let third = case.status(300);
+    let time = |status: &HyperCacheClusterStatus, type_: &str| {
+        let condition = status.conditions.iter().find(|c| c.type_ == type_).unwrap();
+        condition.last_transition_time.clone()
+    };
+    assert_eq!(time(&third, "Ready"), at(300));
+    assert_eq!(time(&third, "QuorumAvailable"), at(100));
+    assert!(!same(&second, &third));
+}
+
+#[test]
+fn what_is_on_its_way_is_progress_and_not_ready() {
+    let cluster = cluster(json!({}));
+    let with = |change: fn(&mut SetFacts)| {
+        let mut case = Case::new(&cluster);
+        change(case.facts.set.as_mut().unwrap());
+        case
+    };
+    for (case, reason) in [
+        (with(|set| set.observed = false), "Applying"),
+        (with(|set| set.updated = 1), "Rolling"),
+        (with(|set| set.existing = 2), "Scaling"),
+        (Case { facts: Facts::default(), report: None, ..Case::new(&cluster) }, "Creating"),
+    ] {
+        assert_eq!(case.says("Ready"), pair("False", reason));
+        assert_eq!(case.says("Progressing"), pair("True", reason));
+    }
+}
+
+#[test]
+fn a_member_that_is_away_is_named() {
+    let cluster = cluster(json!({}));
+    let mut case = Case::new(&cluster);
+    case.facts.set.as_mut().unwrap().ready = 2;
+    case.facts.pods[1].ready = false;
+    case.facts.pods[1].stuck = Some(("ImagePullBackOff".into(), "no such image".into()));
+    assert_eq!(case.says("Ready"), pair("False", "MembersNotReady"));
+    assert_eq!(case.says("Degraded"), pair("True", "PodsStuck"));
+    assert_eq!(case.condition("Degraded").message, "demo-1: ImagePullBackOff: no such image");
+    case.facts.pods[1].stuck = None;
+    assert_eq!(case.says("Degraded"), pair("True", "MembersNotReady"));
+}
+
+#[test]
+fn without_a_quorum_or_an_answer_nothing_is_claimed() {
+    let cluster = cluster(json!({}));
+    let mut case = Case::new(&cluster);
+    case.report.as_mut().unwrap().quorum = false;
+    assert_eq!(case.says("QuorumAvailable"), pair("False", "NoQuorum"));
+    assert_eq!(case.says("Ready"), pair("False", "NoQuorum"));
+    assert_eq!(case.says("Degraded"), pair("True", "NoQuorum"));
+
+    case.report = None;
+    case.error = Some(Error::Unreachable("connection refused".into()));
+    for unknown in ["QuorumAvailable", "RingBalanced", "StoresApplied", "MembersApplied"] {
+        assert_eq!(case.says(unknown), pair("Unknown", "ClusterUnreachable"), "{unknown}");
+    }
+    assert_eq!(case.says("Ready"), pair("False", "ClusterUnreachable"));
+
+    case.report = Some(Report::default());
+    case.error = None;
+    assert_eq!(case.says("QuorumAvailable"), pair("False", "Forming"));
+}
+
+#[test]
+fn an_uneven_ring_says_why_and_is_no_failure() {
+    let cluster = cluster(json!({}));
+    let mut case = Case::new(&cluster);
+    case.report.as_mut().unwrap().ring = RingReport {
+        balanced: false,
+        reason: Some("SlotsHoldData".into()),
+        message: Some("demo-2 owns no slot as all hold data".into()),
+        slots_assigned: 16384,
+    };
+    assert_eq!(case.says("RingBalanced"), pair("False", "SlotsHoldData"));
+    assert_eq!(case.says("Ready"), pair("True", "Serving"));
+    assert_eq!(case.status(1).ring.unwrap().reason, "SlotsHoldData");
+}
+
+#[test]
+fn stores_that_the_cluster_lacks_or_keeps_are_named() {
+    let cluster = cluster(json!({ "stores": [{ "name": "a", "number": 1 }] }));
+    let mut case = Case::new(&cluster);
+    assert_eq!(case.says("StoresApplied"), pair("False", "Pending"));
+    assert_eq!(case.says("Ready"), pair("False", "StoresNotApplied"));
+
+    case.error = Some(Error::Invalid {
+        field: "stores[1].number".into(),
+        message: "taken by a store made by hand".into(),
+    });
+    assert_eq!(case.says("StoresApplied"), pair("False", "Refused"));
+    let message = case.condition("StoresApplied").message;
+    assert_eq!(message, "spec.stores[1].number: taken by a store made by hand");
+    case.error = None;
+
+    let a = StoreReport {
+        name: "a".into(),
+        number: 1,
+        eviction_policy: "lru".into(),
+        managed: true,
+        ..StoreReport::default()
+    };
+    let old = StoreReport { name: "old".into(), number: 2, ..a.clone() };
+    let report = case.report.as_mut().unwrap();
+    report.stores.extend([a, old]);
+    report.problems.push(ProblemReport {
+        kind: "StoreNotEmpty".into(),
+        object: "old".into(),
+        message: "it holds 3 keys".into(),
+    });
+    assert_eq!(case.says("StoresApplied"), pair("False", "StoreNotEmpty"));
+    assert_eq!(case.says("Ready"), pair("True", "Serving"));
+    let status = case.status(1);
+    assert_eq!(status.problems[0].object, "old");
+    let applied: Vec<_> = status.stores.iter().map(|s| (s.name.as_str(), s.applied)).collect();
+    assert_eq!(applied, [("default", true), ("a", true), ("old", false)]);
+}
+
+#[test]
+fn a_member_that_cannot_leave_degrades_but_serves() {
+    let cluster = cluster(json!({ "members": 2 }));
+    let mut case = Case::new(&cluster);
+    case.facts = facts(3);
+    case.report = Some(report(3));
+    case.report.as_mut().unwrap().problems.push(ProblemReport {
+        kind: "MemberOwnsSlots".into(),
+        object: "demo-2".into(),
+        message: "it owns 5461 slots".into(),
+    });
+    assert_eq!(case.says("MembersApplied"), pair("False", "MemberOwnsSlots"));
+    assert_eq!(case.says("Degraded"), pair("True", "MemberOwnsSlots"));
+    assert_eq!(case.says("Progressing"), pair("False", "MemberOwnsSlots"));
+    assert_eq!(case.says("Ready"), pair("True", "Serving"));
+    assert_eq!(case.status(1).members, 3, "the scale subresource tells what is");
+}
+
+#[test]
+fn a_resource_that_cannot_be_is_said_with_its_field() {
+    let cluster = cluster(json!({
+        "stores": [{ "name": "a", "number": 1, "maxMemory": "2Gi" }],
+        "resources": { "limits": { "memory": "1Gi" } },
+    }));
+    let case = Case::new(&cluster);
+    assert_eq!(case.says("SpecValid"), pair("False", "MemoryBudgetExceeded"));
+    assert_eq!(case.says("Ready"), pair("False", "MemoryBudgetExceeded"));
+    assert_eq!(case.says("QuorumAvailable"), pair("True", "Quorum"), "what runs goes on");
+    let message = case.condition("SpecValid").message;
+    assert!(message.starts_with("spec.stores[].maxMemory: "), "{message}");
+    assert_eq!(case.status(1).problems[0].object, "spec.stores[].maxMemory");
+}
+
+#[test]
+fn o10_a_refused_step_is_a_condition_with_its_reason() {
+    let cluster = cluster(json!({}));
+    let mut case = Case::new(&cluster);
+    case.refused.push(Problem {
+        kind: "Forbidden".into(),
+        object: "Service demo".into(),
+        message: "cannot patch resource services".into(),
+    });
+    assert_eq!(case.says("ResourcesApplied"), pair("False", "Forbidden"));
+    assert_eq!(case.says("Degraded"), pair("True", "Forbidden"));
+    assert_eq!(case.says("Progressing"), pair("False", "StepRefused"));
+    assert!(case.condition("ResourcesApplied").message.contains("cannot patch"));
+}
+
+#[test]
+fn o8_a_volume_that_cannot_grow_is_said_once_and_the_cluster_serves() {
+    let cluster = cluster(json!({}));
+    let mut case = Case::new(&cluster);
+    case.refused.push(Problem {
+        kind: "Forbidden".into(),
+        object: "PersistentVolumeClaim data-demo-0".into(),
+        message: "the storage class does not allow it".into(),
+    });
+    assert_eq!(case.says("VolumesSized"), pair("False", "Forbidden"));
+    assert_eq!(case.says("Degraded"), pair("True", "Forbidden"));
+    assert_eq!(case.says("Ready"), pair("True", "Serving"));
+}
+
+#[test]
+fn texts_from_elsewhere_are_bounded_and_reasons_are_words() {
+    let cluster = cluster(json!({}));
+    let mut case = Case::new(&cluster);
+    case.report.as_mut().unwrap().ring = RingReport {
+        balanced: false,
+        reason: Some("not a word".into()),
+        message: Some("é".repeat(5000)),
+        slots_assigned: 0,
+    };
+    let condition = case.condition("RingBalanced");
+    assert_eq!(condition.reason, "Other");
+    assert!(condition.message.len() <= MAX_MESSAGE + 4);
+}
