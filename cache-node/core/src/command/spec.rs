@@ -1,7 +1,6 @@
 //! What stands in the table for one command.
 
-use super::RunKeys;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Access, Keyspace, Locked, NotServing};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
 use bitflags::bitflags;
@@ -45,6 +44,41 @@ bitflags! {
         const NO_ASYNC_LOADING = 1 << 15;
         /// Sentinel has it as well.
         const SENTINEL = 1 << 16;
+    }
+}
+
+bitflags! {
+    /// The ACL categories that `COMMAND INFO` prints; those that follow from flags are added by
+    /// [`Spec::acl_categories`].
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub struct Acl: u32 {
+        /// Keys whatever their type.
+        const KEYSPACE = 1;
+        /// Reads data.
+        const READ = 1 << 1;
+        /// Changes data.
+        const WRITE = 1 << 2;
+        /// Lists.
+        const LIST = 1 << 3;
+        /// Strings.
+        const STRING = 1 << 4;
+        /// For administrators.
+        const ADMIN = 1 << 5;
+        /// Constant or logarithmic time.
+        const FAST = 1 << 6;
+        /// Not fast.
+        const SLOW = 1 << 7;
+        /// Can do harm.
+        const DANGEROUS = 1 << 8;
+        /// About connections.
+        const CONNECTION = 1 << 9;
+    }
+}
+
+impl Flags {
+    /// The flags' names, as Redis prints them.
+    pub fn names(self) -> impl Iterator<Item = String> {
+        self.iter_names().map(|(name, _)| name.to_ascii_lowercase())
     }
 }
 
@@ -109,7 +143,7 @@ impl Group {
 pub struct KeySpec {
     /// The first key's index; the command's name is 0.
     pub first: usize,
-    /// The last key's index counted from `first`; negative: from the end (−1 is the last argument).
+    /// The last key's index, counted from `first`; negative: from the end (−1 is the last argument).
     pub last: i32,
     /// From one key to the next.
     pub step: usize,
@@ -179,9 +213,24 @@ pub enum ShellCommand {
     Container,
 }
 
-/// A command over the whole keyspace of a member.
-pub type RunKeyspace =
-    fn(space: &Keyspace, store: StoreNumber, args: &[&[u8]], now_ms: u64, out: &mut Writer<'_>);
+/// A command over the whole keyspace of a member. Its error is the slot where a SCAN would go on
+/// but that is not served here.
+pub type RunKeyspace = fn(
+    space: &Keyspace,
+    store: StoreNumber,
+    args: &[&[u8]],
+    now_ms: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), NotServing>;
+
+/// A command over the keys it names; their slots are locked.
+#[derive(Debug, Clone, Copy)]
+pub enum RunKeys {
+    /// Over one key.
+    One(fn(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>)),
+    /// Over several keys.
+    Many(fn(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>)),
+}
 
 /// Who carries a command out.
 #[derive(Debug, Clone, Copy)]
@@ -211,8 +260,10 @@ pub struct Spec {
     pub arity: i32,
     /// What it does and where it may be used.
     pub flags: Flags,
-    /// ACL categories, `@` included.
-    pub acl_categories: &'static [&'static str],
+    /// ACL categories that do not follow from the flags.
+    pub acl: Acl,
+    /// Command tips, as `COMMAND INFO` prints them.
+    pub tips: &'static [&'static str],
     /// Where its keys stand.
     pub key_specs: &'static [KeySpec],
     /// How it works over several slots and members.
@@ -229,6 +280,103 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A command without flags and keys, done by nobody yet: the start of a row of the table.
+    pub(super) const fn new(
+        name: &'static str,
+        arity: i32,
+        group: Group,
+        since: &'static str,
+        complexity: &'static str,
+        summary: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            summary,
+            since,
+            group,
+            complexity,
+            arity,
+            flags: Flags::empty(),
+            acl: Acl::empty(),
+            tips: &[],
+            key_specs: &[],
+            spread: Spread::Here,
+            subcommands: &[],
+            arguments: &[],
+            run: Run::Shell(ShellCommand::Container),
+            index: 0,
+        }
+    }
+
+    pub(super) const fn flags(mut self, flags: Flags) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    pub(super) const fn acl(mut self, acl: Acl) -> Self {
+        self.acl = acl;
+        self
+    }
+
+    pub(super) const fn tips(mut self, tips: &'static [&'static str]) -> Self {
+        self.tips = tips;
+        self
+    }
+
+    pub(super) const fn keyed(mut self, key_specs: &'static [KeySpec]) -> Self {
+        self.key_specs = key_specs;
+        self
+    }
+
+    pub(super) const fn args(mut self, arguments: &'static [Arg]) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    pub(super) const fn spread(mut self, spread: Spread) -> Self {
+        self.spread = spread;
+        self
+    }
+
+    pub(super) const fn run(mut self, run: Run) -> Self {
+        self.run = run;
+        self
+    }
+
+    pub(super) const fn subcommands(mut self, subcommands: &'static [Self]) -> Self {
+        self.subcommands = subcommands;
+        self
+    }
+
+    /// All ACL categories, those that follow from the flags included, with their `@`.
+    pub fn acl_categories(&self) -> SmallVec<[String; 4]> {
+        let flags = self.flags;
+        let mut acl = self.acl;
+        acl.set(Acl::WRITE, flags.contains(Flags::WRITE));
+        acl.set(Acl::READ, flags.contains(Flags::READONLY));
+        acl.set(Acl::ADMIN, flags.contains(Flags::ADMIN));
+        acl.set(Acl::FAST, flags.contains(Flags::FAST));
+        acl.set(Acl::SLOW, !flags.contains(Flags::FAST));
+        acl |= if flags.contains(Flags::ADMIN) { Acl::DANGEROUS } else { Acl::empty() };
+        acl.iter_names().map(|(name, _)| format!("@{}", name.to_ascii_lowercase())).collect()
+    }
+
+    /// The legacy key positions of `COMMAND INFO`: first, last (negative: from the end), step.
+    pub fn legacy_positions(&self) -> (usize, i32, usize) {
+        let Some(first) = self.key_specs.first() else { return (0, 0, 0) };
+        let last = self
+            .key_specs
+            .iter()
+            .map(|spec| if spec.last < 0 { spec.last } else { spec.first as i32 + spec.last });
+        (first.first, last.last().unwrap_or(0), first.step)
+    }
+
+    /// The first key among a command's arguments.
+    #[inline]
+    pub fn first_key<'a>(&self, args: &[&'a [u8]]) -> Option<&'a [u8]> {
+        args.get(self.key_specs.first()?.first).copied()
+    }
+
     /// The keys among a command's arguments (the name is `args[0]`).
     #[inline]
     pub fn keys<'a>(&self, args: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 4]> {
@@ -249,6 +397,21 @@ impl Spec {
 }
 
 impl KeySpec {
+    pub(super) const fn at(first: usize, flags: &'static [&'static str]) -> Self {
+        Self { first, last: 0, step: 1, flags, notes: None }
+    }
+
+    pub(super) const fn to(mut self, last: i32, step: usize) -> Self {
+        self.last = last;
+        self.step = step;
+        self
+    }
+
+    pub(super) const fn notes(mut self, notes: &'static str) -> Self {
+        self.notes = Some(notes);
+        self
+    }
+
     /// The indexes of the keys among `count` arguments.
     #[inline]
     pub fn positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
@@ -258,5 +421,46 @@ impl KeySpec {
             count.saturating_sub(self.last.unsigned_abs() as usize)
         };
         (self.first..=last).step_by(self.step.max(1)).take_while(move |index| *index < count)
+    }
+}
+
+impl Arg {
+    pub(super) const fn new(name: &'static str, kind: &'static str) -> Self {
+        Self { name, kind, key_spec: None, token: None, since: None, flags: &[], arguments: &[] }
+    }
+
+    pub(super) const fn key(name: &'static str, key_spec: u8) -> Self {
+        let mut arg = Self::new(name, "key");
+        arg.key_spec = Some(key_spec);
+        arg
+    }
+
+    pub(super) const fn word(name: &'static str, token: &'static str) -> Self {
+        Self::new(name, "pure-token").token(token)
+    }
+
+    pub(super) const fn token(mut self, token: &'static str) -> Self {
+        self.token = Some(token);
+        self
+    }
+
+    pub(super) const fn since(mut self, since: &'static str) -> Self {
+        self.since = Some(since);
+        self
+    }
+
+    pub(super) const fn optional(mut self) -> Self {
+        self.flags = &["optional"];
+        self
+    }
+
+    pub(super) const fn multiple(mut self) -> Self {
+        self.flags = if self.flags.is_empty() { &["multiple"] } else { &["optional", "multiple"] };
+        self
+    }
+
+    pub(super) const fn of(mut self, arguments: &'static [Arg]) -> Self {
+        self.arguments = arguments;
+        self
     }
 }

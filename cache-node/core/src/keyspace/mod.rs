@@ -1,10 +1,44 @@
 //! Where data is: one lock and one small table per store in every slot.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `slot` | a slot's lock and tables, and their accounts |
+//! | `table`, `entry`, `hash` | where entries are and how they are found |
+//! | `values/` | strings and lists |
+//! | `access` | what a command may do with a key |
+//! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
+//! | `eviction`, `expiry`, `walk`, `memory` | keys that leave; commands over all keys; costs |
 
-use crate::cluster::Slot;
-use crate::command::Spec;
-use crate::resp::Writer;
-use crate::store::{StoreNumber, StorePolicy};
+mod access;
+mod entry;
+mod eviction;
+mod expiry;
+mod hash;
+mod memory;
+mod occupancy;
+mod slot;
+mod stores;
+mod table;
+mod values;
+mod walk;
+
+pub use access::{Access, Lifetime, Locked};
+pub use entry::{CLOCK_UNIT_MS, Entry, clock};
+pub use values::{List, Value};
+pub use walk::{scan_cursor, scan_slot};
+
+use crate::cluster::{SLOTS, Slot, slot_of};
+use crate::store::{DEFAULT_STORE, StoreNumber, StorePolicy};
+use arc_swap::ArcSwap;
+use hash::{KeyHasher, mix};
+use occupancy::Occupancy;
+use parking_lot::Mutex;
+use slot::Cell;
+use smallvec::SmallVec;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use stores::Registry;
 
 /// What a keyspace is built from.
 #[derive(Debug, Clone, Copy)]
@@ -23,148 +57,319 @@ pub struct NotServing {
     pub slot: Slot,
 }
 
+/// Why a command did not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A slot is another member's.
+    #[error("{0}")]
+    NotServing(#[from] NotServing),
+    /// The store is not there (any more).
+    #[error("no such store")]
+    NoStore,
+    /// The store is over its budget and nothing can leave.
+    #[error("out of memory")]
+    OutOfMemory,
+}
+
 /// What one store holds and did on this member.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[allow(missing_docs, reason = "named as INFO names them")]
 pub struct StoreStats {
+    /// The store's number.
     pub number: StoreNumber,
+    /// The store's name.
     pub name: String,
+    /// Keys, with those whose lifetime is over but that were not removed yet.
     pub keys: u64,
+    /// Keys with a lifetime.
     pub keys_with_ttl: u64,
+    /// What the store's tables, keys and values cost.
     pub used_memory_bytes: u64,
+    /// The store's budget.
     pub max_memory_bytes: Option<u64>,
+    /// Reads that found their key.
     pub hits: u64,
+    /// Reads that did not.
     pub misses: u64,
+    /// Keys that left for room.
     pub evicted_keys: u64,
+    /// Keys that left because their lifetime was over.
     pub expired_keys: u64,
+    /// Writes that were refused for want of room.
     pub oom_errors: u64,
 }
 
-/// One key in its locked slot.
-#[derive(Debug)]
-pub struct Access<'a> {
-    #[allow(dead_code)]
-    key: &'a [u8],
-}
-
-/// Several keys in their locked slots.
-#[derive(Debug)]
-pub struct Locked<'a> {
-    #[allow(dead_code)]
-    space: &'a Keyspace,
-}
-
-/// All data of one member.
-#[derive(Debug)]
+/// All data of one member. Every method may be called from any thread.
 pub struct Keyspace {
-    policies: arc_swap::ArcSwap<Vec<StorePolicy>>,
+    cells: Box<[Cell]>,
+    hasher: KeyHasher,
+    registry: ArcSwap<Registry>,
+    /// The registry's epoch: lets a command that holds a lock see that its registry is in force.
+    epoch: AtomicU64,
+    /// Held while policies change.
+    changing: Mutex<()>,
+    /// The slots that are served, for walks; `Cell::serving` is what counts.
+    served: Occupancy,
+    random: AtomicU64,
+    /// Where the expiry cycle goes on.
+    expiry_slot: AtomicU32,
+}
+
+impl std::fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keyspace").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
 }
 
 impl Keyspace {
     /// An empty keyspace with the store `default`. It serves no slot at first.
     pub fn new(options: Options) -> Self {
-        let _ = options;
+        let default = StorePolicy::new(DEFAULT_STORE, 0);
         Self {
-            policies: arc_swap::ArcSwap::from_pointee(vec![StorePolicy::new(
-                crate::store::DEFAULT_STORE,
-                0,
-            )]),
+            cells: (0..SLOTS).map(|_| Cell::default()).collect(),
+            hasher: KeyHasher::new(options.hash_seed),
+            registry: ArcSwap::from_pointee(Registry::new(vec![default], 0, None)),
+            epoch: AtomicU64::new(0),
+            changing: Mutex::new(()),
+            served: Occupancy::default(),
+            random: AtomicU64::new(options.eviction_seed),
+            expiry_slot: AtomicU32::new(0),
         }
     }
 
+    #[inline]
+    fn cell(&self, slot: Slot) -> Option<&Cell> {
+        self.cells.get(usize::from(slot))
+    }
+
+    fn random(&self) -> u64 {
+        mix(self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed))
+    }
+
     /// Puts these policies in force, with data in place. A store that is not listed is dropped
-    /// with its data; `default` never is.
+    /// with its data, and so is one whose number now has another name; `default` never is.
     pub fn set_stores(&self, policies: &[StorePolicy]) {
-        self.policies.store(Arc::new(policies.to_vec()));
+        let _changing = self.changing.lock();
+        let old = self.registry.load_full();
+        let mut new = policies.to_vec();
+        if !new.iter().any(|policy| policy.number == 0) {
+            let default = old.policies.iter().find(|policy| policy.number == 0);
+            new.insert(0, default.cloned().unwrap_or_else(|| StorePolicy::new(DEFAULT_STORE, 0)));
+        }
+        let stays = |policy: &&StorePolicy| {
+            policy.number == 0
+                || new.iter().any(|n| n.number == policy.number && n.name == policy.name)
+        };
+        let gone: Vec<StoreNumber> =
+            old.policies.iter().filter(|p| !stays(p)).map(|p| p.number).collect();
+        if !gone.is_empty() {
+            // First without the stores that go, so that nothing is written to them any more.
+            let kept = old.policies.iter().filter(stays).cloned().collect();
+            self.publish(kept, Some(&old));
+            for cell in &self.cells {
+                for number in &gone {
+                    let table = cell.state.lock().take(*number);
+                    drop(table);
+                }
+            }
+        }
+        let current = self.registry.load_full();
+        self.publish(new, Some(&current));
+    }
+
+    fn publish(&self, policies: Vec<StorePolicy>, old: Option<&Registry>) {
+        let epoch = self.epoch.load(Relaxed) + 1;
+        self.registry.store(Arc::new(Registry::new(policies, epoch, old)));
+        self.epoch.store(epoch, Release);
     }
 
     /// Starts or stops serving a slot. Its data stays.
     pub fn set_serving(&self, slot: Slot, serving: bool) {
-        let _ = (slot, serving);
+        if let Some(cell) = self.cell(slot) {
+            let _state = cell.state.lock();
+            cell.serving.store(serving, Relaxed);
+            self.served.set(slot, serving);
+        }
     }
 
     /// Whether a slot is served here.
+    #[inline]
     pub fn is_serving(&self, slot: Slot) -> bool {
-        let _ = slot;
-        false
+        self.cell(slot).is_some_and(|cell| cell.serving.load(Relaxed))
     }
 
     /// Stops serving a slot if no store has a live key in it, under the slot's lock; tells
     /// whether it did.
     pub fn fence_if_empty(&self, slot: Slot, now_ms: u64) -> bool {
-        let _ = (slot, now_ms);
-        false
+        let Some(cell) = self.cell(slot) else { return false };
+        let state = cell.state.lock();
+        let mut entries = state.tables.iter().flat_map(|table| table.table.iter());
+        let empty = entries.all(|entry| entry.is_expired(now_ms));
+        if empty {
+            cell.serving.store(false, Relaxed);
+            self.served.set(slot, false);
+        }
+        empty
     }
 
     /// Drops a slot's data in all stores.
     pub fn clear_slot(&self, slot: Slot) {
-        let _ = slot;
-    }
-
-    /// Runs a `Run::Keys` or `Run::Keyspace` command. All slots of its keys must be served here;
-    /// that is checked under their locks before anything changes.
-    ///
-    /// # Errors
-    /// The first slot that is not served; nothing was changed or written then.
-    pub fn execute(
-        &self,
-        spec: &'static Spec,
-        store: StoreNumber,
-        args: &[&[u8]],
-        now_ms: u64,
-        out: &mut Writer<'_>,
-    ) -> Result<(), NotServing> {
-        let _ = (spec, store, args, now_ms, out);
-        Ok(())
+        let Some(cell) = self.cell(slot) else { return };
+        let mut state = cell.state.lock();
+        let numbers: SmallVec<[StoreNumber; 8]> =
+            state.tables.iter().map(|table| table.number).collect();
+        let tables: Vec<_> = numbers.into_iter().filter_map(|number| state.take(number)).collect();
+        drop(state);
+        drop(tables);
     }
 
     /// Whether a store has this number.
+    #[inline]
     pub fn has_store(&self, number: StoreNumber) -> bool {
-        self.policies.load().iter().any(|policy| policy.number == number)
+        self.registry.load().get(number).is_some()
     }
 
     /// The policies in force.
     pub fn policies(&self) -> Arc<Vec<StorePolicy>> {
-        self.policies.load_full()
+        Arc::clone(&self.registry.load().policies)
     }
 
-    /// How many keys a store has on this member (expired ones that were not yet removed are counted).
+    /// How many keys a store has on this member, with those whose lifetime is over but that were
+    /// not removed yet.
     pub fn keys(&self, store: StoreNumber) -> u64 {
-        let _ = store;
-        0
+        self.registry.load().get(store).map_or(0, |store| store.counters.keys.load(Relaxed))
     }
 
     /// How many keys a store has in a slot.
     pub fn count_keys_in_slot(&self, store: StoreNumber, slot: Slot) -> u64 {
-        let _ = (store, slot);
-        0
+        let Some(cell) = self.cell(slot) else { return 0 };
+        cell.state.lock().get(store).map_or(0, |table| table.table.len() as u64)
     }
 
     /// How many keys all stores have in these slots.
     pub fn keys_in_slots(&self, slots: impl Iterator<Item = Slot>) -> u64 {
-        let _ = slots;
-        0
-    }
-
-    /// Removes expired keys, looking at about `budget` keys at most; tells how many left. Call
-    /// again soon when that is a good part of the budget.
-    pub fn expire_cycle(&self, now_ms: u64, budget: usize) -> usize {
-        let _ = (now_ms, budget);
-        0
+        slots
+            .filter_map(|slot| self.cell(slot))
+            .map(|cell| cell.state.lock().tables.iter().map(|t| t.table.len() as u64).sum::<u64>())
+            .sum()
     }
 
     /// What every store holds and did.
     pub fn stats(&self) -> Vec<StoreStats> {
-        Vec::new()
+        let registry = self.registry.load();
+        let stats = registry.stores.iter().zip(registry.policies.iter()).map(|(store, policy)| {
+            let counters = &store.counters;
+            StoreStats {
+                number: store.number,
+                name: policy.name.clone(),
+                keys: counters.keys.load(Relaxed),
+                keys_with_ttl: counters.keys_with_ttl.load(Relaxed),
+                used_memory_bytes: counters.used_bytes.load(Relaxed),
+                max_memory_bytes: store.max_bytes,
+                hits: counters.stripes.iter().map(|s| s.hits.load(Relaxed)).sum(),
+                misses: counters.stripes.iter().map(|s| s.misses.load(Relaxed)).sum(),
+                evicted_keys: counters.evicted.load(Relaxed),
+                expired_keys: counters.expired.load(Relaxed),
+                oom_errors: counters.oom_errors.load(Relaxed),
+            }
+        });
+        stats.collect()
+    }
+
+    /// Locks one key's slot for `run`. With `needs_room`, the key's store is brought within its
+    /// budget first.
+    ///
+    /// # Errors
+    /// Why `run` was not called.
+    #[inline]
+    pub fn with_key<R>(
+        &self,
+        number: StoreNumber,
+        key: &[u8],
+        now_ms: u64,
+        needs_room: bool,
+        run: impl FnOnce(&mut Access<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let hash = self.hasher.hash(key);
+        let slot = slot_of(key);
+        let cell = self.cell(slot).ok_or(NotServing { slot })?;
+        loop {
+            let registry = self.registry.load();
+            let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
+            if needs_room && registry.bounded && !self.make_room(store, now_ms) {
+                return Err(Refusal::OutOfMemory);
+            }
+            let mut state = cell.state.lock();
+            if !cell.serving.load(Relaxed) {
+                return Err(NotServing { slot }.into());
+            }
+            if self.epoch.load(Acquire) != registry.epoch {
+                continue;
+            }
+            return Ok(run(&mut Access {
+                space: self,
+                cell,
+                state: &mut state,
+                store,
+                slot,
+                key,
+                hash,
+                now_ms,
+            }));
+        }
+    }
+
+    /// Locks the slots of several keys, in slot order, for `run`. With `needs_room`, their stores
+    /// are brought within their budgets first.
+    ///
+    /// # Errors
+    /// Why `run` was not called.
+    pub fn with_keys<R>(
+        &self,
+        number: StoreNumber,
+        keys: &[&[u8]],
+        now_ms: u64,
+        needs_room: bool,
+        run: impl FnOnce(&mut Locked<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let mut slots: SmallVec<[Slot; 8]> = keys.iter().map(|key| slot_of(key)).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        loop {
+            let registry = self.registry.load();
+            if registry.get(number).is_none() {
+                return Err(Refusal::NoStore);
+            }
+            if needs_room && registry.bounded {
+                for key in keys {
+                    let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
+                    if !self.make_room(store, now_ms) {
+                        return Err(Refusal::OutOfMemory);
+                    }
+                }
+            }
+            let mut guards = SmallVec::new();
+            for &slot in &slots {
+                let cell = self.cell(slot).ok_or(NotServing { slot })?;
+                let state = cell.state.lock();
+                if !cell.serving.load(Relaxed) {
+                    return Err(NotServing { slot }.into());
+                }
+                guards.push((slot, state));
+            }
+            if self.epoch.load(Acquire) != registry.epoch {
+                continue;
+            }
+            return Ok(run(&mut Locked {
+                space: self,
+                registry: &registry,
+                number,
+                now_ms,
+                guards,
+            }));
+        }
     }
 }
 
-/// The slot where a SCAN goes on.
-pub fn scan_slot(cursor: u64) -> Slot {
-    ((cursor >> scan::POSITION_BITS) & 0x3fff) as Slot
-}
-
-mod scan {
-    /// A cursor's low bits: how far SCAN is inside a slot, by key hash.
-    pub const POSITION_BITS: u32 = 39;
-}
+#[cfg(test)]
+#[path = "keyspace_tests.rs"]
+mod tests;

@@ -1,0 +1,48 @@
+//! OBJECT: how a value is kept.
+
+use crate::keyspace::{Access, CLOCK_UNIT_MS, Entry, Value, clock};
+use crate::resp::Writer;
+
+/// Redis keeps one object for each of the integers below this, and says so in REFCOUNT.
+const SHARED_INTEGERS: i64 = 10_000;
+
+fn tell(key: &mut Access<'_>, out: &mut Writer<'_>, tell: impl FnOnce(&Entry, &mut Writer<'_>)) {
+    match key.look() {
+        Some(entry) => tell(entry, out),
+        None => out.null(),
+    }
+}
+
+/// OBJECT ENCODING key
+pub fn encoding(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
+    tell(key, out, |entry, out| out.bulk(entry.value.encoding().as_bytes()));
+}
+
+/// OBJECT IDLETIME key
+pub fn idletime(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
+    let now = clock(key.now_ms());
+    tell(key, out, |entry, out| {
+        let idle_ms = u64::from(entry.idle(now)) * CLOCK_UNIT_MS;
+        out.integer((idle_ms / 1000) as i64);
+    });
+}
+
+/// OBJECT REFCOUNT key
+pub fn refcount(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
+    let bounded = key.is_bounded();
+    tell(key, out, |entry, out| match entry.value {
+        Value::Int(0..SHARED_INTEGERS) if !bounded => out.integer(i64::from(i32::MAX)),
+        _ => out.integer(1),
+    });
+}
+
+/// OBJECT FREQ key
+pub fn freq(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
+    tell(key, out, |_, out| {
+        out.error(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. \
+             Please note that when switching between policies at runtime LRU and LFU data will \
+             take some time to adjust.",
+        );
+    });
+}

@@ -1,0 +1,67 @@
+//! Redis's error texts, and the readers of arguments that answer with them.
+
+use crate::resp::{Writer, parse_i64};
+
+pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+pub const SYNTAX: &str = "ERR syntax error";
+pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
+pub const NO_SUCH_KEY: &str = "ERR no such key";
+pub const INDEX: &str = "ERR index out of range";
+pub const OFFSET: &str = "ERR offset is out of range";
+pub const OVERFLOW: &str = "ERR increment or decrement would overflow";
+pub const DECREMENT: &str = "ERR decrement would overflow";
+pub const NAN_OR_INFINITY: &str = "ERR increment would produce NaN or Infinity";
+pub const TOO_LONG: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+pub const SAME_OBJECT: &str = "ERR source and destination objects are the same";
+pub const NO_DATABASE: &str = "ERR DB index is out of range";
+pub const POSITIVE: &str = "ERR value is out of range, must be positive";
+pub const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+pub const NO_STORE: &str = "ERR the selected store does not exist any more";
+
+/// A command that has too few or too many arguments in a way that its arity does not show.
+pub fn wrong_arity(out: &mut Writer<'_>, command: &str) {
+    out.error(&format!("ERR wrong number of arguments for '{command}' command"));
+}
+
+/// An integer argument; `None` after answering with an error.
+#[inline]
+pub fn integer(arg: &[u8], out: &mut Writer<'_>) -> Option<i64> {
+    integer_or(arg, NOT_AN_INTEGER, out)
+}
+
+/// An integer argument; `None` after answering with `error`.
+#[inline]
+pub fn integer_or(arg: &[u8], error: &str, out: &mut Writer<'_>) -> Option<i64> {
+    let value = parse_i64(arg);
+    if value.is_none() {
+        out.error(error);
+    }
+    value
+}
+
+/// A count that is not negative; `None` after answering with `error`.
+pub fn count_or(arg: &[u8], error: &str, out: &mut Writer<'_>) -> Option<u64> {
+    let value = parse_i64(arg).and_then(|value| u64::try_from(value).ok());
+    if value.is_none() {
+        out.error(error);
+    }
+    value
+}
+
+/// An integer argument whose negation exists as well; `None` after answering with an error.
+pub fn symmetric(arg: &[u8], out: &mut Writer<'_>) -> Option<i64> {
+    let value = integer(arg, out)?;
+    if value == i64::MIN {
+        let (min, max) = (-i64::MAX, i64::MAX);
+        out.error(&format!("ERR value is out of range, value must between {min} and {max}"));
+        return None;
+    }
+    Some(value)
+}
+
+/// Whether an argument is a word, whatever its case.
+#[inline]
+pub fn is(arg: &[u8], word: &str) -> bool {
+    arg.eq_ignore_ascii_case(word.as_bytes())
+}

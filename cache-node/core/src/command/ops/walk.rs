@@ -1,0 +1,171 @@
+//! Commands over the whole keyspace of a member.
+
+use super::options::cursor;
+use super::texts::{self, is};
+use crate::command::pattern::matches;
+use crate::keyspace::{Keyspace, NotServing, scan_slot};
+use crate::resp::{Protocol, Writer};
+use crate::store::StoreNumber;
+
+/// Bulk strings that are collected before their number is known.
+#[derive(Default)]
+struct Collected {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Collected {
+    fn push(&mut self, key: &[u8]) {
+        Writer::new(&mut self.bytes, Protocol::Resp2).bulk(key);
+        self.count += 1;
+    }
+
+    fn answer(&self, out: &mut Writer<'_>) {
+        out.array(self.count);
+        out.raw(&self.bytes);
+    }
+}
+
+/// KEYS pattern
+pub fn keys(
+    space: &Keyspace,
+    store: StoreNumber,
+    args: &[&[u8]],
+    now_ms: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), NotServing> {
+    let pattern = args[1];
+    let mut found = Collected::default();
+    space.visit_keys(store, now_ms, |entry| {
+        let key = entry.key.as_slice();
+        if pattern == b"*" || matches(pattern, key) {
+            found.push(key);
+        }
+    });
+    found.answer(out);
+    Ok(())
+}
+
+/// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
+pub fn scan(
+    space: &Keyspace,
+    store: StoreNumber,
+    args: &[&[u8]],
+    now_ms: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), NotServing> {
+    let Some(from) = cursor(args[1]) else {
+        out.error("ERR invalid cursor");
+        return Ok(());
+    };
+    let (mut pattern, mut count, mut kind) = (None, 10, None);
+    let mut rest = &args[2..];
+    while let [word, tail @ ..] = rest {
+        let Some((value, tail)) = tail.split_first() else {
+            out.error(texts::SYNTAX);
+            return Ok(());
+        };
+        rest = tail;
+        if is(word, "COUNT") {
+            let Some(value) = texts::integer(value, out) else { return Ok(()) };
+            let Some(value) = u64::try_from(value).ok().filter(|value| *value > 0) else {
+                out.error(texts::SYNTAX);
+                return Ok(());
+            };
+            count = value;
+        } else if is(word, "MATCH") {
+            pattern = Some(*value).filter(|pattern| *pattern != b"*");
+        } else if is(word, "TYPE") {
+            kind = Some(*value);
+        } else {
+            out.error(texts::SYNTAX);
+            return Ok(());
+        }
+    }
+    let slot = scan_slot(from);
+    if !space.is_serving(slot) {
+        return Err(NotServing { slot });
+    }
+    let mut found = Collected::default();
+    let next = space.scan(store, from, count, now_ms, |entry| {
+        let key = entry.key.as_slice();
+        let wanted = pattern.is_none_or(|pattern| matches(pattern, key))
+            && kind.is_none_or(|kind| is(kind, entry.value.type_name()));
+        if wanted {
+            found.push(key);
+        }
+    });
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(next).as_bytes());
+    found.answer(out);
+    Ok(())
+}
+
+/// RANDOMKEY
+pub fn randomkey(
+    space: &Keyspace,
+    store: StoreNumber,
+    _: &[&[u8]],
+    now_ms: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), NotServing> {
+    if !space.random_key(store, now_ms, |key| out.bulk(key)) {
+        out.null();
+    }
+    Ok(())
+}
+
+/// DBSIZE
+pub fn dbsize(
+    space: &Keyspace,
+    store: StoreNumber,
+    _: &[&[u8]],
+    _: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), NotServing> {
+    out.integer(i64::try_from(space.keys(store)).unwrap_or(i64::MAX));
+    Ok(())
+}
+
+/// Whether the arguments of a flush make sense: nothing, ASYNC or SYNC.
+fn flush_arguments(args: &[&[u8]], out: &mut Writer<'_>) -> bool {
+    let good = match args {
+        [_] => true,
+        [_, word] => is(word, "ASYNC") || is(word, "SYNC"),
+        _ => false,
+    };
+    if !good {
+        out.error(texts::SYNTAX);
+    }
+    good
+}
+
+/// FLUSHDB [ASYNC|SYNC]
+pub fn flushdb(
+    space: &Keyspace,
+    store: StoreNumber,
+    args: &[&[u8]],
+    _: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), NotServing> {
+    if flush_arguments(args, out) {
+        space.flush(store);
+        out.ok();
+    }
+    Ok(())
+}
+
+/// FLUSHALL [ASYNC|SYNC]
+pub fn flushall(
+    space: &Keyspace,
+    _: StoreNumber,
+    args: &[&[u8]],
+    _: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), NotServing> {
+    if flush_arguments(args, out) {
+        space.flush_all();
+        out.ok();
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! What a command does with a key whose slot is locked.
+
+use super::Keyspace;
+use super::entry::{Bytes, Entry, clock};
+use super::slot::{Cell, State};
+use super::stores::{Registry, Store};
+use super::table::Place;
+use super::values::Value;
+use crate::cluster::{Slot, slot_of};
+use crate::store::StoreNumber;
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The lifetime that a key gets with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// The store's default.
+    Default,
+    /// What the key had; a new key gets the store's default.
+    Keep,
+    /// Exactly this: it ends at a time in Unix milliseconds, or never (0).
+    At(u64),
+}
+
+/// One key in its locked slot. A key whose lifetime is over is not there for any method.
+pub struct Access<'a> {
+    pub(super) space: &'a Keyspace,
+    pub(super) cell: &'a Cell,
+    pub(super) state: &'a mut State,
+    pub(super) store: &'a Store,
+    pub(super) slot: Slot,
+    pub(super) key: &'a [u8],
+    pub(super) hash: u64,
+    pub(super) now_ms: u64,
+}
+
+impl Access<'_> {
+    /// The time of the command in Unix milliseconds.
+    #[inline]
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Whether the store has a memory bound.
+    pub fn is_bounded(&self) -> bool {
+        self.store.max_bytes.is_some()
+    }
+
+    /// Where the live entry is; one whose lifetime is over is removed.
+    #[inline]
+    fn place(&mut self) -> Option<Place> {
+        let table = self.state.get(self.store.number)?;
+        let place = table.table.find(self.hash, self.key)?;
+        if table.table.get(place)?.is_expired(self.now_ms) {
+            self.expire(place);
+            return None;
+        }
+        Some(place)
+    }
+
+    #[cold]
+    fn expire(&mut self, place: Place) {
+        if let Some(table) = self.state.get_mut(self.store.number) {
+            table.remove(&self.space.hasher, place);
+            self.store.counters.expired.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The value for a command that reads it: counts as a hit or miss and as a use.
+    #[inline]
+    pub fn read(&mut self) -> Option<&Value> {
+        let place = self.place();
+        let stripe = self.store.counters.stripe(self.slot);
+        let Some(place) = place else {
+            stripe.misses.fetch_add(1, Relaxed);
+            return None;
+        };
+        stripe.hits.fetch_add(1, Relaxed);
+        let now = clock(self.now_ms);
+        let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
+        entry.used_at = now;
+        Some(&entry.value)
+    }
+
+    /// The value for a command that may write it: counts as a use.
+    #[inline]
+    pub fn value(&mut self) -> Option<&Value> {
+        let place = self.place()?;
+        let now = clock(self.now_ms);
+        let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
+        entry.used_at = now;
+        Some(&entry.value)
+    }
+
+    /// The entry for a command that looks at it from outside: no use, but a hit or miss.
+    pub fn look(&mut self) -> Option<&Entry> {
+        let place = self.place();
+        let stripe = self.store.counters.stripe(self.slot);
+        let count = if place.is_some() { &stripe.hits } else { &stripe.misses };
+        count.fetch_add(1, Relaxed);
+        self.state.get(self.store.number)?.table.get(place?)
+    }
+
+    /// The entry, with nothing counted.
+    pub fn peek(&mut self) -> Option<&Entry> {
+        let place = self.place()?;
+        self.state.get(self.store.number)?.table.get(place)
+    }
+
+    /// Whether the key is there, with nothing counted.
+    #[inline]
+    pub fn exists(&mut self) -> bool {
+        self.place().is_some()
+    }
+
+    /// When the key ends in Unix milliseconds, 0 for never; `None` if it is not there.
+    pub fn expires_at_ms(&mut self) -> Option<u64> {
+        self.peek().map(|entry| entry.expires_at_ms)
+    }
+
+    /// Gives the key a value, whatever it had.
+    #[inline]
+    pub fn set(&mut self, value: Value, lifetime: Lifetime) {
+        let place = self.place();
+        let now = clock(self.now_ms);
+        let new_default = || {
+            let ttl = self.store.default_ttl_ms.filter(|_| lifetime != Lifetime::At(0));
+            ttl.map_or(0, |ttl| self.now_ms.saturating_add(ttl))
+        };
+        let expires_at_ms = match (lifetime, place) {
+            (Lifetime::At(at), _) => Some(at),
+            (Lifetime::Keep, Some(_)) => None,
+            (Lifetime::Default, _) | (Lifetime::Keep, None) => Some(new_default()),
+        };
+        let store = self.store;
+        match place {
+            Some(place) => {
+                let Some(table) = self.state.get_mut(store.number) else { return };
+                table.change(place, |entry| {
+                    entry.value = value;
+                    entry.used_at = now;
+                });
+                if let Some(at) = expires_at_ms {
+                    table.set_expiry(place, at);
+                }
+            }
+            None => {
+                let entry = Entry {
+                    key: Bytes::new(self.key),
+                    value,
+                    expires_at_ms: expires_at_ms.unwrap_or(0),
+                    used_at: now,
+                };
+                let table = self.state.get_or_make(store.number, self.slot, &store.counters);
+                table.insert(&self.space.hasher, self.hash, entry);
+            }
+        }
+        if let Some(at) = expires_at_ms {
+            self.note_expiry(at);
+        }
+    }
+
+    /// Changes the value in place, lifetime and all else as they were; counts as a use. `None`
+    /// if the key is not there.
+    #[inline]
+    pub fn update<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
+        let place = self.place()?;
+        let now = clock(self.now_ms);
+        self.state.get_mut(self.store.number)?.change(place, |entry| {
+            entry.used_at = now;
+            change(&mut entry.value)
+        })
+    }
+
+    /// Sets when the key ends, 0 for never, and counts as no use; false if it is not there.
+    pub fn set_expiry(&mut self, expires_at_ms: u64) -> bool {
+        let Some(place) = self.place() else { return false };
+        if let Some(table) = self.state.get_mut(self.store.number) {
+            table.set_expiry(place, expires_at_ms);
+        }
+        self.note_expiry(expires_at_ms);
+        true
+    }
+
+    /// Takes the key out.
+    #[inline]
+    pub fn remove(&mut self) -> Option<Entry> {
+        let place = self.place()?;
+        self.state.get_mut(self.store.number)?.remove(&self.space.hasher, place)
+    }
+
+    #[inline]
+    fn note_expiry(&self, at: u64) {
+        if at != 0 && at < self.cell.next_expiry_ms.load(Relaxed) {
+            self.cell.next_expiry_ms.store(at, Relaxed);
+        }
+    }
+}
+
+/// Several keys in their locked slots.
+pub struct Locked<'a> {
+    pub(super) space: &'a Keyspace,
+    pub(super) registry: &'a Registry,
+    pub(super) number: StoreNumber,
+    pub(super) now_ms: u64,
+    /// In slot order, each slot once.
+    pub(super) guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+}
+
+impl Locked<'_> {
+    /// The time of the command in Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The number of the selected store.
+    pub fn selected(&self) -> StoreNumber {
+        self.number
+    }
+
+    /// Whether a store has this number.
+    pub fn has_store(&self, number: StoreNumber) -> bool {
+        self.registry.get(number).is_some()
+    }
+
+    /// One of the command's keys. `None` if the store is gone or the slot is not locked.
+    #[inline]
+    pub fn at<'b>(&'b mut self, key: &'b [u8]) -> Option<Access<'b>> {
+        self.at_store(self.number, key)
+    }
+
+    /// One of the command's keys, in another store.
+    pub fn at_store<'b>(&'b mut self, number: StoreNumber, key: &'b [u8]) -> Option<Access<'b>> {
+        let slot = slot_of(key);
+        let index = self.guards.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+        Some(Access {
+            space: self.space,
+            cell: self.space.cell(slot)?,
+            store: self.registry.route(number, key)?,
+            state: &mut self.guards.get_mut(index)?.1,
+            slot,
+            key,
+            hash: self.space.hasher.hash(key),
+            now_ms: self.now_ms,
+        })
+    }
+
+    /// Whether two keys under two selections are the same key of the same store.
+    pub fn is_same(&self, a: (StoreNumber, &[u8]), b: (StoreNumber, &[u8])) -> bool {
+        let store = |(number, key)| self.registry.route(number, key).map(|store| store.number);
+        a.1 == b.1 && store(a) == store(b)
+    }
+}

@@ -1,0 +1,92 @@
+//! The active expiry cycle: keys whose lifetime is over leave although nobody asks for them.
+
+use super::Keyspace;
+use super::slot::{Cell, NEVER, StoreTable};
+use crate::cluster::SLOTS;
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Keyspace {
+    /// Removes expired keys, looking at about `budget` keys at most, and goes on next time where
+    /// it stopped; tells how many left. A slot without due keys costs one load; a large table is
+    /// done in steps of one segment, so that no lock is held for long.
+    pub fn expire_cycle(&self, now_ms: u64, budget: usize) -> usize {
+        let (mut removed, mut looked) = (0, 0);
+        let first = self.expiry_slot.load(Relaxed);
+        for step in 0..u32::from(SLOTS) {
+            let slot = (first.wrapping_add(step) % u32::from(SLOTS)) as u16;
+            let Some(cell) = self.cell(slot) else { continue };
+            while cell.next_expiry_ms.load(Relaxed) <= now_ms {
+                if looked >= budget {
+                    self.expiry_slot.store(u32::from(slot), Relaxed);
+                    return removed;
+                }
+                let (seen, gone) = self.expire_step(cell, now_ms);
+                looked += seen.max(1);
+                removed += gone;
+            }
+        }
+        self.expiry_slot.store(first, Relaxed);
+        removed
+    }
+
+    /// One segment of each due table of a slot: how many keys it looked at and removed.
+    fn expire_step(&self, cell: &Cell, now_ms: u64) -> (usize, usize) {
+        let (mut seen, mut gone) = (0, 0);
+        let mut state = cell.state.lock();
+        let mut next = NEVER;
+        for table in &mut state.tables {
+            if table.next_expiry_ms <= now_ms {
+                let step = self.expire_table(table, now_ms);
+                seen += step.0;
+                gone += step.1;
+            }
+            next = next.min(table.next_expiry_ms);
+        }
+        cell.next_expiry_ms.store(next, Relaxed);
+        (seen, gone)
+    }
+
+    fn expire_table(&self, table: &mut StoreTable, now_ms: u64) -> (usize, usize) {
+        if table.with_ttl == 0 {
+            table.next_expiry_ms = NEVER;
+            table.expiry_position = 0;
+            table.pass_least_ms = NEVER;
+            return (0, 0);
+        }
+        let mut due: SmallVec<[u64; 32]> = SmallVec::new();
+        let mut least = table.pass_least_ms;
+        let mut seen = 0;
+        let hasher = &self.hasher;
+        let next = table.table.visit_segment(table.expiry_position, |entry| {
+            seen += 1;
+            if entry.is_expired(now_ms) {
+                due.push(hasher.hash(entry.key.as_slice()));
+            } else if entry.expires_at_ms != 0 {
+                least = least.min(entry.expires_at_ms);
+            }
+        });
+        match next {
+            Some(position) => {
+                table.expiry_position = position;
+                table.pass_least_ms = least;
+            }
+            None => {
+                // A whole pass is done: nothing that is still here ends before `least`.
+                table.expiry_position = 0;
+                table.pass_least_ms = NEVER;
+                table.next_expiry_ms = least;
+            }
+        }
+        let mut gone = 0;
+        for hash in due {
+            if let Some(place) = table.table.find_where(hash, |entry| entry.is_expired(now_ms))
+                && table.remove(hasher, place).is_some()
+            {
+                gone += 1;
+            }
+        }
+        table.counters.expired.fetch_add(gone as u64, Relaxed);
+        (seen, gone)
+    }
+}

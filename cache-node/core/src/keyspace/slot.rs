@@ -1,0 +1,206 @@
+//! One slot: its lock, and a table for each store that has keys in it.
+
+use super::entry::Entry;
+use super::hash::KeyHasher;
+use super::stores::Counters;
+use super::table::{Place, Table};
+use crate::cluster::Slot;
+use crate::store::StoreNumber;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// No key of the slot has a lifetime.
+pub const NEVER: u64 = u64::MAX;
+
+/// A slot as it stands in the keyspace.
+pub struct Cell {
+    /// Written under the lock only.
+    pub serving: AtomicBool,
+    /// No key here expires before this time (Unix milliseconds); a hint that may be too early.
+    /// Written under the lock only.
+    pub next_expiry_ms: AtomicU64,
+    /// What the lock guards.
+    pub state: Mutex<State>,
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self {
+            serving: AtomicBool::new(false),
+            next_expiry_ms: AtomicU64::new(NEVER),
+            state: Mutex::default(),
+        }
+    }
+}
+
+/// The tables of a slot.
+#[derive(Default)]
+pub struct State {
+    pub tables: SmallVec<[StoreTable; 1]>,
+}
+
+/// One store's entries in a slot, with the accounts that belong to them.
+pub struct StoreTable {
+    pub number: StoreNumber,
+    pub slot: Slot,
+    pub table: Table,
+    pub counters: Arc<Counters>,
+    /// The blocks of the entries; the table's own are not in it.
+    entry_bytes: usize,
+    pub with_ttl: usize,
+    /// No key here expires before this time.
+    pub next_expiry_ms: u64,
+    /// Where the expiry cycle goes on, by position.
+    pub expiry_position: u64,
+    /// The least lifetime seen in the expiry cycle's pass that is under way.
+    pub pass_least_ms: u64,
+}
+
+impl State {
+    /// A store's table, if it was ever needed here.
+    #[inline]
+    pub fn get(&self, number: StoreNumber) -> Option<&StoreTable> {
+        self.tables.iter().find(|table| table.number == number)
+    }
+
+    /// A store's table, if it was ever needed here.
+    #[inline]
+    pub fn get_mut(&mut self, number: StoreNumber) -> Option<&mut StoreTable> {
+        self.tables.iter_mut().find(|table| table.number == number)
+    }
+
+    /// A store's table, made if it is not there.
+    #[inline]
+    pub fn get_or_make(
+        &mut self,
+        number: StoreNumber,
+        slot: Slot,
+        counters: &Arc<Counters>,
+    ) -> &mut StoreTable {
+        let index = match self.tables.iter().position(|table| table.number == number) {
+            Some(index) => index,
+            None => {
+                self.tables.push(StoreTable {
+                    number,
+                    slot,
+                    table: Table::default(),
+                    counters: Arc::clone(counters),
+                    entry_bytes: 0,
+                    with_ttl: 0,
+                    next_expiry_ms: NEVER,
+                    expiry_position: 0,
+                    pass_least_ms: NEVER,
+                });
+                self.tables.len() - 1
+            }
+        };
+        &mut self.tables[index]
+    }
+
+    /// Takes a store's table out, for its owner to drop after the lock is given back.
+    #[must_use]
+    pub fn take(&mut self, number: StoreNumber) -> Option<StoreTable> {
+        let index = self.tables.iter().position(|table| table.number == number)?;
+        let table = self.tables.swap_remove(index);
+        table.counters.occupancy.set(table.slot, false);
+        Some(table)
+    }
+}
+
+impl StoreTable {
+    /// What stands on the heap for it.
+    pub fn heap_bytes(&self) -> usize {
+        self.entry_bytes + self.table.heap_bytes()
+    }
+
+    /// Adds an entry whose key is not there yet.
+    pub fn insert(&mut self, hasher: &KeyHasher, hash: u64, entry: Entry) {
+        let before = self.heap_bytes();
+        self.entry_bytes += entry.heap_bytes();
+        if entry.expires_at_ms != 0 {
+            self.count_ttl(true);
+            self.note_expiry(entry.expires_at_ms);
+        }
+        if self.table.len() == 0 {
+            self.counters.occupancy.set(self.slot, true);
+        }
+        self.table.insert(hasher, hash, entry);
+        self.counters.keys.fetch_add(1, Relaxed);
+        self.counters.charge(before, self.heap_bytes());
+    }
+
+    /// Takes an entry out.
+    pub fn remove(&mut self, hasher: &KeyHasher, place: Place) -> Option<Entry> {
+        let before = self.heap_bytes();
+        let entry = self.table.remove(hasher, place)?;
+        self.entry_bytes -= entry.heap_bytes();
+        if entry.expires_at_ms != 0 {
+            self.count_ttl(false);
+        }
+        if self.table.len() == 0 {
+            self.counters.occupancy.set(self.slot, false);
+            self.next_expiry_ms = NEVER;
+            self.expiry_position = 0;
+            self.pass_least_ms = NEVER;
+        }
+        self.counters.keys.fetch_sub(1, Relaxed);
+        self.counters.charge(before, self.heap_bytes());
+        Some(entry)
+    }
+
+    /// Changes an entry's value and keeps the accounts.
+    #[inline]
+    pub fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        let entry = self.table.get_mut(place)?;
+        let before = entry.heap_bytes();
+        let result = change(entry);
+        let after = entry.heap_bytes();
+        if before != after {
+            self.entry_bytes = self.entry_bytes + after - before;
+            self.counters.charge(before, after);
+        }
+        Some(result)
+    }
+
+    /// Sets when an entry ends; 0 for never.
+    #[inline]
+    pub fn set_expiry(&mut self, place: Place, expires_at_ms: u64) {
+        let Some(entry) = self.table.get_mut(place) else { return };
+        let had = entry.expires_at_ms != 0;
+        entry.expires_at_ms = expires_at_ms;
+        if expires_at_ms != 0 {
+            self.note_expiry(expires_at_ms);
+        }
+        if had != (expires_at_ms != 0) {
+            self.count_ttl(!had);
+        }
+    }
+
+    fn count_ttl(&mut self, more: bool) {
+        if more {
+            self.with_ttl += 1;
+            self.counters.keys_with_ttl.fetch_add(1, Relaxed);
+        } else {
+            self.with_ttl -= 1;
+            self.counters.keys_with_ttl.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn note_expiry(&mut self, expires_at_ms: u64) {
+        self.next_expiry_ms = self.next_expiry_ms.min(expires_at_ms);
+        self.pass_least_ms = self.pass_least_ms.min(expires_at_ms);
+    }
+}
+
+impl Drop for StoreTable {
+    /// What a table holds is given back to its store's accounts, whoever drops it.
+    fn drop(&mut self) {
+        if self.table.len() > 0 {
+            self.counters.keys.fetch_sub(self.table.len() as u64, Relaxed);
+            self.counters.keys_with_ttl.fetch_sub(self.with_ttl as u64, Relaxed);
+            self.counters.charge(self.heap_bytes(), 0);
+        }
+    }
+}

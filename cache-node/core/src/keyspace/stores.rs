@@ -1,0 +1,136 @@
+//! The stores in force: their policies, their counters, and which store a key belongs to.
+
+use super::eviction::Pool;
+use super::occupancy::Occupancy;
+use crate::store::{EvictionPolicy, StoreNumber, StorePolicy};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Hits and misses are counted in so many places, so that threads seldom meet.
+const STRIPES: usize = 16;
+
+/// Counters of one stripe, on a cache line of their own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Stripe {
+    pub hits: AtomicU64,
+    pub misses: AtomicU64,
+}
+
+/// What a store holds and did on this member; lives as long as the store, whatever its policies.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub keys: AtomicU64,
+    pub keys_with_ttl: AtomicU64,
+    pub used_bytes: AtomicU64,
+    pub evicted: AtomicU64,
+    pub expired: AtomicU64,
+    pub oom_errors: AtomicU64,
+    pub stripes: [Stripe; STRIPES],
+    /// The slots where it has keys.
+    pub occupancy: Occupancy,
+    /// Its candidates for eviction.
+    pub pool: Mutex<Pool>,
+}
+
+impl Counters {
+    /// The stripe for a slot.
+    #[inline]
+    pub fn stripe(&self, slot: u16) -> &Stripe {
+        &self.stripes[usize::from(slot) % STRIPES]
+    }
+
+    /// Accounts for a change of memory.
+    #[inline]
+    pub fn charge(&self, before: usize, after: usize) {
+        if after > before {
+            self.used_bytes.fetch_add((after - before) as u64, Relaxed);
+        } else if before > after {
+            self.used_bytes.fetch_sub((before - after) as u64, Relaxed);
+        }
+    }
+}
+
+/// A store in force.
+#[derive(Debug)]
+pub struct Store {
+    pub number: StoreNumber,
+    pub max_bytes: Option<u64>,
+    pub default_ttl_ms: Option<u64>,
+    pub eviction: EvictionPolicy,
+    pub counters: Arc<Counters>,
+}
+
+impl Store {
+    /// Whether it holds more than its budget.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.max_bytes.is_some_and(|max| self.counters.used_bytes.load(Relaxed) > max)
+    }
+}
+
+/// All stores at one time.
+#[derive(Debug)]
+pub struct Registry {
+    /// Grows with every change of the policies.
+    pub epoch: u64,
+    pub policies: Arc<Vec<StorePolicy>>,
+    /// In the order of `policies`.
+    pub stores: Vec<Store>,
+    /// Some store has a budget.
+    pub bounded: bool,
+    /// Number to index in `stores`.
+    by_number: Vec<Option<u16>>,
+    /// Prefix and index of its store, the longest prefix first.
+    prefixes: Vec<(Box<[u8]>, u16)>,
+}
+
+impl Registry {
+    /// The stores of `policies`, which keep the counters they have in `old`.
+    pub fn new(policies: Vec<StorePolicy>, epoch: u64, old: Option<&Self>) -> Self {
+        let highest = policies.iter().map(|policy| policy.number).max().unwrap_or(0);
+        let mut by_number = vec![None; usize::from(highest) + 1];
+        let mut prefixes = Vec::new();
+        let mut stores = Vec::with_capacity(policies.len());
+        for (policy, index) in policies.iter().zip(0u16..) {
+            by_number[usize::from(policy.number)] = Some(index);
+            for prefix in &policy.key_prefixes {
+                prefixes.push((prefix.as_bytes().into(), index));
+            }
+            let counters = old
+                .and_then(|old| old.get(policy.number))
+                .map_or_else(Arc::default, |store| Arc::clone(&store.counters));
+            stores.push(Store {
+                number: policy.number,
+                max_bytes: policy.max_memory_bytes,
+                default_ttl_ms: policy.default_ttl_ms,
+                eviction: policy.eviction_policy,
+                counters,
+            });
+        }
+        prefixes.sort_by(|a: &(Box<[u8]>, u16), b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(&b.0)));
+        let bounded = stores.iter().any(|store| store.max_bytes.is_some());
+        Self { epoch, policies: Arc::new(policies), stores, bounded, by_number, prefixes }
+    }
+
+    /// The store with a number.
+    #[inline]
+    pub fn get(&self, number: StoreNumber) -> Option<&Store> {
+        let index = (*self.by_number.get(usize::from(number))?)?;
+        self.stores.get(usize::from(index))
+    }
+
+    /// The store that a key belongs to, where a connection has selected `number`: in database 0
+    /// the store with the longest prefix that the key starts with.
+    #[inline]
+    pub fn route(&self, number: StoreNumber, key: &[u8]) -> Option<&Store> {
+        if number == 0 && !self.prefixes.is_empty() {
+            let routed = self.prefixes.iter().find(|(prefix, _)| key.starts_with(prefix));
+            if let Some((_, index)) = routed {
+                return self.stores.get(usize::from(*index));
+            }
+        }
+        self.get(number)
+    }
+}

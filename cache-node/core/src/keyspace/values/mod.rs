@@ -1,0 +1,161 @@
+//! What a key can hold.
+
+mod chunk;
+mod list;
+
+pub use list::List;
+
+use super::entry::{INLINE_BYTES, inline};
+use super::memory::block_bytes;
+use crate::resp::parse_i64;
+
+/// The longest string that Redis calls `embstr`.
+const EMBSTR_BYTES: usize = 44;
+
+/// A value.
+#[derive(Clone)]
+pub enum Value {
+    /// A string that is an integer's decimal digits.
+    Int(i64),
+    /// A short string.
+    Inline {
+        /// How many of `bytes` are used.
+        len: u8,
+        /// The bytes.
+        bytes: [u8; INLINE_BYTES],
+    },
+    /// A longer string.
+    Str(Box<[u8]>),
+    /// A string that was changed in place, and has room to grow.
+    #[allow(clippy::box_collection, reason = "keeps a value at 24 bytes")]
+    Raw(Box<Vec<u8>>),
+    /// A list.
+    List(Box<List>),
+}
+
+impl Value {
+    /// The value of a string that is set: integers are recognised.
+    #[inline]
+    pub fn string(bytes: &[u8]) -> Self {
+        if bytes.len() <= 20
+            && let Some(value) = parse_i64(bytes)
+        {
+            return Self::Int(value);
+        }
+        Self::plain(bytes)
+    }
+
+    /// A string that is not looked at.
+    #[inline]
+    pub fn plain(bytes: &[u8]) -> Self {
+        match inline(bytes) {
+            Some((len, bytes)) => Self::Inline { len, bytes },
+            None => Self::Str(bytes.into()),
+        }
+    }
+
+    /// The name of its type.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::List(_) => "list",
+            _ => "string",
+        }
+    }
+
+    /// How it is kept, in Redis's words.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Self::Int(_) => "int",
+            Self::Inline { .. } => "embstr",
+            Self::Str(bytes) if bytes.len() <= EMBSTR_BYTES => "embstr",
+            Self::Str(_) | Self::Raw(_) => "raw",
+            Self::List(_) => "quicklist",
+        }
+    }
+
+    /// A string's bytes (an integer's digits are written to `buffer`); `None` for other types.
+    #[inline]
+    pub fn as_bytes<'a>(&'a self, buffer: &'a mut itoa::Buffer) -> Option<&'a [u8]> {
+        Some(match self {
+            Self::Int(value) => buffer.format(*value).as_bytes(),
+            Self::Inline { len, bytes } => &bytes[..usize::from(*len).min(INLINE_BYTES)],
+            Self::Str(bytes) => bytes,
+            Self::Raw(bytes) => bytes,
+            Self::List(_) => return None,
+        })
+    }
+
+    /// A string's length; `None` for other types.
+    #[inline]
+    pub fn string_len(&self) -> Option<usize> {
+        self.as_bytes(&mut itoa::Buffer::new()).map(<[u8]>::len)
+    }
+
+    /// A string's bytes to change in place; from then on it is `Raw`. `None` for other types.
+    pub fn as_raw(&mut self) -> Option<&mut Vec<u8>> {
+        if !matches!(self, Self::Raw(_)) {
+            let bytes = self.as_bytes(&mut itoa::Buffer::new())?.to_vec();
+            *self = Self::Raw(Box::new(bytes));
+        }
+        match self {
+            Self::Raw(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The list, if it is one.
+    #[inline]
+    pub fn as_list(&self) -> Option<&List> {
+        match self {
+            Self::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// The list to change, if it is one.
+    #[inline]
+    pub fn as_list_mut(&mut self) -> Option<&mut List> {
+        match self {
+            Self::List(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    /// What stands on the heap for it.
+    #[inline]
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Int(_) | Self::Inline { .. } => 0,
+            Self::Str(bytes) => block_bytes(bytes.len()),
+            Self::Raw(bytes) => block_bytes(bytes.capacity()) + block_bytes(size_of::<Vec<u8>>()),
+            Self::List(list) => block_bytes(size_of::<List>()) + list.heap_bytes(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_have_the_words_of_redis() {
+        let long = [b'a'; 45];
+        for (bytes, encoding) in [
+            (&b"12"[..], "int"),
+            (b"-9223372036854775808", "int"),
+            (b"012", "embstr"),
+            (b"9223372036854775808", "embstr"),
+            (b"", "embstr"),
+            (&long[..44], "embstr"),
+            (&long, "raw"),
+        ] {
+            let value = Value::string(bytes);
+            assert_eq!(value.encoding(), encoding);
+            assert_eq!(value.as_bytes(&mut itoa::Buffer::new()), Some(bytes));
+        }
+        let mut changed = Value::string(b"12");
+        changed.as_raw().unwrap().push(b'3');
+        assert_eq!(changed.encoding(), "raw");
+        assert_eq!(changed.as_bytes(&mut itoa::Buffer::new()), Some(&b"123"[..]));
+    }
+}

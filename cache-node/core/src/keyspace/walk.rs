@@ -1,0 +1,173 @@
+//! Commands over all keys of a store: KEYS, SCAN, RANDOMKEY, FLUSHDB.
+
+use super::Keyspace;
+use super::entry::Entry;
+use super::hash::{POSITION_BITS, mix, position};
+use crate::cluster::{SLOTS, Slot};
+use crate::store::StoreNumber;
+
+/// RANDOMKEY gives up after meeting so many keys whose lifetime is over.
+const RANDOM_TRIES: usize = 100;
+
+/// The slot where a SCAN goes on.
+pub fn scan_slot(cursor: u64) -> Slot {
+    (cursor >> POSITION_BITS) as Slot & (SLOTS - 1)
+}
+
+/// The cursor at the start of a slot; 0 behind the last.
+pub fn scan_cursor(slot: u32) -> u64 {
+    if slot >= u32::from(SLOTS) { 0 } else { u64::from(slot) << POSITION_BITS }
+}
+
+impl Keyspace {
+    /// Visits the live keys of a store in the slots served here.
+    pub fn visit_keys(&self, number: StoreNumber, now_ms: u64, mut visit: impl FnMut(&Entry)) {
+        let registry = self.registry.load();
+        let Some(store) = registry.get(number) else { return };
+        for slot in store.counters.occupancy.iter() {
+            let Some(cell) = self.cell(slot) else { continue };
+            let state = cell.state.lock();
+            if !self.is_serving(slot) {
+                continue;
+            }
+            let Some(table) = state.get(number) else { continue };
+            table.table.iter().filter(|entry| !entry.is_expired(now_ms)).for_each(&mut visit);
+        }
+    }
+
+    /// One step of a SCAN: visits about `count` live keys from the cursor on, and returns the
+    /// cursor to go on from, 0 at the end. It stops before a slot that is not served here.
+    pub fn scan(
+        &self,
+        number: StoreNumber,
+        cursor: u64,
+        count: u64,
+        now_ms: u64,
+        mut visit: impl FnMut(&Entry),
+    ) -> u64 {
+        let registry = self.registry.load();
+        let Some(store) = registry.get(number) else { return 0 };
+        let mut left = count.max(1);
+        let mut slot = scan_slot(cursor);
+        let mut from = cursor & ((1 << POSITION_BITS) - 1);
+        loop {
+            // Within a run of served slots, those without keys are skipped.
+            let stop = self.served.next_absent(slot);
+            let found = store.counters.occupancy.next(slot);
+            match (found, stop) {
+                (Some(found), stop) if stop.is_none_or(|stop| found < stop) => {
+                    if found != slot {
+                        from = 0;
+                    }
+                    slot = found;
+                }
+                (_, Some(stop)) => return scan_cursor(u32::from(stop)),
+                (_, None) => return 0,
+            }
+            match self.scan_slot_from(number, slot, from, &mut left, now_ms, &mut visit) {
+                Some(position) => return scan_cursor(u32::from(slot)) | position,
+                None if slot + 1 == SLOTS => return 0,
+                None => slot += 1,
+            }
+            from = 0;
+            if left == 0 {
+                return scan_cursor(u32::from(slot));
+            }
+        }
+    }
+
+    /// SCAN within a slot: the position to go on from, `None` behind its last key.
+    fn scan_slot_from(
+        &self,
+        number: StoreNumber,
+        slot: Slot,
+        mut from: u64,
+        left: &mut u64,
+        now_ms: u64,
+        visit: &mut impl FnMut(&Entry),
+    ) -> Option<u64> {
+        let state = self.cell(slot)?.state.lock();
+        let table = &state.get(number)?.table;
+        loop {
+            let mut keys: Vec<(u64, u32)> = Vec::new();
+            let mut index = 0;
+            let next = table.visit_segment(from, |entry| {
+                let at = position(self.hasher.hash(entry.key.as_slice()));
+                if at >= from {
+                    keys.push((at, index));
+                }
+                index += 1;
+            });
+            keys.sort_unstable();
+            // Keys at one position go together: the cursor cannot tell them apart.
+            let mut taken = usize::try_from(*left).unwrap_or(usize::MAX).min(keys.len());
+            while taken > 0 && taken < keys.len() && keys[taken].0 == keys[taken - 1].0 {
+                taken += 1;
+            }
+            let end = keys.get(taken).map(|(at, _)| *at);
+            *left = left.saturating_sub(taken as u64);
+            table.visit_segment(from, |entry| {
+                let at = position(self.hasher.hash(entry.key.as_slice()));
+                if at >= from && end.is_none_or(|end| at < end) && !entry.is_expired(now_ms) {
+                    visit(entry);
+                }
+            });
+            match (end, next) {
+                (Some(end), _) => return Some(end),
+                (None, None) => return None,
+                (None, Some(next)) if *left == 0 => return Some(next),
+                (None, Some(next)) => from = next,
+            }
+        }
+    }
+
+    /// Gives a random live key of a store to `visit`; false if there is none.
+    pub fn random_key(&self, number: StoreNumber, now_ms: u64, visit: impl FnOnce(&[u8])) -> bool {
+        let registry = self.registry.load();
+        let Some(store) = registry.get(number) else { return false };
+        for _ in 0..RANDOM_TRIES {
+            let random = self.random();
+            let from = (random >> 48) as u16 % SLOTS;
+            let Some(slot) = store.counters.occupancy.next_around(from) else { return false };
+            let Some(cell) = self.cell(slot) else { return false };
+            let state = cell.state.lock();
+            let mut key = None;
+            if let Some(table) = state.get(number)
+                && self.is_serving(slot)
+            {
+                table.table.sample(mix(random), 1, |entry| {
+                    if !entry.is_expired(now_ms) {
+                        key = Some(entry.key.clone());
+                    }
+                });
+            }
+            drop(state);
+            if let Some(key) = key {
+                visit(key.as_slice());
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Drops all keys of a store on this member.
+    pub fn flush(&self, number: StoreNumber) {
+        let registry = self.registry.load();
+        if let Some(store) = registry.get(number) {
+            for slot in store.counters.occupancy.iter() {
+                if let Some(cell) = self.cell(slot) {
+                    // The lock is given back before the table's blocks are.
+                    let table = cell.state.lock().take(number);
+                    drop(table);
+                }
+            }
+        }
+    }
+
+    /// Drops all keys of all stores on this member.
+    pub fn flush_all(&self) {
+        for store in &self.registry.load().stores {
+            self.flush(store.number);
+        }
+    }
+}

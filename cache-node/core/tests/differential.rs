@@ -1,0 +1,215 @@
+//! The same random commands to this core and to a real redis-server: every reply must have the
+//! same bytes. Valid and invalid commands of all families, from fixed seeds.
+
+#![allow(clippy::disallowed_methods, reason = "the clock and the child process are the test's")]
+#![allow(clippy::disallowed_types, reason = "the socket is the test's")]
+
+mod generate;
+
+use generate::{Command, Generator};
+use hypercache_core::command::{Run, lookup};
+use hypercache_core::keyspace::{Keyspace, Options};
+use hypercache_core::resp::{Protocol, Reply, Writer};
+use hypercache_core::store::StorePolicy;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command as Process, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const SEEDS: [u64; 4] = [1, 2, 3, 4];
+const COMMANDS_A_SEED: usize = 5_000;
+/// How far answers about time may differ, because the two sides ask the clock one after the other.
+const TOLERANCE_MS: i64 = 5_000;
+
+/// A redis-server of our own, stopped when it goes out of scope.
+struct Redis {
+    child: Child,
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Redis {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut child = Process::new("redis-server")
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .current_dir(std::env::temp_dir())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server must be on PATH for this test (Debian: redis-server)");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let stream = loop {
+            if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
+                break stream;
+            }
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                panic!("redis-server does not answer on port {port}");
+            }
+            std::thread::yield_now();
+        };
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Self { child, stream, input: Vec::new() }
+    }
+
+    fn call(&mut self, args: &[Vec<u8>]) -> Vec<u8> {
+        let mut request = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args {
+            request.extend(format!("${}\r\n", arg.len()).bytes());
+            request.extend(arg);
+            request.extend(b"\r\n");
+        }
+        self.stream.write_all(&request).unwrap();
+        loop {
+            if let Some(len) = hypercache_core::resp::reply_len(&self.input).unwrap() {
+                return self.input.drain(..len).collect();
+            }
+            let mut chunk = [0; 65536];
+            let read = self.stream.read(&mut chunk).unwrap();
+            assert!(read > 0, "redis-server closed the connection after {args:?}");
+            self.input.extend(&chunk[..read]);
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// A keyspace that serves everything and has Redis's sixteen databases.
+fn keyspace(seed: u64) -> Keyspace {
+    let space = Keyspace::new(Options { hash_seed: seed, eviction_seed: seed });
+    let stores: Vec<StorePolicy> = (0..16)
+        .map(|number| match number {
+            0 => StorePolicy::new("default", 0),
+            n => StorePolicy::new(format!("store{n}"), n),
+        })
+        .collect();
+    space.set_stores(&stores);
+    (0..16384).for_each(|slot| space.set_serving(slot, true));
+    space
+}
+
+fn call(space: &Keyspace, database: u16, args: &[Vec<u8>]) -> Vec<u8> {
+    let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+    let mut bytes = Vec::new();
+    let mut out = Writer::new(&mut bytes, Protocol::Resp2);
+    match lookup(&args) {
+        Err(error) => out.error(&error),
+        Ok(spec) => {
+            assert!(!matches!(spec.run, Run::Shell(_)), "{args:?} is not for the keyspace");
+            space.execute(spec, database, &args, now_ms(), &mut out).unwrap();
+        }
+    }
+    bytes
+}
+
+fn shown(args: &[Vec<u8>]) -> String {
+    let words = args.iter().map(|arg| {
+        let end = arg.len().min(60);
+        format!("\"{}\"", arg[..end].escape_ascii())
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether the two answers mean the same.
+fn agree(command: &Command, ours: &[u8], theirs: &[u8]) -> bool {
+    if ours == theirs {
+        return true;
+    }
+    let parse = |bytes: &[u8]| Reply::parse(bytes).unwrap().map(|(reply, _)| reply);
+    match (command.name.as_str(), parse(ours), parse(theirs)) {
+        ("keys", Some(Reply::Array(ours)), Some(Reply::Array(theirs))) => {
+            let sorted = |replies: Vec<Reply>| {
+                let mut keys: Vec<String> = replies.iter().map(|r| format!("{r:?}")).collect();
+                keys.sort();
+                keys
+            };
+            sorted(ours) == sorted(theirs)
+        }
+        ("randomkey", Some(Reply::Bulk(_)), Some(Reply::Bulk(_))) => true,
+        (
+            "ttl" | "pttl" | "expiretime" | "pexpiretime",
+            Some(Reply::Integer(ours)),
+            Some(Reply::Integer(theirs)),
+        ) => ours > 0 && theirs > 0 && (ours - theirs).abs() <= TOLERANCE_MS,
+        _ => false,
+    }
+}
+
+/// All keys that a complete SCAN finds.
+fn scan(mut call: impl FnMut(&[Vec<u8>]) -> Vec<u8>, options: &[&str]) -> Vec<Vec<u8>> {
+    let (mut cursor, mut keys) = (b"0".to_vec(), Vec::new());
+    loop {
+        let mut args = vec![b"scan".to_vec(), cursor];
+        args.extend(options.iter().map(|word| word.as_bytes().to_vec()));
+        let reply = call(&args);
+        let Some((Reply::Array(parts), _)) = Reply::parse(&reply).unwrap() else {
+            panic!("SCAN answered {}", reply.escape_ascii());
+        };
+        let [Reply::Bulk(next), Reply::Array(found)] = parts.as_slice() else {
+            panic!("SCAN answered {parts:?}");
+        };
+        keys.extend(found.iter().map(|key| match key {
+            Reply::Bulk(key) => key.clone(),
+            other => panic!("SCAN answered {other:?}"),
+        }));
+        if next == b"0" {
+            break;
+        }
+        cursor = next.clone();
+    }
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+#[test]
+fn every_command_answers_as_redis_does() {
+    let mut redis = Redis::start();
+    for seed in SEEDS {
+        redis.call(&[b"flushall".to_vec()]);
+        redis.call(&[b"select".to_vec(), b"0".to_vec()]);
+        let space = keyspace(seed);
+        let mut generator = Generator::new(seed);
+        let mut selected = 0;
+        for step in 0..COMMANDS_A_SEED {
+            let command = generator.command();
+            if command.database != selected {
+                selected = command.database;
+                redis.call(&[b"select".to_vec(), selected.to_string().into_bytes()]);
+            }
+            let theirs = redis.call(&command.args);
+            let ours = call(&space, selected, &command.args);
+            assert!(
+                agree(&command, &ours, &theirs),
+                "seed {seed}, step {step}, database {selected}: {}\n ours:   {}\n theirs: {}",
+                shown(&command.args),
+                ours.escape_ascii(),
+                theirs.escape_ascii(),
+            );
+        }
+        for options in [&[][..], &["count", "1000"], &["match", "k*"], &["type", "list"]] {
+            let ours = scan(|args| call(&space, selected, args), options);
+            let theirs = scan(|args| redis.call(args), options);
+            assert_eq!(ours, theirs, "seed {seed}: SCAN {options:?}");
+        }
+        let used: u64 = space.stats().iter().map(|store| store.used_memory_bytes).sum();
+        let kept: u64 = space.stats().iter().map(|store| store.keys).sum();
+        assert!(kept > 0 && used > kept * 64, "seed {seed}: {kept} keys cost {used} bytes");
+        call(&space, 0, &[b"flushall".to_vec()]);
+        for store in space.stats() {
+            assert_eq!((store.used_memory_bytes, store.keys, store.keys_with_ttl), (0, 0, 0));
+        }
+    }
+}
