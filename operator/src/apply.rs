@@ -265,6 +265,3 @@ pub(crate) fn problem(object: &str, error: &Error) -> Problem {
     };
     Problem { kind: kind.to_owned(), object: object.to_owned(), message }
 }
-
-#[cfg(test)]
-mod tests;

@@ -381,4 +381,6 @@ fn json<K: Serialize>(
 }
 
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod tests;
