@@ -42,12 +42,14 @@ fn unknown(args: &[&[u8]]) -> String {
         let name = container.name.to_ascii_uppercase();
         return format!("ERR unknown subcommand '{}'. Try {name} HELP.", excerpt(sub, 128));
     }
-    let mut shown = String::new();
+    let (mut shown, mut bytes) = (String::new(), 0);
     for arg in rest {
-        if shown.len() >= 128 {
+        if bytes >= 128 {
             break;
         }
-        shown += &format!("'{}' ", excerpt(arg, 128 - shown.len()));
+        let end = memchr::memchr(0, arg).unwrap_or(arg.len()).min(128 - bytes);
+        shown += &format!("'{}' ", excerpt(arg, end));
+        bytes += end + 3;
     }
     format!("ERR unknown command '{}', with args beginning with: {shown}", excerpt(name, 128))
 }

@@ -4,6 +4,10 @@
 /// two lengths: only the last `*` is ever gone back to, which is enough, because everything else
 /// in a pattern matches exactly one byte.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    if text.is_empty() {
+        // Redis does not even try other patterns, such as `**`.
+        return pattern.is_empty() || pattern == b"*";
+    }
     let (mut p, mut t) = (0, 0);
     // Where to go on after the last star, if what followed it did not match.
     let mut retry: Option<(usize, usize)> = None;

@@ -364,11 +364,11 @@ impl Spec {
     /// The legacy key positions of `COMMAND INFO`: first, last (negative: from the end), step.
     pub fn legacy_positions(&self) -> (usize, i32, usize) {
         let Some(first) = self.key_specs.first() else { return (0, 0, 0) };
-        let last = self
+        let mut last = self
             .key_specs
             .iter()
             .map(|spec| if spec.last < 0 { spec.last } else { spec.first as i32 + spec.last });
-        (first.first, last.last().unwrap_or(0), first.step)
+        (first.first, last.next_back().unwrap_or(0), first.step)
     }
 
     /// The first key among a command's arguments.

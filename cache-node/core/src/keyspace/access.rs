@@ -42,11 +42,6 @@ impl Access<'_> {
         self.now_ms
     }
 
-    /// Whether the store has a memory bound.
-    pub fn is_bounded(&self) -> bool {
-        self.store.max_bytes.is_some()
-    }
-
     /// Where the live entry is; one whose lifetime is over is removed.
     #[inline]
     fn place(&mut self) -> Option<Place> {

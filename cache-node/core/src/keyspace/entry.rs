@@ -88,10 +88,16 @@ impl Entry {
     /// How long it was not used, in units of [`clock`].
     #[inline]
     pub fn idle(&self, now: u32) -> u32 {
-        // A difference above half the range means that another command's clock was ahead.
-        let idle = now.wrapping_sub(self.used_at);
-        if idle > u32::MAX / 2 { 0 } else { idle }
+        idle(self.used_at, now)
     }
+}
+
+/// How long ago a time of [`clock`] is.
+#[inline]
+pub fn idle(used_at: u32, now: u32) -> u32 {
+    // A difference above half the range means that another command's clock was ahead.
+    let idle = now.wrapping_sub(used_at);
+    if idle > u32::MAX / 2 { 0 } else { idle }
 }
 
 /// One unit of [`clock`] in milliseconds.

@@ -4,7 +4,7 @@
 //! candidates of earlier samples, so that a few samples a round come close to true LRU.
 
 use super::Keyspace;
-use super::entry::{Bytes, clock};
+use super::entry::{Bytes, clock, idle};
 use super::hash::mix;
 use super::stores::Store;
 use crate::cluster::{SLOTS, Slot};
@@ -28,7 +28,8 @@ pub struct Pool {
 }
 
 struct Candidate {
-    idle: u32,
+    /// When it was last used.
+    used_at: u32,
     slot: Slot,
     hash: u64,
     key: Bytes,
@@ -41,11 +42,12 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    fn offer(&mut self, candidate: Candidate) {
+    fn offer(&mut self, candidate: Candidate, now: u32) {
         if self.candidates.iter().any(|c| c.key.as_slice() == candidate.key.as_slice()) {
             return;
         }
-        let at = self.candidates.partition_point(|c| c.idle < candidate.idle);
+        let idle = |c: &Candidate| idle(c.used_at, now);
+        let at = self.candidates.partition_point(|c| idle(c) < idle(&candidate));
         if self.candidates.len() == POOL {
             if at == 0 {
                 return;
@@ -100,13 +102,13 @@ impl Keyspace {
             table.table.sample(mix(random), left, |entry| {
                 left -= 1;
                 let key = entry.key.as_slice();
-                pool.offer(Candidate {
-                    // What is over already goes first.
-                    idle: if entry.is_expired(now_ms) { u32::MAX } else { entry.idle(now) },
+                let candidate = Candidate {
+                    used_at: entry.used_at,
                     slot,
                     hash: self.hasher.hash(key),
                     key: entry.key.clone(),
-                });
+                };
+                pool.offer(candidate, now);
             });
             if left == 0 {
                 return;
@@ -121,6 +123,10 @@ impl Keyspace {
         let Some(place) = table.table.find(candidate.hash, candidate.key.as_slice()) else {
             return false;
         };
+        // One that was used since it was sampled is no candidate any more.
+        if table.table.get(place).is_none_or(|entry| entry.used_at != candidate.used_at) {
+            return false;
+        }
         let removed = table.remove(&self.hasher, place);
         drop(state);
         let evicted = removed.is_some();

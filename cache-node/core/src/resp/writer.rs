@@ -51,9 +51,10 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(b"+OK\r\n");
     }
 
-    /// An error: the whole text, code word included, without `-`. CR and LF become spaces, so
-    /// that what a client sent cannot end the line.
+    /// An error: the whole text, code word included, without `-`. CR and LF at its ends go, others
+    /// become spaces, so that what a client sent cannot end the line.
     pub fn error(&mut self, text: &str) {
+        let text = text.trim_matches(['\r', '\n']);
         self.out.reserve(text.len() + 3);
         self.out.push(b'-');
         self.out.extend(text.bytes().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));

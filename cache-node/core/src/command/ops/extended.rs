@@ -5,8 +5,8 @@
 const MAX_EXPONENT: i32 = 16383 - 63;
 /// The smallest one of a normal number.
 const MIN_EXPONENT: i32 = -16382 - 63;
-/// Redis reads no number that is longer.
-const MAX_TEXT_BYTES: usize = 255;
+/// Redis reads no number that is longer (its buffer has 5 KiB).
+const MAX_TEXT_BYTES: usize = 5 * 1024 - 1;
 /// Decimals that are printed.
 const DECIMALS: u32 = 17;
 /// A decimal exponent beyond this is out of range whatever the digits.
@@ -47,12 +47,18 @@ impl Extended {
             return Parsed::Infinite;
         }
         let mut digits = Big::default();
+        // Nine digits at a time go to the large number.
+        let (mut group, mut scale) = (0, 1);
         let (mut seen, mut exponent, mut point) = (false, 0i64, false);
         let mut rest = rest;
         while let [byte, tail @ ..] = rest {
             match byte {
                 b'0'..=b'9' => {
-                    digits.multiply_add(10, u32::from(byte - b'0'));
+                    (group, scale) = (group * 10 + u32::from(byte - b'0'), scale * 10);
+                    if scale == LIMB_TEN.1 {
+                        digits.multiply_add(scale, group);
+                        (group, scale) = (0, 1);
+                    }
                     seen = true;
                     exponent -= i64::from(point);
                 }
@@ -61,6 +67,7 @@ impl Extended {
             }
             rest = tail;
         }
+        digits.multiply_add(scale, group);
         if let [b'e' | b'E', tail @ ..] = rest {
             let Some(power) = read_exponent(tail) else { return Parsed::Invalid };
             exponent += power;

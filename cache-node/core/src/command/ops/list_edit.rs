@@ -49,7 +49,7 @@ pub fn linsert(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 
 /// LREM key count element
 pub fn lrem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    let Some(count) = texts::symmetric(args[2], out) else { return };
+    let Some(count) = texts::integer(args[2], out) else { return };
     match find(key) {
         Found::Nothing => return out.integer(0),
         Found::Other => return out.error(texts::WRONG_TYPE),

@@ -1,10 +1,7 @@
 //! OBJECT: how a value is kept.
 
-use crate::keyspace::{Access, CLOCK_UNIT_MS, Entry, Value, clock};
+use crate::keyspace::{Access, CLOCK_UNIT_MS, Entry, clock};
 use crate::resp::Writer;
-
-/// Redis keeps one object for each of the integers below this, and says so in REFCOUNT.
-const SHARED_INTEGERS: i64 = 10_000;
 
 fn tell(key: &mut Access<'_>, out: &mut Writer<'_>, tell: impl FnOnce(&Entry, &mut Writer<'_>)) {
     match key.look() {
@@ -27,13 +24,9 @@ pub fn idletime(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
     });
 }
 
-/// OBJECT REFCOUNT key
+/// OBJECT REFCOUNT key. Nothing is shared here, not even the small integers that Redis shares.
 pub fn refcount(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
-    let bounded = key.is_bounded();
-    tell(key, out, |entry, out| match entry.value {
-        Value::Int(0..SHARED_INTEGERS) if !bounded => out.integer(i64::from(i32::MAX)),
-        _ => out.integer(1),
-    });
+    tell(key, out, |_, out| out.integer(1));
 }
 
 /// OBJECT FREQ key

@@ -49,17 +49,6 @@ pub fn count_or(arg: &[u8], error: &str, out: &mut Writer<'_>) -> Option<u64> {
     value
 }
 
-/// An integer argument whose negation exists as well; `None` after answering with an error.
-pub fn symmetric(arg: &[u8], out: &mut Writer<'_>) -> Option<i64> {
-    let value = integer(arg, out)?;
-    if value == i64::MIN {
-        let (min, max) = (-i64::MAX, i64::MAX);
-        out.error(&format!("ERR value is out of range, value must between {min} and {max}"));
-        return None;
-    }
-    Some(value)
-}
-
 /// Whether an argument is a word, whatever its case.
 #[inline]
 pub fn is(arg: &[u8], word: &str) -> bool {
