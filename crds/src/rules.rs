@@ -11,13 +11,27 @@ fn at(field_path: &str, text: &str, message: &str) -> Value {
     json!({ "rule": text, "message": message, "fieldPath": field_path })
 }
 
-/// On the resource: its name becomes part of names of pods and Services.
+/// On the resource: its name becomes part of names of pods and Services; and a size that was never
+/// asked of a volume can be taken back.
 pub(crate) fn resource() -> Vec<Value> {
-    vec![rule(
-        "size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name: must be at most 50 of a-z, 0-9 and '-', start with a letter and not end \
+    vec![
+        rule(
+            "size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name: must be at most 50 of a-z, 0-9 and '-', start with a letter and not end \
          with '-', as pods and Services are named after it",
-    )]
+        ),
+        at(
+            ".spec.storage.size",
+            "!has(self.spec.storage) || !has(self.spec.storage.size) || !has(oldSelf.spec.storage) || \
+             !has(oldSelf.spec.storage.size) || !isQuantity(self.spec.storage.size) || \
+             !isQuantity(oldSelf.spec.storage.size) || \
+             !quantity(self.spec.storage.size).isLessThan(quantity(oldSelf.spec.storage.size)) || \
+             has(self.status) && has(self.status.volumeSize) && \
+             isQuantity(self.status.volumeSize) && \
+             !quantity(self.spec.storage.size).isLessThan(quantity(self.status.volumeSize))",
+            "a volume cannot shrink: keep the size or name a bigger one",
+        ),
+    ]
 }
 
 /// On `spec.stores`.
@@ -76,17 +90,10 @@ pub(crate) fn lifetime() -> Vec<Value> {
 }
 
 pub(crate) fn storage_size() -> Vec<Value> {
-    vec![
-        rule(
-            "isQuantity(self) && !quantity(self).isLessThan(quantity('64Mi'))",
-            "must be a quantity of at least 64Mi, such as 1Gi",
-        ),
-        rule(
-            "!isQuantity(self) || !isQuantity(oldSelf) || \
-             !quantity(self).isLessThan(quantity(oldSelf))",
-            "a volume cannot shrink: keep the size or name a bigger one",
-        ),
-    ]
+    vec![rule(
+        "isQuantity(self) && !quantity(self).isLessThan(quantity('64Mi'))",
+        "must be a quantity of at least 64Mi, such as 1Gi",
+    )]
 }
 
 /// On `spec.storage`.

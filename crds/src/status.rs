@@ -36,6 +36,12 @@ pub struct HyperCacheClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<i64>,
 
+    /// The biggest size that was asked of a member's volume. `spec.storage.size` cannot go below
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub volume_size: Option<String>,
+
     /// How the slots are spread over the members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ring: Option<RingStatus>,

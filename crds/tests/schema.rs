@@ -99,6 +99,22 @@ fn a_volume_may_grow() {
 }
 
 #[test]
+fn o4_a_size_that_no_volume_was_asked_for_can_be_taken_back() {
+    let cluster = |size: &str| {
+        json!({
+            "metadata": { "name": "a" },
+            "spec": { "storage": { "size": size } },
+            "status": { "volumeSize": "1Gi" },
+        })
+    };
+    let schema = schema();
+    let errors = refuse::errors(&schema, &cluster("1Gi"), Some(&cluster("2Gi")));
+    assert_eq!(errors, Vec::<String>::new());
+    let errors = refuse::errors(&schema, &cluster("512Mi"), Some(&cluster("2Gi")));
+    assert!(errors[0].contains("a volume cannot shrink"), "{errors:?}");
+}
+
+#[test]
 fn defaults_are_in_the_schema() {
     let spec = &schema()["properties"]["spec"]["properties"];
     assert_eq!(spec["members"]["default"], 3);

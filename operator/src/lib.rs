@@ -11,6 +11,7 @@ pub mod build;
 pub mod difference;
 pub mod facts;
 pub mod names;
+pub mod observe;
 pub mod operator;
 pub mod options;
 pub mod plan;

@@ -21,8 +21,9 @@ use tokio::task::JoinSet;
 use crate::admin::{ClusterAccess, Direct, ThroughApiServer};
 use crate::apply::Applier;
 use crate::names::MANAGED_SELECTOR;
+use crate::observe::Stores;
 use crate::options::{Options, Reach};
-use crate::reconcile::{Context, Stores, reconcile, retry};
+use crate::reconcile::{Context, reconcile, retry};
 use crate::telemetry::{self, Metrics};
 use crate::watch::{self as watches, Reporter};
 

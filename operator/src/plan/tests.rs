@@ -33,6 +33,7 @@ fn settled(cluster: &HyperCacheCluster) -> Facts {
             ready: members,
             updated: members,
             update_revision: "new".into(),
+            rolling: false,
             observed: true,
             claim: Some(claim),
             bootstrap_members: Some(members),

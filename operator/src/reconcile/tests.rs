@@ -1,5 +1,6 @@
-use kube::runtime::reflector;
+use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::Event;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::fake::{self, State};

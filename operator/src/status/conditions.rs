@@ -39,7 +39,7 @@ pub(super) fn conditions(
     let ring = ring_balanced(seen);
     let stores = stores_applied(seen);
     let members = members_applied(cluster, seen, set);
-    let ready = ready(cluster, seen, set, &[&spec_valid, &resources, &quorum], &stores);
+    let ready = ready(cluster, seen, set, &[&spec_valid, &resources, &quorum], (&members, &stores));
     let progressing = progressing(seen, set, &ready, &members, &stores);
     let degraded = degraded(
         seen,
@@ -250,26 +250,27 @@ fn members_applied(cluster: &HyperCacheCluster, seen: Seen<'_>, set: &SetFacts) 
         let text = format!("{} is still a member of the cluster", member.name);
         return verdict(Some(false), "MembersLeaving", text);
     }
-    if set.existing != wanted {
+    if set.existing > wanted {
         let text = format!("{} pods exist, {wanted} should", set.existing);
         return verdict(Some(false), "Scaling", text);
     }
     verdict(Some(true), "Applied", format!("the cluster has {wanted} members"))
 }
 
-/// Why a roll or a scaling of the StatefulSet is not through.
-fn unfinished(seen: Seen<'_>, set: &SetFacts) -> Option<(&'static str, String)> {
+/// Why a roll or a scaling of the StatefulSet is not through. A pod that is away while the cluster
+/// has all its members is neither.
+fn unfinished(seen: Seen<'_>, set: &SetFacts, members: &Verdict) -> Option<(&'static str, String)> {
     if seen.facts.set.is_none() {
         return Some(("Creating", "the StatefulSet does not exist yet".to_owned()));
     }
     if !set.observed {
         return Some(("Applying", "the StatefulSet is about to follow a change".to_owned()));
     }
-    if set.existing != set.replicas {
+    if set.existing != set.replicas && members.0 != Some(true) {
         let text = format!("{} of {} pods exist", set.existing, set.replicas);
         return Some(("Scaling", text));
     }
-    if set.updated < set.replicas {
+    if set.rolling && set.updated < set.replicas {
         let text = format!("{} of {} pods are of the newest revision", set.updated, set.replicas);
         return Some(("Rolling", text));
     }
@@ -295,12 +296,12 @@ fn ready(
     seen: Seen<'_>,
     set: &SetFacts,
     needed: &[&Verdict],
-    stores: &Verdict,
+    (members, stores): (&Verdict, &Verdict),
 ) -> Verdict {
     if let Some((_, reason, message)) = needed.iter().find(|(state, ..)| *state == Some(false)) {
         return verdict(Some(false), reason, message.clone());
     }
-    if let Some((reason, message)) = unfinished(seen, set) {
+    if let Some((reason, message)) = unfinished(seen, set, members) {
         return verdict(Some(false), reason, message);
     }
     if set.ready < set.replicas {
@@ -332,7 +333,7 @@ fn progressing(
     if refused {
         return verdict(Some(false), "StepRefused", "a step is refused; it is tried again later");
     }
-    if let Some((reason, message)) = unfinished(seen, set) {
+    if let Some((reason, message)) = unfinished(seen, set, members) {
         return verdict(Some(true), reason, message);
     }
     for part in [members, stores] {

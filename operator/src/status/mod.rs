@@ -4,7 +4,7 @@ mod conditions;
 mod figures;
 
 use hypercache_crds::{
-    HyperCacheCluster, HyperCacheClusterStatus, Problem, RingStatus, StoreStatus,
+    HyperCacheCluster, HyperCacheClusterStatus, Problem, RingStatus, StoreStatus, quantity,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
@@ -51,6 +51,7 @@ pub fn status(cluster: &HyperCacheCluster, seen: Seen<'_>, now: &Time) -> HyperC
         leader: report.and_then(|report| report.leader.clone()),
         cluster_id: report.and_then(|report| report.cluster_id.clone()).or(before.cluster_id),
         epoch: report.map(|report| signed(report.epoch)).or(before.epoch),
+        volume_size: volume_size(seen.facts),
         ring: report.map(ring).or(before.ring),
         stores: report.map_or(before.stores, |report| store_statuses(seen.plan, report)),
         problems: problems(seen),
@@ -59,6 +60,14 @@ pub fn status(cluster: &HyperCacheCluster, seen: Seen<'_>, now: &Time) -> HyperC
     status.conditions =
         conditions::conditions(cluster, seen, &set, &status, &before.conditions, now);
     status
+}
+
+/// The biggest size that was asked for; by the template while there is no volume.
+fn volume_size(facts: &Facts) -> Option<String> {
+    let size = |text: &String| quantity::millis(text).unwrap_or_default();
+    let claimed = facts.claims.iter().map(|claim| &claim.requested).max_by_key(|text| size(text));
+    let by_template = facts.set.as_ref().and_then(|set| set.claim.as_ref()).map(|c| &c.size);
+    claimed.or(by_template).cloned()
 }
 
 fn ring(report: &Report) -> RingStatus {

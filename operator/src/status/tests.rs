@@ -29,6 +29,7 @@ fn facts(members: i32) -> Facts {
             ready: members,
             updated: members,
             update_revision: "new".into(),
+            rolling: false,
             observed: true,
             claim: None,
             bootstrap_members: Some(members),
@@ -180,10 +181,12 @@ fn what_is_on_its_way_is_progress_and_not_ready() {
         change(case.facts.set.as_mut().unwrap());
         case
     };
+    let mut joining = with(|set| (set.existing, set.ready) = (2, 2));
+    joining.report = Some(report(2));
     for (case, reason) in [
         (with(|set| set.observed = false), "Applying"),
-        (with(|set| set.updated = 1), "Rolling"),
-        (with(|set| set.existing = 2), "Scaling"),
+        (with(|set| (set.updated, set.rolling) = (1, true)), "Rolling"),
+        (joining, "Scaling"),
         (Case { facts: Facts::default(), report: None, ..Case::new(&cluster) }, "Creating"),
     ] {
         assert_eq!(case.says("Ready"), pair("False", reason));
@@ -203,6 +206,11 @@ fn a_member_that_is_away_is_named() {
     assert_eq!(case.condition("Degraded").message, "demo-1: ImagePullBackOff: no such image");
     case.facts.pods[1].stuck = None;
     assert_eq!(case.says("Degraded"), pair("True", "MembersNotReady"));
+    // Its pod is deleted: that is neither a roll nor a wish to scale.
+    let set = case.facts.set.as_mut().unwrap();
+    (set.existing, set.updated) = (2, 2);
+    assert_eq!(case.says("Ready"), pair("False", "MembersNotReady"));
+    assert_eq!(case.says("MembersApplied"), pair("True", "Applied"));
 }
 
 #[test]
