@@ -1,1 +1,127 @@
-//! peer
+//! The member-to-member protocol: framed, versioned, pipelined, over TCP on the gossip port.
+//!
+//! A connection begins with a handshake (see `wire`) in which both sides name their cluster and
+//! their number and prove that they know the cluster's secret. Then requests go one way and
+//! replies the other, matched by a number, in any order. [`Client`] keeps few connections to each
+//! member and fails what it cannot deliver at once; [`Server`] hands each request to the
+//! [`Handler`] of its [`Kind`].
+
+mod client;
+mod connection;
+mod secret;
+mod server;
+mod wire;
+
+pub use client::{Client, Pending};
+pub use secret::Secret;
+pub use server::{Handlers, Server};
+
+use bytes::{Bytes, BytesMut};
+use hypercache_core::cluster::MemberId;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// The most bytes of one request or reply.
+pub const MAX_PAYLOAD_BYTES: usize = 1 << 30;
+
+/// What a request is for, and so who handles it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Raft's own messages.
+    Raft = 1,
+    /// Fences, counts, proposals: what keeps the cluster together.
+    Control = 2,
+    /// Commands for slots that the asked member owns.
+    Forward = 3,
+}
+
+impl Kind {
+    fn parse(byte: u8) -> Option<Self> {
+        [Self::Raft, Self::Control, Self::Forward].into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// Who this member is towards the others; the cluster's number is learnt later.
+#[derive(Debug)]
+pub struct Identity {
+    /// This member's number.
+    pub member: MemberId,
+    cluster: AtomicU64,
+}
+
+impl Identity {
+    /// A member that belongs to no cluster yet when `cluster` is 0.
+    pub fn new(member: MemberId, cluster: u64) -> Self {
+        Self { member, cluster: AtomicU64::new(cluster) }
+    }
+
+    /// The cluster's number, 0 while there is none.
+    pub fn cluster(&self) -> u64 {
+        self.cluster.load(Ordering::Acquire)
+    }
+
+    /// From now on this member belongs to that cluster.
+    pub fn set_cluster(&self, cluster: u64) {
+        self.cluster.store(cluster, Ordering::Release);
+    }
+}
+
+/// Why there is no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// As many requests to that member wait as may.
+    #[error("too many requests to {member} wait for a reply")]
+    Busy {
+        /// The member's name.
+        member: String,
+    },
+    /// The member could not be reached, or the connection broke.
+    #[error("{member} is not reachable: {reason}")]
+    Unreachable {
+        /// The member's name.
+        member: String,
+        /// What happened.
+        reason: String,
+        /// Whether the request may have reached it all the same.
+        sent: bool,
+    },
+    /// No reply came in time.
+    #[error("{member} did not answer in time")]
+    Deadline {
+        /// The member's name.
+        member: String,
+    },
+    /// A request or reply over [`MAX_PAYLOAD_BYTES`].
+    #[error("{bytes} bytes are over the {MAX_PAYLOAD_BYTES} of a message between members")]
+    TooLarge {
+        /// How many it has.
+        bytes: usize,
+    },
+    /// The member's handler refused.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What a handler makes of a request.
+pub enum Answer {
+    /// The reply was appended to `out`.
+    Now,
+    /// The reply comes later. `out` must be as it was.
+    Later(Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>),
+    /// The request is refused for this reason.
+    Refused(String),
+}
+
+/// Handles the requests of one [`Kind`].
+pub trait Handler: Send + Sync + 'static {
+    /// Answers a request of a member. It must not block: what waits goes into [`Answer::Later`].
+    /// Requests of one connection are handed over one after the other, in the order they came.
+    fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer;
+}
+
+#[cfg(test)]
+mod tests;

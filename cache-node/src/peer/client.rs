@@ -1,0 +1,276 @@
+//! Asking other members.
+
+use super::{Error, Identity, Kind, MAX_PAYLOAD_BYTES, Secret, connection};
+use bytes::Bytes;
+use hypercache_core::cluster::{Member, MemberId};
+use parking_lot::RwLock;
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
+
+/// Connections to each member that carry forwarded commands. Raft has one of its own, so that a
+/// heartbeat never waits behind a value of many megabytes.
+const FORWARD_LANES: u64 = 2;
+
+/// The most requests to one member, on one connection, that wait for a reply.
+const MAX_WAITING: usize = 16_384;
+
+/// The most bytes of such requests; one request may always be sent.
+const MAX_WAITING_BYTES: usize = 256 << 20;
+
+/// Asks other members. Cheap to clone; all clones share the connections.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    me: Arc<Identity>,
+    secret: Secret,
+    peers: RwLock<HashMap<MemberId, Arc<Peer>>>,
+    /// Addresses that gossip came from: tried first where a member names itself by a host name,
+    /// because names are slow to follow a member that moved.
+    hints: RwLock<HashMap<MemberId, IpAddr>>,
+}
+
+struct Peer {
+    host: String,
+    port: u16,
+    control: Lane,
+    forward: Vec<Lane>,
+}
+
+/// One connection's queue.
+struct Lane {
+    queue: mpsc::UnboundedSender<Request>,
+    load: Arc<Load>,
+}
+
+/// How much waits on a lane, and whether its connection still lives.
+pub(super) struct Load {
+    pub member: String,
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+    started: Instant,
+    heard_ms: AtomicU64,
+    pub reset: Notify,
+}
+
+impl Load {
+    /// Something was received.
+    pub fn heard(&self) {
+        self.heard_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// A reply is overdue: when nothing at all came for a while, the connection is taken down.
+    fn overdue(&self) {
+        let now = self.started.elapsed().as_millis() as u64;
+        if now.saturating_sub(self.heard_ms.load(Ordering::Relaxed)) > 2_000 {
+            self.reset.notify_one();
+        }
+    }
+}
+
+/// A request on its way.
+pub(super) struct Request {
+    pub kind: Kind,
+    pub payload: Bytes,
+    pub waiting: Waiting,
+}
+
+/// Who waits for a reply. Counts against the lane until it is answered or dropped.
+pub(super) struct Waiting {
+    reply: Option<oneshot::Sender<Result<Bytes, Error>>>,
+    load: Arc<Load>,
+    bytes: usize,
+}
+
+impl Waiting {
+    pub fn answer(mut self, reply: Result<Bytes, Error>) {
+        if let Some(sender) = self.reply.take() {
+            let _ = sender.send(reply); // nobody waits any more: fine
+        }
+    }
+
+    pub fn fail(self, reason: &str, sent: bool) {
+        let member = self.load.member.clone();
+        self.answer(Err(Error::Unreachable { member, reason: reason.to_owned(), sent }));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.load.requests.fetch_sub(1, Ordering::Relaxed);
+        self.load.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A reply that comes. It has no deadline of its own; dropping it gives the reply up.
+pub struct Pending {
+    reply: oneshot::Receiver<Result<Bytes, Error>>,
+    load: Arc<Load>,
+}
+
+impl Pending {
+    /// The reply, or [`Error::Deadline`] once that is past.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn until(self, deadline: Instant) -> Result<Bytes, Error> {
+        let load = self.load.clone();
+        tokio::time::timeout_at(deadline, self).await.unwrap_or_else(|_| {
+            load.overdue();
+            Err(Error::Deadline { member: load.member.clone() })
+        })
+    }
+}
+
+impl Future for Pending {
+    type Output = Result<Bytes, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(Pin::new(&mut self.reply).poll(cx));
+        Poll::Ready(reply.unwrap_or_else(|_| {
+            Err(Error::Unreachable {
+                member: self.load.member.clone(),
+                reason: "the connection was given up".into(),
+                sent: true,
+            })
+        }))
+    }
+}
+
+impl Client {
+    /// A client that has no connections yet. Needs a tokio runtime when it is used.
+    pub fn new(me: Arc<Identity>, secret: Secret) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                me,
+                secret,
+                peers: RwLock::default(),
+                hints: RwLock::default(),
+            }),
+        }
+    }
+
+    /// Asks a member and waits for its reply, at most until the deadline.
+    ///
+    /// # Errors
+    /// See [`Error`]; always by the deadline.
+    pub async fn call(
+        &self,
+        to: &Member,
+        kind: Kind,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Result<Bytes, Error> {
+        self.send(to, kind, 0, payload)?.until(deadline).await
+    }
+
+    /// Puts a request on its way. Requests of the same `order` reach the member's handler in the
+    /// order in which they were sent (as long as the connection holds).
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many wait, [`Error::TooLarge`].
+    pub fn send(
+        &self,
+        to: &Member,
+        kind: Kind,
+        order: u64,
+        payload: Bytes,
+    ) -> Result<Pending, Error> {
+        if payload.len() > MAX_PAYLOAD_BYTES {
+            return Err(Error::TooLarge { bytes: payload.len() });
+        }
+        let peer = self.peer(to);
+        let lane = match kind {
+            Kind::Raft | Kind::Control => &peer.control,
+            Kind::Forward => &peer.forward[(order % FORWARD_LANES) as usize],
+        };
+        let bytes = payload.len();
+        let requests_before = lane.load.requests.fetch_add(1, Ordering::Relaxed);
+        let bytes_before = lane.load.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let (sender, reply) = oneshot::channel();
+        let waiting = Waiting { reply: Some(sender), load: lane.load.clone(), bytes };
+        let over_bytes = bytes_before > 0 && bytes_before + bytes > MAX_WAITING_BYTES;
+        if requests_before >= MAX_WAITING || over_bytes {
+            return Err(Error::Busy { member: to.name.clone() });
+        }
+        if let Err(mpsc::error::SendError(request)) =
+            lane.queue.send(Request { kind, payload, waiting })
+        {
+            request.waiting.fail("its connection was closed", false);
+        }
+        Ok(Pending { reply, load: lane.load.clone() })
+    }
+
+    /// Where gossip from a member came from.
+    pub fn set_hint(&self, member: MemberId, address: IpAddr) {
+        if self.shared.hints.read().get(&member) != Some(&address) {
+            self.shared.hints.write().insert(member, address);
+        }
+    }
+
+    /// Gives up the connections and addresses of all other members.
+    pub fn retain(&self, members: &HashSet<MemberId>) {
+        self.shared.peers.write().retain(|id, _| members.contains(id));
+        self.shared.hints.write().retain(|id, _| members.contains(id));
+    }
+
+    fn peer(&self, to: &Member) -> Arc<Peer> {
+        let fits = |peer: &&Arc<Peer>| peer.port == to.gossip_port && peer.host == to.host;
+        if let Some(peer) = self.shared.peers.read().get(&to.id).filter(fits) {
+            return peer.clone();
+        }
+        let mut peers = self.shared.peers.write();
+        if let Some(peer) = peers.get(&to.id).filter(fits) {
+            return peer.clone();
+        }
+        let peer = Arc::new(Peer {
+            host: to.host.clone(),
+            port: to.gossip_port,
+            control: self.lane(to),
+            forward: (0..FORWARD_LANES).map(|_| self.lane(to)).collect(),
+        });
+        peers.insert(to.id, peer.clone());
+        peer
+    }
+
+    fn lane(&self, to: &Member) -> Lane {
+        let (queue, requests) = mpsc::unbounded_channel();
+        let load = Arc::new(Load {
+            member: to.name.clone(),
+            requests: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            started: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            reset: Notify::new(),
+        });
+        let hints = Arc::downgrade(&self.shared);
+        let id = to.id;
+        let target = connection::Target {
+            id,
+            host: to.host.clone(),
+            port: to.gossip_port,
+            hint: Box::new(move || {
+                hints.upgrade().and_then(|shared| shared.hints.read().get(&id).copied())
+            }),
+            me: self.shared.me.clone(),
+            secret: self.shared.secret.clone(),
+        };
+        tokio::spawn(connection::drive(target, load.clone(), requests));
+        Lane { queue, load }
+    }
+}

@@ -1,0 +1,256 @@
+//! Answering other members.
+
+use super::{
+    Answer, Handler, Identity, Kind, Secret,
+    wire::{self, Frame},
+};
+use bytes::{Bytes, BytesMut};
+use hypercache_core::cluster::MemberId;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Connections that may be in their handshake, known or not, at one time (S1).
+const MAX_HANDSHAKES: usize = 128;
+/// Connections of members at one time.
+const MAX_CONNECTIONS: usize = 4096;
+/// Requests of one connection that may be answered later; more are not read meanwhile.
+const MAX_LATER: usize = 256;
+const FLUSH_BYTES: usize = 256 << 10;
+const READ_BYTES: usize = 64 << 10;
+
+/// Who answers requests, by their kind.
+#[derive(Default)]
+pub struct Handlers {
+    raft: OnceLock<Arc<dyn Handler>>,
+    control: OnceLock<Arc<dyn Handler>>,
+    forward: OnceLock<Arc<dyn Handler>>,
+}
+
+impl Handlers {
+    fn of(&self, kind: Kind) -> &OnceLock<Arc<dyn Handler>> {
+        match kind {
+            Kind::Raft => &self.raft,
+            Kind::Control => &self.control,
+            Kind::Forward => &self.forward,
+        }
+    }
+
+    /// Lets `handler` answer from now on; whether nobody did before.
+    pub fn set(&self, kind: Kind, handler: Arc<dyn Handler>) -> bool {
+        self.of(kind).set(handler).is_ok()
+    }
+}
+
+/// Answers other members' requests.
+pub struct Server {
+    listener: TcpListener,
+    me: Arc<Identity>,
+    secret: Secret,
+    handlers: Arc<Handlers>,
+}
+
+impl Server {
+    /// Listens.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn bind(
+        address: SocketAddr,
+        me: Arc<Identity>,
+        secret: Secret,
+        handlers: Arc<Handlers>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self { listener, me, secret, handlers })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// As the system has it.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop` is true or dropped.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                accepted = self.listener.accept() => accepted,
+            };
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, or the caller left already.
+                    tracing::warn!(%error, "a member's connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            };
+            while connections.try_join_next().is_some() {}
+            let permit = handshakes.clone().try_acquire_owned();
+            let (Ok(permit), true) = (permit, connections.len() < MAX_CONNECTIONS) else {
+                tracing::warn!(%from, "too many connections of members");
+                continue;
+            };
+            let (me, secret) = (self.me.clone(), self.secret.clone());
+            let handlers = self.handlers.clone();
+            connections.spawn(async move {
+                let mut stream = stream;
+                let greeted = timeout(HANDSHAKE_TIMEOUT, wire::welcome(&mut stream, &me, &secret));
+                let member = match greeted.await {
+                    Ok(Ok(member)) => member,
+                    Ok(Err(error)) => {
+                        tracing::debug!(%from, %error, "a caller was refused");
+                        return;
+                    }
+                    Err(_) => return,
+                };
+                drop(permit);
+                if let Err(error) = serve(stream, member, &handlers).await {
+                    tracing::debug!(%from, %error, "a member's connection ended");
+                }
+            });
+        }
+        connections.shutdown().await;
+    }
+}
+
+/// Answers one connection's requests.
+async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(&stream).set_tcp_keepalive(
+        &socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(15))
+            .with_interval(Duration::from_secs(5)),
+    )?;
+    let (mut read, mut write) = stream.split();
+    let (done, mut answered) = mpsc::channel::<(u32, Result<Bytes, String>)>(MAX_LATER);
+    let mut later = 0usize;
+    let mut input = BytesMut::with_capacity(READ_BYTES);
+    let mut out = BytesMut::with_capacity(READ_BYTES);
+    loop {
+        while later < MAX_LATER
+            && let Some(frame) = wire::take_frame(&mut input)?
+        {
+            if let Some((number, answer)) = dispatch(handlers, from, frame, &mut out)? {
+                let done = done.clone();
+                later += 1;
+                tokio::spawn(async move {
+                    let _ = done.send((number, answer.await)).await;
+                });
+            }
+            if out.len() >= FLUSH_BYTES {
+                flush(&mut write, &mut out).await?;
+            }
+        }
+        while let Ok((number, reply)) = answered.try_recv() {
+            later -= 1;
+            put_reply(&mut out, number, &reply);
+            if out.len() >= FLUSH_BYTES {
+                flush(&mut write, &mut out).await?;
+            }
+        }
+        flush(&mut write, &mut out).await?;
+        if input.capacity() - input.len() < READ_BYTES / 4 {
+            input.reserve(READ_BYTES);
+        }
+        tokio::select! {
+            got = read.read_buf(&mut input), if later < MAX_LATER => if got? == 0 {
+                break;
+            },
+            Some((number, reply)) = answered.recv() => {
+                later -= 1;
+                put_reply(&mut out, number, &reply);
+            }
+        }
+    }
+    // The caller sends no more, but may wait for what it asked.
+    while later > 0
+        && let Some((number, reply)) = answered.recv().await
+    {
+        later -= 1;
+        put_reply(&mut out, number, &reply);
+        flush(&mut write, &mut out).await?;
+    }
+    Ok(())
+}
+
+type Later = std::pin::Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
+
+fn dispatch(
+    handlers: &Handlers,
+    from: MemberId,
+    frame: Frame,
+    out: &mut BytesMut,
+) -> io::Result<Option<(u32, Later)>> {
+    let Frame { number, tag, payload } = frame;
+    let Some(kind) = Kind::parse(tag) else {
+        let message = format!("a request of the unknown kind {tag}");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    };
+    let Some(handler) = handlers.of(kind).get() else {
+        put_reply(out, number, &Err("this member is starting".to_owned()));
+        return Ok(None);
+    };
+    let start = wire::begin_frame(out, number);
+    let refused = match handler.call(from, payload, out) {
+        Answer::Now => match wire::end_frame(out, start) {
+            Ok(()) => return Ok(None),
+            Err(error) => error.to_string(),
+        },
+        Answer::Later(answer) => {
+            out.truncate(start);
+            return Ok(Some((number, answer)));
+        }
+        Answer::Refused(reason) => reason,
+    };
+    out.truncate(start);
+    put_reply(out, number, &Err(refused));
+    Ok(None)
+}
+
+fn put_reply(out: &mut BytesMut, number: u32, reply: &Result<Bytes, String>) {
+    match reply {
+        Ok(payload) if payload.len() <= super::MAX_PAYLOAD_BYTES => {
+            wire::put_frame(out, number, wire::STATUS_REPLY, payload);
+        }
+        Ok(payload) => {
+            let error = super::Error::TooLarge { bytes: payload.len() };
+            wire::put_frame(out, number, wire::STATUS_REFUSED, error.to_string().as_bytes());
+        }
+        Err(reason) => wire::put_frame(out, number, wire::STATUS_REFUSED, reason.as_bytes()),
+    }
+}
+
+async fn flush(write: &mut tokio::net::tcp::WriteHalf<'_>, out: &mut BytesMut) -> io::Result<()> {
+    let mut bytes = &out[..];
+    while !bytes.is_empty() {
+        let (piece, rest) = bytes.split_at(bytes.len().min(1 << 20));
+        timeout(WRITE_TIMEOUT, write.write_all(piece)).await.map_err(|_| {
+            io::Error::new(io::ErrorKind::TimedOut, "it takes no replies any more")
+        })??;
+        bytes = rest;
+    }
+    out.clear();
+    if out.capacity() > 16 * FLUSH_BYTES {
+        *out = BytesMut::with_capacity(READ_BYTES);
+    }
+    Ok(())
+}

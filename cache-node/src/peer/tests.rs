@@ -1,0 +1,224 @@
+use super::*;
+use hypercache_core::cluster::Member;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+/// Answers with what it is asked; "later:" answers from a task, "no:" refuses, "never" never.
+struct Echo;
+
+impl Handler for Echo {
+    fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer {
+        assert_eq!(from, 1);
+        if payload.starts_with(b"later:") {
+            return Answer::Later(Box::pin(async move {
+                tokio::task::yield_now().await;
+                Ok(payload)
+            }));
+        }
+        if payload.starts_with(b"never") {
+            return Answer::Later(Box::pin(std::future::pending()));
+        }
+        if payload.starts_with(b"no:") {
+            out.extend_from_slice(b"half a reply");
+            return Answer::Refused("it does not want to".into());
+        }
+        out.extend_from_slice(&payload);
+        Answer::Now
+    }
+}
+
+struct Fixture {
+    to: Member,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+async fn server(member: MemberId, cluster: u64, secret: Option<&str>) -> Fixture {
+    let handlers = Arc::new(Handlers::default());
+    assert!(handlers.set(Kind::Forward, Arc::new(Echo)));
+    assert!(handlers.set(Kind::Control, Arc::new(Echo)));
+    let me = Arc::new(Identity::new(member, cluster));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = Server::bind(address, me, Secret::new(secret), handlers).await.unwrap();
+    let address = server.local_addr().unwrap();
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(server.run(stopped));
+    Fixture { to: member_at(member, address.port()), address, stop }
+}
+
+fn member_at(id: MemberId, gossip_port: u16) -> Member {
+    Member {
+        id,
+        name: format!("demo-{id}"),
+        host: "127.0.0.1".into(),
+        resp_port: 0,
+        http_port: 0,
+        gossip_port,
+        zone: None,
+        weight: 1,
+    }
+}
+
+fn client(cluster: u64, secret: Option<&str>) -> Client {
+    Client::new(Arc::new(Identity::new(1, cluster)), Secret::new(secret))
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(20)
+}
+
+async fn ask(client: &Client, to: &Member, payload: &'static [u8]) -> Result<Bytes, Error> {
+    client.call(to, Kind::Forward, Bytes::from_static(payload), soon()).await
+}
+
+#[tokio::test]
+async fn requests_are_answered_at_once_later_or_refused() {
+    let server = server(2, 5, Some("red")).await;
+    let client = client(5, Some("red"));
+    assert_eq!(ask(&client, &server.to, b"hello").await.unwrap(), "hello");
+    assert_eq!(ask(&client, &server.to, b"later:x").await.unwrap(), "later:x");
+    let refused = ask(&client, &server.to, b"no:x").await;
+    assert_eq!(refused, Err(Error::Refused("it does not want to".into())));
+}
+
+#[tokio::test]
+async fn l4_l23_every_byte_and_megabytes_pass_as_they_are() {
+    let server = server(2, 5, None).await;
+    let client = client(5, None);
+    let every: Bytes = (0..=255u8).cycle().take(5 << 20).collect::<Vec<u8>>().into();
+    for payload in [Bytes::new(), every.slice(..256), every.clone()] {
+        let got = client.call(&server.to, Kind::Forward, payload.clone(), soon()).await.unwrap();
+        assert!(got == payload, "{} bytes came back as {}", payload.len(), got.len());
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_is_answered_in_full_and_matched_by_number() {
+    let server = server(2, 5, None).await;
+    let client = client(5, None);
+    let pending: Vec<Pending> = (0..5000u32)
+        .map(|i| {
+            let word = if i % 3 == 0 { "later:" } else { "" };
+            let payload = Bytes::from(format!("{word}{i}"));
+            client.send(&server.to, Kind::Forward, u64::from(i), payload).unwrap()
+        })
+        .collect();
+    for (i, pending) in pending.into_iter().enumerate() {
+        let word = if i % 3 == 0 { "later:" } else { "" };
+        assert_eq!(pending.until(soon()).await.unwrap(), format!("{word}{i}"));
+    }
+}
+
+#[tokio::test]
+async fn a_member_with_another_secret_is_refused_both_ways() {
+    for (theirs, ours) in [(Some("red"), Some("blue")), (Some("red"), None), (None, Some("red"))] {
+        let server = server(2, 5, theirs).await;
+        let refused = ask(&client(5, ours), &server.to, b"hello").await.unwrap_err();
+        assert!(refused.to_string().contains("another cluster secret"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_skips_the_proof_gets_nothing() {
+    let server = server(2, 5, Some("red")).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut hello = b"HCPR\0\x01".to_vec();
+    hello.extend([0; 40]);
+    stream.write_all(&hello).await.unwrap();
+    let mut welcome = vec![0; 39 + 32];
+    stream.read_exact(&mut welcome).await.unwrap();
+    stream.write_all(&[0; 32]).await.unwrap();
+    let mut frame = BytesMut::new();
+    wire::put_frame(&mut frame, 1, Kind::Forward as u8, b"hello");
+    let _ = stream.write_all(&frame).await;
+    let mut rest = Vec::new();
+    let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(rest, b"");
+}
+
+#[tokio::test]
+async fn a_member_of_another_cluster_is_refused_and_one_of_none_is_not() {
+    let server = server(2, 5, None).await;
+    let refused = ask(&client(6, None), &server.to, b"hello").await.unwrap_err();
+    assert!(refused.to_string().contains("another cluster"), "{refused}");
+    assert_eq!(ask(&client(0, None), &server.to, b"hello").await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn whoever_else_answers_at_a_members_address_is_not_taken_for_it() {
+    let server = server(2, 5, None).await;
+    let gone = Member { id: 3, ..server.to.clone() };
+    let refused = ask(&client(5, None), &gone, b"hello").await.unwrap_err();
+    assert!(refused.to_string().contains("another member answers"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_unreachable_member_is_an_error_not_a_hang() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (client, gone) = (client(5, None), member_at(2, port));
+    let error =
+        timeout(Duration::from_secs(20), ask(&client, &gone, b"hello")).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unreachable { sent: false, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_reply_that_does_not_come_is_given_up_at_the_deadline() {
+    let server = server(2, 5, None).await;
+    let deadline = Instant::now() + Duration::from_millis(50);
+    let asked = client(5, None).call(&server.to, Kind::Forward, "never".into(), deadline).await;
+    assert_eq!(asked, Err(Error::Deadline { member: "demo-2".into() }));
+}
+
+#[tokio::test]
+async fn what_waits_fails_at_once_when_the_connection_breaks_and_a_new_one_is_made() {
+    let first = server(2, 5, None).await;
+    let client = client(5, None);
+    let pending = client.send(&first.to, Kind::Forward, 0, "never".into()).unwrap();
+    assert_eq!(ask(&client, &first.to, b"hello").await.unwrap(), "hello");
+    first.stop.send(true).unwrap();
+    let error = pending.until(soon()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { sent: true, .. }), "{error}");
+    let second = server(2, 5, None).await;
+    assert_eq!(ask(&client, &second.to, b"hello").await.unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn too_many_that_wait_are_busy() {
+    let server = server(2, 5, None).await;
+    let client = client(5, None);
+    let mut pending = Vec::new();
+    let busy = loop {
+        match client.send(&server.to, Kind::Forward, 0, "never".into()) {
+            Ok(reply) => pending.push(reply),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(busy, Error::Busy { member: "demo-2".into() });
+    assert_eq!(pending.len(), 16_384);
+}
+
+#[tokio::test]
+async fn s2_garbage_ends_its_connection_only() {
+    let server = server(2, 5, None).await;
+    let client = client(5, None);
+    assert_eq!(ask(&client, &server.to, b"hello").await.unwrap(), "hello");
+    for garbage in
+        [&b"GET / HTTP/1.1\r\nHost: x\r\nAccept: */*\r\nUser-Agent: x\r\n\r\n"[..], &[0xff; 4096]]
+    {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let _ = stream.write_all(garbage).await;
+        let mut rest = Vec::new();
+        let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.unwrap();
+        assert_eq!(rest, b"");
+    }
+    assert_eq!(ask(&client, &server.to, b"hello").await.unwrap(), "hello");
+}
