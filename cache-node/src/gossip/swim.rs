@@ -1,0 +1,228 @@
+//! SWIM without socket and clock: datagrams and the time go in, datagrams and rumours come out.
+
+use super::{
+    codec::{self, Codec, Dropped, ENVELOPE_BYTES},
+    identity::{Identity, Rumour, liveness},
+};
+use crate::peer::Secret;
+use foca::{AccumulatingRuntime, Config, Foca, NoCustomBroadcast, PeriodicParams, Timer};
+use hypercache_core::cluster::{MemberId, Seen};
+use rand::{SeedableRng, rngs::StdRng};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    net::SocketAddr,
+    num::NonZeroUsize,
+    time::Duration,
+};
+
+/// The most bytes of a datagram: below every usual path's limit.
+pub const MAX_DATAGRAM_BYTES: usize = 1400;
+
+/// The most timers and datagrams that are kept: far more than clusters of the largest size use.
+const MAX_QUEUED: usize = 65_536;
+
+/// SWIM's state.
+pub struct Swim {
+    foca: Foca<Identity, Codec, StdRng, NoCustomBroadcast>,
+    runtime: AccumulatingRuntime<Identity>,
+    timers: BinaryHeap<Reverse<Due>>,
+    timers_made: u64,
+    secret: Secret,
+    /// Where valid datagrams of a member came from.
+    heard_from: HashMap<MemberId, SocketAddr>,
+}
+
+struct Due {
+    at_ms: u64,
+    number: u64,
+    timer: Timer<Identity>,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at_ms, self.number) == (other.at_ms, other.number)
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        // Timers of one moment go in the order that foca wants.
+        (self.at_ms, &self.timer, self.number).cmp(&(other.at_ms, &other.timer, other.number))
+    }
+}
+
+fn config() -> Config {
+    let few = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+    Config {
+        probe_period: Duration::from_millis(800),
+        probe_rtt: Duration::from_millis(350),
+        suspect_to_down_after: Duration::from_millis(2500),
+        remove_down_after: Some(Duration::from_secs(600)),
+        max_packet_size: few(MAX_DATAGRAM_BYTES - ENVELOPE_BYTES),
+        notify_down_members: true,
+        periodic_announce: Some(PeriodicParams {
+            frequency: Duration::from_secs(15),
+            num_members: few(1),
+        }),
+        periodic_announce_to_down_members: Some(PeriodicParams {
+            frequency: Duration::from_secs(4),
+            num_members: few(2),
+        }),
+        periodic_gossip: Some(PeriodicParams {
+            frequency: Duration::from_millis(200),
+            num_members: few(3),
+        }),
+        ..Config::new_lan(std::num::NonZeroU32::MIN.saturating_add(63))
+    }
+}
+
+impl Swim {
+    /// A member that knows nobody yet. The seed decides whom it probes.
+    pub fn new(identity: Identity, secret: Secret, seed: [u8; 32]) -> Self {
+        Self {
+            foca: Foca::new(identity, config(), StdRng::from_seed(seed), Codec),
+            runtime: AccumulatingRuntime::new(),
+            timers: BinaryHeap::new(),
+            timers_made: 0,
+            secret,
+            heard_from: HashMap::new(),
+        }
+    }
+
+    /// Says something else of itself from now on.
+    pub fn describe(&mut self, cluster_id: u64, initialised: bool, now_ms: u64) {
+        let old = self.foca.identity().clone();
+        if (old.cluster_id, old.initialised) == (cluster_id, initialised) {
+            return;
+        }
+        let bump = old.bump.wrapping_add(1);
+        let new = Identity { cluster_id, initialised, bump, ..old };
+        let result = self.foca.change_identity(new, &mut self.runtime);
+        note("change of identity", result);
+        self.after(now_ms);
+    }
+
+    /// Tells whoever is at that address of this member.
+    pub fn announce(&mut self, address: SocketAddr, now_ms: u64) {
+        let to = Identity::unknown(address.ip().to_string(), address.port());
+        let result = self.foca.announce(to, &mut self.runtime);
+        note("announcement", result);
+        self.after(now_ms);
+    }
+
+    /// Tells the others that this member goes.
+    pub fn leave(&mut self, now_ms: u64) {
+        let result = self.foca.leave_cluster(&mut self.runtime);
+        note("leave", result);
+        self.after(now_ms);
+    }
+
+    /// Takes a datagram in.
+    ///
+    /// # Errors
+    /// Why it was dropped.
+    pub fn receive(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        now_ms: u64,
+    ) -> Result<(), Dropped> {
+        let ours = self.foca.identity().cluster_id;
+        let message = codec::open(&self.secret, ours, datagram)?;
+        use foca::Codec as _;
+        if let Ok(header) = Codec.decode_header(message)
+            && header.src.member.id != self.foca.identity().member.id
+        {
+            self.heard_from.insert(header.src.member.id, from);
+        }
+        let result = self.foca.handle_data(message, &mut self.runtime);
+        self.after(now_ms);
+        match result {
+            // Our own announcement came back: we are in our own join list (L25).
+            Ok(()) | Err(foca::Error::DataFromOurselves | foca::Error::IndirectForOurselves) => {
+                Ok(())
+            }
+            Err(_) => Err(Dropped::Malformed),
+        }
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now_ms: u64) {
+        while let Some(Reverse(due)) = self.timers.peek()
+            && due.at_ms <= now_ms
+        {
+            if let Some(Reverse(due)) = self.timers.pop() {
+                let result = self.foca.handle_timer(due.timer, &mut self.runtime);
+                note("timer", result);
+                self.after(now_ms);
+            }
+        }
+    }
+
+    /// When [`Self::tick`] has something to do next.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.timers.peek().map(|Reverse(due)| due.at_ms)
+    }
+
+    /// The next datagram to send, with whom it is for.
+    pub fn next_datagram(&mut self) -> Option<(Identity, Vec<u8>)> {
+        let (to, message) = self.runtime.to_send()?;
+        Some((to, codec::seal(&self.secret, self.foca.identity().cluster_id, &message)))
+    }
+
+    /// Where datagrams of a member came from.
+    pub fn heard_from(&self, member: MemberId) -> Option<SocketAddr> {
+        self.heard_from.get(&member).copied()
+    }
+
+    /// What is known of all others, by number; of members of other clusters nothing.
+    pub fn rumours(&self) -> Vec<Rumour> {
+        let me = self.foca.identity();
+        let mut rumours: Vec<Rumour> = self
+            .foca
+            .iter_membership_state()
+            .filter(|m| m.id().member.id != me.member.id)
+            .filter(|m| {
+                let theirs = m.id().cluster_id;
+                theirs == 0 || me.cluster_id == 0 || theirs == me.cluster_id
+            })
+            .map(|m| Rumour {
+                seen: Seen {
+                    member: m.id().member.clone(),
+                    cluster_id: m.id().cluster_id,
+                    initialised: m.id().initialised,
+                    liveness: liveness(m.state()),
+                },
+                address: self.heard_from(m.id().member.id).map(|address| address.ip()),
+            })
+            .collect();
+        rumours.sort_by_key(|rumour| rumour.seen.member.id);
+        rumours
+    }
+
+    fn after(&mut self, now_ms: u64) {
+        while let Some((delay, timer)) = self.runtime.to_schedule() {
+            if self.timers.len() < MAX_QUEUED {
+                self.timers_made += 1;
+                let at_ms = now_ms.saturating_add(delay.as_millis() as u64);
+                self.timers.push(Reverse(Due { at_ms, number: self.timers_made, timer }));
+            }
+        }
+        while self.runtime.to_notify().is_some() {}
+        if self.heard_from.len() > MAX_QUEUED {
+            self.heard_from.clear();
+        }
+    }
+}
+
+fn note(what: &str, result: Result<(), foca::Error>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, what, "gossip");
+    }
+}
