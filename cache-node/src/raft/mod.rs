@@ -1,1 +1,64 @@
-//! raft
+//! Membership, slots and store policies: the cluster's table, held by Raft among up to three
+//! voters. Nothing that a user writes passes through it.
+//!
+//! [`Options`] → [`Options::build`] → [`Cluster::run`]; the rest of the member asks by
+//! [`Handle`]. What is decided is decided in `core::cluster`; here it is carried out:
+//! `log`, `machine`, `disk` and `network` are what openraft needs, `serving` keeps the keyspace as
+//! the table says, `observer` publishes what this member sees, `leader` makes the cluster and
+//! carries out the leader's decisions, `control` is what members ask each other.
+
+mod build;
+mod control;
+mod disk;
+mod handle;
+mod leader;
+mod log;
+mod machine;
+mod network;
+mod observer;
+mod serving;
+mod shared;
+mod status;
+mod types;
+
+pub use build::{Cluster, Options};
+pub use handle::Handle;
+pub use observer::LEASE;
+pub use serving::Slots;
+pub use status::{MemberStatus, Problem, RingStatus, Role, Status, StoreStatus};
+
+pub use hypercache_core::cluster::View;
+
+use crate::peer;
+use hypercache_core::cluster::Refused;
+
+/// What goes wrong in the cluster layer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// No majority of voters answers, or no leader is known; it may have been done all the same.
+    #[error("no quorum: {0}")]
+    NoQuorum(String),
+    /// The table's own rules refuse it.
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    /// A member could not be asked.
+    #[error(transparent)]
+    Peer(#[from] peer::Error),
+    /// A file is damaged, foreign, newer or not writable.
+    #[error("{0}")]
+    Storage(String),
+    /// An address cannot be bound.
+    #[error("cannot listen on {what}: {reason}")]
+    Bind {
+        /// What was to be bound.
+        what: String,
+        /// The system's reason.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+#[cfg(test)]
+mod tests;

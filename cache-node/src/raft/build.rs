@@ -1,0 +1,288 @@
+//! Putting the cluster layer together.
+
+use super::{
+    Error, Handle, control,
+    disk::{Disk, Key},
+    leader,
+    log::{LogStore, load},
+    machine::Machine,
+    network::{self, Links, Network},
+    observer,
+    serving::{Serving, Slots},
+    shared::Shared,
+};
+use crate::{
+    gossip,
+    peer::{self, Handlers, Identity, Kind, Secret, Server},
+};
+use arc_swap::ArcSwap;
+use hypercache_core::{
+    cluster::{Member, MemberId, View},
+    store::StorePolicy,
+};
+use parking_lot::Mutex;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{net::UdpSocket, sync::watch, task::JoinSet};
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How a member takes part in a cluster.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The member's name, unique in the cluster.
+    pub name: String,
+    /// Where it keeps its number and Raft's log; without one it is a new member at each start.
+    pub data_dir: Option<PathBuf>,
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// Where the others, and cluster-mode clients, reach it: a host name or an address.
+    pub host: String,
+    /// RESP's port, to tell the others.
+    pub resp_port: u16,
+    /// HTTP's port, to tell the others.
+    pub http_port: u16,
+    /// Gossip's UDP port, and TCP between members; 0: any that is free.
+    pub gossip_port: u16,
+    /// The failure zone.
+    pub zone: Option<String>,
+    /// The share of slots against the others', usually 1.
+    pub weight: u32,
+    /// `HOST:PORT` of others, or of names that stand for all of them.
+    pub join: Vec<String>,
+    /// How many members make a new cluster. Without it: 1 when there is nobody to join, else this
+    /// member only ever joins.
+    pub bootstrap_members: Option<usize>,
+    /// The cluster's secret.
+    pub secret: Option<String>,
+    /// The stores of a cluster that this member makes.
+    pub stores: Vec<StorePolicy>,
+}
+
+/// A member's part in the cluster, ready to run.
+pub struct Cluster {
+    handle: Handle,
+    handlers: Arc<Handlers>,
+    server: Server,
+    gossip: gossip::Gossip,
+}
+
+fn raft_config() -> Result<openraft::Config, Error> {
+    openraft::Config {
+        cluster_name: "hypercache".to_owned(),
+        heartbeat_interval: 200,
+        election_timeout_min: 700,
+        election_timeout_max: 1300,
+        // The table is small and changes seldom: snapshots are cheap, a long log is not.
+        snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(200),
+        max_in_snapshot_log_to_keep: 100,
+        install_snapshot_timeout: 10_000,
+        enable_pre_vote: Some(true),
+        api_channel_size: Some(1024),
+        notification_channel_size: Some(4096),
+        ..openraft::Config::default()
+    }
+    .validate()
+    .map_err(|error| Error::Failed(format!("Raft's configuration: {error}")))
+}
+
+fn random_id() -> Result<MemberId, Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Failed(format!("randomness: {error}")))?;
+    Ok(u64::from_be_bytes(bytes).max(1))
+}
+
+/// Binds UDP and TCP on the same port.
+async fn bind(
+    address: SocketAddr,
+    me: &Arc<Identity>,
+    secret: &Secret,
+    handlers: &Arc<Handlers>,
+) -> Result<(UdpSocket, Server, u16), Error> {
+    let failed = |what: &str, error: io::Error| Error::Bind {
+        what: format!("{what} {address} (gossip port)"),
+        reason: error.to_string(),
+    };
+    let mut attempts = 0;
+    loop {
+        let socket = UdpSocket::bind(address).await.map_err(|error| failed("UDP", error))?;
+        let port = socket.local_addr().map_err(|error| failed("UDP", error))?.port();
+        let tcp = SocketAddr::new(address.ip(), port);
+        match Server::bind(tcp, me.clone(), secret.clone(), handlers.clone()).await {
+            Ok(server) => return Ok((socket, server, port)),
+            Err(error) if address.port() == 0 && attempts < 20 => {
+                tracing::debug!(%error, port, "taken over TCP: another one");
+                attempts += 1;
+            }
+            Err(error) => return Err(failed("TCP", error)),
+        }
+    }
+}
+
+impl Options {
+    /// Opens the data directory, binds the port and prepares Raft. Nothing runs yet.
+    ///
+    /// # Errors
+    /// A file that is damaged, foreign or newer; a port that is taken; a bad join entry.
+    pub async fn build(self, slots: Arc<dyn Slots>) -> Result<Cluster, Error> {
+        let fresh = random_id()?;
+        let (disk, id) = match self.data_dir.clone() {
+            Some(directory) => {
+                let opened =
+                    tokio::task::spawn_blocking(move || Disk::open(&directory, fresh)).await;
+                let (disk, id) = opened.map_err(|error| Error::Failed(error.to_string()))??;
+                (Some(disk), id)
+            }
+            None => (None, fresh),
+        };
+        let log = LogStore::open(disk.clone())?;
+        let cluster_id: u64 = match &disk {
+            Some(disk) => load(disk, Key::Cluster)?.unwrap_or(0),
+            None => 0,
+        };
+        let serving = Arc::new(Serving::new(id, slots, log.last_index()));
+        let (machine, table) = Machine::open(disk, serving.clone())?;
+
+        let identity = Arc::new(Identity::new(id, cluster_id));
+        let secret = Secret::new(self.secret.as_deref());
+        let handlers = Arc::new(Handlers::default());
+        let address = SocketAddr::new(self.bind, self.gossip_port);
+        let (socket, server, gossip_port) = bind(address, &identity, &secret, &handlers).await?;
+        let me = Member {
+            id,
+            name: self.name,
+            host: self.host,
+            resp_port: self.resp_port,
+            http_port: self.http_port,
+            gossip_port,
+            zone: self.zone,
+            weight: self.weight,
+        };
+        let pristine = log.is_pristine();
+        let (gossip, gossip_handle) = gossip::Options {
+            me: me.clone(),
+            cluster_id,
+            initialised: !pristine,
+            join: self.join.clone(),
+            secret: secret.clone(),
+        }
+        .build(socket)
+        .map_err(|error| Error::Failed(error.to_string()))?;
+
+        let peers = peer::Client::new(identity.clone(), secret);
+        let links = Arc::new(Links::new(id, peers));
+        let raft = super::types::Raft::build(
+            id,
+            Arc::new(raft_config()?),
+            Network(links.clone()),
+            log,
+            machine,
+        )
+        .await
+        .map_err(|error| Error::Failed(format!("Raft: {error}")))?;
+
+        let (stop, _) = watch::channel(false);
+        let (stopped, _) = watch::channel(false);
+        let (changed, _) = watch::channel(0);
+        let joins = !self.join.is_empty();
+        let shared = Arc::new(Shared {
+            wanted: self.bootstrap_members.or((!joins).then_some(1)),
+            me,
+            joins,
+            stores: self.stores,
+            raft: raft.clone(),
+            links: links.clone(),
+            identity,
+            gossip: gossip_handle,
+            serving,
+            table,
+            view: ArcSwap::from_pointee(View { me: id, ..View::default() }),
+            changed,
+            planner: Mutex::default(),
+            stop,
+            stopped,
+        });
+        let answers = network::Answers { links, raft: std::sync::OnceLock::new() };
+        let _ = answers.raft.set(raft);
+        handlers.set(Kind::Raft, Arc::new(answers));
+        let control = control::Answers::default();
+        let _ = control.0.set(Arc::downgrade(&shared));
+        handlers.set(Kind::Control, Arc::new(control));
+        let handle = Handle { shared };
+        Ok(Cluster { handle, handlers, server, gossip })
+    }
+}
+
+impl Cluster {
+    /// Asks the cluster layer.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Asks other members.
+    pub fn peers(&self) -> peer::Client {
+        self.handle.shared.links.peers.clone()
+    }
+
+    /// The gossip port that was bound.
+    pub fn gossip_port(&self) -> u16 {
+        self.handle.shared.me.gossip_port
+    }
+
+    /// Who answers forwarded commands; may be set once.
+    pub fn on_forward(&self, handler: Arc<dyn peer::Handler>) {
+        self.handlers.set(Kind::Forward, handler);
+    }
+
+    /// Runs until [`Handle::shutdown`].
+    ///
+    /// # Errors
+    /// When Raft cannot start.
+    pub async fn run(self) -> Result<(), Error> {
+        let shared = self.handle.shared.clone();
+        drop(self.handle);
+        let mut stop = shared.stop.subscribe();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(self.server.run(stop.clone()));
+        tasks.spawn(self.gossip.run(stop.clone()));
+        shared.raft.run();
+        tasks.spawn(observer::observe(shared.clone()));
+        tasks.spawn(leader::drive(shared.clone()));
+        tasks.spawn(elect_oneself(shared.clone()));
+        let _ = stop.wait_for(|stop| *stop).await;
+        let _ = tokio::time::timeout(STOP_TIMEOUT, async {
+            let _ = shared.raft.shutdown().await;
+            while tasks.join_next().await.is_some() {}
+        })
+        .await;
+        tasks.shutdown().await;
+        shared.links.peers.retain(&Default::default());
+        shared.stopped.send_replace(true);
+        Ok(())
+    }
+}
+
+/// A cluster's only voter need not wait for a leader to speak before it leads again.
+async fn elect_oneself(shared: Arc<Shared>) {
+    use openraft::ServerState;
+    let metrics = shared.raft.wait(Some(Duration::from_secs(2)));
+    let me = shared.me.id;
+    let ready = metrics.metrics(
+        |m| {
+            let mut voters = m.membership_config.membership().voter_ids();
+            let alone = voters.next() == Some(me) && voters.next().is_none();
+            m.state == ServerState::Leader || (alone && m.state == ServerState::Follower)
+        },
+        "the only voter",
+    );
+    if let Ok(found) = ready.await
+        && found.state == ServerState::Follower
+    {
+        let _ = shared.raft.trigger().elect(false).await;
+    }
+}

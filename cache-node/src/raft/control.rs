@@ -1,0 +1,238 @@
+//! What members ask of each other beside Raft's own messages: proposals, counts, fences.
+
+use super::{
+    Error,
+    serving::NotFenced,
+    shared::{Shared, unix_ms},
+};
+use crate::peer::{Answer, Handler, Kind};
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use hypercache_core::{
+    cluster::{Applied, Change, Desired, Member, MemberId, Refused, SLOTS, Slot},
+    store::StoreNumber,
+};
+use openraft::errors::{ClientWriteError, RaftError};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout_at};
+
+/// The longest that a member works on what another one asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a member asks another one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Ask {
+    /// Of the leader: change the table.
+    Propose(Change),
+    /// Of the leader: the operator's desired state.
+    SetDesired(Desired),
+    /// What its stores hold.
+    Stats,
+    /// How many keys are in runs of slots.
+    Keys(Vec<(Slot, Slot)>),
+    /// Fence runs of slots for the open move.
+    Fence { move_id: u64, runs: Vec<(Slot, Slot)> },
+}
+
+/// What comes back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Said {
+    Applied(Applied),
+    Stats(MemberStats),
+    Keys(u64),
+    Fenced(bool),
+    /// The asked member does not lead; nothing was done.
+    NotLeader,
+    Refused(Refused),
+    /// It was not done, or nobody knows whether it was.
+    Failed(String),
+}
+
+/// What a member's stores hold: number → keys, bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MemberStats {
+    pub stores: BTreeMap<StoreNumber, (u64, u64)>,
+}
+
+impl MemberStats {
+    /// The keys of all stores.
+    pub fn keys(&self) -> u64 {
+        self.stores.values().map(|(keys, _)| keys).sum()
+    }
+}
+
+/// Slots as runs of them.
+pub fn runs(slots: &[Slot]) -> Vec<(Slot, Slot)> {
+    let mut runs: Vec<(Slot, Slot)> = Vec::new();
+    for slot in slots {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(*slot) => *last = *slot,
+            _ => runs.push((*slot, *slot)),
+        }
+    }
+    runs
+}
+
+fn slots(runs: &[(Slot, Slot)]) -> Vec<Slot> {
+    runs.iter().take(usize::from(SLOTS)).flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1)).collect()
+}
+
+/// Asks a member; itself without a detour.
+pub async fn ask(
+    shared: &Arc<Shared>,
+    member: &Member,
+    ask: Ask,
+    deadline: Instant,
+) -> Result<Said, Error> {
+    if member.id == shared.me.id {
+        return Ok(carry_out(shared, ask, deadline).await);
+    }
+    let payload = postcard::to_stdvec(&ask).map_err(|e| Error::Failed(e.to_string()))?;
+    let peers = &shared.links.peers;
+    let reply = peers.call(member, Kind::Control, payload.into(), deadline).await?;
+    decode(&reply)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    postcard::from_bytes(bytes).map_err(|error| Error::Failed(format!("a damaged reply: {error}")))
+}
+
+/// Does what was asked.
+pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Said {
+    match ask {
+        Ask::Propose(change) => propose(shared, change, deadline).await,
+        Ask::SetDesired(desired) => set_desired(shared, desired, deadline).await,
+        Ask::Stats => Said::Stats(stats(shared)),
+        Ask::Keys(runs) => Said::Keys(shared.serving.slots().keys_in_slots(&slots(&runs))),
+        Ask::Fence { move_id, runs } => fence(shared, move_id, &slots(&runs), deadline).await,
+    }
+}
+
+fn stats(shared: &Shared) -> MemberStats {
+    let stores = shared.serving.slots().stats().into_iter();
+    MemberStats { stores: stores.map(|s| (s.number, (s.keys, s.used_memory_bytes))).collect() }
+}
+
+/// Writes a change into Raft's log, as the leader.
+async fn propose(shared: &Shared, change: Change, deadline: Instant) -> Said {
+    match timeout_at(deadline, shared.raft.client_write(change)).await {
+        Ok(Ok(written)) => match written.data.0 {
+            Some(Ok(applied)) => Said::Applied(applied),
+            Some(Err(refused)) => Said::Refused(refused),
+            None => Said::Failed("Raft answered for another entry".to_owned()),
+        },
+        Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Said::NotLeader,
+        Ok(Err(error)) => Said::Failed(error.to_string()),
+        Err(_) => Said::Failed("no majority of voters took it in time".to_owned()),
+    }
+}
+
+/// The operator's desired state: nothing is written when nothing changes (O9).
+async fn set_desired(shared: &Arc<Shared>, desired: Desired, deadline: Instant) -> Said {
+    let state = shared.table.borrow().clone();
+    let listed = |name: &str| desired.stores.iter().any(|store| store.name == name);
+    let unlisted: Vec<StoreNumber> = state
+        .stores
+        .iter()
+        .filter(|store| store.managed && store.number != 0 && !listed(&store.name))
+        .map(|store| store.number)
+        .collect();
+    let mut drop = Vec::new();
+    if !unlisted.is_empty() {
+        let said = gather(shared, Instant::now() + Duration::from_secs(1)).await;
+        drop.extend(unlisted.into_iter().filter(|number| is_empty(&said, *number)));
+    }
+    let change = Change::SetDesired { desired, drop };
+    match state.as_ref().clone().apply(&change) {
+        Err(refused) if state.exists() => Said::Refused(refused),
+        Ok(applied) if !applied.changed => match shared.leads() {
+            true => Said::Applied(applied),
+            false => Said::NotLeader,
+        },
+        _ => propose(shared, change, deadline).await,
+    }
+}
+
+/// Whether every member said that a store holds nothing.
+pub fn is_empty(said: &super::status::Said, store: StoreNumber) -> bool {
+    said.values().all(|stats| {
+        stats.as_ref().is_some_and(|s| s.stores.get(&store).is_none_or(|(keys, _)| *keys == 0))
+    })
+}
+
+/// What all members of the table hold, as far as they say so in time.
+pub async fn gather(shared: &Arc<Shared>, deadline: Instant) -> super::status::Said {
+    let state = shared.table.borrow().clone();
+    let asked = state.members.values().map(|member| async {
+        let stats = match ask(shared, &shared.reach(member), Ask::Stats, deadline).await {
+            Ok(Said::Stats(stats)) => Some(stats),
+            _ => None,
+        };
+        (member.id, stats)
+    });
+    futures::future::join_all(asked).await.into_iter().collect()
+}
+
+/// Fences slots; waits until this member has applied the table in which the move is open.
+async fn fence(shared: &Shared, move_id: u64, slots: &[Slot], deadline: Instant) -> Said {
+    let mut table = shared.table.clone();
+    let opened = table.wait_for(|state| state.open_move >= Some(move_id));
+    if timeout_at(deadline, opened).await.is_err() {
+        return Said::Failed("the move is not known here".to_owned());
+    }
+    match shared.serving.fence(move_id, slots, unix_ms()) {
+        Ok(()) => Said::Fenced(true),
+        Err(NotFenced::HoldsKeys) => Said::Fenced(false),
+        Err(NotFenced::MoveNotOpen) => Said::Failed("the move is closed".to_owned()),
+        Err(NotFenced::NotMine) => Said::Failed("it does not own these slots".to_owned()),
+    }
+}
+
+/// Answers what other members ask.
+#[derive(Default)]
+pub struct Answers(pub OnceLock<Weak<Shared>>);
+
+impl Handler for Answers {
+    fn call(&self, _: MemberId, payload: Bytes, _: &mut BytesMut) -> Answer {
+        let Some(shared) = self.0.get().and_then(Weak::upgrade) else {
+            return Answer::Refused("this member is starting or stopping".to_owned());
+        };
+        let ask: Ask = match decode(&payload) {
+            Ok(ask) => ask,
+            Err(error) => return Answer::Refused(error.to_string()),
+        };
+        Answer::Later(
+            async move {
+                let said = carry_out(&shared, ask, Instant::now() + PATIENCE).await;
+                postcard::to_stdvec(&said).map(Bytes::from).map_err(|error| error.to_string())
+            }
+            .boxed(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_and_runs_are_the_same() {
+        let some = [0, 1, 2, 7, 16382, 16383];
+        assert_eq!(runs(&some), [(0, 2), (7, 7), (16382, 16383)]);
+        assert_eq!(slots(&runs(&some)), some);
+        assert_eq!(slots(&[(16380, u16::MAX)]).len(), 4);
+    }
+
+    #[test]
+    fn a_store_is_empty_only_when_every_member_says_so() {
+        let stats = |keys| Some(MemberStats { stores: [(1, (keys, 0))].into() });
+        assert!(is_empty(&[(1, stats(0)), (2, Some(MemberStats::default()))].into(), 1));
+        assert!(!is_empty(&[(1, stats(0)), (2, stats(3))].into(), 1));
+        assert!(!is_empty(&[(1, stats(0)), (2, None)].into(), 1));
+    }
+}

@@ -1,0 +1,336 @@
+//! What a member keeps on its disk: its number, Raft's vote, log and snapshot.
+//!
+//! `raft.redb` holds all of it. `member` says the number once more, in text, so that a lost
+//! `raft.redb` is noticed: a member that forgot its vote must not come back under its number.
+
+use super::Error;
+use hypercache_core::cluster::MemberId;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
+const FORMAT_PREFIX: &str = "hypercache raft ";
+const FORMAT: &str = "hypercache raft 1";
+const MEMBER_PREFIX: &str = "hypercache member ";
+const MEMBER_FORMAT: &str = "hypercache member 1";
+const CACHE_BYTES: usize = 1 << 20;
+
+/// The open `raft.redb`.
+pub struct Disk {
+    database: Database,
+    path: PathBuf,
+}
+
+/// A key of what is kept beside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key {
+    Vote,
+    Committed,
+    Purged,
+    Snapshot,
+    Cluster,
+}
+
+impl Key {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Vote => "vote",
+            Self::Committed => "committed",
+            Self::Purged => "purged",
+            Self::Snapshot => "snapshot",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// A write of several things at once.
+#[derive(Default)]
+pub struct Batch {
+    pub put: Vec<(Key, Vec<u8>)>,
+    pub append: Vec<(u64, Vec<u8>)>,
+    /// Entries from this one on go.
+    pub truncate_from: Option<u64>,
+    /// Entries up to this one go.
+    pub purge_to: Option<u64>,
+}
+
+fn failed(path: &Path, reason: impl std::fmt::Display) -> Error {
+    Error::Storage(format!("{}: {reason}", path.display()))
+}
+
+impl Disk {
+    /// Opens a data directory, or makes it; `fresh` is the number for a new member.
+    ///
+    /// # Errors
+    /// Names the file that is damaged, foreign, newer, or lost.
+    pub fn open(directory: &Path, fresh: MemberId) -> Result<(Arc<Self>, MemberId), Error> {
+        fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
+        let (path, member_path) = (directory.join("raft.redb"), directory.join("member"));
+        let known = read_member(&member_path)?;
+        let bytes = fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
+        if let Some(member) = known
+            && bytes == 0
+        {
+            return Err(failed(&path, format!(
+                "it is missing, although {} says that this is member {member:016x}. Restore it, or \
+                 remove {} to join as a new member with no data",
+                member_path.display(), member_path.display()
+            )));
+        }
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(&path)
+            .map_err(|error| match error {
+                redb::DatabaseError::DatabaseAlreadyOpen => failed(&path, "another process uses it"),
+                error => failed(&path, format!("it cannot be opened: {error}")),
+            })?;
+        let disk = Self { database, path: path.clone() };
+        let member = disk.member(fresh).map_err(|error| failed(&path, error))??;
+        match known {
+            Some(known) if known != member => {
+                return Err(failed(&member_path, format!(
+                    "it says member {known:016x}, but {} belongs to member {member:016x}",
+                    path.display()
+                )));
+            }
+            Some(_) => {}
+            None => write_member(directory, &member_path, member)
+                .map_err(|error| failed(&member_path, error))?,
+        }
+        Ok((Arc::new(disk), member))
+    }
+
+    /// The number in the file; a new file gets `fresh`.
+    fn member(&self, fresh: MemberId) -> Result<Result<MemberId, Error>, redb::Error> {
+        let read = self.database.begin_read()?;
+        let tables: Vec<String> = read.list_tables()?.map(|t| t.name().to_owned()).collect();
+        if tables.is_empty() {
+            let write = self.database.begin_write()?;
+            {
+                let mut meta = write.open_table(META)?;
+                meta.insert("format", FORMAT.as_bytes())?;
+                meta.insert("member", &fresh.to_be_bytes()[..])?;
+                write.open_table(LOG)?;
+            }
+            write.commit()?;
+            return Ok(Ok(fresh));
+        }
+        if !tables.iter().any(|name| name == META.name()) {
+            return Ok(Err(failed(&self.path, "it is no file of HyperCache")));
+        }
+        let meta = read.open_table(META)?;
+        let format = meta.get("format")?.map(|v| String::from_utf8_lossy(v.value()).into_owned());
+        Ok(match format.as_deref() {
+            Some(FORMAT) => {
+                let bytes = meta.get("member")?.and_then(|v| v.value().try_into().ok());
+                bytes
+                    .map(MemberId::from_be_bytes)
+                    .filter(|member| *member != 0)
+                    .ok_or_else(|| failed(&self.path, "it does not say whose it is"))
+            }
+            Some(other) if other.starts_with(FORMAT_PREFIX) => Err(failed(&self.path, format!(
+                "it is of the format '{other}', which another version of HyperCache wrote; this \
+                 version reads '{FORMAT}'"
+            ))),
+            _ => Err(failed(&self.path, "it is no file of HyperCache")),
+        })
+    }
+
+    /// The file's path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What stands under a key.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn get(&self, key: Key) -> Result<Option<Vec<u8>>, Error> {
+        let read = || -> Result<_, redb::Error> {
+            let meta = self.database.begin_read()?.open_table(META)?;
+            Ok(meta.get(key.name())?.map(|value| value.value().to_vec()))
+        };
+        read().map_err(|error| failed(&self.path, error))
+    }
+
+    /// The whole log.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn log(&self) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let read = || -> Result<_, redb::Error> {
+            let log = self.database.begin_read()?.open_table(LOG)?;
+            let mut entries = Vec::new();
+            for entry in log.iter()? {
+                let (index, bytes) = entry?;
+                entries.push((index.value(), bytes.value().to_vec()));
+            }
+            Ok(entries)
+        };
+        read().map_err(|error| failed(&self.path, error))
+    }
+
+    /// Writes all of a batch or nothing, and returns when it is on the disk.
+    ///
+    /// # Errors
+    /// As the disk has it.
+    pub async fn write(self: &Arc<Self>, batch: Batch) -> io::Result<()> {
+        let disk = self.clone();
+        tokio::task::spawn_blocking(move || {
+            disk.write_now(batch)
+                .map_err(|error| io::Error::other(format!("{}: {error}", disk.path.display())))
+        })
+        .await
+        .map_err(io::Error::other)?
+    }
+
+    fn write_now(&self, batch: Batch) -> Result<(), redb::Error> {
+        let write = self.database.begin_write()?;
+        apply(&write, &batch)?;
+        write.commit()?;
+        Ok(())
+    }
+}
+
+fn apply(write: &WriteTransaction, batch: &Batch) -> Result<(), redb::Error> {
+    let mut meta = write.open_table(META)?;
+    for (key, value) in &batch.put {
+        meta.insert(key.name(), value.as_slice())?;
+    }
+    let mut log = write.open_table(LOG)?;
+    if let Some(from) = batch.truncate_from {
+        log.retain_in(from.., |_, _| false)?;
+    }
+    if let Some(to) = batch.purge_to {
+        log.retain_in(..=to, |_, _| false)?;
+    }
+    for (index, entry) in &batch.append {
+        log.insert(index, entry.as_slice())?;
+    }
+    Ok(())
+}
+
+fn read_member(path: &Path) -> Result<Option<MemberId>, Error> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(path, error)),
+    };
+    let mut lines = text.lines();
+    match lines.next() {
+        Some(MEMBER_FORMAT) => {}
+        Some(other) if other.starts_with(MEMBER_PREFIX) => {
+            return Err(failed(path, format!("'{other}' is not '{MEMBER_FORMAT}'")));
+        }
+        _ => return Err(failed(path, "it is no file of HyperCache")),
+    }
+    lines
+        .next()
+        .and_then(|line| MemberId::from_str_radix(line, 16).ok())
+        .filter(|member| *member != 0)
+        .map(Some)
+        .ok_or_else(|| failed(path, "its second line is not a member's number"))
+}
+
+fn write_member(directory: &Path, path: &Path, member: MemberId) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = fs::File::create(&draft)?;
+    writeln!(file, "{MEMBER_FORMAT}\n{member:016x}")?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    fs::File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(directory: &Path) -> String {
+        match Disk::open(directory, 9) {
+            Ok(_) => panic!("it was opened"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_there_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        {
+            let (disk, member) = Disk::open(directory.path(), 7).unwrap();
+            assert_eq!(member, 7);
+            let append = (1..=5).map(|i| (i, vec![i as u8])).collect();
+            disk.write(Batch { append, ..Batch::default() }).await.unwrap();
+            let batch = Batch {
+                put: vec![(Key::Vote, b"v".to_vec())],
+                truncate_from: Some(5),
+                purge_to: Some(1),
+                ..Batch::default()
+            };
+            disk.write(batch).await.unwrap();
+        }
+        let (disk, member) = Disk::open(directory.path(), 8).unwrap();
+        assert_eq!(member, 7);
+        assert_eq!(disk.get(Key::Vote).unwrap(), Some(b"v".to_vec()));
+        assert_eq!(disk.get(Key::Snapshot).unwrap(), None);
+        assert_eq!(disk.log().unwrap(), [(2, vec![2]), (3, vec![3]), (4, vec![4])]);
+    }
+
+    #[test]
+    fn a_directory_is_used_by_one_process_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let _open = Disk::open(directory.path(), 7).unwrap();
+        assert!(error(directory.path()).contains("another process uses it"));
+    }
+
+    #[test]
+    fn s6_damaged_foreign_and_lost_files_are_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Disk::open(directory.path(), 7).unwrap());
+        let (path, member) = (directory.path().join("raft.redb"), directory.path().join("member"));
+        let good = fs::read(&path).unwrap();
+
+        fs::write(&path, b"something else").unwrap();
+        assert!(error(directory.path()).contains("raft.redb: it cannot be opened"));
+        fs::remove_file(&path).unwrap();
+        assert!(error(directory.path()).contains("raft.redb: it is missing"));
+        fs::write(&path, b"").unwrap();
+        assert!(error(directory.path()).contains("raft.redb: it is missing"));
+
+        fs::write(&path, &good).unwrap();
+        fs::write(&member, format!("{MEMBER_FORMAT}\n{:016x}\n", 8)).unwrap();
+        assert!(error(directory.path()).contains("belongs to member 0000000000000007"));
+        fs::write(&member, "hypercache member 2\n").unwrap();
+        assert!(error(directory.path()).contains("member: 'hypercache member 2' is not"));
+        fs::write(&member, "x").unwrap();
+        assert!(error(directory.path()).contains("member: it is no file of HyperCache"));
+        fs::remove_file(&member).unwrap();
+        assert_eq!(Disk::open(directory.path(), 9).unwrap().1, 7, "raft.redb knows");
+    }
+
+    #[test]
+    fn s6_a_newer_or_foreign_database_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("raft.redb");
+        let other: TableDefinition<&str, &[u8]> = TableDefinition::new("other");
+        let database = Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(other).unwrap();
+        write.commit().unwrap();
+        drop(database);
+        assert!(error(directory.path()).contains("it is no file of HyperCache"));
+        fs::remove_file(&path).unwrap();
+        drop(Disk::open(directory.path(), 7).unwrap());
+        let database = Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(META).unwrap().insert("format", &b"hypercache raft 2"[..]).unwrap();
+        write.commit().unwrap();
+        drop(database);
+        assert!(error(directory.path()).contains("another version of HyperCache"));
+    }
+}

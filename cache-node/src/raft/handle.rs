@@ -1,0 +1,195 @@
+//! What the rest of the member asks the cluster layer.
+
+use super::{
+    Error, Status,
+    control::{self, Ask, Said},
+    shared::Shared,
+    status,
+};
+use hypercache_core::{
+    cluster::{Applied, Change, Desired, Liveness, View},
+    store::StorePolicy,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const STATUS_TIMEOUT: Duration = Duration::from_millis(700);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Asks the cluster layer. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// What this member sees of the cluster now.
+    pub fn view(&self) -> Arc<View> {
+        self.shared.view.load_full()
+    }
+
+    /// Counts the changes of [`Self::view`].
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.shared.changed.subscribe()
+    }
+
+    /// Changes the table, by the leader, and waits until it is applied there.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], or what kept it from being known; within 5 s.
+    pub async fn propose(&self, change: Change) -> Result<Applied, Error> {
+        self.ask_leader(Ask::Propose(change)).await
+    }
+
+    /// Makes a store.
+    ///
+    /// # Errors
+    /// As [`Self::propose`].
+    pub async fn create_store(&self, policy: StorePolicy) -> Result<Applied, Error> {
+        self.propose(Change::CreateStore(policy)).await
+    }
+
+    /// Gives the store of that name other policies.
+    ///
+    /// # Errors
+    /// As [`Self::propose`].
+    pub async fn change_store(&self, policy: StorePolicy) -> Result<Applied, Error> {
+        self.propose(Change::ChangeStore(policy)).await
+    }
+
+    /// Drops a store with its data.
+    ///
+    /// # Errors
+    /// As [`Self::propose`]; [`Refused::NoSuchStore`](hypercache_core::cluster::Refused).
+    pub async fn drop_store(&self, name: &str) -> Result<Applied, Error> {
+        let store = self.view().state.store_named(name).map(|store| store.number);
+        let missing = || hypercache_core::cluster::Refused::NoSuchStore(format!("'{name}'"));
+        let number = store.ok_or_else(|| Error::Refused(missing()))?;
+        self.propose(Change::DropStore(number)).await
+    }
+
+    /// Takes an operator's desired state, and says how far it is.
+    ///
+    /// # Errors
+    /// As [`Self::propose`].
+    pub async fn set_desired(&self, desired: Desired) -> Result<Status, Error> {
+        let applied = self.ask_leader(Ask::SetDesired(desired)).await?;
+        // Only for the reply to tell of it; this member may lag behind the leader.
+        let mut changed = self.changed();
+        let seen = async {
+            while self.view().epoch() < applied.epoch && changed.changed().await.is_ok() {}
+        };
+        let _ = timeout(STATUS_TIMEOUT, seen).await;
+        Ok(self.status().await)
+    }
+
+    /// The cluster as this member sees it, with what the members say they hold.
+    pub async fn status(&self) -> Status {
+        let said = control::gather(&self.shared, Instant::now() + STATUS_TIMEOUT).await;
+        let view = self.view();
+        let alive = |id| view.liveness(id) == Liveness::Alive;
+        let target = self.shared.planner.lock().target(&view.state, alive);
+        status::status(&view, target.as_ref(), &said)
+    }
+
+    /// Why this member is not ready; empty when it is.
+    pub fn readiness(&self) -> Vec<String> {
+        let view = self.view();
+        if let Err(error) = &self.shared.metrics().running_state {
+            return vec![format!("Raft has stopped: {error}")];
+        }
+        if !view.state.exists() {
+            return vec![match self.shared.wanted {
+                _ if !self.shared.joins => "the cluster is being made".to_owned(),
+                Some(wanted) => format!(
+                    "no cluster yet: {} of {wanted} members are seen",
+                    1 + self.shared.gossip.rumours().borrow().iter()
+                        .filter(|rumour| rumour.seen.liveness == Liveness::Alive).count()
+                ),
+                None => "no cluster was found to join yet".to_owned(),
+            }];
+        }
+        if view.myself().is_none() {
+            return vec!["this member is not in the cluster's table".to_owned()];
+        }
+        if !view.quorum {
+            return vec!["no quorum: a majority of the voting members is not reached".to_owned()];
+        }
+        Vec::new()
+    }
+
+    /// Counts gossip's datagrams.
+    pub fn gossip(&self) -> &crate::gossip::Counters {
+        self.shared.gossip.counters()
+    }
+
+    /// Stops the cluster layer: hands leadership over, says goodbye, closes the disk.
+    pub async fn shutdown(&self) {
+        self.hand_over().await;
+        self.shared.stop.send_replace(true);
+        let mut stopped = self.shared.stopped.subscribe();
+        let _ = timeout(STOP_TIMEOUT, stopped.wait_for(|stopped| *stopped)).await;
+    }
+
+    /// Lets another voter lead, so that nobody has to wait for an election.
+    async fn hand_over(&self) {
+        let view = self.view();
+        if !self.shared.leads() {
+            return;
+        }
+        let heir = view.voters.iter().find(|id| {
+            **id != view.me && view.liveness(**id) == Liveness::Alive
+        });
+        if let Some(heir) = heir {
+            let _ = timeout(STATUS_TIMEOUT, self.shared.raft.trigger().transfer_leader(*heir)).await;
+            let mut changed = self.changed();
+            let led = async {
+                while self.view().leader == Some(view.me) && changed.changed().await.is_ok() {}
+            };
+            let _ = timeout(STATUS_TIMEOUT, led).await;
+        }
+    }
+
+    /// Asks the leader, whoever it is, until the deadline. What may have been done is not asked
+    /// twice.
+    async fn ask_leader(&self, ask: Ask) -> Result<Applied, Error> {
+        let deadline = Instant::now() + PROPOSE_TIMEOUT;
+        loop {
+            let view = self.view();
+            let leader = self.shared.metrics().current_leader;
+            let leader = leader.and_then(|id| self.shared.links.book.load().get(&id).cloned());
+            let leader = match leader {
+                Some(leader) => Some(leader),
+                None if view.leader == Some(view.me) => Some(self.shared.me.clone()),
+                None => None,
+            };
+            let refusal = match leader {
+                None => "no leader is known".to_owned(),
+                Some(leader) => {
+                    let asked = control::ask(&self.shared, &leader, ask.clone(), deadline).await;
+                    match asked {
+                        Ok(Said::Applied(applied)) => return Ok(applied),
+                        Ok(Said::Refused(refused)) => return Err(Error::Refused(refused)),
+                        Ok(Said::NotLeader) => format!("{} does not lead", leader.name),
+                        Ok(Said::Failed(reason)) => return Err(Error::NoQuorum(reason)),
+                        Ok(_) => return Err(Error::Failed("the leader answered oddly".into())),
+                        Err(Error::Peer(
+                            error @ (crate::peer::Error::Unreachable { sent: false, .. }
+                            | crate::peer::Error::Busy { .. }
+                            | crate::peer::Error::Refused(_)),
+                        )) => error.to_string(),
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            if timeout_at(deadline, sleep(RETRY)).await.is_err() {
+                return Err(Error::NoQuorum(refusal));
+            }
+        }
+    }
+}

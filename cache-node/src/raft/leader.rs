@@ -1,0 +1,345 @@
+//! Makes the cluster, and as its leader carries out what [`Planner`] decides.
+
+use super::{
+    Error,
+    control::{self, Ask, Said, carry_out},
+    shared::Shared,
+    types::Metrics,
+};
+use hypercache_core::cluster::{
+    Assignment, Change, ClusterState, Decision, Facts, Liveness, Member, MemberId, Planner, Ring,
+    Seen, Slot, bootstrap,
+};
+use openraft::{ChangeMembers, EmptyNode, ServerState};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+const TICK: Duration = Duration::from_millis(250);
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(10);
+const FENCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A member that should join others and make a cluster alone first looks for them.
+const LOOK_AROUND: Duration = Duration::from_secs(3);
+/// What could not be done is not tried again for so long.
+const COOL_DOWN: Duration = Duration::from_secs(2);
+/// A learner whose log is at most this far behind may vote.
+const CAUGHT_UP_ENTRIES: u64 = 20;
+
+struct Driver {
+    shared: Arc<Shared>,
+    planner: Planner,
+    started: Instant,
+    /// Since when this member leads, and in which term.
+    leads_since: Option<(u64, Instant)>,
+    cooling: HashMap<&'static str, Instant>,
+}
+
+/// Leads, when this member is the leader, until the member stops.
+pub async fn drive(shared: Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
+    let mut changed = shared.changed.subscribe();
+    let mut rumours = shared.gossip.rumours();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut driver = Driver {
+        shared,
+        planner: Planner::new(),
+        started: Instant::now(),
+        leads_since: None,
+        cooling: HashMap::new(),
+    };
+    loop {
+        let again = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            again = driver.step() => again,
+        };
+        if again {
+            continue;
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = tick.tick() => {}
+            Ok(()) = changed.changed() => {}
+            Ok(()) = rumours.changed() => {}
+        }
+    }
+}
+
+impl Driver {
+    /// Does the next thing there is to do; whether something was done.
+    async fn step(&mut self) -> bool {
+        let metrics = self.shared.metrics();
+        let members = metrics.membership_config.membership().nodes().count();
+        if members == 0 && metrics.last_log_index.is_none() {
+            return self.bootstrap().await;
+        }
+        let leads = metrics.state == ServerState::Leader && self.shared.leads();
+        if !leads {
+            self.leads_since = None;
+            return false;
+        }
+        if self.leads_since.is_none_or(|(term, _)| term != metrics.current_term) {
+            self.leads_since = Some((metrics.current_term, Instant::now()));
+        }
+        let state = self.shared.table.borrow().clone();
+        if !state.exists() {
+            return self.first_table(&metrics).await;
+        }
+        let facts = self.facts(&metrics);
+        for decision in self.planner.plan(&state, &facts) {
+            let kind = kind(&decision);
+            if self.cooling.get(kind).is_some_and(|until| Instant::now() < *until) {
+                continue;
+            }
+            match self.carry_out(&state, decision.clone()).await {
+                Ok(true) => return true,
+                Ok(false) => drop(self.cooling.insert(kind, Instant::now() + COOL_DOWN)),
+                Err(error) => {
+                    tracing::warn!(%error, ?kind, "a step of the cluster's leader failed");
+                    self.cooling.insert(kind, Instant::now() + COOL_DOWN);
+                }
+            }
+        }
+        false
+    }
+
+    async fn bootstrap(&self) -> bool {
+        let shared = &self.shared;
+        let Some(wanted) = shared.wanted else { return false };
+        if wanted <= 1 && shared.joins && self.started.elapsed() < LOOK_AROUND {
+            return false;
+        }
+        let Some(voters) = bootstrap(&shared.me, &self.seen(), wanted) else { return false };
+        tracing::info!(name = shared.me.name, voters = voters.len(), "this member makes a cluster");
+        let voters: BTreeMap<MemberId, EmptyNode> =
+            voters.into_iter().map(|id| (id, EmptyNode {})).collect();
+        match timeout(STEP_TIMEOUT, shared.raft.initialize(voters)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the cluster was not made");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// The first table: all that are there and belong to no cluster, and their slots.
+    async fn first_table(&self, metrics: &Metrics) -> bool {
+        let voters: BTreeSet<MemberId> =
+            metrics.membership_config.membership().voter_ids().collect();
+        let mut members: Vec<Member> = vec![self.shared.me.clone()];
+        for seen in self.seen() {
+            let there = seen.liveness == Liveness::Alive && seen.cluster_id == 0;
+            let new_name = members.iter().all(|member| member.name != seen.member.name);
+            if (there || voters.contains(&seen.member.id)) && new_name {
+                members.push(seen.member);
+            }
+        }
+        if !voters.iter().all(|id| members.iter().any(|member| member.id == *id)) {
+            return false; // a voter is not seen at this moment: it belongs into the table
+        }
+        let mut bytes = [0; 8];
+        if getrandom::fill(&mut bytes).is_err() {
+            return false;
+        }
+        let assignment = Ring::new(&members).assign(1, 1);
+        let init = Change::Init {
+            cluster_id: u64::from_be_bytes(bytes).max(1),
+            members,
+            assignment,
+            stores: self.shared.stores.clone(),
+        };
+        match self.propose(init).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the first table was not written");
+                tokio::time::sleep(TICK).await;
+                false
+            }
+        }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.shared.gossip.rumours().borrow().iter().map(|rumour| rumour.seen.clone()).collect()
+    }
+
+    fn facts(&self, metrics: &Metrics) -> Facts {
+        let membership = metrics.membership_config.membership();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let replicated = metrics.replication.iter().flatten();
+        let caught_up = replicated
+            .filter(|(_, at)| {
+                at.as_ref().is_some_and(|at| at.index + CAUGHT_UP_ENTRIES >= last)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        let led = self.leads_since.map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        let silent_ms = metrics
+            .heartbeat
+            .iter()
+            .flatten()
+            .map(|(id, acked)| {
+                let ago = acked.map_or(led, |acked| acked.into_inner().elapsed());
+                (*id, ago.as_millis() as u64)
+            })
+            .collect();
+        Facts {
+            me: self.shared.me.id,
+            seen: self.seen(),
+            voters: membership.voter_ids().collect(),
+            learners: membership.learner_ids().collect(),
+            caught_up,
+            silent_ms,
+            move_in_hand: None, // moves are carried out within one step
+        }
+    }
+
+    async fn propose(&self, change: Change) -> Result<Option<u64>, Error> {
+        let deadline = Instant::now() + STEP_TIMEOUT;
+        match carry_out(&self.shared, Ask::Propose(change), deadline).await {
+            Said::Applied(applied) => Ok(applied.move_id),
+            Said::Refused(refused) => Err(Error::Refused(refused)),
+            Said::NotLeader => Err(Error::NoQuorum("this member no longer leads".into())),
+            other => Err(Error::Failed(format!("{other:?}"))),
+        }
+    }
+
+    /// Whether the decision was carried out; false: it cannot be for now.
+    async fn carry_out(&mut self, state: &ClusterState, decision: Decision) -> Result<bool, Error> {
+        let name = |id: MemberId| state.members.get(&id).map_or("?", |m| m.name.as_str());
+        match decision {
+            Decision::CloseMove(id) => drop(self.propose(Change::CloseMove(id)).await?),
+            Decision::AddMember(member) => {
+                tracing::info!(name = member.name, "a member is added");
+                self.propose(Change::AddMember(member)).await?;
+            }
+            Decision::UpdateMember(member) => {
+                tracing::info!(name = member.name, host = member.host, "a member has changed");
+                self.propose(Change::UpdateMember(member)).await?;
+            }
+            Decision::ReplaceMember { old, member } => {
+                tracing::warn!(
+                    name = member.name, old = format!("{old:016x}"), new = format!("{:016x}", member.id),
+                    slots = state.assignment.slots_of(old).count(),
+                    "a member came back without its disk: it takes its old place, its data is lost"
+                );
+                self.propose(Change::ReplaceMember { old, member }).await?;
+            }
+            Decision::RemoveMember(id) => {
+                tracing::info!(name = name(id), "a member is removed");
+                self.propose(Change::RemoveMember(id)).await?;
+            }
+            Decision::AddLearner(id) => {
+                let added = self.shared.raft.add_learner(id, EmptyNode {}, false);
+                within(added).await?;
+            }
+            Decision::SetVoters(voters) => {
+                tracing::info!(voters = ?voters.iter().map(|id| name(*id)).collect::<Vec<_>>(), "who votes");
+                let changed = self.shared.raft.change_membership(voters, true);
+                within(changed).await?;
+            }
+            Decision::RemoveFromRaft(ids) => {
+                let change = ChangeMembers::RemoveNodes(ids);
+                within(self.shared.raft.change_membership(change, false)).await?;
+            }
+            Decision::Assign(target) => return self.assign(state, target).await,
+            Decision::DropStore(number) => {
+                let said = control::gather(&self.shared, Instant::now() + FENCE_TIMEOUT).await;
+                if !control::is_empty(&said, number) {
+                    return Ok(false);
+                }
+                tracing::info!(number, "a store that is no longer listed is dropped");
+                self.propose(Change::DropStore(number)).await?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Moves slots that hold nothing. Every primary that loses slots fences them first; if one
+    /// cannot, the move is closed, and with it every fence (see `serving`).
+    async fn assign(&self, state: &ClusterState, target: Assignment) -> Result<bool, Error> {
+        let leaving = state.assignment.leaving(&target);
+        if !self.may_move(state, &leaving).await {
+            return Ok(false);
+        }
+        let Some(move_id) = self.propose(Change::OpenMove).await? else {
+            return Ok(false);
+        };
+        let deadline = Instant::now() + FENCE_TIMEOUT;
+        let fences = leaving.iter().map(|(id, slots)| async move {
+            let ask = Ask::Fence { move_id, runs: control::runs(slots) };
+            let Some(member) = state.members.get(id) else { return false };
+            let member = self.shared.reach(member);
+            let said = control::ask(&self.shared, &member, ask, deadline).await;
+            matches!(said, Ok(Said::Fenced(true)))
+        });
+        let fenced = futures::future::join_all(fences).await.into_iter().all(|fenced| fenced);
+        if fenced {
+            let slots: usize = leaving.values().map(Vec::len).sum();
+            tracing::info!(slots, move_id, "empty slots move");
+            match self.propose(Change::Assign { move_id, assignment: target }).await {
+                Ok(_) => return Ok(true),
+                Err(error) => tracing::warn!(%error, move_id, "slots were not assigned"),
+            }
+        }
+        // Also when nobody knows whether it was assigned: closing a move that is done does nothing.
+        self.propose(Change::CloseMove(move_id)).await?;
+        Ok(false)
+    }
+
+    /// Whether nothing that would move holds keys; and when a member shall get its first slots,
+    /// whether nobody holds any. The fences are what makes sure: this keeps from fencing in vain.
+    async fn may_move(
+        &self,
+        state: &ClusterState,
+        leaving: &BTreeMap<MemberId, Vec<Slot>>,
+    ) -> bool {
+        let goes = |id: &MemberId| state.members.get(id).is_some_and(|m| state.is_leaving(&m.name));
+        let only_departures = leaving.keys().any(goes);
+        let deadline = Instant::now() + FENCE_TIMEOUT;
+        if !only_departures {
+            let said = control::gather(&self.shared, deadline).await;
+            let owners = state.assignment.counts();
+            return owners.keys().all(|id| {
+                said.get(id).and_then(Option::as_ref).is_some_and(|stats| stats.keys() == 0)
+            });
+        }
+        let asked = leaving.iter().map(|(id, slots)| async move {
+            let Some(member) = state.members.get(id) else { return false };
+            let ask = Ask::Keys(control::runs(slots));
+            let member = self.shared.reach(member);
+            let said = control::ask(&self.shared, &member, ask, deadline).await;
+            matches!(said, Ok(Said::Keys(0)))
+        });
+        futures::future::join_all(asked).await.into_iter().all(|empty| empty)
+    }
+}
+
+fn kind(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::CloseMove(_) => "close a move",
+        Decision::AddMember(_) => "add a member",
+        Decision::UpdateMember(_) => "update a member",
+        Decision::ReplaceMember { .. } => "replace a member",
+        Decision::RemoveMember(_) => "remove a member",
+        Decision::AddLearner(_) => "add a learner",
+        Decision::SetVoters(_) => "set the voters",
+        Decision::RemoveFromRaft(_) => "remove from Raft",
+        Decision::Assign(_) => "assign slots",
+        Decision::DropStore(_) => "drop a store",
+    }
+}
+
+async fn within<T, E: std::fmt::Display>(
+    change: impl Future<Output = Result<T, E>>,
+) -> Result<T, Error> {
+    match timeout(MEMBERSHIP_TIMEOUT, change).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(Error::Failed(error.to_string())),
+        Err(_) => Err(Error::NoQuorum("a change of voters took too long".into())),
+    }
+}

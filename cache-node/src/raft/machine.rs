@@ -1,0 +1,212 @@
+//! The state machine: applies the log's changes to the table, and shows each table to the rest.
+
+use super::{
+    Error,
+    disk::{Batch, Disk, Key},
+    log::{encode, load},
+    serving::Serving,
+    types::{LogId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
+};
+use futures::{Stream, StreamExt};
+use hypercache_core::cluster::{Change, ClusterState};
+use openraft::{
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    storage::{EntryResponder, RaftStateMachine},
+};
+use parking_lot::Mutex;
+use std::{io, sync::Arc};
+use tokio::sync::watch;
+
+/// The version of a snapshot's bytes.
+const SNAPSHOT_VERSION: u8 = 1;
+
+type Kept = (Option<LogId>, StoredMembership, Vec<u8>);
+
+/// The table, and how far the log is applied to it.
+pub struct Machine {
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    state: Arc<ClusterState>,
+    snapshot: Arc<Mutex<Option<Kept>>>,
+    disk: Option<Arc<Disk>>,
+    serving: Arc<Serving>,
+    shown: watch::Sender<Arc<ClusterState>>,
+}
+
+/// Makes a snapshot of one moment.
+pub struct Builder {
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    state: Arc<ClusterState>,
+    snapshot: Arc<Mutex<Option<Kept>>>,
+    disk: Option<Arc<Disk>>,
+}
+
+fn encode_state(state: &ClusterState) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![SNAPSHOT_VERSION];
+    bytes.extend(encode(state)?);
+    Ok(bytes)
+}
+
+fn decode_state(bytes: &[u8]) -> io::Result<ClusterState> {
+    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    match bytes.split_first() {
+        Some((&SNAPSHOT_VERSION, state)) => {
+            postcard::from_bytes(state).map_err(|error| damaged(format!("the table: {error}")))
+        }
+        Some((version, _)) => Err(damaged(format!(
+            "a snapshot of version {version}; this version of HyperCache reads {SNAPSHOT_VERSION}"
+        ))),
+        None => Err(damaged("an empty snapshot".to_owned())),
+    }
+}
+
+impl Machine {
+    /// The table of the last snapshot on the disk, or an empty one.
+    ///
+    /// # Errors
+    /// When the snapshot is damaged or of another version.
+    pub fn open(
+        disk: Option<Arc<Disk>>,
+        serving: Arc<Serving>,
+    ) -> Result<(Self, watch::Receiver<Arc<ClusterState>>), Error> {
+        let kept: Option<Kept> = match &disk {
+            Some(disk) => load(disk, Key::Snapshot)?,
+            None => None,
+        };
+        let mut state = Arc::new(ClusterState::default());
+        if let (Some((_, _, bytes)), Some(disk)) = (&kept, &disk) {
+            state = Arc::new(decode_state(bytes).map_err(|error| {
+                Error::Storage(format!("{}: its snapshot: {error}", disk.path().display()))
+            })?);
+        }
+        let (applied, membership) = kept
+            .as_ref()
+            .map(|(applied, membership, _)| (*applied, membership.clone()))
+            .unwrap_or_default();
+        let (shown, seen) = watch::channel(state.clone());
+        let snapshot = Arc::new(Mutex::new(kept));
+        let machine = Self { applied, membership, state, snapshot, disk, serving, shown };
+        machine.show();
+        Ok((machine, seen))
+    }
+
+    fn show(&self) {
+        if self.state.exists() {
+            self.serving.apply(self.applied.as_ref().map_or(0, |id| id.index), &self.state);
+        }
+        self.shown.send_replace(self.state.clone());
+    }
+
+    async fn change(&mut self, change: &Change) -> io::Result<Outcome> {
+        let existed = self.state.exists();
+        let mut next = ClusterState::clone(&self.state);
+        let outcome = next.apply(change);
+        match &outcome {
+            Ok(applied) => {
+                tracing::debug!(%change, epoch = applied.epoch, "the table changed");
+                self.state = Arc::new(next);
+            }
+            Err(refused) => tracing::debug!(%change, %refused, "a change was refused"),
+        }
+        if !existed {
+            self.keep_cluster().await?;
+        }
+        self.show();
+        Ok(Outcome(Some(outcome)))
+    }
+
+    /// Notes the cluster on the disk, for gossip at the next start.
+    async fn keep_cluster(&self) -> io::Result<()> {
+        if let Some(disk) = &self.disk
+            && self.state.exists()
+        {
+            let put = vec![(Key::Cluster, encode(&self.state.cluster_id)?)];
+            disk.write(Batch { put, ..Batch::default() }).await?;
+        }
+        Ok(())
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for Machine {
+    type SnapshotData = Vec<u8>;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
+    {
+        while let Some(entry) = entries.next().await {
+            let (entry, responder) = entry?;
+            self.applied = Some(entry.log_id);
+            let outcome = match entry.payload {
+                EntryPayload::Blank => Outcome(None),
+                EntryPayload::Normal(change) => self.change(&change).await?,
+                EntryPayload::Membership(membership) => {
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    Outcome(None)
+                }
+            };
+            if let Some(responder) = responder {
+                responder.send(outcome);
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        Builder {
+            applied: self.applied,
+            membership: self.membership.clone(),
+            state: self.state.clone(),
+            snapshot: self.snapshot.clone(),
+            disk: self.disk.clone(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, bytes: Vec<u8>) -> io::Result<()> {
+        let state = decode_state(&bytes)?;
+        let kept = (meta.last_log_id, meta.last_membership.clone(), bytes);
+        keep(self.disk.as_ref(), &kept).await?;
+        *self.snapshot.lock() = Some(kept);
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.state = Arc::new(state);
+        self.keep_cluster().await?;
+        self.show();
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        Ok(self.snapshot.lock().clone().map(snapshot))
+    }
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for Builder {
+    type SnapshotData = Vec<u8>;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let kept = (self.applied, self.membership.clone(), encode_state(&self.state)?);
+        keep(self.disk.as_ref(), &kept).await?;
+        *self.snapshot.lock() = Some(kept.clone());
+        Ok(snapshot(kept))
+    }
+}
+
+async fn keep(disk: Option<&Arc<Disk>>, kept: &Kept) -> io::Result<()> {
+    match disk {
+        Some(disk) => {
+            let put = vec![(Key::Snapshot, encode(kept)?)];
+            disk.write(Batch { put, ..Batch::default() }).await
+        }
+        None => Ok(()),
+    }
+}
+
+fn snapshot((last_log_id, last_membership, snapshot): Kept) -> Snapshot {
+    Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot }
+}

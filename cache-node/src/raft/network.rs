@@ -1,0 +1,262 @@
+//! Raft's messages between members.
+//!
+//! Beside openraft's message, an append carries whether the leader itself has a quorum: an
+//! isolated leader goes on to send, and whoever still hears it must not take it for a majority.
+
+use super::types::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
+use crate::peer::{self, Answer, Handler, Kind};
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
+use hypercache_core::cluster::{Member, MemberId};
+use openraft::{
+    EmptyNode, RPCTypes, RaftNetworkFactory, RaftNetworkV2,
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
+    network::RPCOption,
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+        VoteRequest, VoteResponse,
+        message::TransferLeaderResponse,
+    },
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Where members are, and how this one stands towards the leader.
+pub struct Links {
+    pub me: MemberId,
+    pub peers: peer::Client,
+    /// Every member of the table or of gossip, with its newest address.
+    pub book: ArcSwap<HashMap<MemberId, Member>>,
+    /// Whether this member, as a leader, has a quorum.
+    pub leads: AtomicBool,
+    /// When a leader with a quorum was last heard, in milliseconds since `started`; 0: never.
+    heard_ms: AtomicU64,
+    started: Instant,
+}
+
+impl Links {
+    pub fn new(me: MemberId, peers: peer::Client) -> Self {
+        Self {
+            me,
+            peers,
+            book: ArcSwap::default(),
+            leads: AtomicBool::new(false),
+            heard_ms: AtomicU64::new(0),
+            started: Instant::now(),
+        }
+    }
+
+    /// How long ago a leader that has a quorum was heard.
+    pub fn since_leader(&self) -> Option<Duration> {
+        let heard_ms = self.heard_ms.load(Ordering::Acquire);
+        (heard_ms > 0).then(|| {
+            let heard = Duration::from_millis(heard_ms);
+            self.started.elapsed().saturating_sub(heard)
+        })
+    }
+
+    fn heard_leader(&self, asked: Instant) {
+        // Counted from before the work was done, so that a slow disk does not lengthen the lease.
+        let ms = asked.saturating_duration_since(self.started).as_millis() as u64;
+        self.heard_ms.fetch_max(ms.max(1), Ordering::AcqRel);
+    }
+}
+
+/// A message of Raft.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "")]
+enum Message {
+    Append { leads: bool, request: AppendEntriesRequest<TypeConfig> },
+    Vote(VoteRequest<TypeConfig>),
+    PreVote(VoteRequest<TypeConfig>),
+    Snapshot { vote: Vote, meta: SnapshotMeta, bytes: Vec<u8> },
+    Transfer(TransferLeaderRequest<TypeConfig>),
+}
+
+/// Makes connections for Raft.
+pub struct Network(pub Arc<Links>);
+
+/// Raft's way to one member.
+pub struct Link {
+    links: Arc<Links>,
+    target: MemberId,
+}
+
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Link;
+
+    async fn new_client(&mut self, target: MemberId, _: &EmptyNode) -> Link {
+        Link { links: self.0.clone(), target }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Reason(String);
+
+type Failed = RPCError<TypeConfig>;
+
+fn unreachable_member(reason: impl Into<String>) -> Failed {
+    RPCError::Unreachable(Unreachable::new(&Reason(reason.into())))
+}
+
+impl Link {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        message: &Message,
+        action: RPCTypes,
+        wait: Duration,
+    ) -> Result<T, Failed> {
+        let book = self.links.book.load_full();
+        let Some(member) = book.get(&self.target) else {
+            return Err(unreachable_member("its address is not known yet"));
+        };
+        let payload = postcard::to_stdvec(message)
+            .map_err(|error| RPCError::Network(NetworkError::new(&error)))?;
+        let deadline = Instant::now() + wait;
+        let asked = self.links.peers.call(member, Kind::Raft, payload.into(), deadline).await;
+        match asked {
+            Ok(bytes) => postcard::from_bytes(&bytes)
+                .map_err(|error| RPCError::Network(NetworkError::new(&error))),
+            Err(peer::Error::Deadline { .. }) => Err(RPCError::Timeout(Timeout {
+                action,
+                id: self.links.me,
+                target: self.target,
+                timeout: wait,
+            })),
+            Err(error) => Err(unreachable_member(error.to_string())),
+        }
+    }
+}
+
+/// Raft would wait for one heartbeat's time only; a disk may be slower than that.
+fn patient(option: &RPCOption) -> Duration {
+    option.hard_ttl().max(Duration::from_secs(2))
+}
+
+impl RaftNetworkV2<TypeConfig> for Link {
+    type SnapshotData = Vec<u8>;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, Failed> {
+        let leads = self.links.leads.load(Ordering::Acquire);
+        let message = Message::Append { leads, request };
+        self.ask(&message, RPCTypes::AppendEntries, patient(&option)).await
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failed> {
+        self.ask(&Message::Vote(request), RPCTypes::Vote, option.hard_ttl()).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, Failed> {
+        self.ask(&Message::PreVote(request), RPCTypes::Vote, option.hard_ttl()).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let Snapshot { meta, snapshot: bytes } = snapshot;
+        let message = Message::Snapshot { vote, meta, bytes };
+        let wait = option.hard_ttl().max(Duration::from_secs(10));
+        tokio::select! {
+            closed = cancel => Err(StreamingError::Closed(closed)),
+            sent = self.ask(&message, RPCTypes::InstallSnapshot, wait) => sent.map_err(|e| match e {
+                RPCError::Timeout(error) => StreamingError::Timeout(error),
+                RPCError::Network(error) => StreamingError::Network(error),
+                RPCError::Unreachable(error) => StreamingError::Unreachable(error),
+                RPCError::RemoteError(error) => {
+                    StreamingError::Unreachable(Unreachable::new(&Reason(error.to_string())))
+                }
+            }),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, Failed> {
+        let message = Message::Transfer(request);
+        self.ask(&message, RPCTypes::TransferLeader, option.hard_ttl()).await
+    }
+}
+
+/// Answers Raft's messages.
+pub struct Answers {
+    pub links: Arc<Links>,
+    pub raft: OnceLock<Raft>,
+}
+
+impl Handler for Answers {
+    fn call(&self, _: MemberId, payload: Bytes, _: &mut BytesMut) -> Answer {
+        let asked = Instant::now();
+        let Some(raft) = self.raft.get().cloned() else {
+            return Answer::Refused("this member is starting".to_owned());
+        };
+        let message: Message = match postcard::from_bytes(&payload) {
+            Ok(message) => message,
+            Err(error) => return Answer::Refused(format!("a damaged message of Raft: {error}")),
+        };
+        let links = self.links.clone();
+        Answer::Later(answer(raft, links, message, asked).boxed())
+    }
+}
+
+async fn answer(
+    raft: Raft,
+    links: Arc<Links>,
+    message: Message,
+    asked: Instant,
+) -> Result<Bytes, String> {
+    let said = |error: &dyn std::fmt::Display| error.to_string();
+    let reply = match message {
+        Message::Append { leads, request } => {
+            let reply = raft.append_entries(request).await.map_err(|e| said(&e))?;
+            if leads && !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
+                links.heard_leader(asked);
+            }
+            postcard::to_stdvec(&reply)
+        }
+        Message::Vote(request) => {
+            postcard::to_stdvec(&raft.vote(request).await.map_err(|e| said(&e))?)
+        }
+        Message::PreVote(request) => {
+            postcard::to_stdvec(&raft.pre_vote(request).await.map_err(|e| said(&e))?)
+        }
+        Message::Snapshot { vote, meta, bytes } => {
+            let snapshot = Snapshot { meta, snapshot: bytes };
+            let installed = raft.install_full_snapshot(vote, snapshot).await;
+            postcard::to_stdvec(&installed.map_err(|e| said(&e))?)
+        }
+        Message::Transfer(request) => {
+            let done = raft.handle_transfer_leader(request).await;
+            postcard::to_stdvec(&done.map_err(|e| said(&e))?)
+        }
+    };
+    reply.map(Bytes::from).map_err(|e| said(&e))
+}

@@ -1,0 +1,161 @@
+//! Watches Raft, the table and gossip, and publishes what this member sees.
+
+use super::{
+    shared::Shared,
+    types::{LogId, Metrics},
+};
+use hypercache_core::cluster::{Liveness, Member, MemberId, View};
+use openraft::ServerState;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Without a majority's word for so long a leader no longer speaks for the cluster, and without
+/// its leader's for so long a follower no longer serves. At least as long as Raft's own lease.
+pub const LEASE: Duration = Duration::from_millis(1500);
+const TICK: Duration = Duration::from_millis(100);
+
+/// Publishes what is seen until the member stops.
+pub async fn observe(shared: Arc<Shared>) {
+    let mut stop = shared.stop.subscribe();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut table = shared.table.clone();
+    let mut rumours = shared.gossip.rumours();
+    let mut metrics = shared.raft.metrics();
+    loop {
+        look(&shared);
+        use openraft::async_runtime::watch::WatchReceiver;
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            _ = tick.tick() => {}
+            Ok(()) = table.changed() => {}
+            Ok(()) = rumours.changed() => {}
+            Ok(()) = WatchReceiver::changed(&mut metrics) => {}
+        }
+    }
+    publish(&shared, View { quorum: false, ..View::clone(&shared.view.load_full()) });
+}
+
+fn look(shared: &Shared) {
+    let metrics = shared.metrics();
+    let majority = majority(shared, &metrics);
+    shared.links.leads.store(
+        majority && metrics.state == ServerState::Leader,
+        Ordering::Release,
+    );
+    let rumours = shared.gossip.rumours().borrow().clone();
+    let state = shared.table.borrow().clone();
+
+    // Addresses: the table's, and gossip's over them.
+    let mut book: HashMap<MemberId, Member> = state.members.clone().into_iter().collect();
+    for rumour in rumours.iter() {
+        let member = &rumour.seen.member;
+        let known = book.contains_key(&member.id);
+        if rumour.seen.liveness != Liveness::Down || !known {
+            book.insert(member.id, member.clone());
+        }
+        if let Some(address) = rumour.address {
+            shared.links.peers.set_hint(member.id, address);
+        }
+    }
+    if **shared.links.book.load() != book {
+        let members: HashSet<MemberId> = book.keys().copied().collect();
+        shared.links.peers.retain(&members);
+        shared.links.book.store(Arc::new(book));
+    }
+
+    let liveness: BTreeMap<MemberId, Liveness> = state
+        .members
+        .keys()
+        .map(|id| {
+            let seen = rumours.iter().find(|rumour| rumour.seen.member.id == *id);
+            let seems = seen.map_or(Liveness::Down, |rumour| rumour.seen.liveness);
+            (*id, if *id == shared.me.id { Liveness::Alive } else { seems })
+        })
+        .collect();
+    let before = shared.view.load();
+    let quorum = state.exists()
+        && state.members.contains_key(&shared.me.id)
+        && majority
+        && (before.quorum || is_caught_up(&metrics));
+    let voters: Vec<MemberId> = metrics.membership_config.membership().voter_ids().collect();
+    tell_gossip(shared, &metrics, &liveness, &state);
+    publish(shared, View {
+        me: shared.me.id,
+        quorum,
+        leader: metrics.current_leader,
+        liveness,
+        term: metrics.current_term,
+        voters,
+        state,
+    });
+}
+
+/// Whether a majority of voters stands behind this member, or behind its leader.
+fn majority(shared: &Shared, metrics: &Metrics) -> bool {
+    if metrics.running_state.is_err() {
+        return false; // the disk failed, say
+    }
+    if metrics.state == ServerState::Leader {
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        let alone = voters.next() == Some(shared.me.id) && voters.next().is_none();
+        let acked = metrics.last_quorum_acked.map(|acked| acked.into_inner().elapsed());
+        return alone || acked.is_some_and(|ago| ago < LEASE);
+    }
+    shared.links.since_leader().is_some_and(|ago| ago < LEASE)
+}
+
+/// Whether this member has applied all that the leader says is decided.
+fn is_caught_up(metrics: &Metrics) -> bool {
+    let index = |id: &Option<LogId>| id.as_ref().map(|id| id.index);
+    let decided = index(&metrics.cluster_committed).max(index(&metrics.local_committed));
+    decided.is_some() && index(&metrics.last_applied) >= decided
+}
+
+fn tell_gossip(
+    shared: &Shared,
+    metrics: &Metrics,
+    liveness: &BTreeMap<MemberId, Liveness>,
+    state: &hypercache_core::cluster::ClusterState,
+) {
+    if state.exists() && shared.identity.cluster() != state.cluster_id {
+        shared.identity.set_cluster(state.cluster_id);
+    }
+    let initialised = metrics.last_log_index.is_some() || state.exists();
+    shared.gossip.describe(shared.identity.cluster(), initialised);
+    let away = |member: &&Member| liveness.get(&member.id) != Some(&Liveness::Alive);
+    let seek: Vec<(String, u16)> = state
+        .members
+        .values()
+        .filter(away)
+        .map(|member| (member.host.clone(), member.gossip_port))
+        .collect();
+    let outside = !state.members.contains_key(&shared.me.id);
+    let missing = !seek.is_empty() || (outside && shared.joins);
+    shared.gossip.seek(seek, missing);
+}
+
+fn publish(shared: &Shared, view: View) {
+    let before = shared.view.load_full();
+    if *before == view {
+        return;
+    }
+    if before.quorum != view.quorum || before.leader != view.leader {
+        let leader = view.leader.and_then(|id| view.member(id)).map(|m| m.name.as_str());
+        tracing::info!(quorum = view.quorum, leader, term = view.term, "the cluster's quorum");
+    }
+    if before.state.epoch != view.state.epoch {
+        tracing::info!(
+            epoch = view.state.epoch,
+            members = view.state.members.len(),
+            slots_assigned = view.state.assignment.assigned(),
+            "the cluster's table"
+        );
+    }
+    shared.view.store(Arc::new(view));
+    shared.changed.send_modify(|version| *version += 1);
+}

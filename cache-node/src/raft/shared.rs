@@ -1,0 +1,68 @@
+//! What the cluster layer's tasks share.
+
+use super::{
+    network::Links,
+    serving::Serving,
+    types::{Metrics, Raft},
+};
+use crate::{gossip, peer};
+use arc_swap::ArcSwap;
+use hypercache_core::{
+    cluster::{ClusterState, Member, Planner, View},
+    store::StorePolicy,
+};
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use parking_lot::Mutex;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::watch;
+
+/// What the cluster layer's tasks share.
+pub struct Shared {
+    /// This member, as it describes itself.
+    pub me: Member,
+    /// Whether others are to be joined.
+    pub joins: bool,
+    /// How many members make a cluster; `None`: this one only ever joins.
+    pub wanted: Option<usize>,
+    /// The stores of a new cluster.
+    pub stores: Vec<StorePolicy>,
+    pub raft: Raft,
+    pub links: Arc<Links>,
+    pub identity: Arc<peer::Identity>,
+    pub gossip: gossip::Handle,
+    pub serving: Arc<Serving>,
+    /// The table as it is applied here.
+    pub table: watch::Receiver<Arc<ClusterState>>,
+    pub view: ArcSwap<View>,
+    pub changed: watch::Sender<u64>,
+    /// For the status only.
+    pub planner: Mutex<Planner>,
+    pub stop: watch::Sender<bool>,
+    pub stopped: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// What Raft says of itself.
+    pub fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Whether this member leads, and a majority acknowledges it.
+    pub fn leads(&self) -> bool {
+        let leads = self.raft.metrics().borrow_watched().state == ServerState::Leader;
+        leads && self.links.leads.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// A member of the table with the newest address that is known.
+    pub fn reach(&self, member: &Member) -> Member {
+        self.links.book.load().get(&member.id).unwrap_or(member).clone()
+    }
+}
+
+/// The time in Unix milliseconds.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}

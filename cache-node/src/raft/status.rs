@@ -1,0 +1,324 @@
+//! What `GET /api/admin/cluster` says.
+
+use super::control::MemberStats;
+use hypercache_core::{
+    cluster::{Assignment, Liveness, MemberId, View, node_id},
+    store::{EvictionPolicy, StoreNumber},
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The cluster as one member sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// 16 hexadecimal digits; none before the cluster exists.
+    pub cluster_id: Option<String>,
+    /// The table's epoch.
+    pub epoch: u64,
+    /// Whether a majority of voters stands behind this.
+    pub quorum: bool,
+    /// The leader's name.
+    pub leader: Option<String>,
+    /// The generation of the desired state that is in force.
+    pub desired_generation: Option<u64>,
+    /// The table's members by name.
+    pub members: Vec<MemberStatus>,
+    /// How slots are spread.
+    pub ring: RingStatus,
+    /// The stores by number.
+    pub stores: Vec<StoreStatus>,
+    /// What keeps the cluster from the desired state.
+    pub problems: Vec<Problem>,
+}
+
+/// A member of the table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// 40 hexadecimal digits, as Redis clients know it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub host: String,
+    /// RESP's port.
+    pub resp_port: u16,
+    /// HTTP's port.
+    pub http_port: u16,
+    /// The members' own port.
+    pub gossip_port: u16,
+    /// Its part in Raft.
+    pub role: Role,
+    /// How it seems to be.
+    pub state: Liveness,
+    /// How many slots it is the primary of.
+    pub slots: u32,
+    /// How many keys it holds; none when it did not say.
+    pub keys: Option<u64>,
+    /// Its failure zone.
+    pub zone: Option<String>,
+}
+
+/// A member's part in Raft.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It votes.
+    Voter,
+    /// It learns.
+    Learner,
+}
+
+/// How slots are spread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingStatus {
+    /// Whether every member that stays has its share.
+    pub balanced: bool,
+    /// One word: `Balanced`, `SlotsHoldData`, `Moving`, `NoCluster`.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+    /// How many slots have an owner.
+    pub slots_assigned: u32,
+}
+
+/// A store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub number: StoreNumber,
+    /// What happens at its bound.
+    pub eviction_policy: EvictionPolicy,
+    /// The bound on each member.
+    pub max_memory_bytes: Option<u64>,
+    /// The lifetime of keys that are created without one.
+    pub default_ttl_ms: Option<u64>,
+    /// Keys of database 0 that belong to it.
+    pub key_prefixes: Vec<String>,
+    /// Made by the desired state.
+    pub managed: bool,
+    /// The keys on all members that said so.
+    pub keys: u64,
+    /// The bytes on all members that said so.
+    pub used_memory_bytes: u64,
+}
+
+/// Something that keeps the cluster from the desired state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// One word: `StoreNotEmpty`, `MemberOwnsSlots`, `NameTaken`.
+    pub kind: String,
+    /// What it is about.
+    pub object: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// What members said they hold; `None`: no answer in time.
+pub type Said = BTreeMap<MemberId, Option<MemberStats>>;
+
+/// The status, from a view, the assignment that the ring wants, and what members said.
+pub fn status(view: &View, target: Option<&Assignment>, said: &Said) -> Status {
+    let state = &view.state;
+    let slots = state.assignment.counts();
+    let name = |id: MemberId| view.member(id).map(|member| member.name.clone());
+    let mut members: Vec<MemberStatus> = state
+        .members
+        .values()
+        .map(|member| MemberStatus {
+            id: node_id(member.id),
+            name: member.name.clone(),
+            host: member.host.clone(),
+            resp_port: member.resp_port,
+            http_port: member.http_port,
+            gossip_port: member.gossip_port,
+            role: if view.voters.contains(&member.id) { Role::Voter } else { Role::Learner },
+            state: view.liveness(member.id),
+            slots: slots.get(&member.id).copied().unwrap_or(0),
+            keys: said.get(&member.id).and_then(Option::as_ref).map(MemberStats::keys),
+            zone: member.zone.clone(),
+        })
+        .collect();
+    members.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    let stores = state
+        .stores
+        .iter()
+        .map(|store| {
+            let held = said.values().flatten().filter_map(|stats| stats.stores.get(&store.number));
+            let (keys, used) = held.fold((0, 0), |sum, held| (sum.0 + held.0, sum.1 + held.1));
+            StoreStatus {
+                name: store.name.clone(),
+                number: store.number,
+                eviction_policy: store.eviction_policy,
+                max_memory_bytes: store.max_memory_bytes,
+                default_ttl_ms: store.default_ttl_ms,
+                key_prefixes: store.key_prefixes.clone(),
+                managed: store.managed,
+                keys,
+                used_memory_bytes: used,
+            }
+        })
+        .collect();
+    Status {
+        cluster_id: state.exists().then(|| format!("{:016x}", state.cluster_id)),
+        epoch: state.epoch,
+        quorum: view.quorum,
+        leader: view.leader.and_then(name),
+        desired_generation: state.desired.as_ref().map(|desired| desired.generation),
+        ring: ring(view, target, said),
+        problems: problems(view, said),
+        members,
+        stores,
+    }
+}
+
+/// demo-2 before demo-10.
+fn natural(name: &str) -> (String, u64) {
+    let head = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    (head.to_owned(), name[head.len()..].parse().unwrap_or(0))
+}
+
+fn ring(view: &View, target: Option<&Assignment>, said: &Said) -> RingStatus {
+    let state = &view.state;
+    let slots_assigned = state.assignment.assigned();
+    let say = |balanced: bool, reason: &str, message: String| RingStatus {
+        balanced,
+        reason: reason.to_owned(),
+        message,
+        slots_assigned,
+    };
+    if !state.exists() {
+        return say(false, "NoCluster", "the cluster does not exist yet".into());
+    }
+    if target.is_none_or(|target| target.same_owners(&state.assignment)) {
+        return say(true, "Balanced", "every member that stays has its share of the slots".into());
+    }
+    let keys: u64 = said.values().flatten().map(MemberStats::keys).sum();
+    let idle: Vec<&str> = state
+        .members
+        .values()
+        .filter(|m| !state.is_leaving(&m.name) && !state.assignment.owns(m.id))
+        .map(|m| m.name.as_str())
+        .collect();
+    let who = match idle.is_empty() {
+        true => "slots stay where they are".to_owned(),
+        false => format!("{} own no slots and forward what they are asked", idle.join(", ")),
+    };
+    if keys > 0 {
+        let message = format!(
+            "the cluster holds {keys} keys, and this version moves empty slots only: {who}"
+        );
+        return say(false, "SlotsHoldData", message);
+    }
+    say(false, "Moving", format!("slots are about to be assigned anew; until then {who}"))
+}
+
+fn problems(view: &View, said: &Said) -> Vec<Problem> {
+    let state = &view.state;
+    let mut problems = Vec::new();
+    for store in state.unlisted_stores() {
+        let held = said.values().flatten().filter_map(|stats| stats.stores.get(&store.number));
+        let keys: u64 = held.map(|held| held.0).sum();
+        problems.push(Problem {
+            kind: "StoreNotEmpty".into(),
+            object: store.name.clone(),
+            message: format!("it is no longer listed, and stays because it holds {keys} keys"),
+        });
+    }
+    for member in state.members.values() {
+        let slots = state.assignment.slots_of(member.id).count();
+        if state.is_leaving(&member.name) && slots > 0 {
+            problems.push(Problem {
+                kind: "MemberOwnsSlots".into(),
+                object: member.name.clone(),
+                message: format!(
+                    "it is no longer listed, and stays because it owns {slots} slots, which this \
+                     version moves only while they are empty"
+                ),
+            });
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hypercache_core::cluster::{Change, ClusterState, Desired, Member, Ring};
+    use hypercache_core::store::StorePolicy;
+    use std::sync::Arc;
+
+    fn member(id: MemberId) -> Member {
+        Member {
+            id,
+            name: format!("demo-{id}"),
+            host: format!("demo-{id}.demo"),
+            resp_port: 8080,
+            http_port: 9080,
+            gossip_port: 7946,
+            zone: None,
+            weight: 1,
+        }
+    }
+
+    fn view() -> View {
+        let members: Vec<Member> = [10, 2].map(member).to_vec();
+        let assignment = Ring::new(&members).assign(0, 1);
+        let mut state = ClusterState::default();
+        let init = Change::Init { cluster_id: 0xab, members, assignment, stores: vec![] };
+        state.apply(&init).unwrap();
+        let voters = vec![2];
+        View { me: 2, state: Arc::new(state), quorum: true, leader: Some(2), voters, ..View::default() }
+    }
+
+    fn said(keys: u64) -> Said {
+        let stats = MemberStats { stores: [(0, (keys, 100 * keys)), (1, (keys, 0))].into() };
+        [(2, Some(stats)), (10, None)].into()
+    }
+
+    #[test]
+    fn it_is_the_json_that_an_operator_reads() {
+        let view = view();
+        let status = status(&view, Some(&view.state.assignment), &said(4));
+        let json = serde_json::to_value(&status).unwrap();
+        assert_eq!(json["cluster_id"], "00000000000000ab");
+        assert_eq!(json["leader"], "demo-2");
+        assert_eq!(json["desired_generation"], serde_json::Value::Null);
+        assert_eq!(json["members"][0]["name"], "demo-2", "2 before 10");
+        assert_eq!(json["members"][0]["role"], "voter");
+        assert_eq!(json["members"][0]["keys"], 8);
+        assert_eq!(json["members"][1]["state"], "down");
+        assert_eq!(json["members"][1]["keys"], serde_json::Value::Null);
+        assert_eq!(json["ring"]["balanced"], true);
+        assert_eq!(json["ring"]["slots_assigned"], 16384);
+        assert_eq!(json["stores"][0]["eviction_policy"], "lru");
+        assert_eq!(json["stores"][0]["used_memory_bytes"], 400);
+        assert_eq!(json["problems"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn a_ring_that_data_holds_says_so() {
+        let view = view();
+        let target = Ring::new(&[member(2)]).assign(0, 1);
+        assert_eq!(ring(&view, Some(&target), &said(4)).reason, "SlotsHoldData");
+        assert_eq!(ring(&view, Some(&target), &said(0)).reason, "Moving");
+        assert_eq!(ring(&View::default(), None, &Said::new()).reason, "NoCluster");
+    }
+
+    #[test]
+    fn what_stays_although_it_is_not_listed_is_a_problem() {
+        let mut view = view();
+        let state = Arc::make_mut(&mut view.state);
+        for (members, stores) in [
+            (vec!["demo-2".into(), "demo-10".into()], vec![StorePolicy::new("a", 1)]),
+            (vec!["demo-2".into()], vec![]),
+        ] {
+            let desired = Desired { generation: 3, members, stores };
+            state.apply(&Change::SetDesired { desired, drop: vec![] }).unwrap();
+        }
+        let problems = problems(&view, &said(4));
+        let kinds: Vec<_> = problems.iter().map(|p| (&*p.kind, &*p.object)).collect();
+        assert_eq!(kinds, [("StoreNotEmpty", "a"), ("MemberOwnsSlots", "demo-10")]);
+    }
+}
