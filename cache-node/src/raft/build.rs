@@ -70,6 +70,8 @@ pub struct Cluster {
     handlers: Arc<Handlers>,
     server: Server,
     gossip: gossip::Gossip,
+    /// Ends when the data directory's file is closed.
+    disk: Option<watch::Receiver<()>>,
 }
 
 fn raft_config() -> Result<openraft::Config, Error> {
@@ -146,6 +148,7 @@ impl Options {
             None => 0,
         };
         let serving = Arc::new(Serving::new(id, slots, log.last_index()));
+        let closed = disk.as_ref().map(|disk| disk.closed());
         let (machine, table) = Machine::open(disk, serving.clone())?;
 
         let identity = Arc::new(Identity::new(id, cluster_id));
@@ -214,7 +217,7 @@ impl Options {
         let _ = control.0.set(Arc::downgrade(&shared));
         handlers.set(Kind::Control, Arc::new(control));
         let handle = Handle { shared };
-        Ok(Cluster { handle, handlers, server, gossip })
+        Ok(Cluster { handle, handlers, server, gossip, disk: closed })
     }
 }
 
@@ -262,6 +265,12 @@ impl Cluster {
         .await;
         tasks.shutdown().await;
         shared.links.peers.retain(&Default::default());
+        // Raft's own tasks end a moment after it says that it has stopped.
+        if let Some(mut disk) = self.disk
+            && tokio::time::timeout(STOP_TIMEOUT, disk.changed()).await.is_err()
+        {
+            tracing::warn!("the data directory is still in use");
+        }
         shared.stopped.send_replace(true);
         Ok(())
     }

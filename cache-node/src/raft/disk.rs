@@ -5,7 +5,9 @@
 
 use super::Error;
 use hypercache_core::cluster::MemberId;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction};
+use redb::{
+    Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction,
+};
 use std::{
     fs,
     io::{self, Write},
@@ -25,6 +27,8 @@ const CACHE_BYTES: usize = 1 << 20;
 pub struct Disk {
     database: Database,
     path: PathBuf,
+    /// Dropped after the database: whoever listens knows then that the file is closed.
+    open: tokio::sync::watch::Sender<()>,
 }
 
 /// A key of what is kept beside the log.
@@ -77,27 +81,37 @@ impl Disk {
         if let Some(member) = known
             && bytes == 0
         {
-            return Err(failed(&path, format!(
-                "it is missing, although {} says that this is member {member:016x}. Restore it, or \
+            return Err(failed(
+                &path,
+                format!(
+                    "it is missing, although {} says that this is member {member:016x}. Restore it, or \
                  remove {} to join as a new member with no data",
-                member_path.display(), member_path.display()
-            )));
+                    member_path.display(),
+                    member_path.display()
+                ),
+            ));
         }
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(&path)
-            .map_err(|error| match error {
-                redb::DatabaseError::DatabaseAlreadyOpen => failed(&path, "another process uses it"),
-                error => failed(&path, format!("it cannot be opened: {error}")),
+        let database =
+            Database::builder().set_cache_size(CACHE_BYTES).create(&path).map_err(|error| {
+                match error {
+                    redb::DatabaseError::DatabaseAlreadyOpen => {
+                        failed(&path, "another process uses it")
+                    }
+                    error => failed(&path, format!("it cannot be opened: {error}")),
+                }
             })?;
-        let disk = Self { database, path: path.clone() };
+        let open = tokio::sync::watch::Sender::new(());
+        let disk = Self { database, path: path.clone(), open };
         let member = disk.member(fresh).map_err(|error| failed(&path, error))??;
         match known {
             Some(known) if known != member => {
-                return Err(failed(&member_path, format!(
-                    "it says member {known:016x}, but {} belongs to member {member:016x}",
-                    path.display()
-                )));
+                return Err(failed(
+                    &member_path,
+                    format!(
+                        "it says member {known:016x}, but {} belongs to member {member:016x}",
+                        path.display()
+                    ),
+                ));
             }
             Some(_) => {}
             None => write_member(directory, &member_path, member)
@@ -134,12 +148,20 @@ impl Disk {
                     .filter(|member| *member != 0)
                     .ok_or_else(|| failed(&self.path, "it does not say whose it is"))
             }
-            Some(other) if other.starts_with(FORMAT_PREFIX) => Err(failed(&self.path, format!(
-                "it is of the format '{other}', which another version of HyperCache wrote; this \
+            Some(other) if other.starts_with(FORMAT_PREFIX) => Err(failed(
+                &self.path,
+                format!(
+                    "it is of the format '{other}', which another version of HyperCache wrote; this \
                  version reads '{FORMAT}'"
-            ))),
+                ),
+            )),
             _ => Err(failed(&self.path, "it is no file of HyperCache")),
         })
+    }
+
+    /// Ends (with an error, as its sender is gone) when the file is closed.
+    pub fn closed(&self) -> tokio::sync::watch::Receiver<()> {
+        self.open.subscribe()
     }
 
     /// The file's path, for messages.

@@ -108,8 +108,14 @@ impl Handle {
                 _ if !self.shared.joins => "the cluster is being made".to_owned(),
                 Some(wanted) => format!(
                     "no cluster yet: {} of {wanted} members are seen",
-                    1 + self.shared.gossip.rumours().borrow().iter()
-                        .filter(|rumour| rumour.seen.liveness == Liveness::Alive).count()
+                    1 + self
+                        .shared
+                        .gossip
+                        .rumours()
+                        .borrow()
+                        .iter()
+                        .filter(|rumour| rumour.seen.liveness == Liveness::Alive)
+                        .count()
                 ),
                 None => "no cluster was found to join yet".to_owned(),
             }];
@@ -142,11 +148,11 @@ impl Handle {
         if !self.shared.leads() {
             return;
         }
-        let heir = view.voters.iter().find(|id| {
-            **id != view.me && view.liveness(**id) == Liveness::Alive
-        });
+        let heir =
+            view.voters.iter().find(|id| **id != view.me && view.liveness(**id) == Liveness::Alive);
         if let Some(heir) = heir {
-            let _ = timeout(STATUS_TIMEOUT, self.shared.raft.trigger().transfer_leader(*heir)).await;
+            let _ =
+                timeout(STATUS_TIMEOUT, self.shared.raft.trigger().transfer_leader(*heir)).await;
             let mut changed = self.changed();
             let led = async {
                 while self.view().leader == Some(view.me) && changed.changed().await.is_ok() {}

@@ -10,7 +10,7 @@ use hypercache_core::cluster::{
     Assignment, Change, ClusterState, Decision, Facts, Liveness, Member, MemberId, Planner, Ring,
     Seen, Slot, bootstrap,
 };
-use openraft::{ChangeMembers, EmptyNode, ServerState};
+use openraft::{ChangeMembers, EmptyNode, Instant as _, ServerState};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -172,9 +172,7 @@ impl Driver {
         let last = metrics.last_log_index.unwrap_or(0);
         let replicated = metrics.replication.iter().flatten();
         let caught_up = replicated
-            .filter(|(_, at)| {
-                at.as_ref().is_some_and(|at| at.index + CAUGHT_UP_ENTRIES >= last)
-            })
+            .filter(|(_, at)| at.as_ref().is_some_and(|at| at.index + CAUGHT_UP_ENTRIES >= last))
             .map(|(id, _)| *id)
             .collect();
         let led = self.leads_since.map_or(Duration::ZERO, |(_, since)| since.elapsed());
@@ -187,9 +185,17 @@ impl Driver {
                 (*id, ago.as_millis() as u64)
             })
             .collect();
+        // The leader itself may have come back at another address, too (O3).
+        let mut seen = self.seen();
+        seen.push(Seen {
+            member: self.shared.me.clone(),
+            cluster_id: self.shared.identity.cluster(),
+            initialised: true,
+            liveness: Liveness::Alive,
+        });
         Facts {
             me: self.shared.me.id,
-            seen: self.seen(),
+            seen,
             voters: membership.voter_ids().collect(),
             learners: membership.learner_ids().collect(),
             caught_up,
@@ -223,7 +229,9 @@ impl Driver {
             }
             Decision::ReplaceMember { old, member } => {
                 tracing::warn!(
-                    name = member.name, old = format!("{old:016x}"), new = format!("{:016x}", member.id),
+                    name = member.name,
+                    old = format!("{old:016x}"),
+                    new = format!("{:016x}", member.id),
                     slots = state.assignment.slots_of(old).count(),
                     "a member came back without its disk: it takes its old place, its data is lost"
                 );

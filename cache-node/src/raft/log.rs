@@ -149,9 +149,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 batch.append.push((entry.log_id.index, encode(entry)?));
             }
         }
-        let mut log = self.log.lock();
-        log.entries.extend(entries.into_iter().map(|entry| (entry.log_id.index, entry)));
-        drop(log);
+        let numbered = entries.into_iter().map(|entry| (entry.log_id.index, entry));
+        self.log.lock().entries.extend(numbered);
         let written = self.write(batch).await;
         callback.io_completed(written);
         Ok(())

@@ -15,8 +15,7 @@ use openraft::{
     network::RPCOption,
     raft::{
         AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
-        VoteRequest, VoteResponse,
-        message::TransferLeaderResponse,
+        TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

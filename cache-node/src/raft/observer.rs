@@ -5,7 +5,7 @@ use super::{
     types::{LogId, Metrics},
 };
 use hypercache_core::cluster::{Liveness, Member, MemberId, View};
-use openraft::ServerState;
+use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, atomic::Ordering},
@@ -28,7 +28,6 @@ pub async fn observe(shared: Arc<Shared>) {
     let mut metrics = shared.raft.metrics();
     loop {
         look(&shared);
-        use openraft::async_runtime::watch::WatchReceiver;
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             _ = tick.tick() => {}
@@ -43,10 +42,7 @@ pub async fn observe(shared: Arc<Shared>) {
 fn look(shared: &Shared) {
     let metrics = shared.metrics();
     let majority = majority(shared, &metrics);
-    shared.links.leads.store(
-        majority && metrics.state == ServerState::Leader,
-        Ordering::Release,
-    );
+    shared.links.leads.store(majority && metrics.state == ServerState::Leader, Ordering::Release);
     let rumours = shared.gossip.rumours().borrow().clone();
     let state = shared.table.borrow().clone();
 
@@ -84,15 +80,18 @@ fn look(shared: &Shared) {
         && (before.quorum || is_caught_up(&metrics));
     let voters: Vec<MemberId> = metrics.membership_config.membership().voter_ids().collect();
     tell_gossip(shared, &metrics, &liveness, &state);
-    publish(shared, View {
-        me: shared.me.id,
-        quorum,
-        leader: metrics.current_leader,
-        liveness,
-        term: metrics.current_term,
-        voters,
-        state,
-    });
+    publish(
+        shared,
+        View {
+            me: shared.me.id,
+            quorum,
+            leader: metrics.current_leader,
+            liveness,
+            term: metrics.current_term,
+            voters,
+            state,
+        },
+    );
 }
 
 /// Whether a majority of voters stands behind this member, or behind its leader.

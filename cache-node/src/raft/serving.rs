@@ -87,8 +87,7 @@ impl Serving {
     /// Nothing is served yet.
     pub fn new(me: MemberId, slots: Arc<dyn Slots>, replayed_to: u64) -> Self {
         let none = || vec![false; usize::from(SLOTS)].into_boxed_slice();
-        let inner =
-            Inner { state: Arc::default(), fence: None, serving: none(), owned: none() };
+        let inner = Inner { state: Arc::default(), fence: None, serving: none(), owned: none() };
         Self { me, slots, replayed_to, inner: Mutex::new(inner) }
     }
 

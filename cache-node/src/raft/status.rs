@@ -269,7 +269,14 @@ mod tests {
         let init = Change::Init { cluster_id: 0xab, members, assignment, stores: vec![] };
         state.apply(&init).unwrap();
         let voters = vec![2];
-        View { me: 2, state: Arc::new(state), quorum: true, leader: Some(2), voters, ..View::default() }
+        View {
+            me: 2,
+            state: Arc::new(state),
+            quorum: true,
+            leader: Some(2),
+            voters,
+            ..View::default()
+        }
     }
 
     fn said(keys: u64) -> Said {
