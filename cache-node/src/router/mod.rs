@@ -1,1 +1,304 @@
-//! router
+//! From a command to its reply, wherever its slots are.
+//!
+//! A command whose slots this member serves runs at once in the keyspace. One for another
+//! member's slot travels there (one hop, never a second) in the form that [`wire`] describes. What
+//! several members hold is split by [`scatter`] and merged. A slot that is on the move is
+//! waited for, within the request's deadline.
+
+mod batch;
+mod forwarded;
+pub mod place;
+mod scatter;
+pub mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hypercache_core::cluster::{MemberId, Slot, View};
+use hypercache_core::command::{self, Run, Spec};
+use hypercache_core::keyspace::Keyspace;
+use hypercache_core::resp::{Protocol, Reply, Writer};
+use hypercache_core::store::StoreNumber;
+use tokio::time::Instant;
+
+pub use batch::Batch;
+pub use forwarded::Forwarded;
+use place::{Owners, Place, place};
+use wire::Status;
+
+use crate::clock::now_ms;
+use crate::peer;
+use crate::raft;
+use crate::server::stats::{Cell, Count, Stats};
+
+impl Owners for View {
+    #[inline]
+    fn owner(&self, slot: Slot) -> Option<MemberId> {
+        View::owner(self, slot)
+    }
+    #[inline]
+    fn me(&self) -> MemberId {
+        self.me
+    }
+    #[inline]
+    fn owns_all(&self) -> bool {
+        self.state.members.len() == 1 && self.is_mine(0)
+    }
+}
+
+/// The reply while this member has no quorum.
+pub const NO_QUORUM: &str =
+    "CLUSTERDOWN The cluster is down: this member reaches no majority of the voters";
+
+/// What a router is made of.
+pub struct Options {
+    /// The keys and values of this member.
+    pub keyspace: Arc<Keyspace>,
+    /// The cluster's table.
+    pub cluster: raft::Handle,
+    /// The way to the other members.
+    pub peers: peer::Client,
+    /// Where work is counted.
+    pub stats: Arc<Stats>,
+    /// How long a command may take that needs another member.
+    pub request_timeout: Duration,
+}
+
+/// Runs commands on whichever members hold their slots. Cheap to clone.
+#[derive(Clone)]
+pub struct Router(Arc<Options>);
+
+/// Whose command it is, as far as running it needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The store that it has selected.
+    pub store: StoreNumber,
+    /// The protocol of its replies.
+    pub protocol: Protocol,
+    /// Commands of one order reach another member one after the other; of several, side by side.
+    pub order: u64,
+}
+
+/// What became of an attempt to run a command here and now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// It ran: the reply is written.
+    Done,
+    /// It runs on that member.
+    There(MemberId),
+    /// It needs several members, or a slot that is not served at the moment.
+    Later,
+}
+
+/// Why another member gave no answer.
+#[derive(Debug, thiserror::Error)]
+enum ForwardError {
+    #[error("member {0:x} is not in the cluster's table")]
+    Unknown(MemberId),
+    #[error("{0}")]
+    Peer(peer::Error),
+}
+
+impl ForwardError {
+    /// Whether the command surely did not run there, so that it may be tried again.
+    fn never_sent(&self) -> bool {
+        match self {
+            Self::Unknown(_) => true,
+            Self::Peer(peer::Error::Unreachable { sent, .. }) => !sent,
+            // A handler refuses before it runs anything.
+            Self::Peer(peer::Error::Busy { .. } | peer::Error::Refused(_)) => true,
+            Self::Peer(peer::Error::Deadline { .. } | peer::Error::TooLarge { .. }) => false,
+        }
+    }
+}
+
+impl Router {
+    /// Makes a router.
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(options))
+    }
+
+    /// The keys and values of this member.
+    pub fn keyspace(&self) -> &Arc<Keyspace> {
+        &self.0.keyspace
+    }
+
+    /// The cluster's table and its changes.
+    pub fn cluster(&self) -> &raft::Handle {
+        &self.0.cluster
+    }
+
+    /// The counters of what runs outside the I/O loops.
+    fn cell(&self) -> &Cell {
+        self.0.stats.shared()
+    }
+
+    /// Runs a command if all it needs is here; else says where it runs.
+    #[inline]
+    pub fn try_here(
+        &self,
+        view: &View,
+        spec: &'static Spec,
+        store: StoreNumber,
+        args: &[&[u8]],
+        now_ms: u64,
+        out: &mut Writer<'_>,
+    ) -> Tried {
+        if !view.quorum {
+            out.error(NO_QUORUM);
+            return Tried::Done;
+        }
+        match place(view, spec, args) {
+            Place::Here => match self.0.keyspace.execute(spec, store, args, now_ms, out) {
+                Ok(()) => Tried::Done,
+                Err(_) => Tried::Later,
+            },
+            Place::There(member) => Tried::There(member),
+            Place::CrossSlot => {
+                out.error("CROSSSLOT Keys in request don't hash to the same slot");
+                Tried::Done
+            }
+            Place::Scattered | Place::Unowned(_) => Tried::Later,
+        }
+    }
+
+    /// Runs a data command, wherever its slots are, and appends its reply to `out`. Always
+    /// appends one, within the request's deadline.
+    pub async fn run(
+        &self,
+        spec: &'static Spec,
+        caller: Caller,
+        args: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) {
+        let deadline = Instant::now() + self.0.request_timeout;
+        self.run_until(deadline, spec, caller, args, out).await;
+    }
+
+    async fn run_until(
+        &self,
+        deadline: Instant,
+        spec: &'static Spec,
+        caller: Caller,
+        args: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) {
+        let Caller { store, protocol, order } = caller;
+        let mut changed = self.0.cluster.changed();
+        loop {
+            let view = self.0.cluster.view();
+            let start = out.len();
+            let waits_for = match self.try_here(
+                &view,
+                spec,
+                store,
+                args,
+                now_ms(),
+                &mut Writer::new(out, protocol),
+            ) {
+                Tried::Done => return,
+                Tried::There(member) => {
+                    let mut request = Vec::new();
+                    wire::put_command(&mut request, store, protocol, args);
+                    match self.forward(&view, member, order, request.into(), 1, deadline).await {
+                        Ok(answers) => match wire::answer_at(&answers, 0) {
+                            Ok((Status::Done, reply, _)) => {
+                                out.extend_from_slice(reply);
+                                return;
+                            }
+                            Ok((Status::NotServing, ..)) => {
+                                "its slot is moving or its member starts".into()
+                            }
+                            Err(malformed) => {
+                                self.cell().add(Count::ForwardErrors, 1);
+                                Writer::new(out, protocol).error(&format!("ERR {malformed}"));
+                                return;
+                            }
+                        },
+                        Err(error) if error.never_sent() => error.to_string(),
+                        Err(error) => {
+                            Writer::new(out, protocol).error(&lost(spec, &error));
+                            return;
+                        }
+                    }
+                }
+                Tried::Later => {
+                    out.truncate(start);
+                    match place(&*view, spec, args) {
+                        Place::Scattered => {
+                            Box::pin(self.scatter(deadline, &view, spec, caller, args, out)).await;
+                            return;
+                        }
+                        _ => "its slot is not served at the moment".into(),
+                    }
+                }
+            };
+            // A table that changes, or a moment later for what no table shows.
+            let pause = Instant::now() + Duration::from_millis(20);
+            if pause >= deadline {
+                let text = format!(
+                    "CLUSTERDOWN Hash slot not served within {:?}: {waits_for}",
+                    self.0.request_timeout
+                );
+                Writer::new(out, protocol).error(&text);
+                return;
+            }
+            let _ = tokio::time::timeout_at(pause, changed.changed()).await;
+        }
+    }
+
+    /// Sends a batch of `count` commands to a member.
+    async fn forward(
+        &self,
+        view: &View,
+        member: MemberId,
+        order: u64,
+        request: Bytes,
+        count: u64,
+        deadline: Instant,
+    ) -> Result<Bytes, ForwardError> {
+        let cell = self.cell();
+        cell.add(Count::ForwardedRequests, count);
+        let to = view.member(member).ok_or(ForwardError::Unknown(member))?;
+        let answered = match self.0.peers.send(to, peer::Kind::Forward, order, request) {
+            Ok(pending) => pending.until(deadline).await,
+            Err(error) => Err(error),
+        };
+        answered.map_err(|source| {
+            cell.add(Count::ForwardErrors, count);
+            ForwardError::Peer(source)
+        })
+    }
+
+    /// Runs one command of a store and gives its reply as a value, for HTTP.
+    pub async fn call(&self, store: StoreNumber, args: Vec<Bytes>) -> Reply {
+        let args: wire::Args<'_> = args.iter().map(|a| &a[..]).collect();
+        let spec = match command::lookup(&args) {
+            Ok(spec) if matches!(spec.run, Run::Shell(_)) => {
+                return Reply::Error("ERR this command needs a connection of its own".into());
+            }
+            Ok(spec) => spec,
+            Err(text) => return Reply::Error(text),
+        };
+        self.cell().call(spec);
+        let mut out = Vec::new();
+        let caller = Caller { store, protocol: Protocol::Resp3, order: 0 };
+        self.run(spec, caller, &args, &mut out).await;
+        match Reply::parse(&out) {
+            Ok(Some((reply, _))) => reply,
+            Ok(None) => Reply::Error("ERR the reply is cut short".into()),
+            Err(error) => Reply::Error(format!("ERR {error}")),
+        }
+    }
+}
+
+/// The error for a command whose member did not answer: it says whether it may have run.
+fn lost(spec: &Spec, error: &ForwardError) -> String {
+    let doubt = if spec.flags.contains(command::Flags::WRITE) {
+        "; the write may have been done"
+    } else {
+        ""
+    };
+    format!("CLUSTERDOWN The slot's member did not answer: {error}{doubt}")
+}

@@ -1,4 +1,5 @@
 //! What clients see: RESP and HTTP.
 
 pub mod http;
+pub mod resp;
 pub mod stats;

@@ -58,7 +58,11 @@ impl Cell {
             forwarded_requests: AtomicU64::new(0),
             forward_errors: AtomicU64::new(0),
             error_replies: AtomicU64::new(0),
-            calls: command::all().iter().flat_map(with_subcommands).map(|_| AtomicU64::new(0)).collect(),
+            calls: command::all()
+                .iter()
+                .flat_map(with_subcommands)
+                .map(|_| AtomicU64::new(0))
+                .collect(),
         }
     }
 
@@ -106,7 +110,10 @@ pub struct Stats {
 impl Stats {
     /// Counters for `loops` I/O loops.
     pub fn new(loops: usize) -> Self {
-        Self { cells: (0..=loops).map(|_| Cell::new()).collect(), base: parking_lot::Mutex::default() }
+        Self {
+            cells: (0..=loops).map(|_| Cell::new()).collect(),
+            base: parking_lot::Mutex::default(),
+        }
     }
 
     /// The cell of loop `index`; any index beyond the loops names the shared one.
@@ -131,12 +138,12 @@ impl Stats {
     pub fn total(&self) -> StatsSnapshot {
         let sum = |count| self.cells.iter().map(|c| c.counter(count).load(Relaxed)).sum::<u64>();
         let names = command::all().iter().flat_map(with_subcommands);
-        let mut calls: Vec<_> = names.map(|spec| (spec.full_name, 0u64)).collect();
+        let mut calls: Vec<_> = names.map(|spec| (spec.name, 0u64)).collect();
         for cell in &self.cells {
             for spec in command::all().iter().flat_map(with_subcommands) {
                 let index = usize::from(spec.index);
                 if let (Some(total), Some(part)) = (calls.get_mut(index), cell.calls.get(index)) {
-                    total.0 = spec.full_name;
+                    total.0 = spec.name;
                     total.1 += part.load(Relaxed);
                 }
             }

@@ -1,0 +1,84 @@
+//! The owner's side of a forwarded batch.
+
+use bytes::{Bytes, BytesMut};
+use hypercache_core::cluster::MemberId;
+use hypercache_core::command::{self, Run};
+use hypercache_core::resp::Writer;
+
+use super::Router;
+use super::wire::{self, Malformed, Status};
+use crate::clock::now_ms;
+use crate::peer::{Answer, Handler};
+
+/// Answers batches of commands that other members send here because this one owns their slots.
+#[derive(Clone)]
+pub struct Forwarded(Router);
+
+impl Forwarded {
+    /// Answers with what `router`'s member holds.
+    pub fn new(router: Router) -> Self {
+        Self(router)
+    }
+
+    /// Runs the commands of `request` in order and appends an answer for each to `out`. From the
+    /// first that cannot run here, none runs. Never waits and never forwards.
+    ///
+    /// # Errors
+    /// The request is malformed; the commands before that place have run.
+    pub fn answer(&self, request: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+        let Router(options) = &self.0;
+        let view = options.cluster.view();
+        let mut serving = view.quorum;
+        let (mut at, now_ms) = (0, now_ms());
+        while at < request.len() {
+            let (command, next) = wire::command_at(request, at)?;
+            at = next;
+            let status = wire::put_answer(out, |out| {
+                if !serving {
+                    return Status::NotServing;
+                }
+                let start = out.len();
+                let mut writer = Writer::new(out, command.protocol);
+                let spec = match command::lookup(&command.args) {
+                    Ok(spec) if !matches!(spec.run, Run::Shell(_)) => spec,
+                    // Members of one cluster may differ in version while it is upgraded.
+                    Ok(_) => {
+                        writer.error("ERR this command is not one that travels between members");
+                        return Status::Done;
+                    }
+                    Err(text) => {
+                        writer.error(&text);
+                        return Status::Done;
+                    }
+                };
+                match options.keyspace.execute(
+                    spec,
+                    command.store,
+                    &command.args,
+                    now_ms,
+                    &mut writer,
+                ) {
+                    Ok(()) => Status::Done,
+                    Err(_) => {
+                        out.truncate(start);
+                        Status::NotServing
+                    }
+                }
+            });
+            serving = status == Status::Done;
+        }
+        Ok(())
+    }
+}
+
+impl Handler for Forwarded {
+    fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer {
+        let mut answers = Vec::new();
+        if let Err(malformed) = self.answer(&payload, &mut answers) {
+            // What ran has run: its answers go out, and the sender misses the others.
+            tracing::warn!(member = format_args!("{from:x}"), %malformed, "a member sent nonsense");
+        }
+        out.extend_from_slice(&answers);
+        Answer::Now
+    }
+}

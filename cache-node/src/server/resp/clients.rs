@@ -1,0 +1,162 @@
+//! The connections that are open, as `CLIENT LIST` shows them and `CLIENT KILL` ends them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use hypercache_core::command::{self, Spec};
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+/// What other connections may see of one. The connection's own loop writes it; relaxed atomics
+/// suffice, as a reader wants a recent picture and no more.
+#[derive(Debug)]
+pub struct Client {
+    /// Unique since the start of the process, growing.
+    pub id: u64,
+    /// The client's address.
+    pub addr: SocketAddr,
+    /// The address that it connected to.
+    pub laddr: SocketAddr,
+    /// When it connected, in Unix milliseconds.
+    pub created_ms: u64,
+    /// When it last sent something, in Unix milliseconds.
+    pub last_ms: AtomicU64,
+    /// The number of the store it has selected.
+    pub store: AtomicU16,
+    /// 2 or 3.
+    pub protocol: AtomicU8,
+    /// The index of its last command.
+    pub command: AtomicU16,
+    /// Bytes of a command that is not whole yet.
+    pub input_bytes: AtomicU64,
+    /// Whether it has authenticated, or need not.
+    pub authenticated: AtomicBool,
+    /// What it says of itself.
+    pub labels: Mutex<Labels>,
+    abort: OnceLock<AbortHandle>,
+}
+
+/// What a client says of itself.
+#[derive(Debug, Default, Clone)]
+pub struct Labels {
+    /// `CLIENT SETNAME`.
+    pub name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub lib_name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub lib_ver: Vec<u8>,
+}
+
+impl Client {
+    /// Ends the connection at its next wait, with what it still had to say unsaid.
+    pub fn kill(&self) {
+        if let Some(abort) = self.abort.get() {
+            abort.abort();
+        }
+    }
+
+    /// Hands over the way to end the connection's task.
+    pub fn set_abort(&self, abort: AbortHandle) {
+        let _ = self.abort.set(abort);
+    }
+
+    /// One line of `CLIENT LIST`, in the fields and order of Redis 7.
+    pub fn line(&self, now_ms: u64) -> Vec<u8> {
+        let labels = self.labels.lock().clone();
+        let index = self.command.load(Relaxed);
+        let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
+        let mut head = String::new();
+        let _ = write!(head, "id={} addr={} laddr={} fd=-1 name=", self.id, self.addr, self.laddr);
+        let mut line = head.into_bytes();
+        line.extend_from_slice(&labels.name);
+        let mut rest = String::new();
+        let _ = write!(
+            rest,
+            " age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} qbuf-free=0 argv-mem=0 \
+             multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
+            seconds(self.created_ms),
+            seconds(self.last_ms.load(Relaxed)),
+            self.store.load(Relaxed),
+            self.input_bytes.load(Relaxed),
+            self.input_bytes.load(Relaxed) + std::mem::size_of::<Self>() as u64,
+            command_name(index),
+            self.protocol.load(Relaxed),
+        );
+        line.extend_from_slice(rest.as_bytes());
+        line.extend_from_slice(b" lib-name=");
+        line.extend_from_slice(&labels.lib_name);
+        line.extend_from_slice(b" lib-ver=");
+        line.extend_from_slice(&labels.lib_ver);
+        line.push(b'\n');
+        line
+    }
+
+    /// Notes that the client runs a command now.
+    #[inline]
+    pub fn runs(&self, spec: &Spec) {
+        self.command.store(spec.index, Relaxed);
+    }
+}
+
+fn command_name(index: u16) -> &'static str {
+    let mut all = command::all().iter().flat_map(crate::server::stats::with_subcommands);
+    all.find(|spec| spec.index == index).map_or("NULL", |spec| spec.name)
+}
+
+/// All open connections.
+#[derive(Debug, Default)]
+pub struct Clients {
+    open: Mutex<BTreeMap<u64, Arc<Client>>>,
+    last_id: AtomicU64,
+}
+
+impl Clients {
+    /// Enters a new connection.
+    pub fn enter(
+        &self,
+        addr: SocketAddr,
+        laddr: SocketAddr,
+        now_ms: u64,
+        authenticated: bool,
+    ) -> Arc<Client> {
+        let client = Arc::new(Client {
+            id: self.last_id.fetch_add(1, Relaxed) + 1,
+            addr,
+            laddr,
+            created_ms: now_ms,
+            last_ms: AtomicU64::new(now_ms),
+            store: AtomicU16::new(0),
+            protocol: AtomicU8::new(2),
+            command: AtomicU16::new(u16::MAX),
+            input_bytes: AtomicU64::new(0),
+            authenticated: AtomicBool::new(authenticated),
+            labels: Mutex::default(),
+            abort: OnceLock::new(),
+        });
+        self.open.lock().insert(client.id, client.clone());
+        client
+    }
+
+    /// Removes a connection that ended.
+    pub fn leave(&self, id: u64) {
+        self.open.lock().remove(&id);
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Whether none is open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All connections, oldest first.
+    pub fn all(&self) -> Vec<Arc<Client>> {
+        self.open.lock().values().cloned().collect()
+    }
+}

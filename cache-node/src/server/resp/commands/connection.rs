@@ -1,0 +1,160 @@
+//! PING, HELLO, AUTH, SELECT and TIME.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hypercache_core::resp::{Protocol, Writer};
+use hypercache_core::store::StoreNumber;
+
+use super::{Context, client, integer, same_secret};
+
+/// The Redis version whose commands and replies these are; clients choose features by it.
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
+
+pub(super) fn ping(args: &[&[u8]], out: &mut Writer<'_>) {
+    match args {
+        [_] => out.simple("PONG"),
+        [_, message] => out.bulk(message),
+        _ => out.error("ERR wrong number of arguments for 'ping' command"),
+    }
+}
+
+pub(super) fn time(out: &mut Writer<'_>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    out.array(2);
+    out.bulk(now.as_secs().to_string().as_bytes());
+    out.bulk(now.subsec_micros().to_string().as_bytes());
+}
+
+/// Whether `user` and `password` are what the configuration asks for.
+fn accepted(context: &Context<'_>, user: &[u8], password: &[u8]) -> bool {
+    user == b"default"
+        && match &context.shared.tunables.read().password {
+            Some(wanted) => same_secret(wanted.as_bytes(), password),
+            // As Redis's `nopass` user: any password will do when it is named.
+            None => true,
+        }
+}
+
+const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+pub(super) fn auth(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let (user, password): (&[u8], &[u8]) = match args {
+        [_, password] => {
+            if context.shared.tunables.read().password.is_none() {
+                return out.error(
+                    "ERR AUTH <password> called without any password configured for the default user. \
+                     Are you sure your configuration is correct?",
+                );
+            }
+            (b"default", password)
+        }
+        [_, user, password] => (user, password),
+        _ => return out.error("ERR syntax error"),
+    };
+    if accepted(context, user, password) {
+        context.session.set_authenticated(true);
+        out.simple("OK");
+    } else {
+        out.error(WRONGPASS);
+    }
+}
+
+pub(super) fn hello(context: &mut Context<'_>, args: &[&[u8]], out: &mut Vec<u8>) {
+    let before = context.session.protocol;
+    let refuse = |out: &mut Vec<u8>, text: &str| Writer::new(out, before).error(text);
+    let mut protocol = before;
+    let mut rest = &args[1..];
+    if let Some((version, others)) = rest.split_first() {
+        protocol = match integer(version) {
+            Some(2) => Protocol::Resp2,
+            Some(3) => Protocol::Resp3,
+            Some(_) => return refuse(out, "NOPROTO unsupported protocol version"),
+            None => return refuse(out, "ERR Protocol version is not an integer or out of range"),
+        };
+        rest = others;
+    }
+    let (mut shown, mut name) = (None, None);
+    while let Some((option, others)) = rest.split_first() {
+        rest = match others {
+            [user, password, others @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
+                shown = Some((*user, *password));
+                others
+            }
+            [label, others @ ..] if option.eq_ignore_ascii_case(b"SETNAME") => {
+                if !client::is_label(label) {
+                    return refuse(out, client::BAD_NAME);
+                }
+                name = Some(*label);
+                others
+            }
+            _ => {
+                let option = String::from_utf8_lossy(option);
+                return refuse(out, &format!("ERR Syntax error in HELLO option '{option}'"));
+            }
+        };
+    }
+    if let Some((user, password)) = shown {
+        if !accepted(context, user, password) {
+            return refuse(out, WRONGPASS);
+        }
+        context.session.set_authenticated(true);
+    }
+    if !context.session.authenticated {
+        return refuse(
+            out,
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
+             <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
+             the same time",
+        );
+    }
+    if let Some(name) = name {
+        context.session.client.labels.lock().name = name.to_vec();
+    }
+    context.session.set_protocol(protocol);
+    let out = &mut Writer::new(out, protocol);
+    out.map(7);
+    out.bulk(b"server");
+    out.bulk(b"redis");
+    out.bulk(b"version");
+    out.bulk(REDIS_VERSION.as_bytes());
+    out.bulk(b"proto");
+    out.integer(if protocol == Protocol::Resp3 { 3 } else { 2 });
+    out.bulk(b"id");
+    out.integer(context.session.client.id as i64);
+    out.bulk(b"mode");
+    out.bulk(b"cluster");
+    out.bulk(b"role");
+    out.bulk(b"master");
+    out.bulk(b"modules");
+    out.array(0);
+}
+
+pub(super) fn select(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let found = match integer(args[1]) {
+        Some(number) => {
+            StoreNumber::try_from(number).ok().filter(|n| context.shared.keyspace().has_store(*n))
+        }
+        None => {
+            let Some(number) = by_name(context, args[1]) else {
+                let word = String::from_utf8_lossy(args[1]);
+                return out.error(&format!(
+                    "ERR no store is named '{}'; STORES lists those that are",
+                    word.escape_debug()
+                ));
+            };
+            Some(number)
+        }
+    };
+    match found {
+        Some(number) => {
+            context.session.set_store(number);
+            out.simple("OK");
+        }
+        None => out.error("ERR DB index is out of range"),
+    }
+}
+
+fn by_name(context: &Context<'_>, name: &[u8]) -> Option<StoreNumber> {
+    let policies = context.shared.keyspace().policies();
+    policies.iter().find(|p| p.name.as_bytes() == name).map(|p| p.number)
+}

@@ -1,0 +1,109 @@
+//! The commands that the server carries out itself: of the connection, the server, the cluster.
+
+mod client;
+mod config;
+mod connection;
+mod glob;
+mod stores;
+
+pub(crate) use connection::REDIS_VERSION;
+
+use hypercache_core::command::{ShellCommand, Spec, introspect};
+use hypercache_core::resp::Writer;
+
+use super::session::Session;
+use super::{Shared, info};
+use crate::clock::now_ms;
+use hypercache_core::cluster::View;
+
+/// What a command may read and change.
+struct Context<'a> {
+    shared: &'a Shared,
+    session: &'a mut Session,
+    view: &'a View,
+}
+
+/// Carries a command out and appends its reply to `out`.
+pub fn run(
+    shared: &Shared,
+    session: &mut Session,
+    view: &View,
+    spec: &'static Spec,
+    command: ShellCommand,
+    args: &[&[u8]],
+    out: &mut Vec<u8>,
+) {
+    use ShellCommand as C;
+    let protocol = session.protocol;
+    let mut context = Context { shared, session, view };
+    let writer = &mut Writer::new(out, protocol);
+    match command {
+        C::Ping => connection::ping(args, writer),
+        C::Echo => writer.bulk(args[1]),
+        // HELLO answers in the protocol that it has just chosen.
+        C::Hello => connection::hello(&mut context, args, out),
+        C::Auth => connection::auth(&mut context, args, writer),
+        C::Select => connection::select(&mut context, args, writer),
+        C::Quit => {
+            context.session.closing = true;
+            writer.simple("OK");
+        }
+        C::Reset => {
+            let open = shared.tunables.read().password.is_none();
+            context.session.reset(open);
+            Writer::new(out, context.session.protocol).simple("RESET");
+        }
+        C::ClientId => writer.integer(context.session.client.id as i64),
+        C::ClientGetName => client::get_name(&context, writer),
+        C::ClientSetName => client::set_name(&context, args, writer),
+        C::ClientSetInfo => client::set_info(&context, args, writer),
+        C::ClientList => client::list(&context, args, writer),
+        C::ClientInfo => writer.verbatim("txt", &context.session.client.line(now_ms())),
+        C::ClientKill => client::kill(&mut context, args, writer),
+        C::Info => writer.verbatim("txt", info::text(shared, view, &args[1..]).as_bytes()),
+        C::Time => connection::time(writer),
+        C::Command | C::Help => introspect(args, writer),
+        C::ConfigGet => config::get(&context, args, writer),
+        C::ConfigSet => config::set(&context, args, writer),
+        C::ConfigResetStat => {
+            shared.stats.reset();
+            writer.simple("OK");
+        }
+        C::ClusterShards
+        | C::ClusterSlots
+        | C::ClusterNodes
+        | C::ClusterInfo
+        | C::ClusterMyId
+        | C::ClusterKeySlot
+        | C::ClusterCountKeysInSlot => {
+            let keyspace = shared.keyspace();
+            let store = context.session.store;
+            let _ = (keyspace, store);
+            writer.error("ERR later");
+        }
+        C::Stores => stores::list(&context, writer),
+        // Every member answers reads and writes of its slots, so there is no mode to change.
+        C::ReadOnly | C::ReadWrite => writer.simple("OK"),
+        C::Container => {
+            let name = spec.name;
+            writer.error(&format!("ERR wrong number of arguments for '{name}' command"));
+        }
+    }
+}
+
+/// Compares without telling by its time where two secrets differ.
+pub(crate) fn same_secret(a: &[u8], b: &[u8]) -> bool {
+    let mut difference = a.len() ^ b.len();
+    for i in 0..a.len() {
+        difference |= usize::from(a[i] ^ b.get(i).copied().unwrap_or(0));
+    }
+    difference == 0
+}
+
+/// The largest integer that a client may mean by a word, as Redis reads it: no sign but `-`, no
+/// blanks, no leading zeros.
+fn integer(word: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(word).ok()?;
+    let n: i64 = text.parse().ok()?;
+    (itoa::Buffer::new().format(n) == text).then_some(n)
+}

@@ -1,0 +1,361 @@
+//! One client's connection: bytes in, commands in order, replies in order, in few system calls.
+//!
+//! All commands of one read are run before anything is written, up to a bound; so a pipeline
+//! costs one read and one write. What waits for other members is gathered in a [`Batch`]. An idle
+//! connection holds no buffers: reads land in a buffer that all connections of a loop share,
+//! and only what is not a whole command yet is kept.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use hypercache_core::command::{self, Flags, Run, Spec};
+use hypercache_core::resp::{Parser, ProtocolError, Writer};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::commands;
+use super::session::Session;
+use super::{Loop, clients::Client};
+use crate::clock::now_ms;
+use crate::router::{Batch, Tried, wire};
+use crate::server::stats::Count;
+use hypercache_core::cluster::View;
+
+/// What one read takes at the most into the shared buffer.
+const READ_BYTES: usize = 64 * 1024;
+/// Replies, or requests to other members, beyond this are sent before more commands are run.
+const FLUSH_BYTES: usize = 1024 * 1024;
+/// A command may hold this much at the most while it is not whole (Redis's
+/// `client-query-buffer-limit`).
+const MAX_INPUT_BYTES: usize = 1024 * 1024 * 1024;
+/// Buffers above this are given back when they are empty.
+const KEEP_BYTES: usize = 64 * 1024;
+/// The longest that a client that was told of its error may take to read that.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+thread_local! {
+    /// Where reads of this loop's connections land.
+    static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    /// Buffers for replies, used by one connection after the other.
+    static OUTPUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Why [`Connection::run_commands`] stopped.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// Nothing whole is left.
+    Read,
+    /// Enough is gathered: send, then go on.
+    Flush,
+    /// The next command has to wait for other members.
+    Wait,
+    /// The connection ends after the replies so far.
+    Close,
+}
+
+/// A connection and its unfinished input.
+pub struct Connection {
+    stream: TcpStream,
+    shared: Rc<Loop>,
+    session: Session,
+    parser: Parser,
+    /// Input that is not run yet.
+    input: Vec<u8>,
+    batch: Batch,
+}
+
+/// Leaves the list of clients, however the connection's task ends.
+struct Leave(Rc<Loop>, Arc<Client>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.clients.leave(self.1.id);
+        self.0.cell().add(Count::ConnectionsClosed, 1);
+    }
+}
+
+impl Connection {
+    /// Serves a client until it leaves, fails, or is ended.
+    pub async fn serve(stream: TcpStream, shared: Rc<Loop>, client: Arc<Client>) {
+        let _leave = Leave(shared.clone(), client.clone());
+        let authenticated = client.authenticated.load(Relaxed);
+        let mut connection = Self {
+            stream,
+            shared,
+            session: Session::new(client, authenticated),
+            parser: Parser::new(),
+            input: Vec::new(),
+            batch: Batch::default(),
+        };
+        // A client that went away is no news.
+        if let Err(error) = connection.run().await {
+            tracing::debug!(client = connection.session.client.id, %error, "connection ended");
+        }
+    }
+
+    async fn run(&mut self) -> std::io::Result<()> {
+        let idle = self.shared.idle_timeout;
+        let mut next = Next::Read;
+        loop {
+            // Taken from the pool only when there is something to answer.
+            let mut out = Vec::new();
+            if next == Next::Read {
+                let ran = match idle {
+                    None => self.read(&mut out).await?,
+                    Some(limit) => match tokio::time::timeout(limit, self.read(&mut out)).await {
+                        Ok(ran) => ran?,
+                        Err(_) => return Ok(()),
+                    },
+                };
+                match ran {
+                    Some(after) => next = after,
+                    None => return Ok(()),
+                }
+            } else {
+                out = take_output();
+                next = self.run_kept(&mut out);
+            }
+            if !self.batch.is_empty() {
+                let batch = std::mem::take(&mut self.batch);
+                let view = self.shared.router.cluster().view();
+                batch.fill(&self.shared.router, &view, &mut out).await;
+            }
+            if next == Next::Wait {
+                self.wait_for_one(&mut out).await;
+            }
+            if next == Next::Close {
+                let _ = tokio::time::timeout(FAREWELL, self.send(&mut out)).await;
+                give_output(out);
+                return Ok(());
+            }
+            self.send(&mut out).await?;
+            give_output(out);
+            if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
+                self.input = Vec::new();
+            }
+        }
+    }
+
+    /// Reads once and runs what has come whole. `None`: the client has left.
+    async fn read(&mut self, out: &mut Vec<u8>) -> std::io::Result<Option<Next>> {
+        poll_fn(|cx| {
+            // A long value goes straight to where it is kept; all else into the shared buffer.
+            let wanted = self.parser.wanted_bytes();
+            if wanted > READ_BYTES && !self.input.is_empty() {
+                let mut input = std::mem::take(&mut self.input);
+                // In proportion to what has come, not to what was declared.
+                input.reserve(wanted.min(input.len().max(READ_BYTES)));
+                let had = input.len();
+                let mut buf = ReadBuf::uninit(input.spare_capacity_mut());
+                let polled = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
+                let n = buf.filled().len();
+                // SAFETY: `ReadBuf` says that the first `n` bytes of the spare capacity are
+                // initialised, and they directly follow the `had` bytes that were.
+                unsafe { input.set_len(had + n) };
+                self.input = input;
+                return match polled {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(())) if n == 0 => Poll::Ready(Ok(None)),
+                    Poll::Ready(Ok(())) => {
+                        self.received(n);
+                        *out = take_output();
+                        Poll::Ready(Ok(Some(self.run_kept(out))))
+                    }
+                };
+            }
+            INPUT.with_borrow_mut(|shared| {
+                let mut buf = ReadBuf::new(shared);
+                match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(())) => {
+                        let bytes = buf.filled();
+                        if bytes.is_empty() {
+                            return Poll::Ready(Ok(None));
+                        }
+                        self.received(bytes.len());
+                        *out = take_output();
+                        let next = if self.input.is_empty() {
+                            let (used, next) = self.run_commands(bytes, out);
+                            self.input.extend_from_slice(&bytes[used..]);
+                            next
+                        } else {
+                            self.input.extend_from_slice(bytes);
+                            self.run_kept(out)
+                        };
+                        self.session.client.input_bytes.store(self.input.len() as u64, Relaxed);
+                        Poll::Ready(Ok(Some(next)))
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    fn received(&self, bytes: usize) {
+        self.shared.cell().add(Count::NetInputBytes, bytes as u64);
+    }
+
+    /// Runs what is whole of the kept input.
+    fn run_kept(&mut self, out: &mut Vec<u8>) -> Next {
+        let input = std::mem::take(&mut self.input);
+        let (used, next) = self.run_commands(&input, out);
+        self.input = input;
+        self.input.drain(..used);
+        next
+    }
+
+    /// Runs the commands that are whole in `input`; gives how many bytes they took and what is next.
+    fn run_commands(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Next) {
+        let now_ms = now_ms();
+        self.session.client.last_ms.store(now_ms, Relaxed);
+        let view = self.shared.router.cluster().view();
+        let mut at = 0;
+        loop {
+            if out.len() >= FLUSH_BYTES || self.batch.bytes() >= FLUSH_BYTES {
+                return (at, Next::Flush);
+            }
+            let rest = &input[at..];
+            match self.parser.parse(rest, &self.session.limits) {
+                Ok(Some(len)) => {
+                    // Out of `self` for as long as its arguments are looked at.
+                    let parser = std::mem::take(&mut self.parser);
+                    let args = parser.args(rest);
+                    let ran = args.is_empty() || self.run_one(&view, &args, now_ms, out);
+                    drop(args);
+                    self.parser = parser;
+                    self.parser.reset();
+                    if !ran {
+                        return (at, Next::Wait);
+                    }
+                    at += len;
+                    if self.session.closing {
+                        return (at, Next::Close);
+                    }
+                }
+                Ok(None) if rest.len() > MAX_INPUT_BYTES => {
+                    tracing::info!(
+                        client = self.session.client.id,
+                        bytes = rest.len(),
+                        "a command is too long: connection closed"
+                    );
+                    return (input.len(), Next::Close);
+                }
+                Ok(None) => return (at, Next::Read),
+                Err(error) => {
+                    self.refuse(&error, out);
+                    return (input.len(), Next::Close);
+                }
+            }
+        }
+    }
+
+    /// Runs one command, or takes note of it for another member. `false`: it has to wait, alone.
+    #[inline]
+    fn run_one(&mut self, view: &View, args: &[&[u8]], now_ms: u64, out: &mut Vec<u8>) -> bool {
+        let cell = self.shared.cell();
+        let start = out.len();
+        let mut writer = Writer::new(out, self.session.protocol);
+        let spec = match self.look_up(args) {
+            Ok(spec) => spec,
+            Err(text) => {
+                writer.error(&text);
+                cell.add(Count::ErrorReplies, 1);
+                return true;
+            }
+        };
+        self.session.client.runs(spec);
+        if let Run::Shell(shell) = spec.run {
+            cell.call(spec);
+            commands::run(&self.shared, &mut self.session, view, spec, shell, args, out);
+        } else {
+            match self.shared.router.try_here(
+                view,
+                spec,
+                self.session.store,
+                args,
+                now_ms,
+                &mut writer,
+            ) {
+                Tried::Done => cell.call(spec),
+                Tried::There(member) => {
+                    cell.call(spec);
+                    out.truncate(start);
+                    self.batch.push(member, start, spec, self.session.caller(), args);
+                    return true;
+                }
+                Tried::Later => {
+                    out.truncate(start);
+                    return false;
+                }
+            }
+        }
+        if out.get(start) == Some(&b'-') {
+            cell.add(Count::ErrorReplies, 1);
+        }
+        true
+    }
+
+    /// The command that the arguments name, if this client may run it.
+    #[inline]
+    fn look_up(&self, args: &[&[u8]]) -> Result<&'static Spec, String> {
+        let spec = command::lookup(args)?;
+        if !self.session.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
+            return Err("NOAUTH Authentication required.".into());
+        }
+        Ok(spec)
+    }
+
+    /// Runs the first command of the input, which has to wait for other members.
+    async fn wait_for_one(&mut self, out: &mut Vec<u8>) {
+        let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else { return };
+        let args: wire::Args<'_> = self.parser.args(&self.input);
+        if let Ok(spec) = command::lookup(&args) {
+            self.shared.cell().call(spec);
+            self.shared.router.run(spec, self.session.caller(), &args, out).await;
+        }
+        drop(args);
+        self.parser.reset();
+        self.input.drain(..len);
+    }
+
+    /// Tells the client what is wrong with its frame; the connection ends with that.
+    fn refuse(&self, error: &ProtocolError, out: &mut Vec<u8>) {
+        self.shared.cell().add(Count::ProtocolErrors, 1);
+        self.shared.cell().add(Count::ErrorReplies, 1);
+        tracing::debug!(client = self.session.client.id, addr = %self.session.client.addr, %error, "malformed frame");
+        Writer::new(out, self.session.protocol).error(&format!("ERR {error}"));
+    }
+
+    async fn send(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        self.stream.write_all(out).await?;
+        self.shared.cell().add(Count::NetOutputBytes, out.len() as u64);
+        out.clear();
+        Ok(())
+    }
+}
+
+fn take_output() -> Vec<u8> {
+    OUTPUT.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+fn give_output(mut out: Vec<u8>) {
+    if out.capacity() <= KEEP_BYTES * 4 {
+        out.clear();
+        OUTPUT.with_borrow_mut(|pool| {
+            if pool.len() < 16 {
+                pool.push(out);
+            }
+        });
+    }
+}

@@ -1,0 +1,195 @@
+//! INFO, with Redis's sections and field names.
+
+use std::fmt::Write as _;
+
+use hypercache_core::cluster::SLOTS;
+
+use super::Shared;
+use super::commands::REDIS_VERSION;
+use crate::clock::now_ms;
+use crate::telemetry::process;
+use hypercache_core::cluster::View;
+
+/// The sections that INFO without arguments shows, and those that must be asked for.
+const SECTIONS: [(&str, bool, Section); 10] = [
+    ("server", true, server),
+    ("clients", true, clients),
+    ("memory", true, memory),
+    ("persistence", true, persistence),
+    ("stats", true, stats),
+    ("replication", true, replication),
+    ("cpu", true, cpu),
+    ("commandstats", false, commandstats),
+    ("cluster", true, cluster),
+    ("keyspace", true, keyspace),
+];
+
+type Section = fn(&mut String, &Shared, &View);
+
+/// The text of the sections that are asked for; of the default ones when none is.
+pub(super) fn text(shared: &Shared, view: &View, wanted: &[&[u8]]) -> String {
+    let named = |name: &str| wanted.iter().any(|w| w.eq_ignore_ascii_case(name.as_bytes()));
+    let everything = named("all") || named("everything");
+    let default = wanted.is_empty() || named("default");
+    let mut out = String::with_capacity(4096);
+    for (name, by_default, section) in SECTIONS {
+        if everything || named(name) || (default && by_default) {
+            if !out.is_empty() {
+                out.push_str("\r\n");
+            }
+            let mut title = name.to_owned();
+            title[..1].make_ascii_uppercase();
+            line(&mut out, format_args!("# {}", if name == "cpu" { "CPU" } else { &title }));
+            section(&mut out, shared, view);
+        }
+    }
+    out
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(text);
+    out.push_str("\r\n");
+}
+
+macro_rules! fields {
+    ($out:expr, $($name:literal: $value:expr),+ $(,)?) => {
+        $(line($out, format_args!("{}:{}", $name, $value));)+
+    };
+}
+
+fn server(out: &mut String, shared: &Shared, _: &View) {
+    let now_ms = now_ms();
+    let uptime_seconds = now_ms.saturating_sub(shared.started_ms) / 1000;
+    fields!(out,
+        "redis_version": REDIS_VERSION,
+        "hypercache_version": env!("CARGO_PKG_VERSION"),
+        "redis_mode": "cluster",
+        "os": format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "arch_bits": usize::BITS,
+        "multiplexing_api": "epoll",
+        "process_id": std::process::id(),
+        "run_id": shared.run_id,
+        "tcp_port": shared.port,
+        "server_time_usec": now_ms * 1000,
+        "uptime_in_seconds": uptime_seconds,
+        "uptime_in_days": uptime_seconds / 86400,
+        "io_threads_active": u8::from(shared.config.node.threads > 1),
+    );
+}
+
+fn clients(out: &mut String, shared: &Shared, _: &View) {
+    fields!(out,
+        "connected_clients": shared.clients.len(),
+        "cluster_connections": 0,
+        "maxclients": shared.tunables.read().max_connections,
+        "blocked_clients": 0,
+        "tracking_clients": 0,
+        "clients_in_timeout_table": 0,
+    );
+}
+
+fn memory(out: &mut String, shared: &Shared, _: &View) {
+    let stores = shared.keyspace().stats();
+    let dataset: u64 = stores.iter().map(|s| s.used_memory_bytes).sum();
+    let allocated = process::allocated_bytes();
+    let resident = process::resident_bytes();
+    let default = stores.iter().find(|s| s.number == 0);
+    let policies = shared.keyspace().policies();
+    let policy = policies
+        .iter()
+        .find(|p| p.number == 0)
+        .map_or("noeviction", |p| p.eviction_policy.as_str());
+    fields!(out,
+        "used_memory": allocated,
+        "used_memory_human": human(allocated),
+        "used_memory_rss": resident,
+        "used_memory_rss_human": human(resident),
+        "used_memory_dataset": dataset,
+        "maxmemory": default.and_then(|s| s.max_memory_bytes).unwrap_or(0),
+        "maxmemory_human": human(default.and_then(|s| s.max_memory_bytes).unwrap_or(0)),
+        "maxmemory_policy": if policy == "lru" { "allkeys-lru" } else { policy },
+        "mem_fragmentation_ratio": format_args!("{:.2}", resident as f64 / allocated.max(1) as f64),
+        "mem_allocator": "jemalloc",
+    );
+}
+
+/// Bytes as Redis shows them to people.
+fn human(bytes: u64) -> String {
+    let mut amount = bytes as f64;
+    for unit in ["B", "K", "M", "G"] {
+        if amount < 1024.0 {
+            return if unit == "B" { format!("{bytes}B") } else { format!("{amount:.2}{unit}") };
+        }
+        amount /= 1024.0;
+    }
+    format!("{amount:.2}T")
+}
+
+fn persistence(out: &mut String, _: &Shared, _: &View) {
+    fields!(out, "loading": 0, "async_loading": 0, "rdb_bgsave_in_progress": 0, "aof_enabled": 0);
+}
+
+fn stats(out: &mut String, shared: &Shared, _: &View) {
+    let counted = shared.stats.snapshot();
+    let stores = shared.keyspace().stats();
+    let sum =
+        |of: fn(&hypercache_core::keyspace::StoreStats) -> u64| stores.iter().map(of).sum::<u64>();
+    fields!(out,
+        "total_connections_received": counted.connections_received,
+        "total_commands_processed": counted.commands_processed,
+        "total_net_input_bytes": counted.net_input_bytes,
+        "total_net_output_bytes": counted.net_output_bytes,
+        "rejected_connections": counted.rejected_connections,
+        "expired_keys": sum(|s| s.expired_keys),
+        "evicted_keys": sum(|s| s.evicted_keys),
+        "keyspace_hits": sum(|s| s.hits),
+        "keyspace_misses": sum(|s| s.misses),
+        "total_error_replies": counted.error_replies,
+        "unexpected_error_replies": 0,
+        "forwarded_requests": counted.forwarded_requests,
+        "forward_errors": counted.forward_errors,
+        "protocol_errors": counted.protocol_errors,
+    );
+}
+
+fn replication(out: &mut String, _: &Shared, _: &View) {
+    fields!(out, "role": "master", "connected_slaves": 0);
+}
+
+fn cpu(out: &mut String, _: &Shared, _: &View) {
+    let (user, system) = process::cpu_seconds();
+    fields!(out,
+        "used_cpu_sys": format_args!("{system:.6}"),
+        "used_cpu_user": format_args!("{user:.6}"),
+    );
+}
+
+fn commandstats(out: &mut String, shared: &Shared, _: &View) {
+    for (name, calls) in shared.stats.snapshot().calls_by_command {
+        if calls > 0 {
+            line(out, format_args!("cmdstat_{name}:calls={calls}"));
+        }
+    }
+}
+
+fn cluster(out: &mut String, _: &Shared, view: &View) {
+    fields!(out,
+        "cluster_enabled": 1,
+        "cluster_members": view.state.members.len(),
+        "cluster_epoch": view.epoch(),
+        "cluster_quorum": u8::from(view.quorum),
+        "cluster_slots": SLOTS,
+    );
+}
+
+fn keyspace(out: &mut String, shared: &Shared, _: &View) {
+    for store in shared.keyspace().stats().iter().filter(|s| s.keys > 0) {
+        line(
+            out,
+            format_args!(
+                "db{}:keys={},expires={},avg_ttl=0",
+                store.number, store.keys, store.keys_with_ttl
+            ),
+        );
+    }
+}

@@ -1,0 +1,325 @@
+//! The RESP server: one I/O loop per core, connections spread over them.
+//!
+//! One task accepts and hands each connection to the next loop in turn, which then keeps it. A
+//! loop is a thread with a runtime of its own; nothing of a connection ever leaves its loop, but
+//! any loop may run a command on any slot.
+
+pub mod clients;
+mod commands;
+mod connection;
+mod info;
+mod session;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hypercache_core::keyspace::Keyspace;
+use parking_lot::RwLock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::router::Router;
+use crate::server::stats::{Cell, Count, Stats};
+use clients::{Client, Clients};
+use connection::Connection;
+
+/// Connections that the kernel holds for us while we accept others.
+const BACKLOG: i32 = 1024;
+/// Accepted connections that a loop may be behind with.
+const HANDOVER: usize = 256;
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen for RESP on {addr} (network.bind, network.resp_port): {source}")]
+    Bind {
+        /// The address in question.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A loop's thread or runtime could not be made.
+    #[error("cannot start I/O loop {index} (node.threads): {source}")]
+    Loop {
+        /// Which loop.
+        index: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What can be changed while the server runs, by `CONFIG SET`.
+#[derive(Debug, Clone)]
+pub struct Tunables {
+    /// The most connections at a time.
+    pub max_connections: usize,
+    /// Connections that say nothing for this long are closed; `None`: never. Holds for new ones.
+    pub idle_timeout: Option<Duration>,
+    /// What `AUTH` must show; `None`: nothing is asked.
+    pub password: Option<String>,
+}
+
+/// What a RESP server is made of.
+pub struct Options {
+    /// Where clients connect.
+    pub listener: Listener,
+    /// How many I/O loops.
+    pub threads: usize,
+    /// Runs the commands.
+    pub router: Router,
+    /// Where work is counted.
+    pub stats: Arc<Stats>,
+    /// The effective configuration, for INFO and CONFIG GET.
+    pub config: Arc<Config>,
+    /// When the process started, in Unix milliseconds.
+    pub started_ms: u64,
+}
+
+/// What all loops share.
+pub struct Shared {
+    pub(crate) router: Router,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) config: Arc<Config>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) tunables: RwLock<Tunables>,
+    pub(crate) started_ms: u64,
+    pub(crate) port: u16,
+    /// 40 hex digits, other ones at each start.
+    pub(crate) run_id: String,
+}
+
+impl Shared {
+    /// The keys and values of this member.
+    pub(crate) fn keyspace(&self) -> &Arc<Keyspace> {
+        self.router.keyspace()
+    }
+}
+
+/// What one loop's connections share.
+pub struct Loop {
+    index: usize,
+    shared: Arc<Shared>,
+    idle_timeout: Option<Duration>,
+}
+
+impl std::ops::Deref for Loop {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Loop {
+    #[inline]
+    fn cell(&self) -> &Cell {
+        self.shared.stats.cell(self.index)
+    }
+}
+
+/// A RESP server that listens, but does not accept yet.
+pub struct Server {
+    listener: TcpListener,
+    threads: usize,
+    shared: Arc<Shared>,
+}
+
+impl Options {
+    /// Puts the server together; nobody is served yet.
+    pub fn build(self) -> Server {
+        let mut random = [0u8; 20];
+        // Only a label: if the system has no randomness, the time will do.
+        if getrandom::fill(&mut random).is_err() {
+            random[..8].copy_from_slice(&now_ms().to_le_bytes());
+        }
+        let network = &self.config.network;
+        let tunables = Tunables {
+            max_connections: network.max_connections,
+            idle_timeout: (network.idle_timeout_ms > 0)
+                .then(|| Duration::from_millis(network.idle_timeout_ms)),
+            password: self.config.auth.password.as_ref().map(|p| p.expose().to_owned()),
+        };
+        Server {
+            listener: self.listener.listener,
+            threads: self.threads.max(1),
+            shared: Arc::new(Shared {
+                router: self.router,
+                stats: self.stats,
+                config: self.config,
+                clients: Arc::default(),
+                tunables: RwLock::new(tunables),
+                started_ms: self.started_ms,
+                port: self.listener.port,
+                run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
+            }),
+        }
+    }
+}
+
+/// A socket that listens; the kernel holds connections until the server runs.
+pub struct Listener {
+    listener: TcpListener,
+    port: u16,
+}
+
+impl Listener {
+    /// The port; the one that the system picked when 0 was asked for.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+/// Listens on an address.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn listen(addr: SocketAddr) -> Result<Listener, Error> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let bound = || {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let port = listener.local_addr()?.port();
+        Ok(Listener { listener, port })
+    };
+    bound().map_err(|source| Error::Bind { addr, source })
+}
+
+impl Server {
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.shared.port
+    }
+
+    /// Says which password is in force, as `CONFIG SET requirepass` may change it.
+    pub fn password(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        move || shared.tunables.read().password.clone()
+    }
+
+    /// Accepts and serves until `stop` says so; then ends every connection.
+    ///
+    /// # Errors
+    /// A loop cannot be started.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let mut loops = Vec::new();
+        let mut threads = Vec::new();
+        for index in 0..self.threads {
+            let (give, take) = mpsc::channel(HANDOVER);
+            let shared = self.shared.clone();
+            let thread = std::thread::Builder::new().name(format!("io-{index}"));
+            let runtime = move || serve_loop(index, shared, take);
+            threads.push(thread.spawn(runtime).map_err(|source| Error::Loop { index, source })?);
+            loops.push(give);
+        }
+        let mut next = 0;
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match accepted {
+                Ok((stream, addr)) => {
+                    if let Some(arrival) = self.admit(stream, addr, next % loops.len()) {
+                        // A loop that is behind makes the others wait here, not pile up.
+                        let _ = loops[next % loops.len()].send(arrival).await;
+                        next += 1;
+                    }
+                }
+                Err(error) => {
+                    // Out of descriptors, most often: others may go away in a moment.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(loops);
+        for client in self.shared.clients.all() {
+            client.kill();
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().for_each(|thread| {
+                let _ = thread.join();
+            });
+        });
+        let _ = tokio::time::timeout(Duration::from_secs(5), joined).await;
+        Ok(())
+    }
+
+    /// Enters a connection, or tells it that there are too many.
+    fn admit(&self, stream: TcpStream, addr: SocketAddr, index: usize) -> Option<Arrival> {
+        let cell = self.shared.stats.cell(index);
+        let (max_connections, open) = {
+            let tunables = self.shared.tunables.read();
+            (tunables.max_connections, tunables.password.is_none())
+        };
+        if self.shared.clients.len() >= max_connections {
+            cell.add(Count::RejectedConnections, 1);
+            // Best effort: it fits the socket's empty buffer, or the client sees only the end.
+            let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+            return None;
+        }
+        let laddr = stream.local_addr().ok()?;
+        let _ = stream.set_nodelay(true);
+        let _ = socket2::SockRef::from(&stream).set_keepalive(true);
+        let stream = stream.into_std().ok()?;
+        cell.add(Count::ConnectionsReceived, 1);
+        Some(Arrival { stream, client: self.shared.clients.enter(addr, laddr, now_ms(), open) })
+    }
+}
+
+/// A connection on its way to its loop.
+struct Arrival {
+    stream: std::net::TcpStream,
+    client: Arc<Client>,
+}
+
+/// The body of one I/O loop's thread.
+fn serve_loop(index: usize, shared: Arc<Shared>, mut arrivals: mpsc::Receiver<Arrival>) {
+    let built = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default());
+    let runtime = match built {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(index, %error, "an I/O loop cannot start");
+            return;
+        }
+    };
+    runtime.block_on(async move {
+        let mut tasks = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                arrival = arrivals.recv() => match arrival {
+                    Some(Arrival { stream, client }) => {
+                        let idle_timeout = shared.tunables.read().idle_timeout;
+                        let this = Rc::new(Loop { index, shared: shared.clone(), idle_timeout });
+                        match TcpStream::from_std(stream) {
+                            Ok(stream) => {
+                                let task = Connection::serve(stream, this, client.clone());
+                                client.set_abort(tasks.spawn_local(task));
+                            }
+                            Err(error) => {
+                                tracing::warn!(%error, "a connection cannot join its I/O loop");
+                                shared.clients.leave(client.id);
+                                this.cell().add(Count::ConnectionsClosed, 1);
+                            }
+                        }
+                    }
+                    None => break,
+                },
+                // Reap what has ended, so that the set does not grow.
+                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            }
+        }
+        tasks.shutdown().await;
+    });
+}
