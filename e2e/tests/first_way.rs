@@ -59,16 +59,15 @@ fn redis_cli_and_http_read_and_write_through_the_service() -> Result<()> {
         ensure!(status == 200, "/health: {status} {body}");
 
         // logs are lines of JSON, the members' and the operator's
-        for (namespace, what) in [
-            (space.namespace(), "statefulset/first"),
-            (OPERATOR_NAMESPACE, "deployment/hypercache-operator"),
-        ] {
+        let members = (space.namespace(), "statefulset/first", "time");
+        let operator = (OPERATOR_NAMESPACE, "deployment/hypercache-operator", "timestamp");
+        for (namespace, what, time) in [members, operator] {
             let text = space.kube().run(&["-n", namespace, "logs", what, "--tail=200"])?;
             ensure!(!text.is_empty(), "{what} logs nothing");
             for line in text.lines() {
                 let entry: Value =
                     serde_json::from_str(line).with_context(|| format!("{what} logged: {line}"))?;
-                for key in ["level", "time", "target", "message"] {
+                for key in ["level", "target", "message", time] {
                     ensure!(entry.get(key).is_some(), "{what} logged no {key}: {line}");
                 }
             }
