@@ -8,7 +8,7 @@
 mod generate;
 
 use generate::{Command, Generator};
-use hypercache_core::command::{Run, lookup};
+use hypercache_core::command::{self, Run, lookup};
 use hypercache_core::keyspace::{Keyspace, Options};
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use hypercache_core::store::StorePolicy;
@@ -183,6 +183,47 @@ fn scan(mut call: impl FnMut(&[Vec<u8>]) -> Vec<u8>, options: &[&str]) -> Vec<Ve
     keys.sort();
     keys.dedup();
     keys
+}
+
+/// What COMMAND INFO says, made comparable: sets in order, and without notes in prose.
+fn comparable(reply: Reply) -> Reply {
+    let Reply::Array(parts) = reply else { return reply };
+    let mut parts: Vec<Reply> = parts.into_iter().map(comparable).collect();
+    let is_note = |part: &Reply| *part == Reply::Bulk(b"notes".to_vec());
+    if let Some(at) = parts.iter().position(is_note) {
+        parts.drain(at..at + 2);
+    }
+    if parts.iter().all(|part| matches!(part, Reply::Simple(_))) {
+        parts.sort_by_key(|part| format!("{part:?}"));
+    }
+    Reply::Array(parts)
+}
+
+#[test]
+fn command_info_says_what_redis_says() {
+    let mut redis = Redis::start();
+    let subcommands = command::all().iter().flat_map(|spec| spec.subcommands);
+    for spec in command::all().iter().chain(subcommands) {
+        if matches!(spec.name, "stores" | "client|setinfo") {
+            continue;
+        }
+        let args = ["command", "info", spec.name].map(|word| word.as_bytes().to_vec());
+        let theirs = redis.call(&args);
+        let mut ours = Vec::new();
+        let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        command::introspect(&words, &mut Writer::new(&mut ours, Protocol::Resp2));
+        let parse = |bytes: &[u8]| {
+            let (reply, _) = Reply::parse(bytes).unwrap().unwrap();
+            let Reply::Array(mut rows) = reply else { panic!("{} is no array", spec.name) };
+            let Some(Reply::Array(mut row)) = rows.pop() else {
+                panic!("{} is unknown", spec.name);
+            };
+            // Not every subcommand of Redis is here.
+            row.truncate(9);
+            comparable(Reply::Array(row))
+        };
+        assert_eq!(parse(&ours), parse(&theirs), "{}", spec.name);
+    }
 }
 
 #[test]

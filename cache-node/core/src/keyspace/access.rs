@@ -2,7 +2,7 @@
 
 use super::Keyspace;
 use super::entry::{Bytes, Entry, clock};
-use super::slot::{Cell, State};
+use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
 use super::values::Value;
@@ -26,7 +26,6 @@ pub enum Lifetime {
 /// One key in its locked slot. A key whose lifetime is over is not there for any method.
 pub struct Access<'a> {
     pub(super) space: &'a Keyspace,
-    pub(super) cell: &'a Cell,
     pub(super) state: &'a mut State,
     pub(super) store: &'a Store,
     pub(super) slot: Slot,
@@ -187,8 +186,11 @@ impl Access<'_> {
 
     #[inline]
     fn note_expiry(&self, at: u64) {
-        if at != 0 && at < self.cell.next_expiry_ms.load(Relaxed) {
-            self.cell.next_expiry_ms.store(at, Relaxed);
+        if let Some(due) = self.space.due_ms(self.slot)
+            && at != 0
+            && at < due.load(Relaxed)
+        {
+            due.store(at, Relaxed);
         }
     }
 }
@@ -201,6 +203,8 @@ pub struct Locked<'a> {
     pub(super) now_ms: u64,
     /// In slot order, each slot once.
     pub(super) guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+    /// Removed lists, whose many blocks are given back after the locks (fields drop in order).
+    pub(super) buried: Vec<Entry>,
 }
 
 impl Locked<'_> {
@@ -219,6 +223,14 @@ impl Locked<'_> {
         self.registry.get(number).is_some()
     }
 
+    /// Takes a key out; false if it is not there. What a list holds is given back after the locks.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let entry = self.at(key).and_then(|mut key| key.remove());
+        let removed = entry.is_some();
+        self.buried.extend(entry.filter(|entry| matches!(entry.value, Value::List(_))));
+        removed
+    }
+
     /// One of the command's keys. `None` if the store is gone or the slot is not locked.
     #[inline]
     pub fn at<'b>(&'b mut self, key: &'b [u8]) -> Option<Access<'b>> {
@@ -231,7 +243,6 @@ impl Locked<'_> {
         let index = self.guards.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
         Some(Access {
             space: self.space,
-            cell: self.space.cell(slot)?,
             store: self.registry.route(number, key)?,
             state: &mut self.guards.get_mut(index)?.1,
             slot,

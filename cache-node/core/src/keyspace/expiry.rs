@@ -1,8 +1,8 @@
 //! The active expiry cycle: keys whose lifetime is over leave although nobody asks for them.
 
 use super::Keyspace;
-use super::slot::{Cell, NEVER, StoreTable};
-use crate::cluster::SLOTS;
+use super::slot::{NEVER, StoreTable};
+use crate::cluster::{SLOTS, Slot};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,13 +15,13 @@ impl Keyspace {
         let first = self.expiry_slot.load(Relaxed);
         for step in 0..u32::from(SLOTS) {
             let slot = (first.wrapping_add(step) % u32::from(SLOTS)) as u16;
-            let Some(cell) = self.cell(slot) else { continue };
-            while cell.next_expiry_ms.load(Relaxed) <= now_ms {
+            let Some(due) = self.due_ms(slot) else { continue };
+            while due.load(Relaxed) <= now_ms {
                 if looked >= budget {
                     self.expiry_slot.store(u32::from(slot), Relaxed);
                     return removed;
                 }
-                let (seen, gone) = self.expire_step(cell, now_ms);
+                let (seen, gone) = self.expire_step(slot, now_ms);
                 looked += seen.max(1);
                 removed += gone;
             }
@@ -31,8 +31,9 @@ impl Keyspace {
     }
 
     /// One segment of each due table of a slot: how many keys it looked at and removed.
-    fn expire_step(&self, cell: &Cell, now_ms: u64) -> (usize, usize) {
+    fn expire_step(&self, slot: Slot, now_ms: u64) -> (usize, usize) {
         let (mut seen, mut gone) = (0, 0);
+        let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return (0, 0) };
         let mut state = cell.state.lock();
         let mut next = NEVER;
         for table in &mut state.tables {
@@ -43,7 +44,7 @@ impl Keyspace {
             }
             next = next.min(table.next_expiry_ms);
         }
-        cell.next_expiry_ms.store(next, Relaxed);
+        due.store(next, Relaxed);
         (seen, gone)
     }
 

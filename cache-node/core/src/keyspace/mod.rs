@@ -101,6 +101,9 @@ pub struct StoreStats {
 /// All data of one member. Every method may be called from any thread.
 pub struct Keyspace {
     cells: Box<[Cell]>,
+    /// For each slot: no key there ends before this time (Unix milliseconds); may be too early.
+    /// Written under the slot's lock; beside the cells, so that the expiry cycle reads little.
+    due_ms: Box<[AtomicU64]>,
     hasher: KeyHasher,
     registry: ArcSwap<Registry>,
     /// The registry's epoch: lets a command that holds a lock see that its registry is in force.
@@ -126,6 +129,7 @@ impl Keyspace {
         let default = StorePolicy::new(DEFAULT_STORE, 0);
         Self {
             cells: (0..SLOTS).map(|_| Cell::default()).collect(),
+            due_ms: (0..SLOTS).map(|_| AtomicU64::new(slot::NEVER)).collect(),
             hasher: KeyHasher::new(options.hash_seed),
             registry: ArcSwap::from_pointee(Registry::new(vec![default], 0, None)),
             epoch: AtomicU64::new(0),
@@ -139,6 +143,11 @@ impl Keyspace {
     #[inline]
     fn cell(&self, slot: Slot) -> Option<&Cell> {
         self.cells.get(usize::from(slot))
+    }
+
+    #[inline]
+    fn due_ms(&self, slot: Slot) -> Option<&AtomicU64> {
+        self.due_ms.get(usize::from(slot))
     }
 
     fn random(&self) -> u64 {
@@ -307,7 +316,6 @@ impl Keyspace {
             }
             return Ok(run(&mut Access {
                 space: self,
-                cell,
                 state: &mut state,
                 store,
                 slot,
@@ -365,6 +373,7 @@ impl Keyspace {
                 number,
                 now_ms,
                 guards,
+                buried: Vec::new(),
             }));
         }
     }

@@ -9,30 +9,18 @@ use crate::store::StoreNumber;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// No key of the slot has a lifetime.
 pub const NEVER: u64 = u64::MAX;
 
 /// A slot as it stands in the keyspace.
+#[derive(Default)]
 pub struct Cell {
     /// Written under the lock only.
     pub serving: AtomicBool,
-    /// No key here expires before this time (Unix milliseconds); a hint that may be too early.
-    /// Written under the lock only.
-    pub next_expiry_ms: AtomicU64,
     /// What the lock guards.
     pub state: Mutex<State>,
-}
-
-impl Default for Cell {
-    fn default() -> Self {
-        Self {
-            serving: AtomicBool::new(false),
-            next_expiry_ms: AtomicU64::new(NEVER),
-            state: Mutex::default(),
-        }
-    }
 }
 
 /// The tables of a slot.

@@ -19,7 +19,8 @@ fn count(
 
 /// DEL key [key ...], UNLINK key [key ...]
 pub fn del(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    count(keys, args, out, |key| key.remove().is_some());
+    let removed = args[1..].iter().filter(|key| keys.remove(key)).count();
+    out.integer(removed as i64);
 }
 
 /// EXISTS key [key ...]

@@ -87,7 +87,7 @@ pub(super) const LIST: [Spec; 21] = [
         Group::Generic,
         "4.0.0",
         "O(N) for N keys",
-        "Removes keys; their memory is given back outside of the lock.",
+        "Removes keys; here as DEL, which gives large values back outside of the lock too.",
     )
     .flags(F::WRITE.union(F::FAST))
     .acl(Acl::KEYSPACE)
