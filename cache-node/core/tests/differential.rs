@@ -17,7 +17,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command as Process, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const SEEDS: [u64; 4] = [1, 2, 3, 4];
+const SEEDS: [(u64, Protocol); 4] =
+    [(1, Protocol::Resp2), (2, Protocol::Resp3), (3, Protocol::Resp2), (4, Protocol::Resp3)];
 const COMMANDS_A_SEED: usize = 5_000;
 /// How far answers about time may differ, because the two sides ask the clock one after the other.
 const TOLERANCE_MS: i64 = 5_000;
@@ -101,10 +102,10 @@ fn keyspace(seed: u64) -> Keyspace {
     space
 }
 
-fn call(space: &Keyspace, database: u16, args: &[Vec<u8>]) -> Vec<u8> {
+fn call(space: &Keyspace, protocol: Protocol, database: u16, args: &[Vec<u8>]) -> Vec<u8> {
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let mut bytes = Vec::new();
-    let mut out = Writer::new(&mut bytes, Protocol::Resp2);
+    let mut out = Writer::new(&mut bytes, protocol);
     match lookup(&args) {
         Err(error) => out.error(&error),
         Ok(spec) => {
@@ -229,7 +230,9 @@ fn command_info_says_what_redis_says() {
 #[test]
 fn every_command_answers_as_redis_does() {
     let mut redis = Redis::start();
-    for seed in SEEDS {
+    for (seed, protocol) in SEEDS {
+        let version = if protocol == Protocol::Resp3 { b"3".to_vec() } else { b"2".to_vec() };
+        redis.call(&[b"hello".to_vec(), version]);
         redis.call(&[b"flushall".to_vec()]);
         redis.call(&[b"select".to_vec(), b"0".to_vec()]);
         let space = keyspace(seed);
@@ -245,7 +248,7 @@ fn every_command_answers_as_redis_does() {
                 space.expire_cycle(now_ms(), usize::MAX);
             }
             let theirs = redis.call(&command.args);
-            let ours = call(&space, selected, &command.args);
+            let ours = call(&space, protocol, selected, &command.args);
             assert!(
                 agree(&command, &ours, &theirs),
                 "seed {seed}, step {step}, database {selected}: {}\n ours:   {}\n theirs: {}",
@@ -255,14 +258,14 @@ fn every_command_answers_as_redis_does() {
             );
         }
         for options in [&[][..], &["count", "1000"], &["match", "k*"], &["type", "list"]] {
-            let ours = scan(|args| call(&space, selected, args), options);
+            let ours = scan(|args| call(&space, protocol, selected, args), options);
             let theirs = scan(|args| redis.call(args), options);
             assert_eq!(ours, theirs, "seed {seed}: SCAN {options:?}");
         }
         let used: u64 = space.stats().iter().map(|store| store.used_memory_bytes).sum();
         let kept: u64 = space.stats().iter().map(|store| store.keys).sum();
         assert!(kept > 0 && used > kept * 64, "seed {seed}: {kept} keys cost {used} bytes");
-        call(&space, 0, &[b"flushall".to_vec()]);
+        call(&space, protocol, 0, &[b"flushall".to_vec()]);
         for store in space.stats() {
             assert_eq!((store.used_memory_bytes, store.keys, store.keys_with_ttl), (0, 0, 0));
         }

@@ -196,9 +196,7 @@ fn list(args: &[&[u8]], out: &mut Writer<'_>) {
     };
     let mut names: Vec<&str> =
         TABLE.iter().filter(|spec| filter(spec)).map(|spec| spec.name).collect();
-    if !args.is_empty() {
-        names.extend(subcommands.filter(|spec| filter(spec)).map(|spec| spec.name));
-    }
+    names.extend(subcommands.filter(|spec| filter(spec)).map(|spec| spec.name));
     out.set(names.len());
     names.iter().for_each(|name| out.bulk(name.as_bytes()));
 }

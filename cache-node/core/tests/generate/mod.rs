@@ -271,6 +271,11 @@ impl Generator {
                     self.number(-8, 9)
                 }
             }
+            'f' if self.one_in(2) => {
+                let (whole, part) = (self.random() as i32, self.random() >> self.below(64));
+                let power = self.below(40) as i32 - 25;
+                format!("{whole}.{part}e{power}").into_bytes()
+            }
             'f' => self.pick(FLOATS),
             't' => self.lifetime(1000),
             'm' => self.lifetime(1),
