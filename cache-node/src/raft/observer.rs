@@ -79,6 +79,10 @@ fn look(shared: &Shared) {
         && majority
         && (before.quorum || is_caught_up(&metrics));
     let voters: Vec<MemberId> = metrics.membership_config.membership().voter_ids().collect();
+    let heard = rumours.iter().filter(|rumour| state.members.contains_key(&rumour.seen.member.id));
+    let addresses = heard
+        .filter_map(|rumour| Some((rumour.seen.member.id, rumour.address?.to_string())))
+        .collect();
     tell_gossip(shared, &metrics, &liveness, &state);
     publish(
         shared,
@@ -87,6 +91,7 @@ fn look(shared: &Shared) {
             quorum,
             leader: metrics.current_leader,
             liveness,
+            addresses,
             term: metrics.current_term,
             voters,
             state,

@@ -7,6 +7,7 @@
 mod assignment;
 mod member;
 mod plan;
+mod reply;
 mod ring;
 mod slot;
 mod state;
@@ -17,6 +18,7 @@ pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
 pub use plan::{
     Decision, Facts, MAX_VOTERS, Planner, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, bootstrap,
 };
+pub use reply::cluster_reply;
 pub use ring::Ring;
 pub use slot::{SLOTS, Slot, hash_tag, slot_of};
 pub use state::{Applied, Change, ClusterState, Desired, MAX_MEMBERS, Refused};

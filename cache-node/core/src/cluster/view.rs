@@ -16,6 +16,8 @@ pub struct View {
     pub leader: Option<MemberId>,
     /// How each member of the table seems to be.
     pub liveness: BTreeMap<MemberId, Liveness>,
+    /// Addresses that members were heard from.
+    pub addresses: BTreeMap<MemberId, String>,
     /// Raft's term: what Redis calls the current epoch.
     pub term: u64,
     /// Which members vote.
