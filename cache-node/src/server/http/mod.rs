@@ -1,1 +1,177 @@
-//! The HTTP API.
+//! The HTTP API: values, stores, the cluster, figures and probes.
+//!
+//! The routes are data in [`routes`]; [`openapi`] describes them at `/openapi.json`. Every answer
+//! carries `X-Correlation-ID`, every error is `{"error":{"code","message",…}}`, and every wait has
+//! a bound: for a request's head, for a pause in its body, for a client that does not read its
+//! answer, and for whatever the cluster must say. With a password configured, all of `/api` asks
+//! for it (see [`auth`], which also says what stays open and why).
+
+mod auth;
+mod body;
+mod cache;
+mod cluster;
+mod error;
+mod key;
+mod listener;
+mod observe;
+pub mod openapi;
+mod progress;
+mod reply;
+pub mod routes;
+mod stats;
+mod stores;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode, Uri};
+use hypercache_core::keyspace::Keyspace;
+use hypercache_core::store::{StoreNumber, StorePolicy};
+use tokio::net::TcpListener;
+
+pub use error::ApiError;
+
+use crate::config::Config;
+use crate::raft;
+use crate::router::Router;
+use crate::server::stats::Stats;
+
+/// What the API answers from.
+#[derive(Clone)]
+pub struct State {
+    /// Runs commands, on whichever member owns their slots.
+    pub router: Router,
+    /// The cluster's table and its changes.
+    pub cluster: raft::Handle,
+    /// What this member holds.
+    pub keyspace: Arc<Keyspace>,
+    /// What the RESP server did.
+    pub stats: Arc<Stats>,
+    /// The effective configuration.
+    pub config: Arc<Config>,
+    /// When the process started, in milliseconds since the Unix epoch.
+    pub started_ms: u64,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address} (network.bind, network.http_port): {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// What all handlers share.
+struct Shared {
+    state: State,
+    reading: body::Reading,
+    metrics: observe::Metrics,
+}
+
+type App = Arc<Shared>;
+
+impl Deref for Shared {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl Shared {
+    /// The policy of the store of that name.
+    fn policy(&self, name: &str) -> Result<StorePolicy, ApiError> {
+        let policies = self.keyspace.policies();
+        policies
+            .iter()
+            .find(|policy| policy.name == name)
+            .cloned()
+            .ok_or_else(|| self.unknown_store(name))
+    }
+
+    /// The number of the store of that name.
+    fn store_number(&self, name: &str) -> Result<StoreNumber, ApiError> {
+        let policies = self.keyspace.policies();
+        let found = policies.iter().find(|policy| policy.name == name);
+        found.map(|policy| policy.number).ok_or_else(|| self.unknown_store(name))
+    }
+
+    fn unknown_store(&self, name: &str) -> ApiError {
+        let policies = self.keyspace.policies();
+        let stores: Vec<&str> = policies.iter().map(|policy| policy.name.as_str()).collect();
+        let message = format!("there is no store '{name}'; there are: {}", stores.join(", "));
+        ApiError::new(StatusCode::NOT_FOUND, "unknown_store", message).with("stores", stores)
+    }
+}
+
+/// A server that is bound and not yet running.
+pub struct Server {
+    address: SocketAddr,
+    listening: listener::Listening,
+}
+
+/// Binds the address that the configuration says.
+///
+/// # Errors
+/// [`Error::Bind`].
+pub async fn bind(state: State) -> Result<Server, Error> {
+    let network = &state.config.network;
+    let address = SocketAddr::new(network.bind, network.http_port);
+    let max_connections = network.max_connections;
+    let failed = |source| Error::Bind { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let metrics = observe::Metrics::default();
+    let shared = Shared { state, reading: body::Reading::default(), metrics: metrics.clone() };
+    let app = app(Arc::new(shared));
+    Ok(Server {
+        address,
+        listening: listener::Listening { listener, app, max_connections, metrics },
+    })
+}
+
+impl Server {
+    /// Where it listens; names the port that the system picked when 0 was configured.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is ready, then lets requests that are under way end within `grace`.
+    pub async fn run(self, shutdown: impl Future<Output = ()>, grace: Duration) {
+        self.listening.run(shutdown, grace).await;
+    }
+}
+
+/// The router, made from the table of routes.
+fn app(shared: App) -> axum::Router {
+    let mut router = axum::Router::new();
+    for route in routes::ROUTES {
+        router = router.route(&route.pattern(), route.handler());
+    }
+    router
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&shared), observe::observe))
+        .with_state(shared)
+}
+
+async fn no_route(uri: Uri) -> ApiError {
+    let message = format!("nothing is served at {}; /openapi.json tells what is", uri.path());
+    ApiError::new(StatusCode::NOT_FOUND, "unknown_route", message)
+}
+
+async fn no_method(method: Method, uri: Uri) -> ApiError {
+    let message =
+        format!("{method} is not answered at {}; the header Allow tells what is", uri.path());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}

@@ -1,0 +1,202 @@
+//! The cluster: how it is, and what an operator wants it to be.
+//!
+//! This is the only file of the API that knows what the cluster's handle looks like.
+
+use std::future::Future;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State as Of;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use hypercache_core::cluster::{Desired, Liveness, Refused, SLOTS};
+use hypercache_core::store::{StoreNumber, StorePolicy};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::App;
+use super::error::ApiError;
+use super::stores::{eviction_policy, json_body};
+use crate::raft;
+
+/// The longest that asking all members for their figures, or changing the table, may take.
+fn deadline(app: &App) -> Duration {
+    Duration::from_millis(app.config.network.request_timeout_ms)
+}
+
+fn late(app: &App) -> ApiError {
+    let message = format!("no answer from the cluster within {:?}", deadline(app));
+    ApiError::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", message)
+}
+
+/// The cluster's status as JSON.
+///
+/// # Errors
+/// 504 when it takes too long.
+pub async fn status(app: &App) -> Result<Value, ApiError> {
+    let status = tokio::time::timeout(deadline(app), app.cluster.status()).await;
+    let status = status.map_err(|_| late(app))?;
+    serde_json::to_value(&status).map_err(|error| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+    })
+}
+
+/// Waits for a change of the table.
+///
+/// # Errors
+/// Why it was refused, 503 without a quorum, 504 when it takes too long.
+pub async fn changed<T>(
+    app: &App,
+    change: impl Future<Output = Result<T, raft::Error>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(deadline(app), change).await {
+        Ok(done) => done.map_err(|error| refused(&error)),
+        Err(_) => Err(late(app)),
+    }
+}
+
+/// The HTTP error for a change that was not made.
+fn refused(error: &raft::Error) -> ApiError {
+    match error {
+        raft::Error::NoQuorum => {
+            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_quorum", error.to_string())
+        }
+        raft::Error::Refused(refused) => match refused {
+            Refused::InvalidStore(invalid) => {
+                ApiError::field("invalid_store", &invalid.field, invalid.message.clone())
+            }
+            Refused::InvalidDesired(invalid) => {
+                ApiError::field("invalid_desired", &invalid.field, invalid.message.clone())
+            }
+            Refused::NoSuchStore(_) => {
+                ApiError::new(StatusCode::NOT_FOUND, "unknown_store", refused.to_string())
+            }
+            other => ApiError::new(StatusCode::CONFLICT, "refused", other.to_string()),
+        },
+    }
+}
+
+/// `GET /api/admin/cluster`: answers as long as the process runs.
+pub async fn get(Of(app): Of<App>) -> Result<Response, ApiError> {
+    Ok(axum::Json(status(&app).await?).into_response())
+}
+
+/// `GET /api/cluster/members`
+pub async fn members(Of(app): Of<App>) -> Result<Response, ApiError> {
+    let mut status = status(&app).await?;
+    let body = json!({
+        "cluster_id": status["cluster_id"].take(),
+        "epoch": status["epoch"].take(),
+        "quorum": status["quorum"].take(),
+        "leader": status["leader"].take(),
+        "members": status["members"].take(),
+    });
+    Ok(axum::Json(body).into_response())
+}
+
+/// What an operator sends.
+#[derive(Debug, Deserialize)]
+struct DesiredBody {
+    generation: u64,
+    members: Vec<String>,
+    #[serde(default)]
+    stores: Vec<DesiredStore>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DesiredStore {
+    name: String,
+    number: StoreNumber,
+    #[serde(default)]
+    max_memory_bytes: Option<u64>,
+    #[serde(default)]
+    default_ttl_ms: Option<u64>,
+    #[serde(default)]
+    eviction_policy: Option<String>,
+    #[serde(default)]
+    key_prefixes: Vec<String>,
+}
+
+impl DesiredStore {
+    fn policy(self, index: usize) -> Result<StorePolicy, ApiError> {
+        let mut policy = StorePolicy::new(self.name, self.number);
+        policy.max_memory_bytes = self.max_memory_bytes;
+        policy.default_ttl_ms = self.default_ttl_ms;
+        if let Some(word) = self.eviction_policy {
+            let field = format!("stores[{index}].eviction_policy");
+            policy.eviction_policy = eviction_policy(&word, &field)?;
+        }
+        policy.key_prefixes = self.key_prefixes;
+        policy.managed = true;
+        Ok(policy)
+    }
+}
+
+/// `PUT /api/admin/desired`
+pub async fn put_desired(
+    Of(app): Of<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let body: DesiredBody = json_body(&app, &headers, body).await?;
+    let stores = body.stores.into_iter().enumerate().map(|(i, store)| store.policy(i));
+    let desired = Desired {
+        generation: body.generation,
+        members: body.members,
+        stores: stores.collect::<Result<_, _>>()?,
+    };
+    changed(&app, app.cluster.set_desired(desired)).await?;
+    get(Of(app)).await
+}
+
+/// `GET /livez`
+pub async fn live() -> Response {
+    axum::Json(json!({ "live": true })).into_response()
+}
+
+/// `GET /readyz`
+pub async fn ready(Of(app): Of<App>) -> Response {
+    let reasons = app.cluster.readiness();
+    if reasons.is_empty() {
+        return axum::Json(json!({ "ready": true })).into_response();
+    }
+    let body = json!({ "ready": false, "reasons": reasons });
+    (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response()
+}
+
+/// `GET /health`: how the cluster is, as this member sees it. Not well while any member cannot be
+/// reached (L20), even if this one serves.
+pub async fn health(Of(app): Of<App>) -> Response {
+    let view = app.cluster.view();
+    let unready = app.cluster.readiness();
+    let mut problems = unready.clone();
+    let mut members = Vec::new();
+    for member in view.state.members.values() {
+        let liveness = view.liveness(member.id);
+        if liveness != Liveness::Alive {
+            problems.push(format!("member {} is {}", member.name, liveness.as_str()));
+        }
+        members.push(json!({ "name": member.name, "state": liveness.as_str() }));
+    }
+    let assigned = view.state.assignment.assigned();
+    if assigned < u32::from(SLOTS) {
+        problems.push(format!("{} slots have no owner", u32::from(SLOTS) - assigned));
+    }
+    let (code, status) = match (unready.is_empty() && view.quorum, problems.is_empty()) {
+        (true, true) => (StatusCode::OK, "ok"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let leader = view.leader.and_then(|id| view.member(id)).map(|member| member.name.as_str());
+    let body = json!({
+        "status": status,
+        "healthy": status == "ok",
+        "member": app.config.node.id,
+        "quorum": view.quorum,
+        "leader": leader,
+        "epoch": view.epoch(),
+        "members": members,
+        "problems": problems,
+    });
+    (code, axum::Json(body)).into_response()
+}
