@@ -72,6 +72,12 @@ impl Options {
         };
         let spans = tracer.as_ref().map(trace::layer);
         tracing_subscriber::registry().with(log).with(spans).try_init()?;
+        // A panic is a line of the log like any other, so that whoever reads it by lines sees it.
+        std::panic::set_hook(Box::new(|info| {
+            let place = info.location().map(ToString::to_string).unwrap_or_default();
+            let what = info.payload_as_str().unwrap_or("a panic without words");
+            tracing::error!(place, what, "panic");
+        }));
         Ok(Guard { tracer })
     }
 }
