@@ -36,10 +36,14 @@ use tokio::net::TcpListener;
 
 pub use error::ApiError;
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::raft;
 use crate::router::Router;
 use crate::server::stats::Stats;
+
+/// Says what `/api` asks for at the moment; `None`: nothing is asked. A function, because
+/// `CONFIG SET requirepass` changes the password while the server runs, for RESP and HTTP alike.
+pub type Password = Arc<dyn Fn() -> Option<Secret> + Send + Sync>;
 
 /// What the API answers from.
 #[derive(Clone)]
@@ -54,6 +58,8 @@ pub struct State {
     pub stats: Arc<Stats>,
     /// The effective configuration.
     pub config: Arc<Config>,
+    /// The password in force.
+    pub password: Password,
     /// When the process started, in milliseconds since the Unix epoch.
     pub started_ms: u64,
 }

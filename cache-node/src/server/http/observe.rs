@@ -126,7 +126,7 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
     );
     let answer = async {
         let allowed = match path == "/api" || path.starts_with("/api/") {
-            true => auth::check(app.config.auth.password.as_ref(), request.headers()),
+            true => auth::check((app.password)().as_ref(), request.headers()),
             false => Ok(()),
         };
         match allowed {
