@@ -20,8 +20,6 @@ mod reply;
 pub mod routes;
 mod stats;
 mod stores;
-#[cfg(test)]
-mod tests;
 
 use std::future::Future;
 use std::net::SocketAddr;
