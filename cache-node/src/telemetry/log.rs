@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::Write;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -39,6 +40,17 @@ impl<O: Write, W: Fn() -> O> JsonLines<W> {
     pub fn new(member: impl Into<String>, writer: W) -> Self {
         Self { member: member.into(), writer }
     }
+}
+
+/// One line, its parts in the order in which people look for them.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    level: &'static str,
+    member: &'a str,
+    target: &'a str,
+    message: String,
+    fields: Map<String, Value>,
 }
 
 /// The fields of a span, kept with it.
@@ -79,18 +91,18 @@ where
         }
         fields.append(&mut own.map);
         let metadata = event.metadata();
-        let line = serde_json::json!({
-            "time": timestamp(crate::clock::now_ms()),
-            "level": metadata.level().as_str(),
-            "member": self.member,
-            "target": metadata.target(),
-            "message": own.message.unwrap_or_default(),
-            "fields": fields,
-        });
-        let mut text = line.to_string();
-        text.push('\n');
+        let line = Line {
+            time: timestamp(crate::clock::now_ms()),
+            level: metadata.level().as_str(),
+            member: &self.member,
+            target: metadata.target(),
+            message: own.message.unwrap_or_default(),
+            fields,
+        };
+        let Ok(mut text) = serde_json::to_vec(&line) else { return };
+        text.push(b'\n');
         // Nobody is left to tell when the log itself cannot be written.
-        let _ = (self.writer)().write_all(text.as_bytes());
+        let _ = (self.writer)().write_all(&text);
     }
 }
 

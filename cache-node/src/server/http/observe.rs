@@ -115,8 +115,7 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
     let route = request
         .extensions()
         .get::<MatchedPath>()
-        .map_or("none", |matched| matched.as_str())
-        .to_owned();
+        .map_or_else(|| "none".to_owned(), |matched| matched.as_str().replace("{*", "{"));
     let span = tracing::info_span!(
         "http_request",
         correlation_id = id.to_str().unwrap_or_default(),
