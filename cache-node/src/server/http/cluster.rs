@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use hypercache_core::cluster::{Desired, Liveness, Refused, SLOTS};
+use hypercache_core::cluster::{Applied, Desired, Liveness, Refused, SLOTS};
 use hypercache_core::store::{StoreNumber, StorePolicy};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,16 +17,28 @@ use serde_json::{Value, json};
 use super::App;
 use super::error::ApiError;
 use super::stores::{eviction_policy, json_body};
-use crate::raft;
+use crate::{peer, raft};
+
+/// How much longer than one request's timeout the cluster may take: it tries a leader more than
+/// once, and what it says of that is better than that it took too long.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long this member may take to see a change that the leader has made.
+const CATCH_UP: Duration = Duration::from_secs(2);
 
 /// The longest that asking all members for their figures, or changing the table, may take.
 fn deadline(app: &App) -> Duration {
-    Duration::from_millis(app.config.network.request_timeout_ms)
+    Duration::from_millis(app.config.network.request_timeout_ms) + PATIENCE
 }
 
 fn late(app: &App) -> ApiError {
     let message = format!("no answer from the cluster within {:?}", deadline(app));
     ApiError::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", message)
+}
+
+fn as_json(status: &raft::Status) -> Result<Value, ApiError> {
+    serde_json::to_value(status).map_err(|error| {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+    })
 }
 
 /// The cluster's status as JSON.
@@ -35,17 +47,10 @@ fn late(app: &App) -> ApiError {
 /// 504 when it takes too long.
 pub async fn status(app: &App) -> Result<Value, ApiError> {
     let status = tokio::time::timeout(deadline(app), app.cluster.status()).await;
-    let status = status.map_err(|_| late(app))?;
-    serde_json::to_value(&status).map_err(|error| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
-    })
+    as_json(&status.map_err(|_| late(app))?)
 }
 
-/// Waits for a change of the table.
-///
-/// # Errors
-/// Why it was refused, 503 without a quorum, 504 when it takes too long.
-pub async fn changed<T>(
+async fn within<T>(
     app: &App,
     change: impl Future<Output = Result<T, raft::Error>>,
 ) -> Result<T, ApiError> {
@@ -55,13 +60,33 @@ pub async fn changed<T>(
     }
 }
 
+/// Waits for a change of the table, and until this member has it as well, so that whoever asked
+/// finds here what was just made.
+///
+/// # Errors
+/// Why it was refused, 503 without a quorum, 504 when it takes too long.
+pub async fn changed(
+    app: &App,
+    change: impl Future<Output = Result<Applied, raft::Error>>,
+) -> Result<(), ApiError> {
+    let applied = within(app, change).await?;
+    let mut changed = app.cluster.changed();
+    let seen = async {
+        while app.cluster.view().epoch() < applied.epoch && changed.changed().await.is_ok() {}
+    };
+    // It is made in any case; a member that lags behind only answers from before it.
+    let _ = tokio::time::timeout(CATCH_UP, seen).await;
+    Ok(())
+}
+
 /// The HTTP error for a change that was not made.
 fn refused(error: &raft::Error) -> ApiError {
+    let unavailable =
+        |code| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
     match error {
-        raft::Error::NoQuorum => {
-            ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "no_quorum", error.to_string())
-        }
+        raft::Error::NoQuorum(_) => unavailable("no_quorum"),
         raft::Error::Refused(refused) => match refused {
+            Refused::Existence { .. } => unavailable("no_quorum"),
             Refused::InvalidStore(invalid) => {
                 ApiError::field("invalid_store", &invalid.field, invalid.message.clone())
             }
@@ -73,6 +98,13 @@ fn refused(error: &raft::Error) -> ApiError {
             }
             other => ApiError::new(StatusCode::CONFLICT, "refused", other.to_string()),
         },
+        raft::Error::Peer(peer::Error::Deadline { .. }) => {
+            ApiError::new(StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded", error.to_string())
+        }
+        raft::Error::Peer(_) => unavailable("unreachable"),
+        raft::Error::Storage(_) | raft::Error::Bind { .. } | raft::Error::Failed(_) => {
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+        }
     }
 }
 
@@ -145,8 +177,8 @@ pub async fn put_desired(
         members: body.members,
         stores: stores.collect::<Result<_, _>>()?,
     };
-    changed(&app, app.cluster.set_desired(desired)).await?;
-    get(Of(app)).await
+    let status = within(&app, app.cluster.set_desired(desired)).await?;
+    Ok(axum::Json(as_json(&status)?).into_response())
 }
 
 /// `GET /livez`
@@ -199,4 +231,32 @@ pub async fn health(Of(app): Of<App>) -> Response {
         "problems": problems,
     });
     (code, axum::Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hypercache_core::store::Invalid;
+
+    #[test]
+    fn a_change_that_is_not_made_says_why() {
+        let member = || "demo-1".to_owned();
+        let invalid = Invalid { field: "stores[1].number".into(), message: "2 is taken".into() };
+        for (error, status, code) in [
+            (raft::Error::NoQuorum("no leader".into()), 503, "no_quorum"),
+            (raft::Error::Refused(Refused::InvalidStore(invalid)), 400, "invalid_store"),
+            (raft::Error::Refused(Refused::NoSuchStore("'x'".into())), 404, "unknown_store"),
+            (raft::Error::Refused(Refused::MoveClosed(1)), 409, "refused"),
+            (
+                raft::Error::Peer(peer::Error::Deadline { member: member() }),
+                504,
+                "deadline_exceeded",
+            ),
+            (raft::Error::Peer(peer::Error::Busy { member: member() }), 503, "unreachable"),
+            (raft::Error::Failed("odd".into()), 500, "internal"),
+        ] {
+            let told = refused(&error);
+            assert_eq!((told.status().as_u16(), told.code()), (status, code), "{error}");
+        }
+    }
 }

@@ -190,7 +190,7 @@ fn schemas() -> Value {
             ("role", json!({ "enum": ["voter", "learner"] })),
             ("state", json!({ "enum": ["alive", "suspect", "down"] })),
             ("slots", integer("Slots that it owns")),
-            ("keys", integer("Keys that it holds")),
+            ("keys", or_null("integer", "Keys that it holds; null when it did not say in time")),
             ("zone", or_null("string", "Its failure zone")),
         ],
     );

@@ -225,6 +225,6 @@ pub async fn remove(Of(app): Of<App>, uri: Uri) -> Result<Response, ApiError> {
         let message = "the default store cannot be dropped; FLUSHDB empties it";
         return Err(ApiError::new(StatusCode::CONFLICT, "default_store", message));
     }
-    changed(&app, app.cluster.drop_store(policy.number)).await?;
+    changed(&app, app.cluster.drop_store(&policy.name)).await?;
     Ok(axum::Json(json!({ "name": name, "dropped": true })).into_response())
 }
