@@ -118,30 +118,45 @@ impl Shared {
     }
 }
 
+/// A bound address that nothing is served at yet.
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// The port; names the one that the system picked when 0 was asked for.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// [`Error::Bind`].
+pub async fn listen(address: SocketAddr) -> Result<Listener, Error> {
+    let failed = |source| Error::Bind { address, source };
+    let socket = TcpListener::bind(address).await.map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    Ok(Listener { socket, address })
+}
+
 /// A server that is bound and not yet running.
 pub struct Server {
     address: SocketAddr,
     listening: listener::Listening,
 }
 
-/// Binds the address that the configuration says.
-///
-/// # Errors
-/// [`Error::Bind`].
-pub async fn bind(state: State) -> Result<Server, Error> {
-    let network = &state.config.network;
-    let address = SocketAddr::new(network.bind, network.http_port);
-    let max_connections = network.max_connections;
-    let failed = |source| Error::Bind { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+/// Puts the API at a bound address.
+pub fn build(listener: Listener, state: State) -> Server {
+    let max_connections = state.config.network.max_connections;
     let metrics = observe::Metrics::default();
     let shared = Shared { state, reading: body::Reading::default(), metrics: metrics.clone() };
     let app = app(Arc::new(shared));
-    Ok(Server {
-        address,
-        listening: listener::Listening { listener, app, max_connections, metrics },
-    })
+    let Listener { socket, address } = listener;
+    let listening = listener::Listening { listener: socket, app, max_connections, metrics };
+    Server { address, listening }
 }
 
 impl Server {
