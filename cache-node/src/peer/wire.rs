@@ -151,7 +151,7 @@ pub fn take_frame(input: &mut BytesMut) -> io::Result<Option<Frame>> {
         return Ok(None);
     };
     let length = u32::from_be_bytes(*head) as usize;
-    if length < FRAME_HEAD_BYTES - 4 || length > MAX_PAYLOAD_BYTES + FRAME_HEAD_BYTES {
+    if !(FRAME_HEAD_BYTES - 4..=MAX_PAYLOAD_BYTES + FRAME_HEAD_BYTES).contains(&length) {
         return Err(invalid(format!("a frame of {length} bytes")));
     }
     let missing = (length + 4).saturating_sub(input.len());

@@ -94,7 +94,7 @@ impl Handle {
         let view = self.view();
         let alive = |id| view.liveness(id) == Liveness::Alive;
         let target = self.shared.planner.lock().target(&view.state, alive);
-        status::status(&view, target.as_ref(), &said)
+        status::status(&view, target.as_ref(), &said, &self.twins(&view))
     }
 
     /// Why this member is not ready; empty when it is.
@@ -104,6 +104,10 @@ impl Handle {
             return vec![format!("Raft has stopped: {error}")];
         }
         if !view.state.exists() {
+            if self.has_twin() {
+                let name = &self.shared.me.name;
+                return vec![format!("another member is named '{name}': names must be unique")];
+            }
             return vec![match self.shared.wanted {
                 _ if !self.shared.joins => "the cluster is being made".to_owned(),
                 Some(wanted) => format!(
@@ -127,6 +131,30 @@ impl Handle {
             return vec!["no quorum: a majority of the voting members is not reached".to_owned()];
         }
         Vec::new()
+    }
+
+    /// Names of members of the table that others, who are alive as well, have too.
+    fn twins(&self, view: &View) -> Vec<String> {
+        let rumours = self.shared.gossip.rumours();
+        let rumours = rumours.borrow();
+        let seen = rumours.iter().map(|rumour| &rumour.seen);
+        seen.filter(|seen| seen.liveness == Liveness::Alive)
+            .filter(|seen| {
+                let known = view.state.member_named(&seen.member.name);
+                known.is_some_and(|known| {
+                    known.id != seen.member.id && view.liveness(known.id) == Liveness::Alive
+                })
+            })
+            .map(|seen| seen.member.name.clone())
+            .collect()
+    }
+
+    /// Whether another member, which is alive, has this one's name.
+    fn has_twin(&self) -> bool {
+        self.shared.gossip.rumours().borrow().iter().any(|rumour| {
+            rumour.seen.member.name == self.shared.me.name
+                && rumour.seen.liveness == Liveness::Alive
+        })
     }
 
     /// Counts gossip's datagrams.

@@ -24,6 +24,8 @@ const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(10);
 const FENCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A member that should join others and make a cluster alone first looks for them.
 const LOOK_AROUND: Duration = Duration::from_secs(3);
+/// How long the first leader waits for voters that it does not see.
+const WAIT_FOR_VOTERS: Duration = Duration::from_secs(10);
 /// What could not be done is not tried again for so long.
 const COOL_DOWN: Duration = Duration::from_secs(2);
 /// A learner whose log is at most this far behind may vote.
@@ -139,8 +141,11 @@ impl Driver {
                 members.push(seen.member);
             }
         }
-        if !voters.iter().all(|id| members.iter().any(|member| member.id == *id)) {
-            return false; // a voter is not seen at this moment: it belongs into the table
+        // A voter that is not seen at this moment belongs into the table, unless it is gone.
+        let complete = voters.iter().all(|id| members.iter().any(|member| member.id == *id));
+        let led = self.leads_since.map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        if !complete && led < WAIT_FOR_VOTERS {
+            return false;
         }
         let mut bytes = [0; 8];
         if getrandom::fill(&mut bytes).is_err() {

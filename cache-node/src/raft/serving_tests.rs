@@ -251,3 +251,50 @@ fn writes_that_race_with_a_move_are_never_lost() {
         assert!(written.iter().all(|slot| keys.contains(slot)), "an accepted write is gone");
     }
 }
+
+#[test]
+fn l22_commands_that_race_with_a_move_are_kept_or_refused_by_the_real_keyspace() {
+    use hypercache_core::{cluster::slot_of, command::lookup, keyspace::Options, resp};
+    for round in 0..5u64 {
+        let keyspace = Arc::new(Keyspace::new(Options { hash_seed: round, eviction_seed: 1 }));
+        let serving = Serving::new(1, keyspace.clone(), 0);
+        let mut table = Table::new();
+        table.show(&serving);
+        let slots = leaving(&table);
+        let (started, go) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn({
+            let keyspace = keyspace.clone();
+            move || {
+                let spec = lookup(&[b"SET", b"k", b"v"]).unwrap();
+                let mut accepted = Vec::new();
+                for n in 0..400u32 {
+                    if n == 3 {
+                        let _ = started.send(());
+                    }
+                    let key = format!("key:{round}:{n}").into_bytes();
+                    let mut out = Vec::new();
+                    let mut writer = resp::Writer::new(&mut out, resp::Protocol::Resp2);
+                    let args: [&[u8]; 3] = [b"SET", &key, b"v"];
+                    if keyspace.execute(spec, 0, &args, 1000, &mut writer).is_ok() {
+                        assert_eq!(out, b"+OK\r\n");
+                        accepted.push(slot_of(&key));
+                    }
+                }
+                accepted
+            }
+        });
+        go.recv().unwrap();
+        let id = table.open();
+        table.show(&serving);
+        if serving.fence(id, &slots, 1000).is_ok() {
+            table.assign(id);
+        } else {
+            table.change(Change::CloseMove(id));
+        }
+        table.show(&serving);
+        for slot in writer.join().unwrap() {
+            assert_eq!(table.state.assignment.primary(slot), Some(1), "it moved with a key in it");
+            assert!(keyspace.count_keys_in_slot(0, slot) > 0, "an accepted write is gone");
+        }
+    }
+}

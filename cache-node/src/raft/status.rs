@@ -118,8 +118,9 @@ pub struct Problem {
 /// What members said they hold; `None`: no answer in time.
 pub type Said = BTreeMap<MemberId, Option<MemberStats>>;
 
-/// The status, from a view, the assignment that the ring wants, and what members said.
-pub fn status(view: &View, target: Option<&Assignment>, said: &Said) -> Status {
+/// The status, from a view, the assignment that the ring wants, what members said, and the names
+/// under which more than one member is alive.
+pub fn status(view: &View, target: Option<&Assignment>, said: &Said, twins: &[String]) -> Status {
     let state = &view.state;
     let slots = state.assignment.counts();
     let name = |id: MemberId| view.member(id).map(|member| member.name.clone());
@@ -140,7 +141,7 @@ pub fn status(view: &View, target: Option<&Assignment>, said: &Said) -> Status {
             zone: member.zone.clone(),
         })
         .collect();
-    members.sort_by(|a, b| natural(&a.name).cmp(&natural(&b.name)));
+    members.sort_by_key(|member| natural(&member.name));
     let stores = state
         .stores
         .iter()
@@ -167,7 +168,7 @@ pub fn status(view: &View, target: Option<&Assignment>, said: &Said) -> Status {
         leader: view.leader.and_then(name),
         desired_generation: state.desired.as_ref().map(|desired| desired.generation),
         ring: ring(view, target, said),
-        problems: problems(view, said),
+        problems: problems(view, said, twins),
         members,
         stores,
     }
@@ -214,7 +215,7 @@ fn ring(view: &View, target: Option<&Assignment>, said: &Said) -> RingStatus {
     say(false, "Moving", format!("slots are about to be assigned anew; until then {who}"))
 }
 
-fn problems(view: &View, said: &Said) -> Vec<Problem> {
+fn problems(view: &View, said: &Said, twins: &[String]) -> Vec<Problem> {
     let state = &view.state;
     let mut problems = Vec::new();
     for store in state.unlisted_stores() {
@@ -239,6 +240,11 @@ fn problems(view: &View, said: &Said) -> Vec<Problem> {
             });
         }
     }
+    problems.extend(twins.iter().map(|name| Problem {
+        kind: "NameTaken".into(),
+        object: name.clone(),
+        message: "two members that are alive have this name; the one in the table stays".into(),
+    }));
     problems
 }
 
@@ -287,7 +293,7 @@ mod tests {
     #[test]
     fn it_is_the_json_that_an_operator_reads() {
         let view = view();
-        let status = status(&view, Some(&view.state.assignment), &said(4));
+        let status = status(&view, Some(&view.state.assignment), &said(4), &[]);
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["cluster_id"], "00000000000000ab");
         assert_eq!(json["leader"], "demo-2");
@@ -324,8 +330,11 @@ mod tests {
             let desired = Desired { generation: 3, members, stores };
             state.apply(&Change::SetDesired { desired, drop: vec![] }).unwrap();
         }
-        let problems = problems(&view, &said(4));
+        let problems = problems(&view, &said(4), &["demo-2".into()]);
         let kinds: Vec<_> = problems.iter().map(|p| (&*p.kind, &*p.object)).collect();
-        assert_eq!(kinds, [("StoreNotEmpty", "a"), ("MemberOwnsSlots", "demo-10")]);
+        assert_eq!(
+            kinds,
+            [("StoreNotEmpty", "a"), ("MemberOwnsSlots", "demo-10"), ("NameTaken", "demo-2")]
+        );
     }
 }

@@ -495,3 +495,61 @@ async fn a_change_before_there_is_a_cluster_is_no_quorum() {
     assert_eq!((status.cluster_id, &*status.ring.reason), (None, "NoCluster"));
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_gets_the_table_by_a_snapshot_when_the_log_is_cut() {
+    let first = start(options("demo-0", &[])).await;
+    first.ready(1).await;
+    for ttl in 1..=350 {
+        let sessions = StorePolicy::new("sessions", 1);
+        let policy = StorePolicy { default_ttl_ms: Some(ttl), ..sessions };
+        first.handle.change_store(policy).await.unwrap();
+    }
+    assert!(first.handle.shared.metrics().purged.is_some());
+    let second = start(options("demo-1", &[first.port])).await;
+    let view = second.ready(2).await;
+    assert_eq!(view.state.store_named("sessions").unwrap().default_ttl_ms, Some(350));
+    second.handle.create_store(StorePolicy::new("pages", 5)).await.unwrap();
+    stop_all(vec![first, second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_itself_can_leave_and_come_back() {
+    let nodes = three([0, 1, 2], |_, options| options).await;
+    let leader = nodes[0].until("a leader", |view| view.leader.is_some()).await.leader.unwrap();
+    let at = nodes.iter().position(|node| node.id() == leader).unwrap();
+    let all = ["demo-0", "demo-1", "demo-2"];
+    let others: Vec<&str> =
+        all.into_iter().filter(|name| !name.ends_with(&at.to_string())).collect();
+    nodes[at].handle.set_desired(desired(1, &others, vec![])).await.unwrap();
+    for (i, node) in nodes.iter().enumerate().filter(|(i, _)| *i != at) {
+        node.until(&format!("two members on {i}"), |view| {
+            view.is_ok() && view.state.members.len() == 2 && view.leader != Some(leader)
+        })
+        .await;
+    }
+    nodes[(at + 1) % 3].handle.set_desired(desired(2, &all, vec![])).await.unwrap();
+    for node in &nodes {
+        node.ready(3).await;
+        node.until("its slots", |view| view.state.assignment.counts().len() == 3).await;
+    }
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_members_of_one_name_are_told() {
+    let first = start(options("demo-0", &[])).await;
+    first.ready(1).await;
+    let twin = start(options("demo-0", &[first.port])).await;
+    let told = async {
+        while !twin.handle.readiness()[0].contains("another member is named 'demo-0'") {
+            tokio::task::yield_now().await;
+        }
+        while first.handle.status().await.problems.iter().all(|p| p.kind != "NameTaken") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, told).await.expect("both say so");
+    assert_eq!(first.handle.view().state.members.len(), 1);
+    stop_all(vec![first, twin]).await;
+}
