@@ -273,6 +273,9 @@ impl Connection {
         };
         self.session.client.runs(spec);
         if let Run::Shell(shell) = spec.run {
+            if commands::waits(shell, args) {
+                return false;
+            }
             cell.call(spec);
             commands::run(&self.shared, &mut self.session, view, spec, shell, args, out);
         } else {
@@ -319,7 +322,12 @@ impl Connection {
         let args: wire::Args<'_> = self.parser.args(&self.input);
         if let Ok(spec) = command::lookup(&args) {
             self.shared.cell().call(spec);
-            self.shared.router.run(spec, self.session.caller(), &args, out).await;
+            if let Run::Shell(_) = spec.run {
+                let view = self.shared.router.cluster().view();
+                commands::run_and_wait(&self.shared, &mut self.session, &view, &args, out).await;
+            } else {
+                self.shared.router.run(spec, self.session.caller(), &args, out).await;
+            }
         }
         drop(args);
         self.parser.reset();

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use hypercache_core::resp::Writer;
+use hypercache_core::store::{DEFAULT_STORE, EvictionPolicy, StorePolicy};
 
-use super::glob::matches;
 use super::{Context, integer};
+use crate::config::units;
+use crate::server::resp::Tunables;
+use hypercache_core::command::matches;
 
 /// Every parameter with its value in force, by Redis's names.
 fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
@@ -50,49 +53,114 @@ pub(super) fn get(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     }
 }
 
+/// Whether a CONFIG SET changes a store's policies, which the whole cluster has to agree to.
+pub(super) fn set_waits(args: &[&[u8]]) -> bool {
+    args[2..].iter().step_by(2).any(|name| {
+        name.eq_ignore_ascii_case(b"maxmemory") || name.eq_ignore_ascii_case(b"maxmemory-policy")
+    })
+}
+
+/// Carries CONFIG SET out: all of it, or nothing.
 pub(super) fn set(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    match check(context, args) {
+        Ok(changed) => {
+            *context.shared.tunables.write() = changed.tunables;
+            out.simple("OK");
+        }
+        Err(text) => out.error(&text),
+    }
+}
+
+/// As [`set`], and changes the policies of the store `default` in the cluster's table.
+pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let changed = match check(context, args) {
+        Ok(changed) => changed,
+        Err(text) => return out.error(&text),
+    };
+    if let Some(policy) = changed.policy
+        && let Err(error) = context.shared.router.cluster().change_store(policy).await
+    {
+        return out.error(&format!("ERR CONFIG SET failed - {error}"));
+    }
+    *context.shared.tunables.write() = changed.tunables;
+    out.simple("OK");
+}
+
+/// What a CONFIG SET that is in order changes.
+struct Changed {
+    tunables: Tunables,
+    policy: Option<StorePolicy>,
+}
+
+fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
     let pairs = &args[2..];
     if !pairs.len().is_multiple_of(2) {
-        return out.error("ERR wrong number of arguments for 'config|set' command");
+        return Err("ERR wrong number of arguments for 'config|set' command".into());
     }
-    // All or nothing: checked on a copy first.
-    let mut changed = context.shared.tunables.read().clone();
+    let mut tunables = context.shared.tunables.read().clone();
+    let default = context.view.state.store_named(DEFAULT_STORE).cloned();
+    let mut policy = None;
     for pair in pairs.chunks_exact(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
+        let refuse = |why: &str| {
+            format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
+        };
         let number = |least: i64| {
-            integer(pair[1]).filter(|n| *n >= least).ok_or_else(|| {
-                format!(
-                    "ERR CONFIG SET failed (possibly related to argument '{name}') - argument must be an integer of at least {least}"
-                )
-            })
+            let least_text = format!("argument must be an integer of at least {least}");
+            integer(pair[1]).filter(|n| *n >= least).ok_or_else(|| refuse(&least_text))
         };
-        let done = match name.as_str() {
-            "maxclients" => number(1).map(|n| changed.max_connections = n as usize),
-            "timeout" => number(0).map(|n| {
-                changed.idle_timeout = (n > 0).then(|| Duration::from_secs(n as u64));
-            }),
-            "requirepass" => match std::str::from_utf8(pair[1]) {
-                Ok(password) => {
-                    changed.password = (!password.is_empty()).then(|| password.to_owned());
-                    Ok(())
-                }
-                Err(_) => Err("ERR CONFIG SET failed (possibly related to argument 'requirepass') - argument must be UTF-8".into()),
-            },
+        let store = |policy: &mut Option<StorePolicy>| {
+            policy
+                .take()
+                .or_else(|| default.clone())
+                .ok_or_else(|| refuse("there is no cluster yet"))
+        };
+        match name.as_str() {
+            "maxclients" => tunables.max_connections = number(1)? as usize,
+            "timeout" => {
+                let seconds = number(0)? as u64;
+                tunables.idle_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
+            }
+            "requirepass" => {
+                let password =
+                    std::str::from_utf8(pair[1]).map_err(|_| refuse("argument must be UTF-8"))?;
+                tunables.password = (!password.is_empty()).then(|| password.to_owned());
+            }
             // What clients set to what it is anyway.
-            "save" if pair[1].is_empty() => Ok(()),
-            "appendonly" if pair[1].eq_ignore_ascii_case(b"no") => Ok(()),
-            "maxmemory" | "maxmemory-policy" => Err(format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - a store's policies belong to the whole cluster: PATCH /api/stores/default"
-            )),
-            _ if parameters(context).iter().any(|(known, _)| *known == name) => Err(format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config"
-            )),
-            _ => Err(format!("ERR Unknown option or number of arguments for CONFIG SET - '{}'", name.escape_debug())),
-        };
-        if let Err(text) = done {
-            return out.error(&text);
+            "save" if pair[1].is_empty() => {}
+            "appendonly" if pair[1].eq_ignore_ascii_case(b"no") => {}
+            "maxmemory" => {
+                let word = String::from_utf8_lossy(pair[1]).into_owned();
+                let bytes = units::parse_size(&word)
+                    .map_err(|_| refuse("argument must be a memory value"))?;
+                let mut changed = store(&mut policy)?;
+                changed.max_memory_bytes = (bytes > 0).then_some(bytes);
+                changed.validate().map_err(|invalid| refuse(&invalid.message))?;
+                policy = Some(changed);
+            }
+            "maxmemory-policy" => {
+                let mut changed = store(&mut policy)?;
+                changed.eviction_policy = match &pair[1].to_ascii_lowercase()[..] {
+                    b"allkeys-lru" | b"lru" => EvictionPolicy::Lru,
+                    b"noeviction" => EvictionPolicy::NoEviction,
+                    _ => {
+                        return Err(refuse(
+                            "argument(s) must be one of the following: allkeys-lru, noeviction",
+                        ));
+                    }
+                };
+                policy = Some(changed);
+            }
+            _ if parameters(context).iter().any(|(known, _)| *known == name) => {
+                return Err(refuse("can't set immutable config"));
+            }
+            _ => {
+                let name = name.escape_debug();
+                return Err(format!(
+                    "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+                ));
+            }
         }
     }
-    *context.shared.tunables.write() = changed;
-    out.simple("OK");
+    Ok(Changed { tunables, policy })
 }

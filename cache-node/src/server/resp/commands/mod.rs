@@ -3,7 +3,6 @@
 mod client;
 mod config;
 mod connection;
-mod glob;
 mod stores;
 
 pub(crate) use connection::REDIS_VERSION;
@@ -14,7 +13,7 @@ use hypercache_core::resp::Writer;
 use super::session::Session;
 use super::{Shared, info};
 use crate::clock::now_ms;
-use hypercache_core::cluster::View;
+use hypercache_core::cluster::{View, cluster_reply};
 
 /// What a command may read and change.
 struct Context<'a> {
@@ -78,8 +77,8 @@ pub fn run(
         | C::ClusterCountKeysInSlot => {
             let keyspace = shared.keyspace();
             let store = context.session.store;
-            let _ = (keyspace, store);
-            writer.error("ERR later");
+            let count = |slot| keyspace.count_keys_in_slot(store, slot);
+            cluster_reply(view, &args[1..], count, now_ms(), writer);
         }
         C::Stores => stores::list(&context, writer),
         // Every member answers reads and writes of its slots, so there is no mode to change.
@@ -89,6 +88,23 @@ pub fn run(
             writer.error(&format!("ERR wrong number of arguments for '{name}' command"));
         }
     }
+}
+
+/// Whether a command has to wait for other members; [`run_and_wait`] carries it out then.
+pub fn waits(command: ShellCommand, args: &[&[u8]]) -> bool {
+    command == ShellCommand::ConfigSet && config::set_waits(args)
+}
+
+/// Carries out a command that [`waits`] and appends its reply to `out`.
+pub async fn run_and_wait(
+    shared: &Shared,
+    session: &mut Session,
+    view: &View,
+    args: &[&[u8]],
+    out: &mut Vec<u8>,
+) {
+    let writer = &mut Writer::new(out, session.protocol);
+    config::set_and_wait(&Context { shared, session, view }, args, writer).await;
 }
 
 /// Compares without telling by its time where two secrets differ.

@@ -1,0 +1,229 @@
+//! One member, put together, started and stopped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hypercache_core::keyspace::{self, Keyspace};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+
+use crate::clock::now_ms;
+use crate::config::{Config, Secret};
+use crate::raft;
+use crate::router::{self, Forwarded, Router};
+use crate::server::stats::Stats;
+use crate::server::{http, resp};
+use crate::telemetry;
+
+/// Threads of the control runtime: gossip, Raft, peers, HTTP.
+const CONTROL_THREADS: usize = 2;
+/// How long requests that are under way may take to end once the member is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long the last spans may take to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+/// Keys that one step of the expiry cycle looks at.
+const EXPIRY_BUDGET: usize = 20_000;
+/// The pause between steps while there is more to remove.
+const EXPIRY_PAUSE: Duration = Duration::from_millis(2);
+
+/// Why a member did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Logs or traces cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    /// The system gives no threads, signals or randomness.
+    #[error("{what}: {reason}")]
+    System {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// The RESP server.
+    #[error(transparent)]
+    Resp(#[from] resp::Error),
+    /// The HTTP server.
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    /// The cluster's table.
+    #[error(transparent)]
+    Raft(#[from] raft::Error),
+    /// A part ended although it should run for ever.
+    #[error("{0} has stopped")]
+    Stopped(&'static str),
+    /// A part broke.
+    #[error("a part of the member broke: {0}")]
+    Broken(#[from] JoinError),
+}
+
+fn system(what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::System { what, reason: error.to_string() }
+}
+
+/// Runs a member until it is told to stop by SIGTERM or SIGINT.
+///
+/// # Errors
+/// Why it could not start, or could not go on.
+pub fn run(config: Config) -> Result<(), Error> {
+    let guard = telemetry::Options::from(&config).install()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(system("threads"))?;
+    let served = runtime.block_on(serve(config));
+    if let Err(error) = &served {
+        tracing::error!(%error, "the member stops");
+    }
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    guard.shutdown(LAST_SPANS);
+    served
+}
+
+fn random_seeds() -> Result<[u64; 2], Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::System { what: "randomness", reason: error.to_string() })?;
+    let (a, b) = bytes.split_at(8);
+    let number = |part: &[u8]| part.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    Ok([number(a), number(b)])
+}
+
+async fn serve(config: Config) -> Result<(), Error> {
+    let started_ms = now_ms();
+    // Before anything else, so that no signal is missed.
+    let mut terminated = signal(SignalKind::terminate()).map_err(system("signals"))?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(system("signals"))?;
+
+    let config = Arc::new(config);
+    let [hash_seed, eviction_seed] = random_seeds()?;
+    let keyspace = Arc::new(Keyspace::new(keyspace::Options { hash_seed, eviction_seed }));
+    let stats = Arc::new(Stats::new(config.node.threads));
+    let network = &config.network;
+    let resp_listener = resp::listen(SocketAddr::new(network.bind, network.resp_port))?;
+    let http_listener = http::listen(SocketAddr::new(network.bind, network.http_port)).await?;
+
+    let cluster = raft::Options {
+        name: config.node.id.clone(),
+        data_dir: config.node.data_dir.clone(),
+        bind: network.bind,
+        host: network.advertise.clone(),
+        resp_port: resp_listener.port(),
+        http_port: http_listener.port(),
+        gossip_port: network.gossip_port,
+        zone: config.node.zone.clone(),
+        weight: config.node.weight,
+        join: config.cluster.join.clone(),
+        bootstrap_members: match config.cluster.bootstrap_members {
+            0 => None,
+            members => Some(members as usize),
+        },
+        secret: config.cluster.secret.as_ref().map(|s| s.expose().to_owned()),
+        stores: config.stores.clone(),
+    }
+    .build(keyspace.clone())
+    .await?;
+    let handle = cluster.handle();
+    let router = Router::new(router::Options {
+        keyspace: keyspace.clone(),
+        cluster: handle.clone(),
+        peers: cluster.peers(),
+        stats: stats.clone(),
+        request_timeout: Duration::from_millis(network.request_timeout_ms),
+    });
+    cluster.on_forward(Arc::new(Forwarded::new(router.clone())));
+
+    let gossip_port = cluster.gossip_port();
+    let resp = resp::Options {
+        listener: resp_listener,
+        threads: config.node.threads,
+        router: router.clone(),
+        stats: stats.clone(),
+        config: config.clone(),
+        started_ms,
+    }
+    .build();
+    let password = resp.password();
+    let http = http::build(
+        http_listener,
+        http::State {
+            router,
+            cluster: handle.clone(),
+            keyspace: keyspace.clone(),
+            stats,
+            config: config.clone(),
+            password: Arc::new(move || password().map(Secret::new)),
+            started_ms,
+        },
+    );
+
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        bind = %network.bind,
+        resp_port = resp.port(),
+        http_port = http.address().port(),
+        gossip_port,
+        threads = config.node.threads,
+        stores = config.stores.len(),
+        "the member serves"
+    );
+
+    let (stop, stopping) = watch::channel(false);
+    let mut parts: JoinSet<Result<&'static str, Error>> = JoinSet::new();
+    parts.spawn(
+        async move { cluster.run().await.map(|()| "the cluster's part").map_err(Error::from) },
+    );
+    let stopped = stopping.clone();
+    parts.spawn(
+        async move { resp.run(stopped).await.map(|()| "the RESP server").map_err(Error::from) },
+    );
+    let mut stopped = stopping.clone();
+    parts.spawn(async move {
+        let told = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        http.run(told, GRACE).await;
+        Ok("the HTTP server")
+    });
+    let interval = Duration::from_millis(config.cleanup_interval_ms.max(1));
+    parts.spawn(async move {
+        expire(&keyspace, interval, stopping).await;
+        Ok("the expiry cycle")
+    });
+
+    let ended = tokio::select! {
+        _ = terminated.recv() => Ok(()),
+        _ = interrupted.recv() => Ok(()),
+        Some(ended) = parts.join_next() => match ended {
+            Ok(Ok(part)) => Err(Error::Stopped(part)),
+            Ok(Err(error)) => Err(error),
+            Err(broken) => Err(broken.into()),
+        },
+    };
+    tracing::info!("the member stops");
+    // First the others learn that this one goes; clients are served until then.
+    handle.shutdown().await;
+    stop.send_replace(true);
+    let rest = async { while parts.join_next().await.is_some() {} };
+    if tokio::time::timeout(GRACE + Duration::from_secs(1), rest).await.is_err() {
+        tracing::warn!("not everything ended in time");
+    }
+    ended
+}
+
+/// Removes expired keys that nobody asks for, a step at an interval, and the next soon where one
+/// was not enough.
+async fn expire(keyspace: &Keyspace, interval: Duration, mut stop: watch::Receiver<bool>) {
+    let mut pause = interval;
+    loop {
+        if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
+            return;
+        }
+        let removed = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+        pause = if removed > EXPIRY_BUDGET / 4 { EXPIRY_PAUSE } else { interval };
+    }
+}

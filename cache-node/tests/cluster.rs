@@ -1,0 +1,228 @@
+//! Three members as processes of their own: any member answers for any key.
+
+mod common;
+
+use common::{Member, Raw, free_port, wait_for};
+
+struct Cluster {
+    members: Vec<Member>,
+    flags: Vec<Vec<String>>,
+    ports: Vec<(u16, u16, u16)>,
+    _data: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Three members that know each other by their gossip ports, started in the given order.
+    fn start(order: [usize; 3], yaml: &str) -> Self {
+        let ports: Vec<_> = (0..3).map(|_| (free_port(), free_port(), free_port())).collect();
+        let data = tempfile::tempdir().unwrap();
+        let join = ports.iter().map(|p| format!("127.0.0.1:{}", p.2)).collect::<Vec<_>>().join(",");
+        let flags: Vec<Vec<String>> = (0..3)
+            .map(|i| {
+                let directory = data.path().join(format!("m{i}")).display().to_string();
+                [
+                    "--node-id",
+                    &format!("m-{i}"),
+                    "--data-dir",
+                    &directory,
+                    "--join",
+                    &join,
+                    "--bootstrap-members",
+                    "3",
+                ]
+                .map(str::to_owned)
+                .to_vec()
+            })
+            .collect();
+        let mut started: Vec<(usize, Member)> = Vec::new();
+        for i in order {
+            started.push((i, launch(yaml, ports[i], &flags[i])));
+        }
+        started.sort_by_key(|(i, _)| *i);
+        let cluster = Self {
+            members: started.into_iter().map(|(_, m)| m).collect(),
+            flags,
+            ports,
+            _data: data,
+        };
+        cluster.wait_whole();
+        cluster
+    }
+
+    /// Waits until every member is ready and sees three that are alive.
+    fn wait_whole(&self) {
+        for member in &self.members {
+            member.wait_ready();
+            wait_for(&format!("health; log:\n{}", member.log()), || {
+                let health = member.http("GET /health");
+                health.starts_with("HTTP/1.1 200").then_some(())
+            });
+        }
+    }
+
+    fn raw(&self, i: usize) -> Raw {
+        self.members[i].raw()
+    }
+}
+
+fn launch(yaml: &str, (resp, http, gossip): (u16, u16, u16), flags: &[String]) -> Member {
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    Member::launch(yaml, &[], resp, http, gossip, &flags)
+}
+
+#[test]
+fn l26_what_one_member_wrote_every_other_reads() {
+    let cluster = Cluster::start([2, 0, 1], "");
+    let mut writers: Vec<Raw> = (0..3).map(|i| cluster.raw(i)).collect();
+    for n in 0..500usize {
+        let (key, value) = (format!("key:{n}"), format!("value:{n}"));
+        let writer = &mut writers[n % 3];
+        assert_eq!(writer.ask(&[b"SET", key.as_bytes(), value.as_bytes()]), b"+OK\r\n");
+        let wanted = format!("${}\r\n{value}\r\n", value.len());
+        let reader = &mut writers[(n + 1) % 3];
+        assert_eq!(reader.ask(&[b"GET", key.as_bytes()]), wanted.as_bytes(), "{key}");
+    }
+    for raw in &mut writers {
+        assert_eq!(raw.ask(&[b"DBSIZE"]), b":500\r\n");
+    }
+    // A pipeline over keys of all members is answered in its order.
+    let pipeline: Vec<u8> =
+        (0..500).flat_map(|n| Raw::encode(&[b"GET", format!("key:{n}").as_bytes()])).collect();
+    let wanted: Vec<u8> = (0..500)
+        .map(|n| format!("value:{n}"))
+        .flat_map(|v| format!("${}\r\n{v}\r\n", v.len()).into_bytes())
+        .collect();
+    writers[0].send(&pipeline);
+    writers[0].expect(&wanted);
+}
+
+#[test]
+fn l23_l24_a_forwarded_write_keeps_its_ttl_options_store_and_bytes() {
+    let cluster = Cluster::start([0, 1, 2], "stores: {page_cache: {number: 2}}\n");
+    let value = b"\0\r\n|\xff binary";
+    for (i, key) in [&b"a"[..], b"b", b"c", b"\xff\0key"].iter().enumerate() {
+        let mut writer = cluster.raw(i % 3);
+        writer.ask(&[b"SELECT", b"2"]);
+        assert_eq!(writer.ask(&[b"SET", key, value, b"EX", b"1000", b"NX"]), b"+OK\r\n");
+        assert_eq!(writer.ask(&[b"SET", key, b"other", b"NX"]), b"$-1\r\n");
+        for reader in 0..3 {
+            let mut reader = cluster.raw(reader);
+            assert_eq!(reader.ask(&[b"GET", key]), b"$-1\r\n", "store 0 has nothing");
+            reader.ask(&[b"SELECT", b"page_cache"]);
+            let mut wanted = format!("${}\r\n", value.len()).into_bytes();
+            wanted.extend_from_slice(value);
+            wanted.extend_from_slice(b"\r\n");
+            assert_eq!(reader.ask(&[b"GET", key]), wanted);
+            let ttl = String::from_utf8(reader.ask(&[b"TTL", key])).unwrap();
+            let seconds: i64 = ttl.trim_start_matches(':').trim().parse().unwrap();
+            assert!((900..=1000).contains(&seconds), "{ttl}");
+        }
+    }
+}
+
+#[test]
+fn commands_over_many_keys_and_over_all_keys_see_all_members() {
+    let cluster = Cluster::start([0, 2, 1], "");
+    let mut raw = cluster.raw(1);
+    assert_eq!(raw.ask(&[b"MSET", b"a", b"1", b"b", b"2", b"c", b"3", b"foo", b"4"]), b"+OK\r\n");
+    let mut other = cluster.raw(2);
+    let wanted = b"*5\r\n$1\r\n4\r\n$1\r\n1\r\n$-1\r\n$1\r\n2\r\n$1\r\n3\r\n";
+    assert_eq!(other.ask(&[b"MGET", b"foo", b"a", b"none", b"b", b"c"]), wanted);
+    assert_eq!(other.ask(&[b"EXISTS", b"a", b"b", b"c", b"foo", b"none"]), b":4\r\n");
+    assert_eq!(other.ask(&[b"TOUCH", b"a", b"foo"]), b":2\r\n");
+    assert_eq!(
+        other.ask(&[b"RENAME", b"a", b"b"]),
+        b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+    );
+    let keys = String::from_utf8(other.ask(&[b"KEYS", b"*"])).unwrap();
+    assert!(keys.starts_with("*4\r\n"), "{keys}");
+    // SCAN walks every member's slots by its cursor alone, whichever member is asked.
+    let (mut cursor, mut seen) = (b"0".to_vec(), Vec::new());
+    for step in 0.. {
+        assert!(step < 10_000, "SCAN does not end");
+        let reply = cluster.raw(step % 3).ask(&[b"SCAN", &cursor, b"COUNT", b"100"]);
+        let text = String::from_utf8(reply).unwrap();
+        let words: Vec<&str> = text.split("\r\n").collect();
+        cursor = words[2].as_bytes().to_vec();
+        seen.extend(words[4..].chunks(2).filter(|w| w.len() == 2).map(|w| w[1].to_owned()));
+        if cursor == b"0" {
+            break;
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen, ["a", "b", "c", "foo"]);
+    assert!(other.ask(&[b"RANDOMKEY"]).starts_with(b"$"));
+    assert_eq!(other.ask(&[b"DEL", b"a", b"b", b"none"]), b":2\r\n");
+    assert_eq!(raw.ask(&[b"FLUSHALL"]), b"+OK\r\n");
+    assert_eq!(other.ask(&[b"DBSIZE"]), b":0\r\n");
+}
+
+#[test]
+fn a_member_without_a_majority_says_clusterdown_and_is_not_ready() {
+    let mut cluster = Cluster::start([1, 2, 0], "");
+    let mut raw = cluster.raw(0);
+    assert_eq!(raw.ask(&[b"SET", b"k", b"v"]), b"+OK\r\n");
+    cluster.members[1].kill();
+    cluster.members[2].kill();
+    wait_for("CLUSTERDOWN", || raw.ask(&[b"GET", b"k"]).starts_with(b"-CLUSTERDOWN").then_some(()));
+    wait_for("not ready", || {
+        cluster.members[0].http("GET /readyz").starts_with("HTTP/1.1 503").then_some(())
+    });
+    // L25: they come back, find each other, and go on.
+    for i in 1..3 {
+        cluster.members[i] = launch("", cluster.ports[i], &cluster.flags[i]);
+    }
+    cluster.wait_whole();
+    for key in [&b"a"[..], b"b", b"k"] {
+        assert_eq!(cluster.raw(1).ask(&[b"SET", key, b"w"]), b"+OK\r\n");
+        assert_eq!(cluster.raw(2).ask(&[b"GET", key]), b"$1\r\nw\r\n");
+    }
+}
+
+#[test]
+fn an_unreachable_owner_is_an_error_within_the_deadline() {
+    let mut cluster = Cluster::start([0, 1, 2], "network: {request_timeout: 1s}\n");
+    cluster.members[2].kill();
+    let mut raw = cluster.raw(0);
+    let mut failed = 0;
+    for n in 0..30 {
+        let reply = raw.ask(&[b"SET", format!("k{n}").as_bytes(), b"v"]);
+        if reply.starts_with(b"-CLUSTERDOWN") {
+            failed += 1;
+        } else {
+            assert_eq!(reply, b"+OK\r\n");
+        }
+        if failed > 2 {
+            break;
+        }
+    }
+    assert!(failed > 0, "a third of the slots has no owner");
+}
+
+#[test]
+fn cluster_clients_are_told_the_owners() {
+    let cluster = Cluster::start([0, 1, 2], "");
+    let nodes = cluster.ports.iter().map(|p| format!("redis://127.0.0.1:{}/", p.0));
+    let client = redis::cluster::ClusterClient::new(nodes.collect::<Vec<_>>()).unwrap();
+    let mut connection = client.get_connection().unwrap();
+    let forwarded = || -> u64 {
+        let count = |m: &Member| {
+            let metrics = m.http("GET /metrics");
+            let line = metrics
+                .lines()
+                .find(|l| l.starts_with("hypercache_forwarded_requests_total"))
+                .unwrap()
+                .to_owned();
+            line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+        };
+        cluster.members.iter().map(count).sum()
+    };
+    let before = forwarded();
+    for n in 0..300 {
+        redis::cmd("SET").arg(format!("key{n}")).arg(n).exec(&mut connection).unwrap();
+        let got: i64 = redis::cmd("GET").arg(format!("key{n}")).query(&mut connection).unwrap();
+        assert_eq!(got, n);
+    }
+    assert_eq!(forwarded(), before, "a cluster-mode client needs no hop");
+}

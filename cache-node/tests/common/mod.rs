@@ -1,0 +1,220 @@
+//! A real `hypercache server` on free loopback ports, and a client that speaks bytes.
+
+#![allow(dead_code, reason = "each test crate uses a part")]
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use hypercache_core::resp::reply_len;
+
+/// How long anything may take.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until `condition` gives something, and says what it waited for if it does not.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A member that runs as a process of its own, ended with this value.
+pub struct Member {
+    process: Child,
+    pub resp_port: u16,
+    pub http_port: u16,
+    pub gossip_port: u16,
+    directory: tempfile::TempDir,
+}
+
+impl Member {
+    /// A member alone, without a file; ready when this returns.
+    pub fn start(env: &[(&str, &str)]) -> Self {
+        Self::start_with("", env)
+    }
+
+    /// A member alone, with a configuration file; ready when this returns.
+    pub fn start_with(yaml: &str, env: &[(&str, &str)]) -> Self {
+        let member = Self::launch(yaml, env, free_port(), free_port(), free_port(), &[]);
+        member.wait_ready();
+        member
+    }
+
+    /// Starts a process and waits for nothing.
+    pub fn launch(
+        yaml: &str,
+        env: &[(&str, &str)],
+        resp_port: u16,
+        http_port: u16,
+        gossip_port: u16,
+        flags: &[&str],
+    ) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.yaml");
+        std::fs::write(&file, yaml).unwrap();
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hypercache"));
+        command
+            .args(["server", "--threads", "2", "--resp-port", &resp_port.to_string()])
+            .args([
+                "--http-port",
+                &http_port.to_string(),
+                "--gossip-port",
+                &gossip_port.to_string(),
+            ])
+            .args(flags)
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        if !yaml.is_empty() {
+            command.arg("--config").arg(&file);
+        }
+        Self { process: command.spawn().unwrap(), resp_port, http_port, gossip_port, directory }
+    }
+
+    /// Waits until the member says that it is ready.
+    pub fn wait_ready(&self) {
+        wait_for(&format!("ready; its log:\n{}", self.log()), || {
+            self.http("GET /readyz").starts_with("HTTP/1.1 200").then_some(())
+        });
+    }
+
+    /// The reply to a request without a body; empty while nobody listens.
+    pub fn http(&self, request: &str) -> String {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.http_port)) else {
+            return String::new();
+        };
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let _ = write!(stream, "{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply);
+        String::from_utf8_lossy(&reply).into_owned()
+    }
+
+    /// What the member has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// A new connection.
+    pub fn raw(&self) -> Raw {
+        Raw::connect(self.resp_port)
+    }
+
+    /// The memory that the process holds.
+    pub fn resident_bytes(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.process.id())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+
+    /// Ends the process at once, as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Asks the process to end and gives its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        wait_for("the end of the process", || self.process.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A connection that sends and reads bytes.
+pub struct Raw {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Raw {
+    /// Connects to a port of this machine.
+    pub fn connect(port: u16) -> Self {
+        let stream = wait_for("a connection", || TcpStream::connect(("127.0.0.1", port)).ok());
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        Self { stream, input: Vec::new() }
+    }
+
+    /// A command as a frame.
+    pub fn encode(args: &[&[u8]]) -> Vec<u8> {
+        let mut out = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args {
+            out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            out.extend_from_slice(arg);
+            out.extend_from_slice(b"\r\n");
+        }
+        out
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Sends a command.
+    pub fn command(&mut self, args: &[&[u8]]) {
+        self.send(&Self::encode(args));
+    }
+
+    /// Reads bytes that must be these.
+    pub fn expect(&mut self, wanted: &[u8]) {
+        while self.input.len() < wanted.len() && self.fill() {}
+        let got: Vec<u8> = self.input.drain(..wanted.len().min(self.input.len())).collect();
+        assert!(got == wanted, "{} instead of {}", short(&got), short(wanted));
+    }
+
+    /// Reads one whole reply.
+    pub fn reply(&mut self) -> Vec<u8> {
+        loop {
+            if let Some(len) = reply_len(&self.input).unwrap() {
+                return self.input.drain(..len).collect();
+            }
+            assert!(self.fill(), "the connection ended within {}", short(&self.input));
+        }
+    }
+
+    /// One command, one reply.
+    pub fn ask(&mut self, args: &[&[u8]]) -> Vec<u8> {
+        self.command(args);
+        self.reply()
+    }
+
+    /// Whether the server ends the connection without another byte.
+    pub fn ended(&mut self) -> bool {
+        self.input.is_empty() && !self.fill()
+    }
+
+    fn fill(&mut self) -> bool {
+        let mut part = vec![0; 1 << 16];
+        match self.stream.read(&mut part) {
+            Ok(n) => {
+                self.input.extend_from_slice(&part[..n]);
+                n > 0
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("{error}, after {}", short(&self.input)),
+        }
+    }
+}
+
+fn short(bytes: &[u8]) -> String {
+    bytes[..bytes.len().min(300)].escape_ascii().to_string()
+}
