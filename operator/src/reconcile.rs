@@ -14,7 +14,7 @@ use kube::{Client, Resource, ResourceExt};
 use crate::admin::{self, ClusterAccess, DesiredState, Report, Target};
 use crate::apply::{self, Applier};
 use crate::facts::{Facts, PodFacts, SetFacts};
-use crate::names::Names;
+use crate::names::{HTTP_PORT, Names};
 use crate::observe::Stores;
 use crate::plan::{self, Plan};
 use crate::status::{self, Seen};
@@ -191,6 +191,7 @@ impl Context {
                     namespace: names.namespace.clone(),
                     pod: pod.name.clone(),
                     address: pod.address?,
+                    port: HTTP_PORT,
                 })
             })
             .take(MAX_ASKED)

@@ -124,6 +124,8 @@ pub fn start_log(filter: &str) -> Result<(), String> {
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
         .with_env_filter(filter)
         .try_init()
         .map_err(|error| error.to_string())

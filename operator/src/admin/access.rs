@@ -8,7 +8,6 @@ use futures::future::BoxFuture;
 use kube::Client;
 
 use super::{DesiredState, Error, Report, answer};
-use crate::names::HTTP_PORT;
 
 /// The longest body that is read from a member.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
@@ -22,6 +21,8 @@ pub struct Target {
     pub pod: String,
     /// The pod's address.
     pub address: IpAddr,
+    /// The port of its HTTP.
+    pub port: u16,
 }
 
 /// A way to members.
@@ -81,7 +82,7 @@ fn url(target: &Target, path: &str) -> String {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),
     };
-    format!("http://{host}:{HTTP_PORT}{path}")
+    format!("http://{host}:{}{path}", target.port)
 }
 
 impl ClusterAccess for Direct {
@@ -119,8 +120,8 @@ impl ThroughApiServer {
         body: Vec<u8>,
     ) -> Result<Report, Error> {
         let uri = format!(
-            "/api/v1/namespaces/{}/pods/{}:{HTTP_PORT}/proxy{path}",
-            target.namespace, target.pod
+            "/api/v1/namespaces/{}/pods/{}:{}/proxy{path}",
+            target.namespace, target.pod, target.port
         );
         let request = Request::builder()
             .method(method)
@@ -171,4 +172,92 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::http::StatusCode;
+    use axum::routing::{get, put};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    fn at(port: u16) -> Target {
+        Target {
+            namespace: "default".into(),
+            pod: "demo-0".into(),
+            address: Ipv4Addr::LOCALHOST.into(),
+            port,
+        }
+    }
+
+    async fn member(router: Router) -> (Target, JoinHandle<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let target = at(listener.local_addr().unwrap().port());
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        (target, task)
+    }
+
+    fn direct() -> Direct {
+        Direct::new(Duration::from_secs(5)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_member_is_asked_and_told_over_http() {
+        let told: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let taken = Arc::clone(&told);
+        let router = Router::new()
+            .route("/api/admin/cluster", get(|| async { r#"{"cluster_id":"c1","quorum":true}"# }))
+            .route(
+                "/api/admin/desired",
+                put(|body: Bytes| async move {
+                    *taken.lock().unwrap() = body.to_vec();
+                    (
+                        StatusCode::BAD_REQUEST,
+                        r#"{"error":{"code":"invalid_store","field":"stores[0].number","message":"m"}}"#,
+                    )
+                }),
+            );
+        let (target, task) = member(router).await;
+        assert!(direct().report(&target).await.unwrap().formed());
+        let desired =
+            DesiredState { generation: 3, members: vec!["demo-0".into()], stores: vec![] };
+        let refused = direct().propose(&target, &desired).await.unwrap_err();
+        assert_eq!(refused.to_string(), "stores[0].number: m");
+        let told: serde_json::Value = serde_json::from_slice(&told.lock().unwrap()).unwrap();
+        assert_eq!(
+            told,
+            serde_json::json!({ "generation": 3, "members": ["demo-0"], "stores": [] })
+        );
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_away_or_silent_is_unreachable_in_time() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let target = at(listener.local_addr().unwrap().port());
+        let impatient = Direct::new(Duration::from_millis(50)).unwrap();
+        // It takes the connection and never answers.
+        let silent = impatient.report(&target).await.unwrap_err();
+        assert!(matches!(silent, Error::Unreachable(_)), "{silent}");
+        drop(listener);
+        let away = direct().report(&target).await.unwrap_err();
+        assert!(matches!(away, Error::Unreachable(_)), "{away}");
+    }
+
+    #[tokio::test]
+    async fn a_body_without_an_end_is_not_read_to_the_end() {
+        let router = Router::new()
+            .route("/api/admin/cluster", get(|| async { vec![b' '; MAX_BODY_BYTES + 1] }));
+        let (target, task) = member(router).await;
+        let error = direct().report(&target).await.unwrap_err();
+        assert!(error.to_string().contains("a body of more than"), "{error}");
+        task.abort();
+    }
 }
