@@ -38,14 +38,19 @@ pub trait ClusterAccess: Send + Sync {
     ) -> BoxFuture<'a, Result<Report, Error>>;
 }
 
+/// How much longer a member may take to change the cluster's table than to tell of it: it finds
+/// the leader, more than once if need be.
+const PROPOSAL_FACTOR: u32 = 4;
+
 /// Straight to the pod's address: the operator runs in the Kubernetes cluster.
 #[derive(Debug, Clone)]
 pub struct Direct {
     client: reqwest::Client,
+    timeout: Duration,
 }
 
 impl Direct {
-    /// A way whose requests end after `timeout`.
+    /// A way on which questions end after `timeout`, and proposals after four times that.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
@@ -56,7 +61,7 @@ impl Direct {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { client })
+        Ok(Self { client, timeout })
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Report, Error> {
@@ -95,7 +100,8 @@ impl ClusterAccess for Direct {
         target: &'a Target,
         desired: &'a DesiredState,
     ) -> BoxFuture<'a, Result<Report, Error>> {
-        Box::pin(self.send(self.client.put(url(target, "/api/admin/desired")).json(desired)))
+        let request = self.client.put(url(target, "/api/admin/desired")).json(desired);
+        Box::pin(self.send(request.timeout(self.timeout * PROPOSAL_FACTOR)))
     }
 }
 
@@ -107,7 +113,7 @@ pub struct ThroughApiServer {
 }
 
 impl ThroughApiServer {
-    /// A way whose requests end after `timeout`.
+    /// A way on which questions end after `timeout`, and proposals after four times that.
     pub fn new(client: Client, timeout: Duration) -> Self {
         Self { client, timeout }
     }
@@ -118,6 +124,7 @@ impl ThroughApiServer {
         method: &str,
         path: &str,
         body: Vec<u8>,
+        limit: Duration,
     ) -> Result<Report, Error> {
         let uri = format!(
             "/api/v1/namespaces/{}/pods/{}:{}/proxy{path}",
@@ -129,9 +136,9 @@ impl ThroughApiServer {
             .header("content-type", "application/json")
             .body(body)
             .map_err(|error| Error::Unreachable(error.to_string()))?;
-        let asked = tokio::time::timeout(self.timeout, self.client.request_text(request)).await;
+        let asked = tokio::time::timeout(limit, self.client.request_text(request)).await;
         match asked {
-            Err(_) => Err(Error::Unreachable(format!("no answer in {:?}", self.timeout))),
+            Err(_) => Err(Error::Unreachable(format!("no answer in {limit:?}"))),
             Ok(Ok(text)) => answer(200, text.as_bytes()),
             Ok(Err(kube::Error::Api(status))) if status.code == 400 || status.code == 503 => {
                 // The member's own body stands in the message when it was not a Status.
@@ -144,7 +151,7 @@ impl ThroughApiServer {
 
 impl ClusterAccess for ThroughApiServer {
     fn report<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Report, Error>> {
-        Box::pin(self.send(target, "GET", "/api/admin/cluster", Vec::new()))
+        Box::pin(self.send(target, "GET", "/api/admin/cluster", Vec::new(), self.timeout))
     }
 
     fn propose<'a>(
@@ -155,7 +162,8 @@ impl ClusterAccess for ThroughApiServer {
         Box::pin(async move {
             let body =
                 serde_json::to_vec(desired).map_err(|e| Error::Unreachable(e.to_string()))?;
-            self.send(target, "PUT", "/api/admin/desired", body).await
+            let limit = self.timeout * PROPOSAL_FACTOR;
+            self.send(target, "PUT", "/api/admin/desired", body, limit).await
         })
     }
 }

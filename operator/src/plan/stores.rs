@@ -70,6 +70,25 @@ pub fn listed(desired: &DesiredState, store: &StoreReport) -> bool {
     desired.stores.iter().any(|wanted| wanted.name == store.name)
 }
 
+/// The resource's field for one that the cluster names: stores are sent in another order, with
+/// units in their names.
+pub fn spec_field(cluster: &HyperCacheCluster, desired: &DesiredState, field: &str) -> String {
+    let own = || {
+        let (index, rest) = field.strip_prefix("stores[")?.split_once(']')?;
+        let name = &desired.stores.get(index.parse::<usize>().ok()?)?.name;
+        let index = cluster.spec.stores.iter().position(|store| store.name == *name)?;
+        let rest = match rest {
+            ".max_memory_bytes" => ".maxMemory",
+            ".default_ttl_ms" => ".defaultTtl",
+            ".eviction_policy" => ".evictionPolicy",
+            ".key_prefixes" => ".keyPrefixes",
+            other => other,
+        };
+        Some(format!("spec.stores[{index}]{rest}"))
+    };
+    own().unwrap_or_else(|| format!("spec.{field}"))
+}
+
 fn same_set(a: &[String], b: &[String]) -> bool {
     a.len() == b.len() && a.iter().all(|item| b.contains(item))
 }

@@ -37,7 +37,7 @@ pub(super) fn conditions(
     let volumes = volumes_sized(cluster, seen);
     let quorum = quorum_available(seen);
     let ring = ring_balanced(seen);
-    let stores = stores_applied(seen);
+    let stores = stores_applied(cluster, seen);
     let members = members_applied(cluster, seen, set);
     let ready = ready(cluster, seen, set, &[&spec_valid, &resources, &quorum], (&members, &stores));
     let progressing = progressing(seen, set, &ready, &members, &stores);
@@ -178,13 +178,14 @@ fn ring_balanced(seen: Seen<'_>) -> Verdict {
     }
 }
 
-fn stores_applied(seen: Seen<'_>) -> Verdict {
+fn stores_applied(cluster: &HyperCacheCluster, seen: Seen<'_>) -> Verdict {
     if !seen.plan.invalid.is_empty() {
         return verdict(Some(false), "InvalidSpec", "not sent while the resource is not valid");
     }
     match seen.cluster_error {
         Some(Error::Invalid { field, message }) => {
-            return verdict(Some(false), "Refused", format!("spec.{field}: {message}"));
+            let field = stores::spec_field(cluster, &seen.plan.desired, field);
+            return verdict(Some(false), "Refused", format!("{field}: {message}"));
         }
         Some(Error::Refused { .. } | Error::NoQuorum(_)) if seen.plan.propose => {
             let text = seen.cluster_error.map(ToString::to_string).unwrap_or_default();

@@ -257,12 +257,12 @@ fn stores_that_the_cluster_lacks_or_keeps_are_named() {
     assert_eq!(case.says("Ready"), pair("False", "StoresNotApplied"));
 
     case.error = Some(Error::Invalid {
-        field: "stores[1].number".into(),
-        message: "taken by a store made by hand".into(),
+        field: "stores[1].max_memory_bytes".into(),
+        message: "too little".into(),
     });
     assert_eq!(case.says("StoresApplied"), pair("False", "Refused"));
     let message = case.condition("StoresApplied").message;
-    assert_eq!(message, "spec.stores[1].number: taken by a store made by hand");
+    assert_eq!(message, "spec.stores[0].maxMemory: too little");
     case.error = None;
 
     let a = StoreReport {
