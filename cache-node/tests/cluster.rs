@@ -1,5 +1,7 @@
 //! Three members as processes of their own: any member answers for any key.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use common::{Member, Raw, free_port, wait_for};
@@ -206,7 +208,7 @@ fn cluster_clients_are_told_the_owners() {
     let nodes = cluster.ports.iter().map(|p| format!("redis://127.0.0.1:{}/", p.0));
     let client = redis::cluster::ClusterClient::new(nodes.collect::<Vec<_>>()).unwrap();
     let mut connection = client.get_connection().unwrap();
-    let forwarded = || -> u64 {
+    let forwarded = || -> f64 {
         let count = |m: &Member| {
             let metrics = m.http("GET /metrics");
             let line = metrics
@@ -214,7 +216,7 @@ fn cluster_clients_are_told_the_owners() {
                 .find(|l| l.starts_with("hypercache_forwarded_requests_total"))
                 .unwrap()
                 .to_owned();
-            line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+            line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
         };
         cluster.members.iter().map(count).sum()
     };

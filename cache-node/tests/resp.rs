@@ -1,5 +1,7 @@
 //! One member, as RESP clients see it: frames, sessions, bounds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use common::{Member, Raw};

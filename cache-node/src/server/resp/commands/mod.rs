@@ -110,8 +110,8 @@ pub async fn run_and_wait(
 /// Compares without telling by its time where two secrets differ.
 pub(crate) fn same_secret(a: &[u8], b: &[u8]) -> bool {
     let mut difference = a.len() ^ b.len();
-    for i in 0..a.len() {
-        difference |= usize::from(a[i] ^ b.get(i).copied().unwrap_or(0));
+    for (i, byte) in a.iter().enumerate() {
+        difference |= usize::from(byte ^ b.get(i).copied().unwrap_or(0));
     }
     difference == 0
 }
