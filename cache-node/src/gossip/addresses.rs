@@ -29,21 +29,36 @@ pub struct Addresses {
     known: HashMap<(String, u16), (Instant, Vec<SocketAddr>)>,
     asked: usize,
     answers: mpsc::Sender<Answer>,
+    /// Whether the socket speaks IPv6.
+    v6: bool,
+}
+
+/// The address as a socket of that family has it; `None` when it cannot reach it.
+pub fn reachable(address: SocketAddr, v6: bool) -> Option<SocketAddr> {
+    match (address, v6) {
+        (SocketAddr::V4(_), false) | (SocketAddr::V6(_), true) => Some(address),
+        (SocketAddr::V4(v4), true) => {
+            Some(SocketAddr::new(IpAddr::V6(v4.ip().to_ipv6_mapped()), v4.port()))
+        }
+        (SocketAddr::V6(_), false) => None,
+    }
 }
 
 impl Addresses {
     /// Answers of the resolver go into `answers` and must come back by [`Self::learn`].
-    pub fn new(answers: mpsc::Sender<Answer>) -> Self {
-        Self { known: HashMap::new(), asked: 0, answers }
+    pub fn new(answers: mpsc::Sender<Answer>, v6: bool) -> Self {
+        Self { known: HashMap::new(), asked: 0, answers, v6 }
     }
 
     /// The address of a host; asks the resolver when it is not known.
     pub fn of(&mut self, host: &str, port: u16) -> Option<SocketAddr> {
         if let Ok(ip) = host.parse::<IpAddr>() {
-            return Some(SocketAddr::new(ip, port));
+            return reachable(SocketAddr::new(ip, port), self.v6);
         }
         match self.known.get(&(host.to_owned(), port)) {
-            Some((at, addresses)) if at.elapsed() < KEPT => addresses.first().copied(),
+            Some((at, addresses)) if at.elapsed() < KEPT => {
+                addresses.iter().find_map(|address| reachable(*address, self.v6))
+            }
             _ => {
                 self.ask(host, port, false);
                 None
@@ -94,6 +109,15 @@ pub fn host_and_port(entry: &str) -> Option<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_reaches_addresses_of_its_family_and_ipv6_reaches_both() {
+        let (four, six) = ("127.0.0.1:7".parse().unwrap(), "[::1]:7".parse().unwrap());
+        assert_eq!(reachable(four, false), Some(four));
+        assert_eq!(reachable(six, false), None);
+        assert_eq!(reachable(six, true), Some(six));
+        assert_eq!(reachable(four, true), Some("[::ffff:127.0.0.1]:7".parse().unwrap()));
+    }
 
     #[test]
     fn a_join_entry_is_a_host_and_a_port() {

@@ -199,7 +199,9 @@ impl Swim {
                     initialised: m.id().initialised,
                     liveness: liveness(m.state()),
                 },
-                address: self.heard_from(m.id().member.id).map(|address| address.ip()),
+                address: self
+                    .heard_from(m.id().member.id)
+                    .map(|address| address.ip().to_canonical()),
             })
             .collect();
         rumours.sort_by_key(|rumour| rumour.seen.member.id);

@@ -1,7 +1,7 @@
 //! Gossip with a socket and a clock.
 
 use super::{
-    addresses::{Addresses, Answer, host_and_port},
+    addresses::{Addresses, Answer, host_and_port, reachable},
     codec::Dropped,
     identity::{Identity, Rumour},
     swim::{MAX_DATAGRAM_BYTES, Swim},
@@ -119,6 +119,7 @@ pub struct Gossip {
     counters: Arc<Counters>,
     published_ms: u64,
     started: Instant,
+    v6: bool,
 }
 
 impl Options {
@@ -155,7 +156,9 @@ impl Options {
         let (publish, rumours) = watch::channel(Arc::new(Vec::new()));
         let counters = Arc::new(Counters::default());
         let handle = Handle { rumours, wish, counters: counters.clone() };
+        let v6 = socket.local_addr()?.is_ipv6();
         let gossip = Gossip {
+            v6,
             swim: Swim::new(identity, self.secret, seed),
             socket,
             join,
@@ -173,7 +176,7 @@ impl Gossip {
     /// Gossips until `stop` is true or dropped, and says goodbye then.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let (answers, mut answered) = mpsc::channel(128);
-        let mut addresses = Addresses::new(answers);
+        let mut addresses = Addresses::new(answers, self.v6);
         let mut seek_at = Instant::now();
         let mut buffer = vec![0; 2 * MAX_DATAGRAM_BYTES];
         loop {
@@ -233,7 +236,8 @@ impl Gossip {
         addresses.learn(answer);
         if answer.join {
             let now_ms = self.now_ms();
-            answer.addresses.iter().for_each(|address| self.swim.announce(*address, now_ms));
+            let found = answer.addresses.iter().filter_map(|a| reachable(*a, self.v6));
+            found.for_each(|address| self.swim.announce(address, now_ms));
         }
     }
 

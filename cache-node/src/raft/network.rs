@@ -40,6 +40,8 @@ pub struct Links {
     pub leads: AtomicBool,
     /// When a leader with a quorum was last heard, in milliseconds since `started`; 0: never.
     heard_ms: AtomicU64,
+    /// What the leader that was heard said is decided: one more than the last entry's number.
+    decided: AtomicU64,
     started: Instant,
 }
 
@@ -51,6 +53,7 @@ impl Links {
             book: ArcSwap::default(),
             leads: AtomicBool::new(false),
             heard_ms: AtomicU64::new(0),
+            decided: AtomicU64::new(0),
             started: Instant::now(),
         }
     }
@@ -64,7 +67,14 @@ impl Links {
         })
     }
 
-    fn heard_leader(&self, asked: Instant) {
+    /// One more than the number of the last entry that the leader said is decided.
+    pub fn decided(&self) -> u64 {
+        self.decided.load(Ordering::Acquire)
+    }
+
+    fn heard_leader(&self, asked: Instant, decided: u64) {
+        // First what it said, so that nobody who finds it heard takes older words for its last.
+        self.decided.fetch_max(decided, Ordering::AcqRel);
         // Counted from before the work was done, so that a slow disk does not lengthen the lease.
         let ms = asked.saturating_duration_since(self.started).as_millis() as u64;
         self.heard_ms.fetch_max(ms.max(1), Ordering::AcqRel);
@@ -235,9 +245,10 @@ async fn answer(
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let reply = match message {
         Message::Append { leads, request } => {
+            let decided = request.leader_commit.as_ref().map_or(0, |id| id.index + 1);
             let reply = raft.append_entries(request).await.map_err(|e| said(&e))?;
             if leads && !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
-                links.heard_leader(asked);
+                links.heard_leader(asked, decided);
             }
             postcard::to_stdvec(&reply)
         }

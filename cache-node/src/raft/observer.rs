@@ -77,7 +77,7 @@ fn look(shared: &Shared) {
     let quorum = state.exists()
         && state.members.contains_key(&shared.me.id)
         && majority
-        && (before.quorum || is_caught_up(&metrics));
+        && (before.quorum || is_caught_up(shared, &metrics));
     let voters: Vec<MemberId> = metrics.membership_config.membership().voter_ids().collect();
     let heard = rumours.iter().filter(|rumour| state.members.contains_key(&rumour.seen.member.id));
     let addresses = heard
@@ -114,10 +114,13 @@ fn majority(shared: &Shared, metrics: &Metrics) -> bool {
 }
 
 /// Whether this member has applied all that the leader says is decided.
-fn is_caught_up(metrics: &Metrics) -> bool {
-    let index = |id: &Option<LogId>| id.as_ref().map(|id| id.index);
-    let decided = index(&metrics.cluster_committed).max(index(&metrics.local_committed));
-    decided.is_some() && index(&metrics.last_applied) >= decided
+fn is_caught_up(shared: &Shared, metrics: &Metrics) -> bool {
+    let next = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index + 1);
+    let applied = next(&metrics.last_applied);
+    applied > 0
+        && applied >= shared.links.decided()
+        && applied >= next(&metrics.cluster_committed)
+        && applied >= next(&metrics.local_committed)
 }
 
 fn tell_gossip(

@@ -553,3 +553,18 @@ async fn two_members_of_one_name_are_told() {
     assert_eq!(first.handle.view().state.members.len(), 1);
     stop_all(vec![first, twin]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_name_themselves_by_host_names_find_each_other() {
+    let named = |name: &str, join: Vec<String>| Options {
+        host: "localhost".to_owned(),
+        join,
+        ..options(name, &[])
+    };
+    let first = start(named("demo-0", vec![])).await;
+    first.ready(1).await;
+    let second = start(named("demo-1", vec![format!("localhost:{}", first.port)])).await;
+    second.ready(2).await;
+    second.handle.create_store(StorePolicy::new("pages", 5)).await.unwrap();
+    stop_all(vec![first, second]).await;
+}
