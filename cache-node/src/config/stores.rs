@@ -175,7 +175,7 @@ pub fn read_default(source: &mut Source<'_>) -> StorePolicy {
 pub fn read_persistence(source: &mut Source<'_>) {
     source.optional("persistence.enabled", values::off_until_later("persistence"));
     source.optional("persistence.aof_enabled", values::off_until_later("the append-only file"));
-    source.optional("persistence.snapshot_enabled", values::off_until_later("snapshots"));
+    source.optional("persistence.snapshot_enabled", values::off_until_later("taking snapshots"));
     source.optional("persistence.snapshot_interval", |text| {
         parse_duration(text)?;
         Err::<(), _>("snapshots come with a later version: leave this key out".into())

@@ -81,7 +81,10 @@ pub fn parse(text: &str) -> Result<Node, Problem> {
             let place = error
                 .location()
                 .map_or(Place::Default, |at| Place::File { line: at.line(), column: at.column() });
-            let message = error.without_snippet().to_string();
+            let formatter = serde_saphyr::UserMessageFormatter;
+            let message = error.without_snippet().render_with_formatter(&formatter);
+            // The place is told in front of the message.
+            let message = message.split(" at line ").next().unwrap_or_default();
             Err(Problem {
                 path: String::new(),
                 place,
