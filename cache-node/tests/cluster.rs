@@ -55,9 +55,8 @@ impl Cluster {
     fn wait_whole(&self) {
         for member in &self.members {
             member.wait_ready();
-            wait_for(&format!("health; log:\n{}", member.log()), || {
-                let health = member.http("GET /health");
-                health.starts_with("HTTP/1.1 200").then_some(())
+            member.wait_for("healthy", || {
+                member.http("GET /health").starts_with("HTTP/1.1 200").then_some(())
             });
         }
     }

@@ -3,8 +3,9 @@
 #![allow(dead_code, reason = "each test crate uses a part")]
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hypercache_core::resp::reply_len;
@@ -12,21 +13,35 @@ use hypercache_core::resp::reply_len;
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A port that was free a moment ago.
+/// A port that is free. Below those that the system gives to connections, which could take it before
+/// the member does; another one at each call.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 10_000 + (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = base + NEXT.fetch_add(1, Relaxed) % 2000;
+        let free = TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok();
+        if free {
+            return port;
+        }
+    }
 }
 
 /// Waits until `condition` gives something, and says what it waited for if it does not.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    try_for(condition).unwrap_or_else(|| panic!("not within {DEADLINE:?}: {what}"))
+}
+
+fn try_for<T>(mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + DEADLINE;
-    loop {
+    while Instant::now() < deadline {
         if let Some(found) = condition() {
-            return found;
+            return Some(found);
         }
-        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
         std::thread::park_timeout(Duration::from_millis(20));
     }
+    None
 }
 
 /// A member that runs as a process of its own, ended with this value.
@@ -86,9 +101,15 @@ impl Member {
 
     /// Waits until the member says that it is ready.
     pub fn wait_ready(&self) {
-        wait_for(&format!("ready; its log:\n{}", self.log()), || {
+        self.wait_for("ready", || {
             self.http("GET /readyz").starts_with("HTTP/1.1 200").then_some(())
         });
+    }
+
+    /// As [`wait_for`], and shows the member's log if it does not come.
+    pub fn wait_for<T>(&self, what: &str, condition: impl FnMut() -> Option<T>) -> T {
+        let found = try_for(condition);
+        found.unwrap_or_else(|| panic!("not within {DEADLINE:?}: {what}; its log:\n{}", self.log()))
     }
 
     /// The reply to a request without a body; empty while nobody listens.
