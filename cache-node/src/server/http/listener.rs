@@ -10,6 +10,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
@@ -23,6 +24,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_PAUSE: Duration = Duration::from_secs(30);
 /// The largest head of a request.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Connections beyond the bound that are being told so; more are closed without a word.
+const MAX_REFUSALS: usize = 64;
+/// How long telling one may take.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// The pause after the system had no descriptor for a new connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -43,6 +48,7 @@ impl Listening {
     /// Serves until `shutdown` is ready, then lets requests that are under way end within `grace`.
     pub async fn run(self, shutdown: impl Future<Output = ()>, grace: Duration) {
         let places = Arc::new(Semaphore::new(self.max_connections));
+        let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
         let (stop, stopping) = watch::channel(false);
         let mut connections = JoinSet::new();
         tokio::pin!(shutdown);
@@ -60,7 +66,12 @@ impl Listening {
                     }
                     Err(_) => {
                         self.metrics.rejected.inc();
-                        refuse(stream);
+                        if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                            connections.spawn(async move {
+                                let _ = tokio::time::timeout(REFUSAL_TIME, refuse(stream)).await;
+                                drop(turn);
+                            });
+                        }
                     }
                 },
                 Err(error) => {
@@ -128,16 +139,20 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|stop| *stop).await;
 }
 
-/// Tells a connection that there is no place, if its socket takes that at once, and closes it.
-fn refuse(stream: TcpStream) {
-    let _ = stream.try_write(FULL);
+/// Tells a connection that there is no place. What it sends is read and thrown away: closing over
+/// unread bytes would take the answer back.
+async fn refuse(mut stream: TcpStream) {
+    if stream.write_all(FULL).await.is_err() || stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut unread = [0; 4096];
+    while stream.read(&mut unread).await.is_ok_and(|n| n > 0) {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
 
     const TEN_SECONDS: Duration = Duration::from_secs(10);
@@ -176,9 +191,11 @@ mod tests {
         let mut first = TcpStream::connect(address).await.unwrap();
         assert!(ask(&mut first).await.ends_with("hello"));
         let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut answer = String::new();
         second.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("too_many_connections"));
+        drop(second);
         stop.send(()).unwrap();
         ended.await.unwrap();
     }

@@ -116,7 +116,8 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |matched| matched.as_str().replace("{*", "{"));
-    let span = tracing::info_span!(
+    // Of the highest level, so that whatever is logged about this request carries its ID.
+    let span = tracing::error_span!(
         "http_request",
         correlation_id = id.to_str().unwrap_or_default(),
         method,
