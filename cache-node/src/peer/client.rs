@@ -37,6 +37,8 @@ pub struct Client {
 }
 
 struct Shared {
+    /// Where connections live: not on whichever loop happens to ask first.
+    runtime: tokio::runtime::Handle,
     me: Arc<Identity>,
     secret: Secret,
     peers: RwLock<HashMap<MemberId, Arc<Peer>>>,
@@ -153,10 +155,15 @@ impl Future for Pending {
 }
 
 impl Client {
-    /// A client that has no connections yet. Needs a tokio runtime when it is used.
+    /// A client that has no connections yet. They will live on the runtime that this is called in;
+    /// the client may be used from any.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn new(me: Arc<Identity>, secret: Secret) -> Self {
         Self {
             shared: Arc::new(Shared {
+                runtime: tokio::runtime::Handle::current(),
                 me,
                 secret,
                 peers: RwLock::default(),
@@ -270,7 +277,7 @@ impl Client {
             me: self.shared.me.clone(),
             secret: self.shared.secret.clone(),
         };
-        tokio::spawn(connection::drive(target, load.clone(), requests));
+        self.shared.runtime.spawn(connection::drive(target, load.clone(), requests));
         Lane { queue, load }
     }
 }
