@@ -149,6 +149,11 @@ impl Member {
     /// Asks the process to end and gives its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         Command::new("kill").arg(self.process.id().to_string()).status().unwrap();
+        self.wait_end()
+    }
+
+    /// Waits for the end of the process and gives its exit code.
+    pub fn wait_end(&mut self) -> Option<i32> {
         wait_for("the end of the process", || self.process.try_wait().unwrap()).code()
     }
 }
