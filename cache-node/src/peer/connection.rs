@@ -130,7 +130,7 @@ async fn connect(target: &Target) -> io::Result<TcpStream> {
 
 async fn attempt(target: &Target, address: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    super::tune(&stream)?;
     wire::greet(&mut stream, &target.me, &target.secret, target.id).await?;
     Ok(stream)
 }

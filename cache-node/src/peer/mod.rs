@@ -20,9 +20,12 @@ use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::MemberId;
 use std::{
     future::Future,
+    io,
     pin::Pin,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
+use tokio::net::TcpStream;
 
 /// The most bytes of one request or reply.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 30;
@@ -121,6 +124,23 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers a request of a member. It must not block: what waits goes into [`Answer::Later`].
     /// Requests of one connection are handed over one after the other, in the order they came.
     fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer;
+}
+
+/// How long what was sent may stay without the other machine's acknowledgement.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+
+/// A machine that vanished (no power, no network) sends no farewell: find out all the same.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5));
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
 }
 
 #[cfg(test)]

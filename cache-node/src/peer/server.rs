@@ -134,12 +134,7 @@ impl Server {
 
 /// Answers one connection's requests.
 async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    socket2::SockRef::from(&stream).set_tcp_keepalive(
-        &socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(15))
-            .with_interval(Duration::from_secs(5)),
-    )?;
+    super::tune(&stream)?;
     let (mut read, mut write) = stream.split();
     let (done, mut answered) = mpsc::channel::<(u32, Result<Bytes, String>)>(MAX_LATER);
     let mut later = 0usize;
