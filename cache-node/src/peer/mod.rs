@@ -126,9 +126,10 @@ pub trait Handler: Send + Sync + 'static {
     fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer;
 }
 
-/// How long what was sent may stay without the other machine's acknowledgement.
+/// How long what was sent may stay without the other machine's acknowledgement, or it without room
+/// for more: longer than requests usually may take.
 #[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(8);
 
 /// A machine that vanished (no power, no network) sends no farewell: find out all the same.
 fn tune(stream: &TcpStream) -> io::Result<()> {
