@@ -100,6 +100,11 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Whether nobody waits any more.
+    pub fn is_given_up(&self) -> bool {
+        self.reply.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
     pub fn answer(mut self, reply: Result<Bytes, Error>) {
         if let Some(sender) = self.reply.take() {
             let _ = sender.send(reply); // nobody waits any more: fine

@@ -185,6 +185,9 @@ async fn write_batch(
     waiters: &Waiters,
 ) -> io::Result<()> {
     for Request { kind, payload, waiting } in batch.drain(..) {
+        if waiting.is_given_up() {
+            continue; // it was not sent in time: late, it would only do harm
+        }
         *number = number.wrapping_add(1);
         out.put_slice(&wire::request_head(*number, kind, payload.len()));
         waiters.lock().insert(*number, waiting);

@@ -31,6 +31,8 @@ pub enum Ask {
     Propose(Change),
     /// Of the leader: the operator's desired state.
     SetDesired(Desired),
+    /// Of the leader: how far the log is decided.
+    Decided,
     /// What its stores hold.
     Stats,
     /// How many keys are in runs of slots.
@@ -43,6 +45,8 @@ pub enum Ask {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Said {
     Applied(Applied),
+    /// One more than the number of the last entry that is decided.
+    Decided(u64),
     Stats(MemberStats),
     Keys(u64),
     Fenced(bool),
@@ -107,6 +111,10 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
     match ask {
         Ask::Propose(change) => propose(shared, change, deadline).await,
         Ask::SetDesired(desired) => set_desired(shared, desired, deadline).await,
+        Ask::Decided if shared.leads() => {
+            Said::Decided(super::observer::decided(&shared.metrics()))
+        }
+        Ask::Decided => Said::NotLeader,
         Ask::Stats => Said::Stats(stats(shared)),
         Ask::Keys(runs) => Said::Keys(shared.serving.slots().keys_in_slots(&slots(&runs))),
         Ask::Fence { move_id, runs } => fence(shared, move_id, &slots(&runs), deadline).await,

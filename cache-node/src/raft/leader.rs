@@ -38,6 +38,8 @@ struct Driver {
     /// Since when this member leads, and in which term.
     leads_since: Option<(u64, Instant)>,
     cooling: HashMap<&'static str, Instant>,
+    /// This member has made a cluster; Raft says so itself a moment later.
+    made: bool,
 }
 
 /// Leads, when this member is the leader, until the member stops.
@@ -53,6 +55,7 @@ pub async fn drive(shared: Arc<Shared>) {
         started: Instant::now(),
         leads_since: None,
         cooling: HashMap::new(),
+        made: false,
     };
     loop {
         let again = tokio::select! {
@@ -77,7 +80,8 @@ impl Driver {
         let metrics = self.shared.metrics();
         let members = metrics.membership_config.membership().nodes().count();
         if members == 0 && metrics.last_log_index.is_none() {
-            return self.bootstrap().await;
+            self.made = self.made || self.bootstrap().await;
+            return false;
         }
         let leads = metrics.state == ServerState::Leader && self.shared.leads();
         if !leads {

@@ -18,6 +18,7 @@ use openraft::{
         TransferLeaderResponse, VoteRequest, VoteResponse,
     },
 };
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::HashMap,
@@ -28,7 +29,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 /// Where members are, and how this one stands towards the leader.
 pub struct Links {
@@ -40,8 +41,16 @@ pub struct Links {
     pub leads: AtomicBool,
     /// When a leader with a quorum was last heard, in milliseconds since `started`; 0: never.
     heard_ms: AtomicU64,
-    /// What the leader that was heard said is decided: one more than the last entry's number.
-    decided: AtomicU64,
+    /// What the leader answered is decided: one more than the last entry's number. Asked after
+    /// this member started or lost its leader, so it covers all that it missed until then; what
+    /// an append says may have been on its way for longer.
+    pub decided: Mutex<Option<u64>>,
+    /// Whether that is being asked.
+    pub asking: AtomicBool,
+    /// Counts how often this member was found without a majority behind it.
+    pub losses: AtomicU64,
+    /// Tells the observer of an answer.
+    pub answered: Notify,
     started: Instant,
 }
 
@@ -53,7 +62,10 @@ impl Links {
             book: ArcSwap::default(),
             leads: AtomicBool::new(false),
             heard_ms: AtomicU64::new(0),
-            decided: AtomicU64::new(0),
+            decided: Mutex::new(None),
+            losses: AtomicU64::new(0),
+            asking: AtomicBool::new(false),
+            answered: Notify::new(),
             started: Instant::now(),
         }
     }
@@ -67,14 +79,7 @@ impl Links {
         })
     }
 
-    /// One more than the number of the last entry that the leader said is decided.
-    pub fn decided(&self) -> u64 {
-        self.decided.load(Ordering::Acquire)
-    }
-
-    fn heard_leader(&self, asked: Instant, decided: u64) {
-        // First what it said, so that nobody who finds it heard takes older words for its last.
-        self.decided.fetch_max(decided, Ordering::AcqRel);
+    fn heard_leader(&self, asked: Instant) {
         // Counted from before the work was done, so that a slow disk does not lengthen the lease.
         let ms = asked.saturating_duration_since(self.started).as_millis() as u64;
         self.heard_ms.fetch_max(ms.max(1), Ordering::AcqRel);
@@ -245,10 +250,9 @@ async fn answer(
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let reply = match message {
         Message::Append { leads, request } => {
-            let decided = request.leader_commit.as_ref().map_or(0, |id| id.index + 1);
             let reply = raft.append_entries(request).await.map_err(|e| said(&e))?;
             if leads && !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
-                links.heard_leader(asked, decided);
+                links.heard_leader(asked);
             }
             postcard::to_stdvec(&reply)
         }

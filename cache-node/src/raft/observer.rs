@@ -1,6 +1,7 @@
 //! Watches Raft, the table and gossip, and publishes what this member sees.
 
 use super::{
+    control::{self, Ask, Said},
     shared::Shared,
     types::{LogId, Metrics},
 };
@@ -11,12 +12,14 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Without a majority's word for so long a leader no longer speaks for the cluster, and without
 /// its leader's for so long a follower no longer serves. At least as long as Raft's own lease.
 pub const LEASE: Duration = Duration::from_millis(1500);
 const TICK: Duration = Duration::from_millis(100);
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Publishes what is seen until the member stops.
 pub async fn observe(shared: Arc<Shared>) {
@@ -31,6 +34,7 @@ pub async fn observe(shared: Arc<Shared>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             _ = tick.tick() => {}
+            () = shared.links.answered.notified() => {}
             Ok(()) = table.changed() => {}
             Ok(()) = rumours.changed() => {}
             Ok(()) = WatchReceiver::changed(&mut metrics) => {}
@@ -39,10 +43,14 @@ pub async fn observe(shared: Arc<Shared>) {
     publish(&shared, View { quorum: false, ..View::clone(&shared.view.load_full()) });
 }
 
-fn look(shared: &Shared) {
+fn look(shared: &Arc<Shared>) {
     let metrics = shared.metrics();
     let majority = majority(shared, &metrics);
-    shared.links.leads.store(majority && metrics.state == ServerState::Leader, Ordering::Release);
+    if !majority {
+        shared.links.losses.fetch_add(1, Ordering::AcqRel);
+        *shared.links.decided.lock() = None;
+    }
+    shared.links.leads.store(majority && leads(&metrics), Ordering::Release);
     let rumours = shared.gossip.rumours().borrow().clone();
     let state = shared.table.borrow().clone();
 
@@ -113,14 +121,56 @@ fn majority(shared: &Shared, metrics: &Metrics) -> bool {
     shared.links.since_leader().is_some_and(|ago| ago < LEASE)
 }
 
-/// Whether this member has applied all that the leader says is decided.
-fn is_caught_up(shared: &Shared, metrics: &Metrics) -> bool {
-    let next = |id: &Option<LogId>| id.as_ref().map_or(0, |id| id.index + 1);
+/// Whether this member leads and has applied an entry of its own term. Before that a leader does
+/// not know what the one before it decided last, so nobody may take its word for it.
+fn leads(metrics: &Metrics) -> bool {
+    let term = metrics.last_applied.as_ref().map(|id| id.leader_id.term);
+    metrics.state == ServerState::Leader && term == Some(metrics.current_term)
+}
+
+/// One more than the number of the last entry that this member knows is decided.
+pub fn decided(metrics: &Metrics) -> u64 {
+    next(&metrics.cluster_committed).max(next(&metrics.local_committed))
+}
+
+fn next(id: &Option<LogId>) -> u64 {
+    id.as_ref().map_or(0, |id| id.index + 1)
+}
+
+/// Whether this member has applied all that was decided before it had its quorum (again) (L25).
+fn is_caught_up(shared: &Arc<Shared>, metrics: &Metrics) -> bool {
     let applied = next(&metrics.last_applied);
-    applied > 0
-        && applied >= shared.links.decided()
-        && applied >= next(&metrics.cluster_committed)
-        && applied >= next(&metrics.local_committed)
+    if applied == 0 || applied < decided(metrics) {
+        return false;
+    }
+    if metrics.state == ServerState::Leader {
+        return leads(metrics);
+    }
+    let answer = *shared.links.decided.lock();
+    if answer.is_none() && !shared.links.asking.swap(true, Ordering::AcqRel) {
+        tokio::spawn(ask_decided(shared.clone(), metrics.current_leader));
+    }
+    answer.is_some_and(|answer| applied >= answer)
+}
+
+async fn ask_decided(shared: Arc<Shared>, leader: Option<MemberId>) {
+    let losses = shared.links.losses.load(Ordering::Acquire);
+    let leader = leader.and_then(|id| shared.links.book.load().get(&id).cloned());
+    let answer = match leader {
+        Some(leader) => {
+            control::ask(&shared, &leader, Ask::Decided, Instant::now() + ASK_TIMEOUT).await
+        }
+        None => Ok(Said::NotLeader),
+    };
+    match answer {
+        // What was asked before the quorum was lost once more says too little.
+        Ok(Said::Decided(next)) if losses == shared.links.losses.load(Ordering::Acquire) => {
+            *shared.links.decided.lock() = Some(next);
+        }
+        _ => tokio::time::sleep(ASK_AGAIN).await,
+    }
+    shared.links.asking.store(false, Ordering::Release);
+    shared.links.answered.notify_one();
 }
 
 fn tell_gossip(

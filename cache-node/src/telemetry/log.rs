@@ -24,7 +24,8 @@ pub fn directives(level: &str) -> String {
     }
     let libraries = match level.to_ascii_lowercase().as_str() {
         "off" | "error" | "trace" => level,
-        _ => "warn",
+        // openraft warns at every heartbeat that a member which is down does not answer.
+        _ => "warn,openraft=error",
     };
     format!("{libraries},hypercache={level},hypercache_core={level}")
 }
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_level_alone_is_ours_and_libraries_only_warn() {
-        assert_eq!(directives("debug"), "warn,hypercache=debug,hypercache_core=debug");
+        assert_eq!(directives("debug"), "warn,openraft=error,hypercache=debug,hypercache_core=debug");
         assert_eq!(directives("off"), "off,hypercache=off,hypercache_core=off");
         assert_eq!(directives("info,openraft=debug"), "info,openraft=debug");
     }
