@@ -10,7 +10,9 @@ node_image=hypercache/hypercache:$version
 operator_image=hypercache/hypercache-operator:$version
 client_image=hypercache/client:$version
 target=${CARGO_TARGET_DIR:-$root/target}
-began=$(date +%s%N)
+# (a script that another one runs goes on with its time)
+began=${HYPERCACHE_BEGAN:-$(date +%s%N)}
+export HYPERCACHE_BEGAN=$began
 
 has() { command -v "$1" >/dev/null 2>&1; }
 
