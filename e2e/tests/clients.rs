@@ -31,12 +31,12 @@ fn keys_written_through_one_member_are_read_through_every_other_and_cluster_clie
             client.keys("hc-python", "plain", "check", &cluster.host(member), KEYS, "plain")?;
             client.keys("hc-go", "plain", "check", &cluster.host(member), KEYS, "plain")?;
         }
+        ensure!(client.redis(&cluster.host(1), &["DBSIZE"])? == KEYS.to_string());
         let after = forwarded(&cluster)?;
         ensure!(
             before.iter().sum::<f64>() < after.iter().sum::<f64>(),
             "nothing was forwarded: {before:?}, {after:?}"
         );
-        ensure!(client.redis(&cluster.host(1), &["DBSIZE"])? == KEYS.to_string());
 
         // those of the plain client and its own, straight from the owners
         client.keys("hc-python", "cluster", "check", &cluster.host(1), KEYS, "plain")?;

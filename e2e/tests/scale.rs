@@ -54,23 +54,14 @@ fn a_cluster_grows_and_shrinks_and_a_member_with_data_is_not_taken_away() -> Res
         // in: the one without slots goes, the one with data stays and a condition says why
         scale(2)?;
         let staying = cluster.pod(2);
-        until_some("a condition names the member that stays", 120, || {
-            let resource = cluster.resource()?;
-            let conditions =
-                resource["status"]["conditions"].as_array().context("no conditions")?;
-            Ok(conditions
-                .iter()
-                .find(|one| one["type"] == "MembersApplied" && one["status"] == "False")
-                .and_then(|one| {
-                    one["message"]
-                        .as_str()
-                        .filter(|message| message.contains(&staying))
-                        .map(str::to_owned)
-                }))
+        cluster.wait_members(3)?;
+        until_some("a condition says why the member stays", 120, || {
+            let condition = cluster.condition("MembersApplied")?.context("no MembersApplied")?;
+            let says = condition.message.contains(&staying) && condition.message.contains("slots");
+            Ok((condition.status == "False" && says).then_some(()))
         })?;
-        let set =
-            space.kube().json(&["-n", space.namespace(), "get", "statefulset", cluster.name()])?;
-        ensure!(set["spec"]["replicas"].as_u64() >= Some(3), "a member with data was taken away");
+        let status = &cluster.resource()?["status"];
+        ensure!(status["members"] == 3, "a member with data was taken away: {status}");
         client.keys("hc-python", "plain", "check", cluster.name(), KEYS, "kept")?;
 
         // its data deleted, it goes

@@ -65,7 +65,7 @@ fn an_edited_memory_bound_reaches_every_member_and_the_status_without_a_restart(
             &json!([{"op": "add", "path": "/spec/stores/-", "value": {"name": "later", "number": 9}}]),
         )?;
         until("the new store can be selected", 60, || {
-            Ok(client.redis(cluster.name(), &["-n", "9", "PING"])? == "PONG")
+            Ok(client.redis(cluster.name(), &["SELECT", "9"])? == "OK")
         })?;
 
         // a store that holds keys is not dropped, and the status says so until it is empty
@@ -76,7 +76,7 @@ fn an_edited_memory_bound_reaches_every_member_and_the_status_without_a_restart(
         ensure!(client.redis(cluster.name(), &["-n", "1", "GET", "key"])? == "kept");
         client.redis(cluster.name(), &["-n", "1", "FLUSHDB"])?;
         until("the emptied store is gone", 90, || {
-            Ok(client.redis(cluster.name(), &["-n", "1", "PING"]).is_err())
+            Ok(client.redis(cluster.name(), &["SELECT", "1"]).is_err())
         })?;
         cluster.wait_condition("StoresApplied", "True")?;
 
