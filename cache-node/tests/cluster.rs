@@ -227,3 +227,22 @@ fn cluster_clients_are_told_the_owners() {
     }
     assert_eq!(forwarded(), before, "a cluster-mode client needs no hop");
 }
+
+#[test]
+fn a_member_that_has_left_goes_on_forwarding_until_it_stops() {
+    let cluster = Cluster::start([0, 1, 2], "");
+    let desired = r#"{"generation": 1, "members": ["m-0", "m-1"], "stores": []}"#;
+    let reply = cluster.members[0].http_json("PUT /api/admin/desired", desired);
+    assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
+    let left = &cluster.members[2];
+    left.wait_for("out of the table", || {
+        left.http("GET /readyz").contains("not in the cluster's table").then_some(())
+    });
+    let mut raw = cluster.raw(2);
+    for n in 0..100 {
+        let key = format!("key:{n}");
+        assert_eq!(raw.ask(&[b"SET", key.as_bytes(), b"v"]), b"+OK\r\n");
+    }
+    assert_eq!(raw.ask(&[b"DBSIZE"]), b":100\r\n");
+    assert_eq!(cluster.raw(0).ask(&[b"DBSIZE"]), b":100\r\n");
+}

@@ -145,7 +145,7 @@ impl Router {
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Tried {
-        if !view.quorum {
+        if !view.quorum && !view.is_outside() {
             out.error(NO_QUORUM);
             return Tried::Done;
         }

@@ -256,7 +256,10 @@ mod tests {
 
     #[test]
     fn a_level_alone_is_ours_and_libraries_only_warn() {
-        assert_eq!(directives("debug"), "warn,openraft=error,hypercache=debug,hypercache_core=debug");
+        assert_eq!(
+            directives("debug"),
+            "warn,openraft=error,hypercache=debug,hypercache_core=debug"
+        );
         assert_eq!(directives("off"), "off,hypercache=off,hypercache_core=off");
         assert_eq!(directives("info,openraft=debug"), "info,openraft=debug");
     }

@@ -124,6 +124,21 @@ impl Member {
         String::from_utf8_lossy(&reply).into_owned()
     }
 
+    /// The reply to a request with a JSON body.
+    pub fn http_json(&self, request: &str, body: &str) -> String {
+        let head = format!(
+            "{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-type: application/json"
+        );
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.http_port)) else {
+            return String::new();
+        };
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let _ = write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let mut reply = Vec::new();
+        let _ = stream.read_to_end(&mut reply);
+        String::from_utf8_lossy(&reply).into_owned()
+    }
+
     /// What the member has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()

@@ -46,7 +46,8 @@ fn count_keys(arg: &[u8], count: impl FnOnce(Slot) -> u64, out: &mut Writer) {
 
 /// The host name, when a member names itself by one.
 fn hostname(member: &Member) -> Option<&str> {
-    let is_address = member.host.parse::<std::net::IpAddr>().is_ok();
+    // From `core`, where addresses are values and there are no sockets.
+    let is_address = member.host.parse::<core::net::IpAddr>().is_ok();
     (!is_address).then_some(member.host.as_str())
 }
 

@@ -35,6 +35,13 @@ impl View {
         self.owner(slot) == Some(self.me)
     }
 
+    /// Whether there is a table, and this member is not (or no longer) in it. It owns nothing
+    /// then, so all that it can do for clients is to ask the owners, who know for themselves
+    /// whether they may answer.
+    pub fn is_outside(&self) -> bool {
+        self.state.exists() && !self.state.members.contains_key(&self.me)
+    }
+
     /// A member of the table.
     pub fn member(&self, id: MemberId) -> Option<&Member> {
         self.state.members.get(&id)
