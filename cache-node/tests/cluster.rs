@@ -182,6 +182,43 @@ fn a_member_without_a_majority_says_clusterdown_and_is_not_ready() {
 }
 
 #[test]
+fn s1_large_replies_of_a_forwarded_pipeline_come_in_parts_and_leave_no_memory_behind() {
+    let cluster = Cluster::start([0, 1, 2], "");
+    let used = |i: usize| -> u64 {
+        let info = String::from_utf8(cluster.raw(i).ask(&[b"INFO", b"memory"])).unwrap();
+        let line = info.lines().find_map(|l| l.strip_prefix("used_memory:")).unwrap();
+        line.trim().parse().unwrap()
+    };
+    let before: Vec<u64> = (0..3).map(used).collect();
+    let value = vec![b'v'; 1 << 20];
+    let bulk = format!("${}\r\n", value.len()).into_bytes();
+    let bulk = [&bulk[..], &value, b"\r\n"].concat();
+    let mut raw = cluster.raw(0);
+    assert_eq!(raw.ask(&[b"SET", b"a", &value]), b"+OK\r\n");
+    assert_eq!(raw.ask(&[b"SET", b"b", &value]), b"+OK\r\n");
+    let (mut pipeline, mut wanted) = (Vec::new(), Vec::new());
+    for n in 1..=60 {
+        for key in [b"a", b"b"] {
+            pipeline.extend(Raw::encode(&[b"GET", key]));
+            wanted.extend_from_slice(&bulk);
+        }
+        pipeline.extend(Raw::encode(&[b"INCR", b"{a}n"]));
+        wanted.extend(format!(":{n}\r\n").into_bytes());
+    }
+    // At least one of the members has to ask for both keys.
+    for i in 0..3 {
+        let mut raw = cluster.raw(i);
+        raw.send(&pipeline);
+        raw.expect(&wanted);
+        raw.ask(&[b"DEL", b"{a}n"]);
+    }
+    raw.ask(&[b"DEL", b"a", b"b"]);
+    for (i, before) in before.iter().enumerate() {
+        wait_for("the memory to come back", || (used(i) < before + (12 << 20)).then_some(()));
+    }
+}
+
+#[test]
 fn an_unreachable_owner_is_an_error_within_the_deadline() {
     let mut cluster = Cluster::start([0, 1, 2], "network: {request_timeout: 1s}\n");
     cluster.members[2].kill();

@@ -160,6 +160,10 @@ pub fn take_frame(input: &mut BytesMut) -> io::Result<Option<Frame>> {
         return Ok(None);
     }
     let mut frame = input.split_to(length + 4);
+    if length > READ_AHEAD_BYTES {
+        // The frame takes its memory with it, instead of leaving it to a connection that idles.
+        *input = BytesMut::from(&input[..]);
+    }
     frame.advance(4);
     let (number, tag) = (frame.get_u32(), frame.get_u8());
     Ok(Some(Frame { number, tag, payload: frame.freeze() }))
@@ -239,6 +243,17 @@ mod tests {
         input.put_u32(MAX_PAYLOAD_BYTES as u32);
         assert!(take_frame(&mut input).unwrap().is_none());
         assert!(input.capacity() <= 2 * READ_AHEAD_BYTES);
+    }
+
+    #[test]
+    fn l10_a_connection_keeps_no_memory_of_a_large_frame() {
+        let mut input = BytesMut::new();
+        put_frame(&mut input, 1, STATUS_REPLY, &vec![1; 8 * READ_AHEAD_BYTES]);
+        put_frame(&mut input, 2, STATUS_REPLY, b"next");
+        assert_eq!(take_frame(&mut input).unwrap().unwrap().payload.len(), 8 * READ_AHEAD_BYTES);
+        assert_eq!(&take_frame(&mut input).unwrap().unwrap().payload[..], b"next");
+        input.reserve(READ_AHEAD_BYTES);
+        assert!(input.capacity() <= 2 * READ_AHEAD_BYTES, "{}", input.capacity());
     }
 
     #[test]

@@ -10,10 +10,9 @@ use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{self, Spec};
 use hypercache_core::resp::{Protocol, Writer};
 use smallvec::SmallVec;
-use tokio::time::Instant;
 
 use super::wire::{self, Status};
-use super::{Caller, Router, lost};
+use super::{Caller, ForwardError, Router, lost};
 use hypercache_core::cluster::View;
 
 /// Where a reply from another member belongs.
@@ -80,42 +79,85 @@ impl Batch {
         self.holes.push(Hole { at, remote, offset, spec });
     }
 
-    /// Sends what was collected, waits for the answers within the request's deadline, and puts
-    /// them at their places in `out`.
-    pub async fn fill(self, router: &Router, view: &View, out: &mut Vec<u8>) {
-        if self.holes.is_empty() {
-            return;
-        }
-        let deadline = Instant::now() + router.0.request_timeout;
-        let requests: SmallVec<[(MemberId, u64, Bytes); 4]> =
-            self.remotes.into_iter().map(|r| (r.member, r.commands, r.request.into())).collect();
-        let answers = join_all(requests.iter().map(|(member, commands, request)| {
-            router.forward(view, *member, self.order, request.clone(), *commands, deadline)
+    /// Sends what was collected and waits for the answers, within the request's deadline. `out`
+    /// holds the replies of the commands that ran here.
+    pub async fn send<'a>(self, router: &'a Router, view: &'a View, out: Vec<u8>) -> Filling<'a> {
+        let deadline = router.deadline();
+        let order = self.order;
+        let asked = join_all(self.remotes.into_iter().map(async |remote| {
+            let Remote { member, request, commands } = remote;
+            let request = Bytes::from(request);
+            let sent = router.forward(view, member, order, request.clone(), commands, deadline);
+            Asked { member, answer: sent.await, request, next: 0 }
         }))
         .await;
-        let mut next = vec![0; answers.len()];
-        let mut whole =
-            Vec::with_capacity(out.len() + answers.iter().flatten().map(Bytes::len).sum::<usize>());
-        let mut copied = 0;
-        for hole in &self.holes {
-            whole.extend_from_slice(&out[copied..hole.at]);
-            copied = hole.at;
-            let Ok((command, _)) = wire::command_at(&requests[hole.remote].2, hole.offset) else {
+        Filling { router, view, order, holes: self.holes, hole: 0, asked, here: out, copied: 0 }
+    }
+}
+
+/// What a member was asked, and how far its answer is read.
+struct Asked {
+    member: MemberId,
+    request: Bytes,
+    answer: Result<Bytes, ForwardError>,
+    /// The offset in the answer of what is not read yet.
+    next: usize,
+}
+
+/// Replies from here and from other members on their way into one row.
+pub struct Filling<'a> {
+    router: &'a Router,
+    view: &'a View,
+    order: u64,
+    holes: Vec<Hole>,
+    /// The first hole that is not filled.
+    hole: usize,
+    asked: Vec<Asked>,
+    /// The replies that this member wrote.
+    here: Vec<u8>,
+    /// How many bytes of them are taken.
+    copied: usize,
+}
+
+impl Filling<'_> {
+    /// Appends replies to `out`, up to some more than `enough` bytes. `false`: these are the last.
+    /// Every call has the request's time anew, as what came before it was taken.
+    pub async fn fill(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
+        let mut deadline = self.router.deadline();
+        while let Some(hole) = self.holes.get(self.hole) {
+            if out.len() >= enough {
+                return true;
+            }
+            out.extend_from_slice(&self.here[self.copied..hole.at]);
+            self.copied = hole.at;
+            self.hole += 1;
+            let asked = &mut self.asked[hole.remote];
+            let Ok((command, _)) = wire::command_at(&asked.request, hole.offset) else {
                 // What `push` wrote reads back; and if not, the client is still owed a reply.
-                Writer::new(&mut whole, Protocol::Resp2)
-                    .error("ERR the forwarded command was lost");
+                Writer::new(out, Protocol::Resp2).error("ERR the forwarded command was lost");
                 continue;
             };
-            let again = match &answers[hole.remote] {
-                Ok(bytes) => match wire::answer_at(bytes, next[hole.remote]) {
+            // Long answers come in parts: the first ended before this command.
+            let ended =
+                asked.answer.as_ref().is_ok_and(|a| asked.next > 0 && asked.next == a.len());
+            if ended {
+                deadline = self.router.deadline();
+                let rest = asked.request.slice(hole.offset..);
+                asked.answer = self
+                    .router
+                    .forward(self.view, asked.member, self.order, rest, 0, deadline)
+                    .await;
+                asked.next = 0;
+            }
+            let again = match &asked.answer {
+                Ok(bytes) => match wire::answer_at(bytes, asked.next) {
                     Ok((status, reply, end)) => {
-                        next[hole.remote] = end;
-                        whole.extend_from_slice(reply);
+                        asked.next = end;
+                        out.extend_from_slice(reply);
                         status == Status::NotServing
                     }
                     Err(malformed) => {
-                        let text = format!("ERR {malformed}");
-                        Writer::new(&mut whole, command.protocol).error(&text);
+                        Writer::new(out, command.protocol).error(&format!("ERR {malformed}"));
                         false
                     }
                 },
@@ -125,7 +167,7 @@ impl Batch {
                     true
                 }
                 Err(error) => {
-                    Writer::new(&mut whole, command.protocol).error(&lost(hole.spec, error));
+                    Writer::new(out, command.protocol).error(&lost(hole.spec, error));
                     false
                 }
             };
@@ -133,10 +175,11 @@ impl Batch {
             if again {
                 let wire::Command { store, protocol, .. } = command;
                 let caller = Caller { store, protocol, order: self.order };
-                router.run_until(deadline, hole.spec, caller, &command.args, &mut whole).await;
+                self.router.run_until(deadline, hole.spec, caller, &command.args, out).await;
             }
         }
-        whole.extend_from_slice(&out[copied..]);
-        *out = whole;
+        out.extend_from_slice(&self.here[self.copied..]);
+        self.copied = self.here.len();
+        false
     }
 }

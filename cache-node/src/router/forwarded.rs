@@ -10,6 +10,10 @@ use super::wire::{self, Malformed, Status};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 
+/// An answer that is this long ends, so that many small commands with large replies (a pipeline of
+/// GETs) take no unbounded memory (S1); the sender asks for the rest.
+const ANSWER_BYTES: usize = 1 << 20;
+
 /// Answers batches of commands that other members send here because this one owns their slots.
 #[derive(Clone)]
 pub struct Forwarded(Router);
@@ -21,7 +25,8 @@ impl Forwarded {
     }
 
     /// Runs the commands of `request` in order and appends an answer for each to `out`. From the
-    /// first that cannot run here, none runs. Never waits and never forwards.
+    /// first that cannot run here, none runs. Once the answers are long enough, none of the rest
+    /// runs, and they have no answer. Never waits and never forwards.
     ///
     /// # Errors
     /// The request is malformed; the commands before that place have run.
@@ -30,7 +35,7 @@ impl Forwarded {
         let view = options.cluster.view();
         let mut serving = view.quorum;
         let (mut at, now_ms) = (0, now_ms());
-        while at < request.len() {
+        while at < request.len() && out.len() < ANSWER_BYTES {
             let (command, next) = wire::command_at(request, at)?;
             at = next;
             let status = wire::put_answer(out, |out| {

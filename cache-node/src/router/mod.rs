@@ -129,6 +129,11 @@ impl Router {
         &self.0.cluster
     }
 
+    /// By when what is asked of other members now has to be answered.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.0.request_timeout
+    }
+
     /// The counters of what runs outside the I/O loops.
     fn cell(&self) -> &Cell {
         self.0.stats.shared()
@@ -172,8 +177,7 @@ impl Router {
         args: &[&[u8]],
         out: &mut Vec<u8>,
     ) {
-        let deadline = Instant::now() + self.0.request_timeout;
-        self.run_until(deadline, spec, caller, args, out).await;
+        self.run_until(self.deadline(), spec, caller, args, out).await;
     }
 
     async fn run_until(

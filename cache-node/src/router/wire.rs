@@ -3,7 +3,9 @@
 //!
 //! Request, for each command: store (u16), protocol (u8: 2 or 3), target (u8), number of
 //! arguments (u32), then each argument's length (u32) and bytes. Answer, for each command:
-//! status (u8), the reply's length (u32) and its RESP bytes. All integers are little-endian.
+//! status (u8), the reply's length (u32) and its RESP bytes. An answer that grows long ends before
+//! the request's commands do: those left were not run, and are asked again. All integers are
+//! little-endian.
 
 use hypercache_core::resp::Protocol;
 use hypercache_core::store::StoreNumber;

@@ -123,8 +123,12 @@ impl Connection {
             }
             if !self.batch.is_empty() {
                 let batch = std::mem::take(&mut self.batch);
-                let view = self.shared.router.cluster().view();
-                batch.fill(&self.shared.router, &view, &mut out).await;
+                let router = self.shared.router.clone();
+                let view = router.cluster().view();
+                let mut filling = batch.send(&router, &view, std::mem::take(&mut out)).await;
+                while filling.fill(&mut out, FLUSH_BYTES).await {
+                    self.send(&mut out).await?;
+                }
             }
             if next == Next::Wait {
                 self.wait_for_one(&mut out).await;
