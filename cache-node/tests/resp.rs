@@ -211,3 +211,25 @@ fn info_and_config_answer_what_clients_ask_at_their_start() {
     raw.command(&[b"CLUSTER", b"KEYSLOT", b"foo"]);
     raw.expect(b":12182\r\n");
 }
+
+#[test]
+fn config_resetstat_starts_all_sums_of_info_at_zero() {
+    let member = Member::start(&[]);
+    let mut raw = member.raw();
+    raw.command(&[b"SET", b"k", b"v"]);
+    raw.expect(b"+OK\r\n");
+    raw.command(&[b"GET", b"none"]);
+    raw.expect(b"$-1\r\n");
+    let misses = |raw: &mut Raw| {
+        raw.command(&[b"INFO", b"stats"]);
+        let info = String::from_utf8(raw.reply()).unwrap();
+        info.lines().find_map(|l| l.strip_prefix("keyspace_misses:")).unwrap().to_owned()
+    };
+    assert_eq!(misses(&mut raw), "1");
+    raw.command(&[b"CONFIG", b"RESETSTAT"]);
+    raw.expect(b"+OK\r\n");
+    assert_eq!(misses(&mut raw), "0");
+    raw.command(&[b"GET", b"none"]);
+    raw.expect(b"$-1\r\n");
+    assert_eq!(misses(&mut raw), "1");
+}

@@ -129,21 +129,43 @@ fn persistence(out: &mut String, _: &Shared, _: &View) {
     fields!(out, "loading": 0, "async_loading": 0, "rdb_bgsave_in_progress": 0, "aof_enabled": 0);
 }
 
+/// What all stores of this member have counted. Of dropped stores nothing is left.
+#[derive(Debug, Clone, Default)]
+pub struct StoreCounts {
+    expired: u64,
+    evicted: u64,
+    hits: u64,
+    misses: u64,
+}
+
+impl StoreCounts {
+    /// The counts at this moment.
+    pub fn now(shared: &Shared) -> Self {
+        let mut counts = Self::default();
+        for store in shared.keyspace().stats() {
+            counts.expired += store.expired_keys;
+            counts.evicted += store.evicted_keys;
+            counts.hits += store.hits;
+            counts.misses += store.misses;
+        }
+        counts
+    }
+}
+
 fn stats(out: &mut String, shared: &Shared, _: &View) {
     let counted = shared.stats.snapshot();
-    let stores = shared.keyspace().stats();
-    let sum =
-        |of: fn(&hypercache_core::keyspace::StoreStats) -> u64| stores.iter().map(of).sum::<u64>();
+    let before = shared.counted_before.lock().clone();
+    let stores = StoreCounts::now(shared);
     fields!(out,
         "total_connections_received": counted.connections_received,
         "total_commands_processed": counted.commands_processed,
         "total_net_input_bytes": counted.net_input_bytes,
         "total_net_output_bytes": counted.net_output_bytes,
         "rejected_connections": counted.rejected_connections,
-        "expired_keys": sum(|s| s.expired_keys),
-        "evicted_keys": sum(|s| s.evicted_keys),
-        "keyspace_hits": sum(|s| s.hits),
-        "keyspace_misses": sum(|s| s.misses),
+        "expired_keys": stores.expired.saturating_sub(before.expired),
+        "evicted_keys": stores.evicted.saturating_sub(before.evicted),
+        "keyspace_hits": stores.hits.saturating_sub(before.hits),
+        "keyspace_misses": stores.misses.saturating_sub(before.misses),
         "total_error_replies": counted.error_replies,
         "unexpected_error_replies": 0,
         "forwarded_requests": counted.forwarded_requests,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypercache_core::keyspace::Keyspace;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
@@ -88,6 +88,8 @@ pub struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) tunables: RwLock<Tunables>,
+    /// What the stores had counted at the last `CONFIG RESETSTAT`; INFO shows what came since.
+    pub(crate) counted_before: Mutex<info::StoreCounts>,
     pub(crate) started_ms: u64,
     pub(crate) port: u16,
     /// 40 hex digits, other ones at each start.
@@ -153,6 +155,7 @@ impl Options {
                 config: self.config,
                 clients: Arc::default(),
                 tunables: RwLock::new(tunables),
+                counted_before: Mutex::default(),
                 started_ms: self.started_ms,
                 port: self.listener.port,
                 run_id: random.iter().map(|b| format!("{b:02x}")).collect(),

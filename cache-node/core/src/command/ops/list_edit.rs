@@ -100,6 +100,14 @@ impl Search {
             rest = tail;
             if is(word, "RANK") {
                 search.rank = texts::integer(value, out)?;
+                if search.rank == i64::MIN {
+                    // It has no positive counterpart to count to (S5).
+                    out.error(
+                        "ERR value is out of range, value must between -9223372036854775807 and \
+                         9223372036854775807",
+                    );
+                    return None;
+                }
                 if search.rank == 0 {
                     out.error(
                         "ERR RANK can't be zero: use 1 to start from the first match, 2 from the \

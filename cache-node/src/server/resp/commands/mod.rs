@@ -66,6 +66,7 @@ pub fn run(
         C::ConfigSet => config::set(&context, args, writer),
         C::ConfigResetStat => {
             shared.stats.reset();
+            *shared.counted_before.lock() = info::StoreCounts::now(shared);
             writer.simple("OK");
         }
         C::ClusterShards
