@@ -108,6 +108,24 @@ fn s1_declared_lengths_and_unread_replies_cost_no_memory() {
 }
 
 #[test]
+fn a_browsers_request_runs_no_commands() {
+    let member = Member::start(&[]);
+    let not_get = &b"-ERR wrong number of arguments for 'get' command\r\n"[..];
+    for (request, reply) in [
+        (&b"POST / HTTP/1.1\r\n\r\nSET stolen 1\r\n"[..], &b""[..]),
+        (b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\nSET stolen 1\r\n", not_get),
+    ] {
+        let mut raw = member.raw();
+        raw.send(request);
+        raw.expect(reply);
+        assert!(raw.ended());
+    }
+    let mut raw = member.raw();
+    raw.command(&[b"EXISTS", b"stolen"]);
+    raw.expect(b":0\r\n");
+}
+
+#[test]
 fn l12_connections_beyond_the_bound_are_told_so() {
     let member = Member::start_with("network: {max_connections: 3}\n", &[]);
     let mut open: Vec<Raw> = (0..3).map(|_| member.raw()).collect();

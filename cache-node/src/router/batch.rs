@@ -10,6 +10,7 @@ use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{self, Spec};
 use hypercache_core::resp::{Protocol, Writer};
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::wire::{self, Status};
 use super::{Caller, ForwardError, Router, lost};
@@ -91,7 +92,8 @@ impl Batch {
             Asked { member, answer: sent.await, request, next: 0 }
         }))
         .await;
-        Filling { router, view, order, holes: self.holes, hole: 0, asked, here: out, copied: 0 }
+        let holes = self.holes;
+        Filling { router, view, order, deadline, holes, hole: 0, asked, here: out, copied: 0 }
     }
 }
 
@@ -109,6 +111,8 @@ pub struct Filling<'a> {
     router: &'a Router,
     view: &'a View,
     order: u64,
+    /// Moves on only when something came: one request's time is all that silence may take.
+    deadline: Instant,
     holes: Vec<Hole>,
     /// The first hole that is not filled.
     hole: usize,
@@ -121,9 +125,11 @@ pub struct Filling<'a> {
 
 impl Filling<'_> {
     /// Appends replies to `out`, up to some more than `enough` bytes. `false`: these are the last.
-    /// Every call has the request's time anew, as what came before it was taken.
     pub async fn fill(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
-        let mut deadline = self.router.deadline();
+        if self.hole > 0 {
+            // The client took what came before, however slowly.
+            self.deadline = self.router.deadline();
+        }
         while let Some(hole) = self.holes.get(self.hole) {
             if out.len() >= enough {
                 return true;
@@ -141,11 +147,11 @@ impl Filling<'_> {
             let ended =
                 asked.answer.as_ref().is_ok_and(|a| asked.next > 0 && asked.next == a.len());
             if ended {
-                deadline = self.router.deadline();
+                self.deadline = self.router.deadline();
                 let rest = asked.request.slice(hole.offset..);
                 asked.answer = self
                     .router
-                    .forward(self.view, asked.member, self.order, rest, 0, deadline)
+                    .forward(self.view, asked.member, self.order, rest, 0, self.deadline)
                     .await;
                 asked.next = 0;
             }
@@ -175,7 +181,7 @@ impl Filling<'_> {
             if again {
                 let wire::Command { store, protocol, .. } = command;
                 let caller = Caller { store, protocol, order: self.order };
-                self.router.run_until(deadline, hole.spec, caller, &command.args, out).await;
+                self.router.run_until(self.deadline, hole.spec, caller, &command.args, out).await;
             }
         }
         out.extend_from_slice(&self.here[self.copied..]);

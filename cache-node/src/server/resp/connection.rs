@@ -270,7 +270,12 @@ impl Connection {
         let spec = match self.look_up(args) {
             Ok(spec) => spec,
             Err(text) => {
-                writer.error(&text);
+                if is_http(args[0]) {
+                    tracing::warn!(addr = %self.session.client.addr, "an HTTP request on the RESP port: connection closed");
+                    self.session.closing = true;
+                } else {
+                    writer.error(&text);
+                }
                 cell.add(Count::ErrorReplies, 1);
                 return true;
             }
@@ -355,6 +360,13 @@ impl Connection {
         out.clear();
         Ok(())
     }
+}
+
+/// Whether a command is a line of an HTTP request: a page could have a browser send commands in a
+/// request's body. As Redis does, such a connection is closed before it gets there.
+#[cold]
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
 }
 
 fn take_output() -> Vec<u8> {
