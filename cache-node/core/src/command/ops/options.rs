@@ -1,7 +1,7 @@
 //! The options of SET and GETEX, and lifetimes in arguments.
 
 use super::texts::{self, is};
-use crate::resp::{Writer, parse_i64};
+use crate::resp::Writer;
 
 /// A lifetime as it stands in the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,5 +185,8 @@ pub fn cursor(arg: &[u8]) -> Option<u64> {
         None if digits.is_empty() => return None,
         None => return Some(0),
     };
-    parse_i64(digits).and_then(|value| u64::try_from(value).ok())
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
