@@ -15,29 +15,94 @@ pub const MAX_STORE_NUMBER: StoreNumber = 1023;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EvictionPolicy {
-    /// The least recently used of a sample leaves first (as Redis's `allkeys-lru`).
-    #[default]
+    /// The least recently used key leaves first (as Redis's `allkeys-lru`).
     Lru,
     /// Nothing leaves: writes that need memory are answered `OOM`.
     NoEviction,
+    /// The least frequently used key leaves first (as Redis's `allkeys-lfu`).
+    Lfu,
+    /// Keys of one session live and leave together; the session that was idle for longest leaves
+    /// first. The store's default lifetime is a session's idle lifetime: every read or write of
+    /// one of its keys extends it for all.
+    Session,
+    /// Any key leaves (as Redis's `allkeys-random`).
+    Random,
+    /// The key that ends soonest leaves first; where none ends, the least recently used one.
+    Ttl,
+    /// Keys that are used often stay, and newcomers must show that they are used more often than
+    /// who is there: W-TinyLFU with a window that adapts to the load. Right for most stores.
+    #[default]
+    WTinyLfu,
 }
 
 impl EvictionPolicy {
     /// Every policy that works, by the word that configuration, HTTP and custom resources use.
-    pub const ALL: [(&'static str, Self); 2] =
-        [("lru", Self::Lru), ("noeviction", Self::NoEviction)];
+    pub const ALL: [(&'static str, Self); 7] = [
+        ("wtinylfu", Self::WTinyLfu),
+        ("lru", Self::Lru),
+        ("lfu", Self::Lfu),
+        ("session", Self::Session),
+        ("random", Self::Random),
+        ("ttl", Self::Ttl),
+        ("noeviction", Self::NoEviction),
+    ];
 
     /// The word for this policy.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lru => "lru",
             Self::NoEviction => "noeviction",
+            Self::Lfu => "lfu",
+            Self::Session => "session",
+            Self::Random => "random",
+            Self::Ttl => "ttl",
+            Self::WTinyLfu => "wtinylfu",
         }
     }
 
     /// The policy that a word names, if there is one.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().find(|(name, _)| *name == word).map(|(_, policy)| *policy)
+    }
+}
+
+/// The rate of false positives of a store's filter: 0.001 to 0.1, kept in parts per million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FilterRate(u32);
+
+impl Default for FilterRate {
+    /// One in a hundred.
+    fn default() -> Self {
+        Self(10_000)
+    }
+}
+
+impl FilterRate {
+    /// The lowest and the highest rate in parts per million.
+    pub const RANGE_PPM: std::ops::RangeInclusive<u32> = 1_000..=100_000;
+
+    /// A rate as people write it, such as 0.01.
+    ///
+    /// # Errors
+    /// It is not from 0.001 to 0.1.
+    pub fn new(rate: f64) -> Result<Self, Invalid> {
+        let wrong = || {
+            Invalid::new("filter", format!("a rate of false positives is 0.001 to 0.1, not {rate}"))
+        };
+        // Not a number, and what is too large, end at the bounds of the cast and so out of range.
+        let ppm = (rate * 1e6).round() as u32;
+        if Self::RANGE_PPM.contains(&ppm) { Ok(Self(ppm)) } else { Err(wrong()) }
+    }
+
+    /// In parts per million.
+    pub fn ppm(self) -> u32 {
+        self.0
+    }
+
+    /// As people write it.
+    pub fn rate(self) -> f64 {
+        f64::from(self.0) / 1e6
     }
 }
 
@@ -56,6 +121,9 @@ pub struct StorePolicy {
     pub eviction_policy: EvictionPolicy,
     /// Keys of database 0 that start with one of these belong to this store.
     pub key_prefixes: Vec<String>,
+    /// The rate of false positives of the store's filter; `None`: it has no filter.
+    #[serde(default)]
+    pub filter: Option<FilterRate>,
     /// How many members hold each key. 1 until replication exists.
     pub replication_factor: u8,
     /// Made by the desired state that an operator sent, and kept as that says.
@@ -72,6 +140,7 @@ impl StorePolicy {
             default_ttl_ms: None,
             eviction_policy: EvictionPolicy::default(),
             key_prefixes: Vec::new(),
+            filter: None,
             replication_factor: 1,
             managed: false,
         }
@@ -130,6 +199,10 @@ impl StorePolicy {
                 "default_ttl_ms",
                 "a lifetime is at least 1 ms; leave it out for none".into(),
             ));
+        }
+        if let Some(rate) = self.filter {
+            // A rate that was read from elsewhere did not pass `FilterRate::new`.
+            FilterRate::new(rate.rate())?;
         }
         if self.replication_factor != 1 {
             return Err(Invalid::new(
@@ -194,5 +267,34 @@ pub struct Invalid {
 impl Invalid {
     fn new(field: &str, message: String) -> Self {
         Self { field: field.into(), message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_known_by_their_words() {
+        for (word, policy) in EvictionPolicy::ALL {
+            assert_eq!(policy.as_str(), word);
+            assert_eq!(EvictionPolicy::parse(word), Some(policy));
+        }
+        assert_eq!(EvictionPolicy::parse("allkeys-lru"), None);
+    }
+
+    #[test]
+    fn rates_of_filters_out_of_range_are_refused_by_name() {
+        for rate in [0.0, -1.0, 0.0009, 0.11, 1.0, 1e300, f64::NAN, f64::INFINITY] {
+            let refused = FilterRate::new(rate).unwrap_err();
+            assert_eq!(refused.field, "filter");
+            assert!(refused.message.contains("0.001 to 0.1"), "{refused}");
+        }
+        for rate in [0.001, 0.01, 0.05, 0.1] {
+            assert_eq!(FilterRate::new(rate).unwrap().rate(), rate);
+        }
+        let mut policy = StorePolicy::new("a", 1);
+        policy.filter = Some(FilterRate(5));
+        assert_eq!(policy.validate().unwrap_err().field, "filter");
     }
 }

@@ -1,14 +1,16 @@
 //! What a command does with a key whose slot is locked.
 
 use super::Keyspace;
-use super::entry::{Bytes, Entry, clock};
+use super::entry::{Bytes, Entry};
+use super::eviction::session::Fate;
+use super::eviction::usage::Usage;
 use super::hash::KeyHasher;
 use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
 use super::values::Value;
 use crate::cluster::{Slot, slot_of};
-use crate::store::StoreNumber;
+use crate::store::{EvictionPolicy, StoreNumber};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
@@ -76,11 +78,71 @@ impl<'a> Access<'a> {
     fn place(&mut self) -> Option<Place> {
         let table = self.state.get(self.store.number)?;
         let place = table.table.find(self.hash, self.key)?;
-        if table.table.get(place)?.is_expired(self.now_ms) {
+        let entry = table.table.get(place)?;
+        if table.is_over(&self.space.hasher, entry, self.now_ms) {
             self.expire(place);
             return None;
         }
+        if entry.usage.in_session() {
+            self.follow_session(place);
+        }
         Some(place)
+    }
+
+    /// A key's lifetime becomes what its session's is by now; one whose session was forgotten with
+    /// an earlier policy goes by its own.
+    #[cold]
+    fn follow_session(&mut self, place: Place) {
+        let (hasher, now_ms) = (&self.space.hasher, self.now_ms);
+        let Some(table) = self.state.get_mut(self.store.number) else { return };
+        let Some(entry) = table.table.get_mut(place) else { return };
+        match self.store.counters.sessions.fate(hasher, entry, now_ms) {
+            Fate::Until(at) => table.set_expiry(place, at),
+            Fate::Own => entry.usage.set_in_session(false),
+            Fate::Over => {}
+        }
+    }
+
+    /// A key was used: in a store with sessions, its session lives on.
+    #[inline]
+    fn extend_session(&mut self, place: Place) {
+        if self.store.eviction == EvictionPolicy::Session {
+            self.extend(place);
+        }
+    }
+
+    #[cold]
+    fn extend(&mut self, place: Place) {
+        let sessions = &self.store.counters.sessions;
+        let Some(table) = self.state.get_mut(self.store.number) else { return };
+        if table.table.get(place).is_none_or(|entry| !entry.usage.in_session()) {
+            return;
+        }
+        let idle_ms = self.store.default_ttl_ms;
+        let ends_at_ms = idle_ms.map_or(0, |idle_ms| self.now_ms.saturating_add(idle_ms));
+        let turn = self.store.counters.pace.turn();
+        sessions.touch(&self.space.hasher, self.key, turn, ends_at_ms);
+        table.set_expiry(place, ends_at_ms);
+        self.note_expiry(ends_at_ms);
+    }
+
+    /// A key was written with a lifetime: in a store with sessions it is bound to its session,
+    /// or, with a lifetime of its own, is not.
+    #[cold]
+    fn settle_session(&mut self, lifetime: Lifetime, was_there: bool) {
+        let Some(table) = self.state.get_mut(self.store.number) else { return };
+        let Some(place) = table.table.find(self.hash, self.key) else { return };
+        match lifetime {
+            Lifetime::Keep if was_there => {}
+            Lifetime::Default | Lifetime::Keep => {
+                table.bind_session(&self.space.hasher, place, true, self.now_ms);
+            }
+            Lifetime::At(_) => {
+                table.bind_session(&self.space.hasher, place, false, self.now_ms);
+                return;
+            }
+        }
+        self.extend(place);
     }
 
     #[cold]
@@ -103,10 +165,11 @@ impl<'a> Access<'a> {
             stripe.misses.fetch_add(1, Relaxed);
             return None;
         };
-        stripe.hits.fetch_add(1, Relaxed);
-        let now = clock(self.now_ms);
+        let hits = stripe.hits.fetch_add(1, Relaxed);
+        self.extend_session(place);
+        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
-        entry.used_at = now;
+        entry.usage.touch(pace, now_ms, hits);
         Some(&entry.value)
     }
 
@@ -114,9 +177,10 @@ impl<'a> Access<'a> {
     #[inline]
     pub fn value(&mut self) -> Option<&Value> {
         let place = self.place()?;
-        let now = clock(self.now_ms);
+        self.extend_session(place);
+        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
-        entry.used_at = now;
+        entry.usage.touch(pace, now_ms, now_ms);
         Some(&entry.value)
     }
 
@@ -150,7 +214,7 @@ impl<'a> Access<'a> {
     #[inline]
     pub fn set(&mut self, value: Value, lifetime: Lifetime) {
         let place = self.place();
-        let now = clock(self.now_ms);
+        let now_ms = self.now_ms;
         let new_default = || {
             let ttl = self.store.default_ttl_ms.filter(|_| lifetime != Lifetime::At(0));
             ttl.map_or(0, |ttl| self.now_ms.saturating_add(ttl))
@@ -165,7 +229,7 @@ impl<'a> Access<'a> {
             Some(place) => {
                 let Some(table) = self.state.get_mut(store.number) else { return };
                 let old = table.change(place, |entry| {
-                    entry.used_at = now;
+                    entry.usage.touch(&store.counters.pace, now_ms, now_ms);
                     std::mem::replace(&mut entry.value, value)
                 });
                 if let Some(at) = expires_at_ms {
@@ -180,14 +244,17 @@ impl<'a> Access<'a> {
                     key: Bytes::new(self.key),
                     value,
                     expires_at_ms: expires_at_ms.unwrap_or(0),
-                    used_at: now,
+                    usage: Usage::default(),
                 };
                 let table = self.state.get_or_make(store.number, self.slot, &store.counters);
-                table.insert(&self.space.hasher, self.hash, entry);
+                table.insert(&self.space.hasher, self.hash, entry, now_ms);
             }
         }
         if let Some(at) = expires_at_ms {
             self.note_expiry(at);
+        }
+        if store.eviction == EvictionPolicy::Session {
+            self.settle_session(lifetime, place.is_some());
         }
     }
 
@@ -196,9 +263,10 @@ impl<'a> Access<'a> {
     #[inline]
     pub fn update<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let place = self.place()?;
-        let now = clock(self.now_ms);
+        self.extend_session(place);
+        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         self.state.get_mut(self.store.number)?.change(place, |entry| {
-            entry.used_at = now;
+            entry.usage.touch(pace, now_ms, now_ms);
             change(&mut entry.value)
         })
     }
@@ -207,6 +275,7 @@ impl<'a> Access<'a> {
     pub fn set_expiry(&mut self, expires_at_ms: u64) -> bool {
         let Some(place) = self.place() else { return false };
         if let Some(table) = self.state.get_mut(self.store.number) {
+            table.bind_session(&self.space.hasher, place, false, self.now_ms);
             table.set_expiry(place, expires_at_ms);
         }
         self.note_expiry(expires_at_ms);

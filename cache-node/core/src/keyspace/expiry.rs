@@ -12,6 +12,7 @@ impl Keyspace {
     /// it stopped; tells how many left. A slot without due keys costs one load; a large table is
     /// done in steps of one segment, so that no lock is held for long.
     pub fn expire_cycle(&self, now_ms: u64, budget: usize) -> usize {
+        self.tend_filters(budget);
         let (mut removed, mut looked) = (0, 0);
         let first = self.expiry_slot.load(Relaxed);
         for step in 0..u32::from(SLOTS) {
@@ -69,10 +70,11 @@ impl Keyspace {
         let hasher = &self.hasher;
         let next = table.table.visit_segment(table.expiry_position, |entry| {
             seen += 1;
-            if entry.is_expired(now_ms) {
+            let ends_at_ms = table.ends_at_ms(hasher, entry, now_ms);
+            if ends_at_ms != 0 && ends_at_ms <= now_ms {
                 due.push(hasher.hash(entry.key.as_slice()));
-            } else if entry.expires_at_ms != 0 {
-                least = least.min(entry.expires_at_ms);
+            } else if ends_at_ms != 0 {
+                least = least.min(ends_at_ms);
             }
         });
         match next {
@@ -89,7 +91,8 @@ impl Keyspace {
         }
         let mut gone = 0;
         for hash in due {
-            if let Some(place) = table.table.find_where(hash, |entry| entry.is_expired(now_ms))
+            let is_over = |entry: &_| table.is_over(hasher, entry, now_ms);
+            if let Some(place) = table.table.find_where(hash, is_over)
                 && let Some(entry) = table.remove(hasher, place)
             {
                 gone += 1;

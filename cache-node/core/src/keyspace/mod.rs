@@ -7,15 +7,20 @@
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access` | what a command may do with a key |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
-//! | `eviction`, `expiry`, `walk`, `memory` | keys that leave; commands over all keys; costs |
+//! | `filter/` | a cuckoo filter for each part of a table |
+//! | `eviction/` | who leaves a store that is over its budget |
+//! | `pressure` | what a member does as its memory runs out |
+//! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
 mod entry;
 mod eviction;
 mod expiry;
+mod filter;
 mod hash;
 mod memory;
 mod occupancy;
+pub mod pressure;
 mod slot;
 mod stores;
 mod table;
@@ -24,12 +29,13 @@ mod walk;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
+pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
 pub use values::{Hash, List, Set, SortedSet, Value};
 pub use walk::{scan_cursor, scan_slot};
 
 use crate::cluster::{SLOTS, Slot, slot_of};
-use crate::store::{DEFAULT_STORE, StoreNumber, StorePolicy};
+use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::mix;
 use occupancy::Occupancy;
@@ -116,6 +122,8 @@ pub struct Keyspace {
     random: AtomicU64,
     /// Where the expiry cycle goes on.
     expiry_slot: AtomicU32,
+    /// The next slot whose filters are brought to their policies; [`SLOTS`] when all are.
+    filter_slot: AtomicU32,
 }
 
 impl std::fmt::Debug for Keyspace {
@@ -138,6 +146,7 @@ impl Keyspace {
             served: Occupancy::default(),
             random: AtomicU64::new(options.eviction_seed),
             expiry_slot: AtomicU32::new(0),
+            filter_slot: AtomicU32::new(u32::from(SLOTS)),
         }
     }
 
@@ -184,6 +193,22 @@ impl Keyspace {
         }
         let current = self.registry.load_full();
         self.publish(new, Some(&current));
+        let mut filters_changed = false;
+        let registry = self.registry.load();
+        for (store, policy) in registry.stores.iter().zip(registry.policies.iter()) {
+            let counters = &store.counters;
+            if store.eviction == EvictionPolicy::Session {
+                let prefixes = policy.key_prefixes.iter().map(|p| p.as_bytes().into()).collect();
+                counters.sessions.start(counters.pace.next_turn(), prefixes);
+            } else {
+                counters.charge(counters.sessions.stop(), 0);
+            }
+            let bits = store.filter_bits();
+            filters_changed |= store.counters.filter_bits.swap(bits, Relaxed) != bits;
+        }
+        if filters_changed {
+            self.filters_changed();
+        }
     }
 
     fn publish(&self, policies: Vec<StorePolicy>, old: Option<&Registry>) {
@@ -212,8 +237,9 @@ impl Keyspace {
     pub fn fence_if_empty(&self, slot: Slot, now_ms: u64) -> bool {
         let Some(cell) = self.cell(slot) else { return false };
         let state = cell.state.lock();
-        let mut entries = state.tables.iter().flat_map(|table| table.table.iter());
-        let empty = entries.all(|entry| entry.is_expired(now_ms));
+        let empty = state.tables.iter().all(|table| {
+            table.table.iter().all(|entry| table.is_over(&self.hasher, entry, now_ms))
+        });
         if empty {
             cell.serving.store(false, Relaxed);
             self.served.set(slot, false);
@@ -228,6 +254,7 @@ impl Keyspace {
         let numbers: SmallVec<[StoreNumber; 8]> =
             state.tables.iter().map(|table| table.number).collect();
         let tables: Vec<_> = numbers.into_iter().filter_map(|number| state.take(number)).collect();
+        tables.iter().for_each(|table| table.leave_sessions(&self.hasher));
         drop(state);
         drop(tables);
     }
@@ -268,6 +295,7 @@ impl Keyspace {
         let registry = self.registry.load();
         let stats = registry.stores.iter().zip(registry.policies.iter()).map(|(store, policy)| {
             let counters = &store.counters;
+            let (hits, misses) = counters.hits_and_misses();
             StoreStats {
                 number: store.number,
                 name: policy.name.clone(),
@@ -275,8 +303,8 @@ impl Keyspace {
                 keys_with_ttl: counters.keys_with_ttl.load(Relaxed),
                 used_memory_bytes: counters.used_bytes.load(Relaxed),
                 max_memory_bytes: store.max_bytes,
-                hits: counters.stripes.iter().map(|s| s.hits.load(Relaxed)).sum(),
-                misses: counters.stripes.iter().map(|s| s.misses.load(Relaxed)).sum(),
+                hits,
+                misses,
                 evicted_keys: counters.evicted.load(Relaxed),
                 expired_keys: counters.expired.load(Relaxed),
                 oom_errors: counters.oom_errors.load(Relaxed),

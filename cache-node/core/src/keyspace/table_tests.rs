@@ -1,10 +1,16 @@
 use super::super::entry::Bytes;
+use super::super::eviction::usage::Usage;
 use super::super::values::Value;
 use super::*;
 use std::collections::HashSet;
 
 fn entry(key: &str) -> Entry {
-    Entry { key: Bytes::new(key.as_bytes()), value: Value::Int(1), expires_at_ms: 0, used_at: 0 }
+    Entry {
+        key: Bytes::new(key.as_bytes()),
+        value: Value::Int(1),
+        expires_at_ms: 0,
+        usage: Usage::default(),
+    }
 }
 
 fn filled(hasher: &KeyHasher, count: usize) -> Table {
@@ -48,7 +54,7 @@ fn l1_an_insert_moves_at_most_one_segment_however_many_keys_there_are() {
     let hasher = KeyHasher::new(7);
     let table = filled(&hasher, 50_000);
     let Kind::Split(directory) = &table.kind else { panic!("50000 keys are in one segment") };
-    assert!(directory.segments.iter().all(|s| s.table.len() <= SEGMENT_ENTRIES));
+    assert!(directory.segments.iter().all(|s| s.part.table.len() <= SEGMENT_ENTRIES));
     assert!(directory.segments.len() > 28);
     assert!(table.heap_bytes() < 50_000 * 64 * 3);
 }
