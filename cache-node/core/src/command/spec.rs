@@ -82,6 +82,8 @@ bitflags! {
         const BITMAP = 1 << 13;
         /// Estimates of how many there are.
         const HYPERLOGLOG = 1 << 14;
+        /// Several commands as one.
+        const TRANSACTION = 1 << 15;
     }
 }
 
@@ -142,6 +144,8 @@ pub enum Group {
     Server,
     /// The cluster.
     Cluster,
+    /// Several commands as one.
+    Transactions,
 }
 
 impl Group {
@@ -159,6 +163,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
+            Self::Transactions => "transactions",
         }
     }
 }
@@ -247,6 +252,11 @@ pub enum ShellCommand {
     Stores,
     ReadOnly,
     ReadWrite,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
     /// Any command's HELP: [`super::introspect`] answers.
     Help,
     /// A command that only has subcommands: arity and lookup refuse it before it runs.

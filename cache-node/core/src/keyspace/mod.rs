@@ -5,7 +5,8 @@
 //! | `slot` | a slot's lock and tables, and their accounts |
 //! | `table`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
-//! | `access` | what a command may do with a key |
+//! | `access`, `together` | what a command may do with a key; with the keys of many slots |
+//! | `watch` | keys whose changes EXEC has to see |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
@@ -24,8 +25,10 @@ pub mod pressure;
 mod slot;
 mod stores;
 mod table;
+mod together;
 mod values;
 mod walk;
+mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
@@ -33,6 +36,7 @@ pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
 pub use values::{Hash, List, Set, SortedSet, Value};
 pub use walk::{scan_cursor, scan_slot};
+pub use watch::WatchedKey;
 
 use crate::cluster::{SLOTS, Slot, slot_of};
 use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
@@ -124,6 +128,10 @@ pub struct Keyspace {
     expiry_slot: AtomicU32,
     /// The next slot whose filters are brought to their policies; [`SLOTS`] when all are.
     filter_slot: AtomicU32,
+    /// The slots that may have watched keys.
+    watching: Occupancy,
+    /// When old watches are looked for again.
+    watches_due_ms: AtomicU64,
 }
 
 impl std::fmt::Debug for Keyspace {
@@ -147,6 +155,8 @@ impl Keyspace {
             random: AtomicU64::new(options.eviction_seed),
             expiry_slot: AtomicU32::new(0),
             filter_slot: AtomicU32::new(u32::from(SLOTS)),
+            watching: Occupancy::default(),
+            watches_due_ms: AtomicU64::new(0),
         }
     }
 

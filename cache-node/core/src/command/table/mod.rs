@@ -16,6 +16,7 @@ mod sorted_set_combine;
 mod sorted_set_range;
 mod sorted_set_remove;
 mod string;
+mod transactions;
 
 use super::spec::Spec;
 
@@ -53,7 +54,8 @@ const TOP: usize = generic::LIST.len()
     + sorted_set_combine::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
-    + cluster::LIST.len();
+    + cluster::LIST.len()
+    + transactions::LIST.len();
 
 /// How many commands and subcommands there are; [`Spec::index`] is below it.
 pub const COUNT: usize = TOP_FIRST + TOP;
@@ -62,7 +64,7 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 16] = [
+    let families: [&[Spec]; 17] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
@@ -79,6 +81,7 @@ const fn all() -> [Spec; TOP] {
         &connection::LIST,
         &server::LIST,
         &cluster::LIST,
+        &transactions::LIST,
     ];
     let mut table = [generic::LIST[0]; TOP];
     let (mut family, mut next) = (0, 0);
