@@ -7,6 +7,7 @@ use hypercache_core::cluster::SLOTS;
 use super::Shared;
 use super::commands::REDIS_VERSION;
 use crate::clock::now_ms;
+use crate::pubsub::Topic;
 use crate::telemetry::process;
 use hypercache_core::cluster::View;
 
@@ -84,6 +85,7 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "maxclients": shared.tunables.read().max_connections,
         "blocked_clients": 0,
         "tracking_clients": 0,
+        "pubsub_clients": shared.pubsub.registry().clients(),
         "clients_in_timeout_table": 0,
     );
 }
@@ -131,6 +133,7 @@ fn persistence(out: &mut String, _: &Shared, _: &View) {
 
 fn stats(out: &mut String, shared: &Shared, _: &View) {
     let counted = shared.stats.snapshot();
+    let listened = |topic| shared.pubsub.registry().count(topic);
     let stores = shared.keyspace().stats();
     let sum =
         |of: fn(&hypercache_core::keyspace::StoreStats) -> u64| stores.iter().map(of).sum::<u64>();
@@ -144,6 +147,11 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
         "evicted_keys": sum(|s| s.evicted_keys),
         "keyspace_hits": sum(|s| s.hits),
         "keyspace_misses": sum(|s| s.misses),
+        "client_output_buffer_limit_disconnections": counted.slow_subscribers_closed,
+        "pubsub_channels": listened(Topic::Channel),
+        "pubsub_patterns": listened(Topic::Pattern),
+        "pubsubshard_channels": listened(Topic::Shard),
+        "pubsub_published_dropped": counted.published_dropped,
         "total_error_replies": counted.error_replies,
         "unexpected_error_replies": 0,
         "forwarded_requests": counted.forwarded_requests,
