@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed,
+};
 use std::sync::{Arc, OnceLock};
 
 use hypercache_core::command::{self, Spec};
@@ -38,6 +40,10 @@ pub struct Client {
     pub multi: AtomicI32,
     /// What they take.
     pub multi_bytes: AtomicU64,
+    /// Bytes of published messages that it has not been sent yet.
+    pub output_bytes: AtomicU64,
+    /// How many channels, patterns and shard channels it listens to, by `Topic::index`.
+    pub subscriptions: [AtomicU32; 3],
     /// Whether it has authenticated, or need not.
     pub authenticated: AtomicBool,
     /// What it says of itself.
@@ -69,12 +75,29 @@ impl Client {
         let _ = self.abort.set(abort);
     }
 
+    /// Whether it listens to anything: a client of type `pubsub`.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
+    }
+
+    /// The letters of its flags, as Redis has them.
+    fn flags(&self, multi: i32) -> &'static str {
+        match (multi != NOT_IN_MULTI, self.is_subscriber()) {
+            (true, true) => "xP",
+            (true, false) => "x",
+            (false, true) => "P",
+            (false, false) => "N",
+        }
+    }
+
     /// One line of `CLIENT LIST`, in the fields and order of Redis 7.
     pub fn line(&self, now_ms: u64) -> Vec<u8> {
         let labels = self.labels.lock().clone();
         let index = self.command.load(Relaxed);
         let multi = self.multi.load(Relaxed);
         let multi_bytes = self.multi_bytes.load(Relaxed);
+        let output_bytes = self.output_bytes.load(Relaxed);
+        let [channels, patterns, shards] = self.subscriptions.each_ref().map(|n| n.load(Relaxed));
         let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
         let mut head = String::new();
         let _ = write!(head, "id={} addr={} laddr={} fd=-1 name=", self.id, self.addr, self.laddr);
@@ -83,16 +106,23 @@ impl Client {
         let mut rest = String::new();
         let _ = write!(
             rest,
-            " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free=0 argv-mem=0 \
-             multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
+            " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf={} qbuf-free=0 argv-mem=0 \
+             multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
             seconds(self.created_ms),
             seconds(self.last_ms.load(Relaxed)),
-            if multi == NOT_IN_MULTI { 'N' } else { 'x' },
+            self.flags(multi),
             self.store.load(Relaxed),
+            channels,
+            patterns,
+            shards,
             multi,
             self.input_bytes.load(Relaxed),
             multi_bytes,
-            self.input_bytes.load(Relaxed) + multi_bytes + std::mem::size_of::<Self>() as u64,
+            output_bytes,
+            self.input_bytes.load(Relaxed)
+                + multi_bytes
+                + output_bytes
+                + std::mem::size_of::<Self>() as u64,
             command_name(index),
             self.protocol.load(Relaxed),
         );
@@ -145,6 +175,8 @@ impl Clients {
             input_bytes: AtomicU64::new(0),
             multi: AtomicI32::new(NOT_IN_MULTI),
             multi_bytes: AtomicU64::new(0),
+            output_bytes: AtomicU64::new(0),
+            subscriptions: Default::default(),
             authenticated: AtomicBool::new(authenticated),
             labels: Mutex::default(),
             abort: OnceLock::new(),

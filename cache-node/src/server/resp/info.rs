@@ -7,6 +7,7 @@ use hypercache_core::cluster::SLOTS;
 use super::Shared;
 use super::commands::REDIS_VERSION;
 use crate::clock::now_ms;
+use crate::pubsub::Topic;
 use crate::telemetry::process;
 use hypercache_core::cluster::View;
 
@@ -84,6 +85,7 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "maxclients": shared.tunables.read().max_connections,
         "blocked_clients": 0,
         "tracking_clients": 0,
+        "pubsub_clients": shared.pubsub.registry().clients(),
         "clients_in_timeout_table": 0,
     );
 }
@@ -156,6 +158,7 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
     let counted = shared.stats.snapshot();
     let before = shared.counted_before.lock().clone();
     let stores = StoreCounts::now(shared);
+    let listened = |topic| shared.pubsub.registry().count(topic);
     fields!(out,
         "total_connections_received": counted.connections_received,
         "total_commands_processed": counted.commands_processed,
@@ -166,6 +169,11 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
         "evicted_keys": stores.evicted.saturating_sub(before.evicted),
         "keyspace_hits": stores.hits.saturating_sub(before.hits),
         "keyspace_misses": stores.misses.saturating_sub(before.misses),
+        "client_output_buffer_limit_disconnections": counted.slow_subscribers_closed,
+        "pubsub_channels": listened(Topic::Channel),
+        "pubsub_patterns": listened(Topic::Pattern),
+        "pubsubshard_channels": listened(Topic::Shard),
+        "pubsub_published_dropped": counted.published_dropped,
         "total_error_replies": counted.error_replies,
         "unexpected_error_replies": 0,
         "forwarded_requests": counted.forwarded_requests,

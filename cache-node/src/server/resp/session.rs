@@ -8,6 +8,7 @@ use hypercache_core::store::StoreNumber;
 
 use super::clients::Client;
 use super::transaction::Transaction;
+use crate::pubsub::Subscriber;
 use crate::router::Caller;
 
 /// What a connection has chosen: protocol, store, identity.
@@ -27,6 +28,8 @@ pub struct Session {
     pub limits: Limits,
     /// What MULTI and WATCH began.
     pub transaction: Transaction,
+    /// What it listens to, while it does.
+    pub subscriber: Option<Box<Subscriber>>,
 }
 
 impl Session {
@@ -40,6 +43,7 @@ impl Session {
             closing: false,
             limits: Limits { authenticated, ..Limits::default() },
             transaction: Transaction::default(),
+            subscriber: None,
         }
     }
 
@@ -47,6 +51,12 @@ impl Session {
     #[inline]
     pub fn caller(&self) -> Caller {
         Caller { store: self.store, protocol: self.protocol, order: self.client.id }
+    }
+
+    /// Whether it may only subscribe and the like: RESP2 cannot tell replies from messages.
+    #[inline]
+    pub fn only_subscribes(&self) -> bool {
+        self.subscriber.is_some() && self.protocol == Protocol::Resp2
     }
 
     /// Chooses a protocol.
@@ -74,5 +84,6 @@ impl Session {
         self.set_store(0);
         self.set_authenticated(authenticated);
         self.client.labels.lock().name.clear();
+        self.subscriber = None;
     }
 }

@@ -7,6 +7,7 @@ mod generic;
 mod hash;
 mod hyperloglog;
 mod list;
+mod pubsub;
 mod server;
 mod set;
 mod set_combine;
@@ -37,7 +38,8 @@ const CLIENT_FIRST: usize = OBJECT_FIRST + generic::OBJECT_LIST.len();
 const COMMAND_FIRST: usize = CLIENT_FIRST + connection::CLIENT_LIST.len();
 const CONFIG_FIRST: usize = COMMAND_FIRST + server::COMMAND_LIST.len();
 const CLUSTER_FIRST: usize = CONFIG_FIRST + server::CONFIG_LIST.len();
-const TOP_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
+const PUBSUB_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
+const TOP_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
 
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
@@ -52,6 +54,7 @@ const TOP: usize = generic::LIST.len()
     + sorted_set_range::LIST.len()
     + sorted_set_remove::LIST.len()
     + sorted_set_combine::LIST.len()
+    + pubsub::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
     + cluster::LIST.len()
@@ -64,7 +67,7 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 17] = [
+    let families: [&[Spec]; 18] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
@@ -78,6 +81,7 @@ const fn all() -> [Spec; TOP] {
         &sorted_set_range::LIST,
         &sorted_set_remove::LIST,
         &sorted_set_combine::LIST,
+        &pubsub::LIST,
         &connection::LIST,
         &server::LIST,
         &cluster::LIST,
