@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hypercache_core::cluster::{MemberId, Slot, View};
+use hypercache_core::cluster::{Liveness, MemberId, Slot, View};
 use hypercache_core::command::{self, Run, Spec};
 use hypercache_core::keyspace::Keyspace;
 use hypercache_core::resp::{Protocol, Reply, Writer};
@@ -223,6 +223,11 @@ impl Router {
                                 return;
                             }
                         },
+                        // Waiting helps when it comes back at once, not when it is known to be away.
+                        Err(error) if view.liveness(member) == Liveness::Down => {
+                            Writer::new(out, protocol).error(&lost(spec, &error));
+                            return;
+                        }
                         Err(error) if error.never_sent() => error.to_string(),
                         Err(error) => {
                             Writer::new(out, protocol).error(&lost(spec, &error));
