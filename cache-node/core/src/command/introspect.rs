@@ -3,7 +3,7 @@
 use super::lookup::{find, has_arity, lookup};
 use super::ops::texts;
 use super::pattern::matches;
-use super::spec::{Arg, KeySpec, Spec};
+use super::spec::{Arg, Find, KeySpec, Spec};
 use super::table::{self, TABLE};
 use crate::resp::Writer;
 
@@ -87,26 +87,32 @@ fn key_spec(keys: &KeySpec, out: &mut Writer<'_>) {
     out.bulk(b"flags");
     out.set(keys.flags.len());
     keys.flags.iter().for_each(|flag| out.simple(flag));
-    out.bulk(b"begin_search");
+    let first = [("index", keys.first as i64)];
+    let last = [("lastkey", i64::from(keys.last)), ("keystep", keys.step as i64), ("limit", 0)];
+    let count = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
+    let (begin, find) = match keys.find {
+        Find::Range => (("index", &first[..]), ("range", &last)),
+        Find::Count => (("index", &first[..]), ("keynum", &count)),
+        Find::SortStore | Find::Unknown => {
+            step("begin_search", ("unknown", &[]), out);
+            return step("find_keys", ("unknown", &[]), out);
+        }
+    };
+    step("begin_search", begin, out);
+    step("find_keys", (find.0, find.1), out);
+}
+
+/// One of the two steps in which keys are found.
+fn step(name: &str, (kind, spec): (&str, &[(&str, i64)]), out: &mut Writer<'_>) {
+    out.bulk(name.as_bytes());
     out.map(2);
-    out.bulk(b"type");
-    out.bulk(b"index");
+    pair(("type", kind), out);
     out.bulk(b"spec");
-    out.map(1);
-    out.bulk(b"index");
-    out.integer(keys.first as i64);
-    out.bulk(b"find_keys");
-    out.map(2);
-    out.bulk(b"type");
-    out.bulk(b"range");
-    out.bulk(b"spec");
-    out.map(3);
-    out.bulk(b"lastkey");
-    out.integer(i64::from(keys.last));
-    out.bulk(b"keystep");
-    out.integer(keys.step as i64);
-    out.bulk(b"limit");
-    out.integer(0);
+    out.map(spec.len());
+    for (name, value) in spec {
+        out.bulk(name.as_bytes());
+        out.integer(*value);
+    }
 }
 
 /// COMMAND DOCS: unknown names are left out.
@@ -213,9 +219,12 @@ fn get_keys(args: &[&[u8]], out: &mut Writer<'_>, with_flags: bool) {
     let keys: Vec<(&[u8], &KeySpec)> = spec
         .key_specs
         .iter()
-        .flat_map(|keys| keys.positions(args.len()).map(move |at| (at, keys)))
+        .flat_map(|keys| keys.positions(args).map(move |at| (at, keys)))
         .filter_map(|(at, keys)| Some((*args.get(at)?, keys)))
         .collect();
+    if keys.is_empty() {
+        return out.error("ERR Invalid arguments specified for command");
+    }
     out.array(keys.len());
     for (key, spec) in keys {
         if with_flags {

@@ -15,7 +15,7 @@ pub use introspect::introspect;
 pub use lookup::lookup;
 pub use pattern::matches;
 pub use spec::{
-    Acl, Arg, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec, Spread,
+    Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec, Spread,
 };
 pub use table::COUNT;
 

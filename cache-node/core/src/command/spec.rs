@@ -1,7 +1,7 @@
 //! What stands in the table for one command.
 
 use crate::keyspace::{Access, Keyspace, Locked, NotServing};
-use crate::resp::Writer;
+use crate::resp::{Writer, parse_i64};
 use crate::store::StoreNumber;
 use bitflags::bitflags;
 use smallvec::SmallVec;
@@ -72,6 +72,16 @@ bitflags! {
         const DANGEROUS = 1 << 8;
         /// About connections.
         const CONNECTION = 1 << 9;
+        /// Sets.
+        const SET = 1 << 10;
+        /// Sorted sets.
+        const SORTEDSET = 1 << 11;
+        /// Hashes.
+        const HASH = 1 << 12;
+        /// Bits of strings.
+        const BITMAP = 1 << 13;
+        /// Estimates of how many there are.
+        const HYPERLOGLOG = 1 << 14;
     }
 }
 
@@ -116,6 +126,16 @@ pub enum Group {
     String,
     /// Lists.
     List,
+    /// Hashes.
+    Hash,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Bits of strings.
+    Bitmap,
+    /// Estimates of how many there are.
+    HyperLogLog,
     /// The connection itself.
     Connection,
     /// The server.
@@ -131,6 +151,11 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::List => "list",
+            Self::Hash => "hash",
+            Self::Set => "set",
+            Self::SortedSet => "sorted-set",
+            Self::Bitmap => "bitmap",
+            Self::HyperLogLog => "hyperloglog",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -151,6 +176,21 @@ pub struct KeySpec {
     pub flags: &'static [&'static str],
     /// What there is to know about these keys.
     pub notes: Option<&'static str>,
+    /// How they are found.
+    pub find: Find,
+}
+
+/// How the keys of a [`KeySpec`] are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Find {
+    /// From `first` to `last`.
+    Range,
+    /// `first` says how many there are; they follow it.
+    Count,
+    /// Behind SORT's word STORE, the last one counting; Redis calls it unknown.
+    SortStore,
+    /// Nowhere in the arguments; Redis calls it unknown.
+    Unknown,
 }
 
 /// One argument in `COMMAND DOCS`.
@@ -364,9 +404,11 @@ impl Spec {
     /// The legacy key positions of `COMMAND INFO`: first, last (negative: from the end), step.
     pub fn legacy_positions(&self) -> (usize, i32, usize) {
         let Some(first) = self.key_specs.first() else { return (0, 0, 0) };
-        let mut last = self
-            .key_specs
-            .iter()
+        if first.find != Find::Range {
+            return (0, 0, 0);
+        }
+        let ranges = self.key_specs.iter().filter(|spec| spec.find == Find::Range);
+        let mut last = ranges
             .map(|spec| if spec.last < 0 { spec.last } else { spec.first as i32 + spec.last });
         (first.first, last.next_back().unwrap_or(0), first.step)
     }
@@ -382,7 +424,7 @@ impl Spec {
     pub fn keys<'a>(&self, args: &[&'a [u8]]) -> SmallVec<[&'a [u8]; 4]> {
         let mut keys = SmallVec::new();
         for spec in self.key_specs {
-            for index in spec.positions(args.len()) {
+            for index in spec.positions(args) {
                 keys.push(args[index]);
             }
         }
@@ -398,7 +440,12 @@ impl Spec {
 
 impl KeySpec {
     pub(super) const fn at(first: usize, flags: &'static [&'static str]) -> Self {
-        Self { first, last: 0, step: 1, flags, notes: None }
+        Self { first, last: 0, step: 1, flags, notes: None, find: Find::Range }
+    }
+
+    pub(super) const fn found(mut self, find: Find) -> Self {
+        self.find = find;
+        self
     }
 
     pub(super) const fn to(mut self, last: i32, step: usize) -> Self {
@@ -412,16 +459,48 @@ impl KeySpec {
         self
     }
 
-    /// The indexes of the keys among `count` arguments.
+    /// The indexes of the keys among a command's arguments.
     #[inline]
-    pub fn positions(&self, count: usize) -> impl Iterator<Item = usize> + use<> {
-        let last = if self.last >= 0 {
-            self.first.saturating_add(self.last as usize)
-        } else {
-            count.saturating_sub(self.last.unsigned_abs() as usize)
+    pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
+        let count = args.len();
+        let (first, end, step) = match self.find {
+            Find::Range if self.last >= 0 => {
+                (self.first, self.first.saturating_add(self.last as usize + 1), self.step)
+            }
+            Find::Range => {
+                let left = count.saturating_sub(self.last.unsigned_abs() as usize);
+                (self.first, left.saturating_add(1), self.step)
+            }
+            Find::Count => {
+                let keys = args.get(self.first).and_then(|arg| parse_i64(arg)).unwrap_or(0);
+                let keys = usize::try_from(keys).unwrap_or(0);
+                (self.first + 1, (self.first + 1).saturating_add(keys), 1)
+            }
+            Find::SortStore => match sort_store(args) {
+                Some(at) => (at, at + 1, 1),
+                None => (0, 0, 1),
+            },
+            Find::Unknown => (0, 0, 1),
         };
-        (self.first..=last).step_by(self.step.max(1)).take_while(move |index| *index < count)
+        (first..end.min(count)).step_by(step.max(1))
     }
+}
+
+/// Where the key stands that SORT stores to.
+fn sort_store(args: &[&[u8]]) -> Option<usize> {
+    let (mut at, mut found) = (2, None);
+    while let Some(word) = args.get(at) {
+        let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+        if is(b"STORE") && at + 1 < args.len() {
+            found = Some(at + 1);
+        }
+        at += match () {
+            () if is(b"LIMIT") => 3,
+            () if is(b"GET") || is(b"BY") || is(b"STORE") => 2,
+            () => 1,
+        };
+    }
+    found
 }
 
 impl Arg {
@@ -456,6 +535,12 @@ impl Arg {
 
     pub(super) const fn multiple(mut self) -> Self {
         self.flags = if self.flags.is_empty() { &["multiple"] } else { &["optional", "multiple"] };
+        self
+    }
+
+    /// Its token is repeated with it.
+    pub(super) const fn multiple_token(mut self) -> Self {
+        self.flags = &["optional", "multiple", "multiple_token"];
         self
     }
 

@@ -2,6 +2,7 @@
 
 use super::Keyspace;
 use super::entry::{Bytes, Entry, clock};
+use super::hash::KeyHasher;
 use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
@@ -32,9 +33,38 @@ pub struct Access<'a> {
     pub(super) key: &'a [u8],
     pub(super) hash: u64,
     pub(super) now_ms: u64,
+    /// Large values that went, whose many blocks are given back after the locks.
+    pub(super) buried: &'a mut Vec<Value>,
 }
 
-impl Access<'_> {
+impl<'a> Access<'a> {
+    /// The keyspace's hash function.
+    #[inline]
+    pub fn hasher(&self) -> &'a KeyHasher {
+        &self.space.hasher
+    }
+
+    /// The next of the keyspace's random numbers.
+    #[inline]
+    pub fn random(&self) -> u64 {
+        self.space.random()
+    }
+
+    /// The source of the keyspace's random numbers.
+    #[inline]
+    pub fn dice(&self) -> impl Fn() -> u64 + use<'a> {
+        let space = self.space;
+        move || space.random()
+    }
+
+    /// Lets a value go, after the lock if it is large.
+    #[inline]
+    fn bury(&mut self, value: Value) {
+        if value.is_large() {
+            self.buried.push(value);
+        }
+    }
+
     /// The time of the command in Unix milliseconds.
     #[inline]
     pub fn now_ms(&self) -> u64 {
@@ -56,8 +86,11 @@ impl Access<'_> {
     #[cold]
     fn expire(&mut self, place: Place) {
         if let Some(table) = self.state.get_mut(self.store.number) {
-            table.remove(&self.space.hasher, place);
+            let entry = table.remove(&self.space.hasher, place);
             self.store.counters.expired.fetch_add(1, Relaxed);
+            if let Some(entry) = entry {
+                self.bury(entry.value);
+            }
         }
     }
 
@@ -131,12 +164,15 @@ impl Access<'_> {
         match place {
             Some(place) => {
                 let Some(table) = self.state.get_mut(store.number) else { return };
-                table.change(place, |entry| {
-                    entry.value = value;
+                let old = table.change(place, |entry| {
                     entry.used_at = now;
+                    std::mem::replace(&mut entry.value, value)
                 });
                 if let Some(at) = expires_at_ms {
                     table.set_expiry(place, at);
+                }
+                if let Some(old) = old {
+                    self.bury(old);
                 }
             }
             None => {
@@ -184,6 +220,17 @@ impl Access<'_> {
         self.state.get_mut(self.store.number)?.remove(&self.space.hasher, place)
     }
 
+    /// Takes the key out and lets its value go; false if it is not there.
+    pub fn discard(&mut self) -> bool {
+        match self.remove() {
+            Some(entry) => {
+                self.bury(entry.value);
+                true
+            }
+            None => false,
+        }
+    }
+
     #[inline]
     fn note_expiry(&self, at: u64) {
         if let Some(due) = self.space.due_ms(self.slot)
@@ -203,8 +250,9 @@ pub struct Locked<'a> {
     pub(super) now_ms: u64,
     /// In slot order, each slot once.
     pub(super) guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
-    /// Removed lists, whose many blocks are given back after the locks (fields drop in order).
-    pub(super) buried: Vec<Entry>,
+    /// Large values that went, whose many blocks are given back after the locks (fields drop in
+    /// order).
+    pub(super) buried: Vec<Value>,
 }
 
 impl Locked<'_> {
@@ -223,12 +271,14 @@ impl Locked<'_> {
         self.registry.get(number).is_some()
     }
 
-    /// Takes a key out; false if it is not there. What a list holds is given back after the locks.
+    /// Takes a key out; false if it is not there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        let entry = self.at(key).and_then(|mut key| key.remove());
-        let removed = entry.is_some();
-        self.buried.extend(entry.filter(|entry| matches!(entry.value, Value::List(_))));
-        removed
+        self.at(key).is_some_and(|mut key| key.discard())
+    }
+
+    /// The keyspace's hash function.
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.space.hasher
     }
 
     /// One of the command's keys. `None` if the store is gone or the slot is not locked.
@@ -249,7 +299,18 @@ impl Locked<'_> {
             key,
             hash: self.space.hasher.hash(key),
             now_ms: self.now_ms,
+            buried: &mut self.buried,
         })
+    }
+
+    /// A key's value, with nothing counted and nothing removed: several can be looked at together.
+    pub fn peek(&self, key: &[u8]) -> Option<&Value> {
+        let slot = slot_of(key);
+        let index = self.guards.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+        let store = self.registry.route(self.number, key)?;
+        let table = &self.guards.get(index)?.1.get(store.number)?.table;
+        let entry = table.get(table.find(self.space.hasher.hash(key), key)?)?;
+        (!entry.is_expired(self.now_ms)).then_some(&entry.value)
     }
 
     /// Whether two keys under two selections are the same key of the same store.

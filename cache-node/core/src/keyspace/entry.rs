@@ -7,7 +7,7 @@ use super::values::Value;
 pub const INLINE_BYTES: usize = 22;
 
 /// Bytes that do not grow; short ones stand inside.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum Bytes {
     /// Up to [`INLINE_BYTES`].
     Inline {

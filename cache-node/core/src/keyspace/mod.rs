@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `slot` | a slot's lock and tables, and their accounts |
 //! | `table`, `entry`, `hash` | where entries are and how they are found |
-//! | `values/` | strings and lists |
+//! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access` | what a command may do with a key |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `eviction`, `expiry`, `walk`, `memory` | keys that leave; commands over all keys; costs |
@@ -24,13 +24,14 @@ mod walk;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
-pub use values::{List, Value};
+pub use hash::KeyHasher;
+pub use values::{Hash, List, Set, SortedSet, Value};
 pub use walk::{scan_cursor, scan_slot};
 
 use crate::cluster::{SLOTS, Slot, slot_of};
 use crate::store::{DEFAULT_STORE, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
-use hash::{KeyHasher, mix};
+use hash::mix;
 use occupancy::Occupancy;
 use parking_lot::Mutex;
 use slot::Cell;
@@ -301,6 +302,8 @@ impl Keyspace {
         let hash = self.hasher.hash(key);
         let slot = slot_of(key);
         let cell = self.cell(slot).ok_or(NotServing { slot })?;
+        // Dropped after the lock.
+        let mut buried = Vec::new();
         loop {
             let registry = self.registry.load();
             let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
@@ -322,6 +325,7 @@ impl Keyspace {
                 key,
                 hash,
                 now_ms,
+                buried: &mut buried,
             }));
         }
     }

@@ -3,12 +3,14 @@
 //! Source: the Redis serialization protocol specification (redis.io/docs/reference/protocol-spec)
 //! and redis-server 7.0 for limits and error texts.
 
+mod double;
 mod inline;
 mod number;
 mod parser;
 mod reply;
 mod writer;
 
+pub use double::{format_double, parse_bound, parse_double};
 pub use number::parse_i64;
 pub use parser::{Args, Limits, Parser, ProtocolError};
 pub use reply::{Reply, ReplyScan, array_elements, reply_len};

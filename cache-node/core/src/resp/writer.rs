@@ -1,6 +1,7 @@
 //! Encoding replies into a connection's output buffer.
 
 use super::Protocol;
+use super::double::format_double;
 
 /// Appends replies to a buffer, in the connection's version of RESP. What RESP2 lacks falls back
 /// as Redis does it: maps become flat arrays, sets and pushes arrays, doubles bulk strings,
@@ -133,13 +134,7 @@ impl<'a> Writer<'a> {
 
     /// A double; a bulk string in RESP2.
     pub fn double(&mut self, value: f64) {
-        let text = if value.is_nan() {
-            "nan".to_owned()
-        } else if value.is_infinite() {
-            if value > 0.0 { "inf".to_owned() } else { "-inf".to_owned() }
-        } else {
-            format!("{value}")
-        };
+        let text = format_double(value);
         match self.protocol {
             Protocol::Resp2 => self.bulk(text.as_bytes()),
             Protocol::Resp3 => {

@@ -3,6 +3,7 @@
 use super::lists::{End, Found, edit, find, index, read};
 use super::ranges::range;
 use super::texts::{self, is};
+use super::zremove::Pops;
 use crate::keyspace::{Access, Lifetime, List, Locked, Value};
 use crate::resp::Writer;
 
@@ -233,4 +234,31 @@ fn move_element(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, fro
         }
     }
     out.bulk(&element);
+}
+
+/// LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]
+pub fn lmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let Some(pops) = Pops::read(args, ["LEFT", "RIGHT"], out) else { return };
+    let end = if pops.second_end { End::Right } else { End::Left };
+    for name in pops.names {
+        let Some(mut key) = keys.at(name) else { continue };
+        match find(&mut key) {
+            Found::Nothing => {}
+            Found::Other => return out.error(texts::WRONG_TYPE),
+            Found::List => {
+                out.array(2);
+                out.bulk(name);
+                edit(&mut key, |list| {
+                    let taken = pops.count.min(list.len());
+                    out.array(taken);
+                    for _ in 0..taken {
+                        out.bulk(end.peek(list).unwrap_or_default());
+                        end.drop(list);
+                    }
+                });
+                return;
+            }
+        }
+    }
+    out.null_array();
 }

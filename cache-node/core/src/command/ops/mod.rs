@@ -3,13 +3,26 @@
 
 pub mod expire;
 mod extended;
+pub mod hash_numbers;
+pub mod hashes;
 pub mod keys;
 pub mod list_edit;
 pub mod lists;
+pub mod member_scan;
 pub mod numbers;
 pub mod object;
 mod options;
+pub mod random_members;
 pub mod ranges;
+pub mod set_combine;
+pub mod sets;
 pub mod strings;
 pub mod texts;
+mod typed;
 pub mod walk;
+pub mod zadd;
+mod zbounds;
+pub mod zcombine;
+pub mod zrange;
+pub mod zremove;
+pub mod zsets;

@@ -1,6 +1,6 @@
 //! Redis's error texts, and the readers of arguments that answer with them.
 
-use crate::resp::{Writer, parse_i64};
+use crate::resp::{Writer, parse_double, parse_i64};
 
 pub const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 pub const SYNTAX: &str = "ERR syntax error";
@@ -53,4 +53,22 @@ pub fn count_or(arg: &[u8], error: &str, out: &mut Writer<'_>) -> Option<u64> {
 #[inline]
 pub fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// A double argument; `None` after answering with `error`.
+pub fn double_or(arg: &[u8], error: &str, out: &mut Writer<'_>) -> Option<f64> {
+    let value = parse_double(arg);
+    if value.is_none() {
+        out.error(error);
+    }
+    value
+}
+
+/// A count of 1 or more; `None` after answering with `error`.
+pub fn positive_or(arg: &[u8], error: &str, out: &mut Writer<'_>) -> Option<u64> {
+    let value = parse_i64(arg).filter(|value| *value > 0);
+    if value.is_none() {
+        out.error(error);
+    }
+    value.and_then(|value| u64::try_from(value).ok())
 }

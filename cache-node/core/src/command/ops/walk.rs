@@ -9,18 +9,23 @@ use crate::store::StoreNumber;
 
 /// Bulk strings that are collected before their number is known.
 #[derive(Default)]
-struct Collected {
+pub(super) struct Collected {
     bytes: Vec<u8>,
     count: usize,
 }
 
 impl Collected {
-    fn push(&mut self, key: &[u8]) {
+    pub(super) fn push(&mut self, key: &[u8]) {
         Writer::new(&mut self.bytes, Protocol::Resp2).bulk(key);
         self.count += 1;
     }
 
-    fn answer(&self, out: &mut Writer<'_>) {
+    pub(super) fn answer_set(&self, out: &mut Writer<'_>) {
+        out.set(self.count);
+        out.raw(&self.bytes);
+    }
+
+    pub(super) fn answer(&self, out: &mut Writer<'_>) {
         out.array(self.count);
         out.raw(&self.bytes);
     }

@@ -3,20 +3,27 @@
 mod cluster;
 mod connection;
 mod generic;
+mod hash;
 mod list;
 mod server;
+mod set;
+mod set_combine;
+mod sorted_set;
+mod sorted_set_combine;
+mod sorted_set_range;
+mod sorted_set_remove;
 mod string;
 
 use super::spec::Spec;
 
 /// What the families' files are written with.
 mod prelude {
-    pub use super::super::ops::{
-        expire, keys, list_edit, lists, numbers, object, ranges, strings, walk,
-    };
+    pub use super::super::ops::*;
     pub use super::super::spec::RunKeys::{Many, One};
     pub use super::super::spec::ShellCommand::*;
-    pub use super::super::spec::{Acl, Arg, Flags as F, Group, KeySpec as Key, Run, Spec, Spread};
+    pub use super::super::spec::{
+        Acl, Arg, Find, Flags as F, Group, KeySpec as Key, Run, Spec, Spread,
+    };
     pub use super::numbered;
 }
 
@@ -31,6 +38,13 @@ const TOP_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
     + list::LIST.len()
+    + hash::LIST.len()
+    + set::LIST.len()
+    + set_combine::LIST.len()
+    + sorted_set::LIST.len()
+    + sorted_set_range::LIST.len()
+    + sorted_set_remove::LIST.len()
+    + sorted_set_combine::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
     + cluster::LIST.len();
@@ -42,10 +56,17 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 6] = [
+    let families: [&[Spec]; 13] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
+        &hash::LIST,
+        &set::LIST,
+        &set_combine::LIST,
+        &sorted_set::LIST,
+        &sorted_set_range::LIST,
+        &sorted_set_remove::LIST,
+        &sorted_set_combine::LIST,
         &connection::LIST,
         &server::LIST,
         &cluster::LIST,
@@ -75,7 +96,7 @@ pub const fn numbered<const N: usize>(mut specs: [Spec; N], first: usize) -> [Sp
 }
 
 /// Places in the hash index; a power of two, four times the commands or more.
-const PLACES: usize = 512;
+const PLACES: usize = 2048;
 const _: () = assert!(TOP * 4 <= PLACES);
 const EMPTY: u16 = u16::MAX;
 

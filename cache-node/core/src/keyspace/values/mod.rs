@@ -1,9 +1,20 @@
 //! What a key can hold.
 
 mod chunk;
+mod dict;
+mod hash;
+mod intset;
 mod list;
+mod member;
+mod packed;
+mod set;
+mod sorted_set;
+mod tree;
 
+pub use hash::Hash;
 pub use list::List;
+pub use set::Set;
+pub use sorted_set::SortedSet;
 
 use super::entry::{INLINE_BYTES, inline};
 use super::memory::block_bytes;
@@ -31,6 +42,12 @@ pub enum Value {
     Raw(Box<Vec<u8>>),
     /// A list.
     List(Box<List>),
+    /// A hash.
+    Hash(Hash),
+    /// A set.
+    Set(Set),
+    /// A sorted set.
+    SortedSet(SortedSet),
 }
 
 impl Value {
@@ -58,6 +75,9 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::List(_) => "list",
+            Self::Hash(_) => "hash",
+            Self::Set(_) => "set",
+            Self::SortedSet(_) => "zset",
             _ => "string",
         }
     }
@@ -70,6 +90,10 @@ impl Value {
             Self::Str(bytes) if bytes.len() <= EMBSTR_BYTES => "embstr",
             Self::Str(_) | Self::Raw(_) => "raw",
             Self::List(_) => "quicklist",
+            Self::Hash(Hash::Packed(_)) | Self::SortedSet(SortedSet::Packed(_)) => "listpack",
+            Self::Set(Set::Ints(_)) => "intset",
+            Self::Hash(_) | Self::Set(_) => "hashtable",
+            Self::SortedSet(_) => "skiplist",
         }
     }
 
@@ -81,7 +105,7 @@ impl Value {
             Self::Inline { len, bytes } => &bytes[..usize::from(*len).min(INLINE_BYTES)],
             Self::Str(bytes) => bytes,
             Self::Raw(bytes) => bytes,
-            Self::List(_) => return None,
+            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::SortedSet(_) => return None,
         })
     }
 
@@ -121,6 +145,18 @@ impl Value {
         }
     }
 
+    /// Whether it stands in many blocks, which are better given back outside of a lock.
+    #[inline]
+    pub fn is_large(&self) -> bool {
+        matches!(
+            self,
+            Self::List(_)
+                | Self::Hash(Hash::Table(_))
+                | Self::Set(Set::Table(_))
+                | Self::SortedSet(SortedSet::Full(_))
+        )
+    }
+
     /// What stands on the heap for it.
     #[inline]
     pub fn heap_bytes(&self) -> usize {
@@ -129,6 +165,9 @@ impl Value {
             Self::Str(bytes) => block_bytes(bytes.len()),
             Self::Raw(bytes) => block_bytes(bytes.capacity()) + block_bytes(size_of::<Vec<u8>>()),
             Self::List(list) => block_bytes(size_of::<List>()) + list.heap_bytes(),
+            Self::Hash(hash) => hash.heap_bytes(),
+            Self::Set(set) => set.heap_bytes(),
+            Self::SortedSet(set) => set.heap_bytes(),
         }
     }
 }

@@ -1,0 +1,135 @@
+//! Hashes: reading and setting fields.
+
+use super::texts;
+use super::typed::{edit, edit_or_make, find, read};
+use crate::keyspace::{Access, Hash};
+use crate::resp::Writer;
+
+/// Sets the fields of `field value` pairs: how many are new; `None` after answering with an error.
+fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, command: &str) -> Option<usize> {
+    if args.len() % 2 == 1 {
+        texts::wrong_arity(out, command);
+        return None;
+    }
+    find::<Hash>(key, out)?;
+    let hasher = key.hasher();
+    Some(edit_or_make(key, |hash: &mut Hash| {
+        hash.prepare(hasher, &args[2..]);
+        args[2..].chunks_exact(2).filter(|pair| hash.set(hasher, pair[0], pair[1])).count()
+    }))
+}
+
+/// HSET key field value [field value ...]
+pub fn hset(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    if let Some(new) = set(key, args, out, "hset") {
+        out.integer(new as i64);
+    }
+}
+
+/// HMSET key field value [field value ...]
+pub fn hmset(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    if set(key, args, out, "hmset").is_some() {
+        out.ok();
+    }
+}
+
+/// HSETNX key field value
+pub fn hsetnx(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let hasher = key.hasher();
+    let Some(found) = find::<Hash>(key, out) else { return };
+    if found.is_some_and(|hash| hash.get(hasher, args[2]).is_some()) {
+        return out.integer(0);
+    }
+    edit_or_make(key, |hash: &mut Hash| hash.set(hasher, args[2], args[3]));
+    out.integer(1);
+}
+
+fn answer(value: Option<&[u8]>, out: &mut Writer<'_>) {
+    match value {
+        Some(value) => out.bulk(value),
+        None => out.null(),
+    }
+}
+
+/// HGET key field
+pub fn hget(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let hasher = key.hasher();
+    if let Some(found) = read::<Hash>(key, out) {
+        answer(found.and_then(|hash| hash.get(hasher, args[2])), out);
+    }
+}
+
+/// HMGET key field [field ...]
+pub fn hmget(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let hasher = key.hasher();
+    let Some(found) = read::<Hash>(key, out) else { return };
+    out.array(args.len() - 2);
+    for field in &args[2..] {
+        answer(found.and_then(|hash| hash.get(hasher, field)), out);
+    }
+}
+
+/// HDEL key field [field ...]
+pub fn hdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let hasher = key.hasher();
+    if find::<Hash>(key, out).is_none() {
+        return;
+    }
+    let removed = edit(key, |hash: &mut Hash| {
+        args[2..].iter().filter(|field| hash.remove(hasher, field)).count()
+    });
+    out.integer(removed.unwrap_or(0) as i64);
+}
+
+/// HEXISTS key field
+pub fn hexists(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let hasher = key.hasher();
+    let Some(found) = read::<Hash>(key, out) else { return };
+    let exists = found.is_some_and(|hash| hash.get(hasher, args[2]).is_some());
+    out.integer(i64::from(exists));
+}
+
+/// HLEN key
+pub fn hlen(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
+    if let Some(found) = read::<Hash>(key, out) {
+        out.integer(found.map_or(0, Hash::len) as i64);
+    }
+}
+
+/// HSTRLEN key field
+pub fn hstrlen(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let hasher = key.hasher();
+    let Some(found) = read::<Hash>(key, out) else { return };
+    let value = found.and_then(|hash| hash.get(hasher, args[2]));
+    out.integer(value.map_or(0, <[u8]>::len) as i64);
+}
+
+/// HKEYS key
+pub fn hkeys(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
+    let Some(found) = read::<Hash>(key, out) else { return };
+    out.array(found.map_or(0, Hash::len));
+    if let Some(hash) = found {
+        hash.visit(|field, _| out.bulk(field));
+    }
+}
+
+/// HVALS key
+pub fn hvals(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
+    let Some(found) = read::<Hash>(key, out) else { return };
+    out.array(found.map_or(0, Hash::len));
+    if let Some(hash) = found {
+        hash.visit(|_, value| out.bulk(value));
+    }
+}
+
+/// HGETALL key
+pub fn hgetall(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
+    let Some(found) = read::<Hash>(key, out) else { return };
+    out.map(found.map_or(0, Hash::len));
+    if let Some(hash) = found {
+        hash.visit(|field, value| {
+            out.bulk(field);
+            out.bulk(value);
+        });
+    }
+}

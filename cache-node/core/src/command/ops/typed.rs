@@ -1,0 +1,104 @@
+//! A key's collection, whatever its kind: found, made, changed, and removed with its last member.
+
+use super::texts;
+use crate::keyspace::{Access, Hash, Lifetime, Set, SortedSet, Value};
+use crate::resp::Writer;
+
+/// A kind of collection.
+pub trait Kind: Default {
+    /// The collection, if the value is of this kind.
+    fn of(value: &Value) -> Option<&Self>;
+    /// The collection to change, if the value is of this kind.
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    /// The value that it makes.
+    fn into_value(self) -> Value;
+    /// How many members it has.
+    fn count(&self) -> usize;
+}
+
+macro_rules! kind {
+    ($kind:ident) => {
+        impl Kind for $kind {
+            fn of(value: &Value) -> Option<&Self> {
+                match value {
+                    Value::$kind(found) => Some(found),
+                    _ => None,
+                }
+            }
+            fn of_mut(value: &mut Value) -> Option<&mut Self> {
+                match value {
+                    Value::$kind(found) => Some(found),
+                    _ => None,
+                }
+            }
+            fn into_value(self) -> Value {
+                Value::$kind(self)
+            }
+            fn count(&self) -> usize {
+                self.len()
+            }
+        }
+    };
+}
+
+kind!(Hash);
+kind!(Set);
+kind!(SortedSet);
+
+/// The key's collection for a command that reads; `None` after answering that it is of another
+/// type.
+pub fn read<'b, T: Kind>(key: &'b mut Access<'_>, out: &mut Writer<'_>) -> Option<Option<&'b T>> {
+    typed(key.read(), out)
+}
+
+/// The key's collection for a command that may write; `None` after answering that it is of another
+/// type.
+pub fn find<'b, T: Kind>(key: &'b mut Access<'_>, out: &mut Writer<'_>) -> Option<Option<&'b T>> {
+    typed(key.value(), out)
+}
+
+fn typed<'b, T: Kind>(value: Option<&'b Value>, out: &mut Writer<'_>) -> Option<Option<&'b T>> {
+    match value.map(T::of) {
+        None => Some(None),
+        Some(Some(found)) => Some(Some(found)),
+        Some(None) => {
+            out.error(texts::WRONG_TYPE);
+            None
+        }
+    }
+}
+
+/// Changes the key's collection, which goes with its last member; `None` if there is none.
+pub fn edit<T: Kind, R>(key: &mut Access<'_>, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+    let (result, empty) = key.update(|value| {
+        let found = T::of_mut(value)?;
+        let result = change(found);
+        Some((result, found.count() == 0))
+    })??;
+    if empty {
+        key.discard();
+    }
+    Some(result)
+}
+
+/// Changes the key's collection, or a new one if there is none; the key is not of another type.
+pub fn edit_or_make<T: Kind, R>(key: &mut Access<'_>, mut change: impl FnMut(&mut T) -> R) -> R {
+    if let Some(result) = edit(key, &mut change) {
+        return result;
+    }
+    let mut made = T::default();
+    let result = change(&mut made);
+    if made.count() > 0 {
+        key.set(made.into_value(), Lifetime::Default);
+    }
+    result
+}
+
+/// Puts a collection where there may be another value; an empty one removes the key.
+pub fn store<T: Kind>(key: &mut Access<'_>, made: T) {
+    if made.count() > 0 {
+        key.set(made.into_value(), Lifetime::Default);
+    } else {
+        key.discard();
+    }
+}

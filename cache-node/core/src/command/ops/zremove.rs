@@ -1,0 +1,163 @@
+//! Sorted sets: members that leave.
+
+use super::texts::{self, is};
+use super::typed::{edit, find};
+use super::zbounds::{Bounds, By};
+use crate::keyspace::{Access, Locked, SortedSet};
+use crate::resp::{Protocol, Writer, parse_i64};
+
+/// ZREM key member [member ...]
+pub fn zrem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    if find::<SortedSet>(key, out).is_none() {
+        return;
+    }
+    let hasher = key.hasher();
+    let removed = edit(key, |set: &mut SortedSet| {
+        args[2..].iter().filter(|member| set.remove(hasher, member)).count()
+    });
+    out.integer(removed.unwrap_or(0) as i64);
+}
+
+fn remove_range(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, by: By) {
+    let Some(bounds) = Bounds::read(by, args[2], args[3], out) else { return };
+    let Some(found) = find::<SortedSet>(key, out) else { return };
+    let places = found.map_or(0..0, |set| bounds.places(set, false));
+    out.integer(places.len() as i64);
+    if places.is_empty() {
+        return;
+    }
+    if found.is_some_and(|set| set.len() == places.len()) {
+        key.discard();
+        return;
+    }
+    let hasher = key.hasher();
+    edit(key, |set: &mut SortedSet| set.remove_range(hasher, places.start, places.end));
+}
+
+/// ZREMRANGEBYRANK key start stop
+pub fn zremrangebyrank(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    remove_range(key, args, out, By::Place);
+}
+
+/// ZREMRANGEBYSCORE key min max
+pub fn zremrangebyscore(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    remove_range(key, args, out, By::Score);
+}
+
+/// ZREMRANGEBYLEX key min max
+pub fn zremrangebylex(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    remove_range(key, args, out, By::Member);
+}
+
+/// Takes up to `count` members from an end out and writes them.
+fn take(key: &mut Access<'_>, count: usize, highest: bool, nested: bool, out: &mut Writer<'_>) {
+    let hasher = key.hasher();
+    edit(key, |set: &mut SortedSet| {
+        let (len, taken) = (set.len(), count.min(set.len()));
+        out.array(if nested { taken } else { taken * 2 });
+        let places = if highest { len - taken..len } else { 0..taken };
+        set.visit(places.start, places.end, highest, |member, score| {
+            if nested {
+                out.array(2);
+            }
+            out.bulk(member);
+            out.double(score);
+            true
+        });
+        set.remove_range(hasher, places.start, places.end);
+    });
+}
+
+fn pop(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, highest: bool) {
+    if args.len() > 3 {
+        return out.error(texts::SYNTAX);
+    }
+    let count = match args.get(2) {
+        None => None,
+        Some(arg) => match texts::count_or(arg, texts::POSITIVE, out) {
+            Some(count) => Some(usize::try_from(count).unwrap_or(usize::MAX)),
+            None => return,
+        },
+    };
+    match find::<SortedSet>(key, out) {
+        None => {}
+        Some(None) => out.array(0),
+        Some(Some(_)) if count == Some(0) => out.array(0),
+        Some(Some(_)) => {
+            let nested = count.is_some() && out.protocol() == Protocol::Resp3;
+            take(key, count.unwrap_or(1), highest, nested, out);
+        }
+    }
+}
+
+/// ZPOPMIN key [count]
+pub fn zpopmin(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    pop(key, args, out, false);
+}
+
+/// ZPOPMAX key [count]
+pub fn zpopmax(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    pop(key, args, out, true);
+}
+
+/// What LMPOP and ZMPOP are told: `numkeys key [key ...] end [COUNT count]`.
+pub(super) struct Pops<'b, 'c> {
+    pub names: &'b [&'c [u8]],
+    /// Whether the second of the two words stands there.
+    pub second_end: bool,
+    pub count: usize,
+}
+
+impl<'b, 'c> Pops<'b, 'c> {
+    /// Reads the arguments; `None` after answering with an error.
+    pub fn read(args: &'b [&'c [u8]], ends: [&str; 2], out: &mut Writer<'_>) -> Option<Self> {
+        let Some(count) = parse_i64(args[1]).filter(|count| *count > 0) else {
+            out.error("ERR numkeys should be greater than 0");
+            return None;
+        };
+        let parts = usize::try_from(count).ok().and_then(|n| args[2..].split_at_checked(n));
+        let Some((names, [end, rest @ ..])) = parts else {
+            out.error(texts::SYNTAX);
+            return None;
+        };
+        let second_end = is(end, ends[1]);
+        if !second_end && !is(end, ends[0]) {
+            out.error(texts::SYNTAX);
+            return None;
+        }
+        let count = match rest {
+            [] => 1,
+            [word, value, rest @ ..] if is(word, "COUNT") => {
+                let count = texts::positive_or(value, "ERR count should be greater than 0", out)?;
+                if !rest.is_empty() {
+                    out.error(texts::SYNTAX);
+                    return None;
+                }
+                usize::try_from(count).unwrap_or(usize::MAX)
+            }
+            _ => {
+                out.error(texts::SYNTAX);
+                return None;
+            }
+        };
+        Some(Self { names, second_end, count })
+    }
+}
+
+/// ZMPOP numkeys key [key ...] MIN|MAX [COUNT count]
+pub fn zmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let Some(pops) = Pops::read(args, ["MIN", "MAX"], out) else { return };
+    for name in pops.names {
+        let Some(mut key) = keys.at(name) else { continue };
+        match find::<SortedSet>(&mut key, out) {
+            None => return,
+            Some(None) => {}
+            Some(Some(_)) => {
+                out.array(2);
+                out.bulk(name);
+                return take(&mut key, pops.count, pops.second_end, true, out);
+            }
+        }
+    }
+    out.null_array();
+}

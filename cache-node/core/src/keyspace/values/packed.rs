@@ -1,0 +1,106 @@
+//! Short strings one after the other in one block: how small hashes, sets and sorted sets are kept.
+
+use super::super::memory::block_bytes;
+
+/// The longest string that is packed (Redis's `*-max-listpack-value`).
+pub const MAX_PACKED_BYTES: usize = 64;
+/// The count of strings stands in front.
+const HEAD: usize = size_of::<u16>();
+
+/// Strings of at most [`MAX_PACKED_BYTES`], each behind its length, in a block without spare room.
+#[derive(Debug, Clone, Default)]
+pub struct Packed(Box<[u8]>);
+
+/// Where a string stands: the offset of its length, and the string's length.
+#[derive(Debug, Clone, Copy)]
+pub struct At {
+    offset: usize,
+    len: usize,
+}
+
+impl At {
+    fn end(self) -> usize {
+        self.offset + 1 + self.len
+    }
+}
+
+impl Packed {
+    /// How many strings it holds.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match *self.0 {
+            [low, high, ..] => usize::from(u16::from_le_bytes([low, high])),
+            _ => 0,
+        }
+    }
+
+    /// What stands on the heap for it.
+    #[inline]
+    pub fn heap_bytes(&self) -> usize {
+        block_bytes(self.0.len())
+    }
+
+    /// The strings with their places.
+    #[inline]
+    pub fn places(&self) -> impl Iterator<Item = (At, &[u8])> {
+        let bytes = &*self.0;
+        let mut offset = HEAD;
+        std::iter::from_fn(move || {
+            let len = usize::from(*bytes.get(offset)?);
+            let at = At { offset, len };
+            offset = at.end();
+            Some((at, bytes.get(at.offset + 1..offset)?))
+        })
+    }
+
+    /// The strings.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.places().map(|(_, string)| string)
+    }
+
+    /// Replaces the bytes from `from` to `to` by these strings; `delta` strings more or fewer.
+    fn splice(&mut self, from: usize, to: usize, strings: &[&[u8]], delta: isize) {
+        let added: usize = strings.iter().map(|string| string.len() + 1).sum();
+        let count = self.len().saturating_add_signed(delta);
+        if count == 0 {
+            self.0 = Box::default();
+            return;
+        }
+        let mut new = Vec::with_capacity(self.0.len().max(HEAD) - (to - from) + added);
+        new.extend_from_slice(&(count as u16).to_le_bytes());
+        new.extend_from_slice(self.0.get(HEAD..from).unwrap_or_default());
+        for string in strings {
+            // At most 64 bytes, as all who call see to.
+            new.push(string.len() as u8);
+            new.extend_from_slice(string);
+        }
+        new.extend_from_slice(self.0.get(to..).unwrap_or_default());
+        self.0 = new.into_boxed_slice();
+    }
+
+    /// Adds strings at the end.
+    pub fn push(&mut self, strings: &[&[u8]]) {
+        let end = self.0.len().max(HEAD);
+        self.splice(end, end, strings, strings.len() as isize);
+    }
+
+    /// Puts strings before a place.
+    pub fn insert(&mut self, before: At, strings: &[&[u8]]) {
+        self.splice(before.offset, before.offset, strings, strings.len() as isize);
+    }
+
+    /// Puts another string in the place of one.
+    pub fn replace(&mut self, at: At, string: &[u8]) {
+        if at.len == string.len() {
+            self.0[at.offset + 1..at.end()].copy_from_slice(string);
+        } else {
+            self.splice(at.offset, at.end(), &[string], 0);
+        }
+    }
+
+    /// Takes the strings from `first` to `last` away, which are `count`.
+    pub fn remove(&mut self, first: At, last: At, count: usize) {
+        self.splice(first.offset, last.end(), &[], -(count as isize));
+    }
+}
