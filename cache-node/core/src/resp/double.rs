@@ -104,11 +104,11 @@ fn read_hexadecimal(text: &[u8]) -> Option<f64> {
     (seen && rest.is_empty()).then(|| value * 2f64.powi(power))
 }
 
-/// A double argument: no space around it, and neither too large nor too small for a double. It may
-/// be infinite or NaN if it says so.
+/// A double argument: no space around it, not NaN, and neither too large nor too small for a
+/// double. It may be infinite if it says so.
 pub fn parse_double(text: &[u8]) -> Option<f64> {
-    let value = read(text)?;
-    let names = |byte: &u8| matches!(byte, b'i' | b'I' | b'n' | b'N');
+    let value = read(text).filter(|value| !value.is_nan())?;
+    let names = |byte: &u8| matches!(byte, b'i' | b'I');
     if value.is_infinite() && !text.iter().any(names) {
         return None;
     }
@@ -146,7 +146,7 @@ mod tests {
             (0.1, "0.1"),
             (3.141592653589793, "3.141592653589793"),
             (1e17, "1e+17"),
-            (1e21 + 1e6, "1.000000000000001e+21"),
+            (1e21 + 1e6, "1000000000000001000000"),
             (1.5e300, "1.5e+300"),
             (1e-7, "1e-7"),
             (0.000001, "0.000001"),
@@ -180,7 +180,7 @@ mod tests {
         {
             assert_eq!(parse_double(text.as_bytes()), None, "{text}");
         }
-        assert!(parse_double(b"nan").is_some_and(f64::is_nan));
+        assert_eq!(parse_double(b"nan"), None);
         assert_eq!(parse_bound(b""), Some(0.0));
         assert_eq!(parse_bound(b" 1e999"), Some(f64::INFINITY));
         assert_eq!(parse_bound(b"nan"), None);

@@ -1,5 +1,10 @@
 //! Random commands: mostly well-formed, over few keys, so that they meet each other's values.
 
+mod shapes;
+mod typed;
+
+use shapes::SHAPES;
+
 /// One command for both sides.
 #[derive(Debug)]
 pub struct Command {
@@ -15,100 +20,6 @@ pub struct Command {
 pub struct Generator {
     state: u64,
 }
-
-/// What each command's arguments are made of. `k` key, `v` value, `i` integer, `f` float, `t`
-/// lifetime, `u` Unix time, `n` count, `p` pattern, `s` a LEFT or RIGHT, `b` BEFORE or AFTER,
-/// capitals: options of that command; `*` repeats the word before it.
-const SHAPES: &[(&str, &str)] = &[
-    ("get", "k"),
-    ("get", "k"),
-    ("set", "kv"),
-    ("set", "kv"),
-    ("set", "kvS"),
-    ("set", "kvSS"),
-    ("set", "kvSSS"),
-    ("getdel", "k"),
-    ("getex", "k"),
-    ("getex", "kG"),
-    ("getex", "kGG"),
-    ("getset", "kv"),
-    ("setnx", "kv"),
-    ("setex", "ktv"),
-    ("psetex", "kmv"),
-    ("mget", "k*"),
-    ("mset", "kv"),
-    ("mset", "kvkvkv"),
-    ("msetnx", "kvkv"),
-    ("msetnx", "kv"),
-    ("incr", "k"),
-    ("decr", "k"),
-    ("incrby", "ki"),
-    ("decrby", "ki"),
-    ("incrbyfloat", "kf"),
-    ("incrbyfloat", "kf"),
-    ("append", "kv"),
-    ("strlen", "k"),
-    ("getrange", "kjj"),
-    ("substr", "kjj"),
-    ("setrange", "kov"),
-    ("lpush", "kv*"),
-    ("rpush", "kv*"),
-    ("lpush", "kv*"),
-    ("rpush", "kv*"),
-    ("lpushx", "kv*"),
-    ("rpushx", "kv*"),
-    ("lpop", "k"),
-    ("rpop", "k"),
-    ("lpop", "kn"),
-    ("rpop", "kn"),
-    ("llen", "k"),
-    ("lrange", "kjj"),
-    ("lrange", "kjj"),
-    ("lindex", "kj"),
-    ("lset", "kjv"),
-    ("linsert", "kbvv"),
-    ("lrem", "kjv"),
-    ("ltrim", "kjj"),
-    ("lpos", "kv"),
-    ("lpos", "kvL"),
-    ("lpos", "kvLL"),
-    ("lpos", "kvLLL"),
-    ("lmove", "kkss"),
-    ("rpoplpush", "kk"),
-    ("del", "k"),
-    ("del", "k*"),
-    ("unlink", "k*"),
-    ("exists", "k*"),
-    ("type", "k"),
-    ("expire", "kt"),
-    ("expire", "ktE"),
-    ("expire", "ktEE"),
-    ("pexpire", "km"),
-    ("pexpire", "kmE"),
-    ("expireat", "ku"),
-    ("expireat", "kuE"),
-    ("pexpireat", "kw"),
-    ("pexpireat", "kwE"),
-    ("ttl", "k"),
-    ("pttl", "k"),
-    ("expiretime", "k"),
-    ("pexpiretime", "k"),
-    ("persist", "k"),
-    ("touch", "k*"),
-    ("rename", "kk"),
-    ("renamenx", "kk"),
-    ("copy", "kk"),
-    ("copy", "kkC"),
-    ("copy", "kkCC"),
-    ("object", "Ok"),
-    ("object", "Ok"),
-    ("keys", "p"),
-    ("randomkey", ""),
-    ("dbsize", ""),
-    ("scan", "x"),
-    ("nosuchcommand", "kv"),
-    ("lolget", "k*"),
-];
 
 const KEYS: &[&str] = &[
     "k1",
@@ -323,7 +234,7 @@ impl Generator {
                 args.push(b"DB".to_vec());
                 self.pick(&["0", "1", "2", "15", "16", "-1", "x", "99999999999"])
             }
-            other => panic!("no such kind of argument: {other}"),
+            other => return self.typed_word(other, args),
         };
         args.push(word);
     }
@@ -352,13 +263,15 @@ impl Generator {
             0 if args.len() > 1 => {
                 args.pop();
             }
-            1 => {
+            // ZRANK takes WITHSCORE here already, as Redis does from 7.2 on.
+            1 if !name.ends_with("rank") => {
                 let value = self.value();
                 args.push(value);
             }
             2 if args.len() > 2 => args.swap(1, 2),
             _ => {}
         }
+        Self::same_scores(&mut args);
         let database = if self.one_in(50) { 1 } else { 0 };
         Command { name: name.to_owned(), database, args }
     }

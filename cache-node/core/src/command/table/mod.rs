@@ -8,6 +8,7 @@ mod list;
 mod server;
 mod set;
 mod set_combine;
+mod sort;
 mod sorted_set;
 mod sorted_set_combine;
 mod sorted_set_range;
@@ -40,6 +41,7 @@ const TOP: usize = generic::LIST.len()
     + list::LIST.len()
     + hash::LIST.len()
     + set::LIST.len()
+    + sort::LIST.len()
     + set_combine::LIST.len()
     + sorted_set::LIST.len()
     + sorted_set_range::LIST.len()
@@ -56,12 +58,13 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 13] = [
+    let families: [&[Spec]; 14] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
         &hash::LIST,
         &set::LIST,
+        &sort::LIST,
         &set_combine::LIST,
         &sorted_set::LIST,
         &sorted_set_range::LIST,

@@ -98,7 +98,7 @@ pub(super) const LIST: [Spec; 11] = [
     .run(Run::Keys(One(zsets::zlexcount))),
     Spec::new(
         "zrank",
-        3,
+        -3,
         Group::SortedSet,
         "2.0.0",
         "O(log(N))",
@@ -107,12 +107,16 @@ pub(super) const LIST: [Spec; 11] = [
     .flags(F::READONLY.union(F::FAST))
     .acl(Acl::SORTEDSET)
     .keyed(&[Key::at(1, &["RO", "access"])])
-    .args(&[Arg::key("key", 0), Arg::new("member", "string")])
+    .args(&[
+        Arg::key("key", 0),
+        Arg::new("member", "string"),
+        Arg::word("withscore", "WITHSCORE").since("7.2.0").optional(),
+    ])
     .spread(Spread::OneSlot)
     .run(Run::Keys(One(zsets::zrank))),
     Spec::new(
         "zrevrank",
-        3,
+        -3,
         Group::SortedSet,
         "2.0.0",
         "O(log(N))",
@@ -121,7 +125,11 @@ pub(super) const LIST: [Spec; 11] = [
     .flags(F::READONLY.union(F::FAST))
     .acl(Acl::SORTEDSET)
     .keyed(&[Key::at(1, &["RO", "access"])])
-    .args(&[Arg::key("key", 0), Arg::new("member", "string")])
+    .args(&[
+        Arg::key("key", 0),
+        Arg::new("member", "string"),
+        Arg::word("withscore", "WITHSCORE").since("7.2.0").optional(),
+    ])
     .spread(Spread::OneSlot)
     .run(Run::Keys(One(zsets::zrevrank))),
     Spec::new(

@@ -91,7 +91,7 @@ impl Value {
             Self::Str(_) | Self::Raw(_) => "raw",
             Self::List(_) => "quicklist",
             Self::Hash(Hash::Packed(_)) | Self::SortedSet(SortedSet::Packed(_)) => "listpack",
-            Self::Set(Set::Ints(_)) => "intset",
+            Self::Set(set) if set.is_ints() => "intset",
             Self::Hash(_) | Self::Set(_) => "hashtable",
             Self::SortedSet(_) => "skiplist",
         }
@@ -148,13 +148,13 @@ impl Value {
     /// Whether it stands in many blocks, which are better given back outside of a lock.
     #[inline]
     pub fn is_large(&self) -> bool {
-        matches!(
-            self,
-            Self::List(_)
-                | Self::Hash(Hash::Table(_))
-                | Self::Set(Set::Table(_))
-                | Self::SortedSet(SortedSet::Full(_))
-        )
+        match self {
+            Self::List(_) | Self::Hash(Hash::Table(_)) | Self::SortedSet(SortedSet::Full(_)) => {
+                true
+            }
+            Self::Set(set) => set.is_table(),
+            _ => false,
+        }
     }
 
     /// What stands on the heap for it.

@@ -14,19 +14,42 @@ const MAX_INTEGERS: usize = 512;
 const MAX_PACKED_MEMBERS: usize = 128;
 
 /// Members; a small set is one block. It never goes back to that, as in Redis.
+///
+/// Two of the three forms share a box, so that a value stays at 24 bytes.
 #[derive(Debug, Clone)]
 pub enum Set {
-    /// Integers only.
-    Ints(IntSet),
     /// A few short strings.
     Packed(Packed),
+    /// The other forms.
+    Boxed(Box<Boxed>),
+}
+
+/// The forms of a set that is not packed.
+#[derive(Debug, Clone)]
+pub enum Boxed {
+    /// Integers only.
+    Ints(IntSet),
     /// Many, or long ones.
     Table(Box<Dict<Bytes>>),
 }
 
+/// A set's form, whatever box it is in.
+enum Form<'a> {
+    Ints(&'a IntSet),
+    Packed(&'a Packed),
+    Table(&'a Dict<Bytes>),
+}
+
+/// The same, to change.
+enum FormMut<'a> {
+    Ints(&'a mut IntSet),
+    Packed(&'a mut Packed),
+    Table(&'a mut Dict<Bytes>),
+}
+
 impl Default for Set {
     fn default() -> Self {
-        Self::Ints(IntSet::default())
+        Self::Boxed(Box::new(Boxed::Ints(IntSet::default())))
     }
 }
 
@@ -43,60 +66,96 @@ impl Keyed for Bytes {
 }
 
 impl Set {
+    #[inline]
+    fn form(&self) -> Form<'_> {
+        match self {
+            Self::Packed(packed) => Form::Packed(packed),
+            Self::Boxed(boxed) => match &**boxed {
+                Boxed::Ints(ints) => Form::Ints(ints),
+                Boxed::Table(table) => Form::Table(table),
+            },
+        }
+    }
+
+    #[inline]
+    fn form_mut(&mut self) -> FormMut<'_> {
+        match self {
+            Self::Packed(packed) => FormMut::Packed(packed),
+            Self::Boxed(boxed) => match &mut **boxed {
+                Boxed::Ints(ints) => FormMut::Ints(ints),
+                Boxed::Table(table) => FormMut::Table(table),
+            },
+        }
+    }
+
+    /// Whether it is kept as sorted integers.
+    pub fn is_ints(&self) -> bool {
+        matches!(self.form(), Form::Ints(_))
+    }
+
+    /// Whether it stands in many blocks.
+    pub fn is_table(&self) -> bool {
+        matches!(self.form(), Form::Table(_))
+    }
+
     /// How many members it has.
     #[inline]
     pub fn len(&self) -> usize {
-        match self {
-            Self::Ints(ints) => ints.len(),
-            Self::Packed(packed) => packed.len(),
-            Self::Table(table) => table.len(),
+        match self.form() {
+            Form::Ints(ints) => ints.len(),
+            Form::Packed(packed) => packed.len(),
+            Form::Table(table) => table.len(),
         }
     }
 
     /// What stands on the heap for it.
     #[inline]
     pub fn heap_bytes(&self) -> usize {
-        match self {
-            Self::Ints(ints) => ints.heap_bytes(),
-            Self::Packed(packed) => packed.heap_bytes(),
-            Self::Table(table) => block_bytes(size_of::<Dict<Bytes>>()) + table.heap_bytes(),
+        match self.form() {
+            Form::Packed(packed) => packed.heap_bytes(),
+            Form::Ints(ints) => block_bytes(size_of::<Boxed>()) + ints.heap_bytes(),
+            Form::Table(table) => {
+                block_bytes(size_of::<Boxed>())
+                    + block_bytes(size_of::<Dict<Bytes>>())
+                    + table.heap_bytes()
+            }
         }
     }
 
     /// Whether it has a member.
     #[inline]
     pub fn contains(&self, hasher: &KeyHasher, member: &[u8]) -> bool {
-        match self {
-            Self::Ints(ints) => parse_i64(member).is_some_and(|value| ints.contains(value)),
-            Self::Packed(packed) => packed.iter().any(|found| found == member),
-            Self::Table(table) => table.get(hasher, member).is_some(),
+        match self.form() {
+            Form::Ints(ints) => parse_i64(member).is_some_and(|value| ints.contains(value)),
+            Form::Packed(packed) => packed.iter().any(|found| found == member),
+            Form::Table(table) => table.get(hasher, member).is_some(),
         }
     }
 
     /// Puts all members into a form for strings that has room for `member`.
     fn widen(&mut self, hasher: &KeyHasher, member: &[u8]) {
         let short = self.len() < MAX_PACKED_MEMBERS && member.len() <= MAX_PACKED_BYTES;
-        match self {
-            Self::Ints(ints) if short => {
+        match self.form() {
+            Form::Ints(ints) if short => {
                 let mut packed = Packed::default();
                 for value in ints.iter() {
                     packed.push(&[itoa::Buffer::new().format(value).as_bytes()]);
                 }
                 *self = Self::Packed(packed);
             }
-            Self::Packed(_) if short => {}
-            Self::Table(_) => {}
+            Form::Packed(_) if short => {}
+            Form::Table(_) => {}
             _ => {
                 let mut table = Box::<Dict<Bytes>>::default();
                 self.visit(|member| table.insert(hasher, Bytes::new(member)));
-                *self = Self::Table(table);
+                *self = Self::Boxed(Box::new(Boxed::Table(table)));
             }
         }
     }
 
     /// Adds a member; false if it was there.
     pub fn insert(&mut self, hasher: &KeyHasher, member: &[u8]) -> bool {
-        if let Self::Ints(ints) = self {
+        if let FormMut::Ints(ints) = self.form_mut() {
             match parse_i64(member) {
                 Some(value) if ints.len() < MAX_INTEGERS => return ints.insert(value),
                 Some(value) if ints.contains(value) => return false,
@@ -106,60 +165,60 @@ impl Set {
             return false;
         }
         self.widen(hasher, member);
-        match self {
-            Self::Ints(_) => return false,
-            Self::Packed(packed) => packed.push(&[member]),
-            Self::Table(table) => table.insert(hasher, Bytes::new(member)),
+        match self.form_mut() {
+            FormMut::Ints(_) => return false,
+            FormMut::Packed(packed) => packed.push(&[member]),
+            FormMut::Table(table) => table.insert(hasher, Bytes::new(member)),
         }
         true
     }
 
     /// Takes a member out; false if it was not there.
     pub fn remove(&mut self, hasher: &KeyHasher, member: &[u8]) -> bool {
-        match self {
-            Self::Ints(ints) => parse_i64(member).is_some_and(|value| ints.remove(value)),
-            Self::Packed(packed) => {
+        match self.form_mut() {
+            FormMut::Ints(ints) => parse_i64(member).is_some_and(|value| ints.remove(value)),
+            FormMut::Packed(packed) => {
                 let found = packed.places().find(|(_, found)| *found == member);
                 let Some((at, _)) = found else { return false };
                 packed.remove(at, at, 1);
                 true
             }
-            Self::Table(table) => table.remove(hasher, member).is_some(),
+            FormMut::Table(table) => table.remove(hasher, member).is_some(),
         }
     }
 
     /// Every member.
     pub fn visit(&self, mut visit: impl FnMut(&[u8])) {
-        match self {
-            Self::Ints(ints) => {
+        match self.form() {
+            Form::Ints(ints) => {
                 ints.iter().for_each(|value| visit(itoa::Buffer::new().format(value).as_bytes()))
             }
-            Self::Packed(packed) => packed.iter().for_each(visit),
-            Self::Table(table) => table.iter().for_each(|member| visit(member.as_slice())),
+            Form::Packed(packed) => packed.iter().for_each(visit),
+            Form::Table(table) => table.iter().for_each(|member| visit(member.as_slice())),
         }
     }
 
     /// Whether `wanted` holds for every member; stops at the first for which it does not.
     pub fn all(&self, mut wanted: impl FnMut(&[u8]) -> bool) -> bool {
-        match self {
-            Self::Ints(ints) => {
+        match self.form() {
+            Form::Ints(ints) => {
                 ints.iter().all(|value| wanted(itoa::Buffer::new().format(value).as_bytes()))
             }
-            Self::Packed(packed) => packed.iter().all(wanted),
-            Self::Table(table) => table.iter().all(|member| wanted(member.as_slice())),
+            Form::Packed(packed) => packed.iter().all(wanted),
+            Form::Table(table) => table.iter().all(|member| wanted(member.as_slice())),
         }
     }
 
     /// A member that `random` chooses.
     pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<Bytes> {
         let mut below = |len: usize| (random() % len.max(1) as u64) as usize;
-        match self {
-            Self::Ints(ints) => {
+        match self.form() {
+            Form::Ints(ints) => {
                 let value = ints.get(below(ints.len()))?;
                 Some(Bytes::new(itoa::Buffer::new().format(value).as_bytes()))
             }
-            Self::Packed(packed) => packed.iter().nth(below(packed.len())).map(Bytes::new),
-            Self::Table(table) => table.random(random).cloned(),
+            Form::Packed(packed) => packed.iter().nth(below(packed.len())).map(Bytes::new),
+            Form::Table(table) => table.random(random).cloned(),
         }
     }
 
@@ -171,8 +230,8 @@ impl Set {
         count: u64,
         mut visit: impl FnMut(&[u8]),
     ) -> Option<u64> {
-        match self {
-            Self::Table(table) => {
+        match self.form() {
+            Form::Table(table) => {
                 table.scan(hasher, from, count, |member| visit(member.as_slice()))
             }
             _ => {
