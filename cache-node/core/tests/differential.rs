@@ -222,6 +222,10 @@ fn every_command_answers_as_redis_does() {
             if command.name == "dbsize" {
                 space.expire_cycle(now_ms(), usize::MAX);
             }
+            if command.name.starts_with("sort") {
+                // Redis 7.0's SORT trips over what an earlier command left in errno; this sets it 0.
+                redis.call(&["zadd", "k", "x", "x"].map(|word| word.as_bytes().to_vec()));
+            }
             let theirs = redis.call(&command.args);
             let ours = call(&space, protocol, selected, &command.args);
             assert!(

@@ -62,7 +62,7 @@ impl Generator {
         for i in start..start + count {
             let member = if letters { format!("m{i}") } else { i.to_string() };
             match args[0].to_ascii_lowercase().as_slice() {
-                b"sadd" => args.push(member.into_bytes()),
+                b"sadd" | b"pfadd" => args.push(member.into_bytes()),
                 b"hset" => args.extend([member.into_bytes(), format!("v{i}").into_bytes()]),
                 _ => args.extend([(i / 3).to_string().into_bytes(), member.into_bytes()]),
             }
@@ -86,6 +86,66 @@ impl Generator {
         if self.one_in(3) {
             args.push(b"WITHSCORES".to_vec());
         }
+    }
+
+    fn bitfield_step(&mut self, args: &mut Vec<Vec<u8>>) {
+        if self.one_in(4) {
+            let kind = self.pick(&["WRAP", "SAT", "FAIL", "sat", "nope"]);
+            args.extend([b"OVERFLOW".to_vec(), kind]);
+        }
+        let step = self.pick(&["GET", "SET", "INCRBY", "get", "incrby", "nope"]);
+        let reads = step.eq_ignore_ascii_case(b"get");
+        args.push(step);
+        let kind = match self.below(10) {
+            0 => self.pick(&["u64", "i65", "u0", "x8", "u", "i-1"]),
+            1 => self.pick(&["i64", "u63", "i1", "u1"]),
+            n => format!("{}{}", if n % 2 == 0 { 'i' } else { 'u' }, 1 + self.below(63)).into(),
+        };
+        args.push(kind);
+        let at = match self.below(10) {
+            0 => self.pick(&["-1", "x", "#-1", "#", "#x", "4294967296", "#9223372036854775807"]),
+            1 | 2 => format!("#{}", self.below(9)).into_bytes(),
+            _ => self.number(0, 200),
+        };
+        args.push(at);
+        if !reads {
+            let value = match self.below(4) {
+                0 => self.pick(super::INTEGERS),
+                1 => ((self.random() as i64) >> self.below(64)).to_string().into_bytes(),
+                _ => self.number(-300, 300),
+            };
+            args.push(value);
+        }
+    }
+
+    fn sort_option(&mut self, args: &mut Vec<Vec<u8>>) {
+        let word = match self.below(12) {
+            0 | 1 if !args.iter().any(|arg| arg == b"BY") => b"ALPHA".to_vec(),
+            2 => b"DESC".to_vec(),
+            3 => b"ASC".to_vec(),
+            4 | 5 => {
+                args.push(b"LIMIT".to_vec());
+                let offset = self.number(-1, 4);
+                args.push(offset);
+                if self.one_in(8) { self.pick(super::INTEGERS) } else { self.number(-2, 6) }
+            }
+            // Ties under ALPHA have no order in Redis: numbers break ties by the elements.
+            6 if !args.iter().any(|arg| arg == b"ALPHA") => {
+                args.push(b"BY".to_vec());
+                self.pick(&["{tag}w*", "{tag}h*->a", "{tag}w*", "{tag}none*"])
+            }
+            7 => {
+                args.push(b"GET".to_vec());
+                self.pick(&["#", "{tag}w*", "{tag}h*->a", "{tag}h*->", "{tag}w1"])
+            }
+            8 if args[0].eq_ignore_ascii_case(b"sort") => {
+                args.push(b"STORE".to_vec());
+                b"{tag}to".to_vec()
+            }
+            9 => self.pick(&["LIMIT", "BY", "GET", "STORE", "nope"]),
+            _ => return,
+        };
+        args.push(word);
     }
 
     pub fn typed_word(&mut self, kind: char, args: &mut Vec<Vec<u8>>) {
@@ -112,6 +172,32 @@ impl Generator {
                 ]),
                 _ => self.number(-9, 12),
             },
+            'B' => self.key_of(&["bits1", "bits2", "bits3"]),
+            'J' => self.key_of(&["hll1", "hll2", "hll3"]),
+            // Only tagged keys: what a pattern means must be in one slot.
+            'y' => self.pick(&["{tag}set", "{tag}list", "{tag}zset", "{tag}ints"]),
+            'r' => format!("{{tag}}w{}", self.below(10)).into_bytes(),
+            'K' => format!("{{tag}}h{}", self.below(10)).into_bytes(),
+            'd' => match self.below(12) {
+                0 => self.pick(&["4294967296", "-1", "x", "9223372036854775807", "99999", "#1"]),
+                _ => self.number(0, 300),
+            },
+            'e' => self.pick(&["0", "1", "0", "1", "0", "1", "2", "-1", "x"]),
+            'l' => self.pick(&["BIT", "BYTE", "bit", "byte", "nope"]),
+            'q' => self.pick(&["AND", "OR", "XOR", "NOT", "and", "nand"]),
+            'a' => match self.below(7) {
+                0 => b"LEN".to_vec(),
+                1 => b"IDX".to_vec(),
+                2 => b"WITHMATCHLEN".to_vec(),
+                3 => {
+                    args.push(b"MINMATCHLEN".to_vec());
+                    self.number(-1, 4)
+                }
+                4 => self.pick(&["idx", "MINMATCHLEN", "nope"]),
+                _ => return,
+            },
+            'g' => return self.bitfield_step(args),
+            'h' => return self.sort_option(args),
             'D' => self.pick(&["MIN", "MAX", "min", "max", "up"]),
             'U' => b"encoding".to_vec(),
             'V' => self.pick(&["WITHVALUES", "WITHSCORES", "withvalues", "withscores", "nope"]),

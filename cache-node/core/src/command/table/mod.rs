@@ -1,9 +1,11 @@
 //! Every command, one file a family. A row here, and a function for it, is all a command needs.
 
+mod bitmap;
 mod cluster;
 mod connection;
 mod generic;
 mod hash;
+mod hyperloglog;
 mod list;
 mod server;
 mod set;
@@ -40,6 +42,8 @@ const TOP: usize = generic::LIST.len()
     + string::LIST.len()
     + list::LIST.len()
     + hash::LIST.len()
+    + bitmap::LIST.len()
+    + hyperloglog::LIST.len()
     + set::LIST.len()
     + sort::LIST.len()
     + set_combine::LIST.len()
@@ -58,11 +62,13 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 14] = [
+    let families: [&[Spec]; 16] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
         &hash::LIST,
+        &bitmap::LIST,
+        &hyperloglog::LIST,
         &set::LIST,
         &sort::LIST,
         &set_combine::LIST,

@@ -1,0 +1,276 @@
+//! SORT and SORT_RO.
+//!
+//! Other keys (`BY`, `GET`) are looked up only if the pattern's hash tag puts them all in the slot
+//! of the sorted key, as Valkey does in a cluster: that slot is locked.
+
+use super::texts::{self, is};
+use crate::cluster::slot_of;
+use crate::keyspace::{Lifetime, List, Locked, Value};
+use crate::resp::{Writer, parse_bound};
+use std::cmp::Ordering;
+
+/// What is asked for.
+struct Request<'a> {
+    descending: bool,
+    alphabetic: bool,
+    offset: i64,
+    count: i64,
+    by: Option<&'a [u8]>,
+    get: Vec<&'a [u8]>,
+    store: Option<&'a [u8]>,
+}
+
+/// An element with what it is sorted by.
+struct Item {
+    element: Vec<u8>,
+    score: f64,
+    text: Option<Vec<u8>>,
+}
+
+/// Whether a pattern's keys are all in one slot with `key`. One without `*` names no key at all.
+fn is_near(pattern: &[u8], key: &[u8]) -> bool {
+    let Some(star) = memchr::memchr(b'*', pattern) else { return true };
+    let tag = memchr::memchr(b'{', pattern)
+        .and_then(|open| Some((open, open + memchr::memchr(b'}', &pattern[open..])?)));
+    match tag {
+        Some((open, close)) => {
+            close > open + 1
+                && !(open..close).contains(&star)
+                && slot_of(pattern) == slot_of(key)
+                && star > open
+        }
+        None => false,
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads `key [option ...]`; `None` after answering with an error.
+    fn read(args: &[&'a [u8]], read_only: bool, out: &mut Writer<'_>) -> Option<Self> {
+        let mut request = Self {
+            descending: false,
+            alphabetic: false,
+            offset: 0,
+            count: -1,
+            by: None,
+            get: Vec::new(),
+            store: None,
+        };
+        let refused = |option: &str, out: &mut Writer<'_>| {
+            out.error(&format!(
+                "ERR {option} option of SORT denied in Cluster mode when keys formed by the \
+                 pattern may be in different slots."
+            ));
+        };
+        let key = *args.get(1)?;
+        let mut rest = args.get(2..)?;
+        while let [word, tail @ ..] = rest {
+            rest = tail;
+            match tail {
+                _ if is(word, "ASC") => request.descending = false,
+                _ if is(word, "DESC") => request.descending = true,
+                _ if is(word, "ALPHA") => request.alphabetic = true,
+                [offset, count, tail @ ..] if is(word, "LIMIT") => {
+                    request.offset = texts::integer(offset, out)?;
+                    request.count = texts::integer(count, out)?;
+                    rest = tail;
+                }
+                [target, tail @ ..] if !read_only && is(word, "STORE") => {
+                    request.store = Some(target);
+                    rest = tail;
+                }
+                [pattern, tail @ ..] if is(word, "BY") => {
+                    if !is_near(pattern, key) {
+                        refused("BY", out);
+                        return None;
+                    }
+                    request.by = Some(pattern);
+                    rest = tail;
+                }
+                [pattern, tail @ ..] if is(word, "GET") => {
+                    if !is_near(pattern, key) {
+                        refused("GET", out);
+                        return None;
+                    }
+                    request.get.push(pattern);
+                    rest = tail;
+                }
+                _ => {
+                    out.error(texts::SYNTAX);
+                    return None;
+                }
+            }
+        }
+        Some(request)
+    }
+
+    /// The part of `len` elements that is wanted.
+    fn part(&self, len: usize) -> std::ops::Range<usize> {
+        let start = usize::try_from(self.offset.max(0)).unwrap_or(usize::MAX).min(len);
+        let end = match usize::try_from(self.count) {
+            Ok(count) => start.saturating_add(count).min(len),
+            Err(_) => len,
+        };
+        start..end
+    }
+}
+
+/// What a pattern means for an element: the element itself, a string, or a hash's field.
+fn look_up(keys: &Locked<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
+    if pattern == b"#" {
+        return Some(element.to_vec());
+    }
+    let star = memchr::memchr(b'*', pattern)?;
+    let behind = &pattern[star + 1..];
+    let arrow = memchr::memmem::find(behind, b"->").filter(|at| at + 2 < behind.len());
+    let (postfix, field) = match arrow {
+        Some(at) => (&behind[..at], Some(&behind[at + 2..])),
+        None => (behind, None),
+    };
+    let key = [&pattern[..star], element, postfix].concat();
+    match (keys.peek(&key)?, field) {
+        (Value::Hash(hash), Some(field)) => hash.get(keys.hasher(), field).map(<[u8]>::to_vec),
+        (value, None) => value.as_bytes(&mut itoa::Buffer::new()).map(<[u8]>::to_vec),
+        _ => None,
+    }
+}
+
+/// The elements in the order in which the value has them; `None` if it has none.
+fn elements(value: &Value) -> Option<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    match value {
+        Value::List(list) => list.visit(0, |_, element| {
+            found.push(element.to_vec());
+            true
+        }),
+        Value::Set(set) => set.visit(|member| found.push(member.to_vec())),
+        Value::SortedSet(set) => set.visit(0, usize::MAX, false, |member, _| {
+            found.push(member.to_vec());
+            true
+        }),
+        _ => return None,
+    }
+    Some(found)
+}
+
+/// A number to sort by.
+fn score(text: &[u8]) -> Option<f64> {
+    let score = parse_bound(text)?;
+    let infinite = score.is_infinite() && !text.iter().any(|b| matches!(b, b'i' | b'I'));
+    (!infinite).then_some(score)
+}
+
+fn compare(a: &Item, b: &Item, request: &Request<'_>, by_pattern: bool) -> Ordering {
+    let order = match (request.alphabetic, by_pattern) {
+        (false, _) => {
+            let scores = a.score.partial_cmp(&b.score).unwrap_or(Ordering::Equal);
+            scores.then_with(|| a.element.cmp(&b.element))
+        }
+        (true, true) => a.text.cmp(&b.text),
+        (true, false) => a.element.cmp(&b.element),
+    };
+    if request.descending { order.reverse() } else { order }
+}
+
+/// Sorts; false if something is no number.
+fn sort_items(
+    keys: &Locked<'_>,
+    found: Vec<Vec<u8>>,
+    request: &Request<'_>,
+    by: Option<&[u8]>,
+) -> Option<Vec<Vec<u8>>> {
+    let mut items = Vec::with_capacity(found.len());
+    for element in found {
+        let value = match by {
+            Some(pattern) => look_up(keys, pattern, &element),
+            None => None,
+        };
+        let mut item = Item { element, score: 0.0, text: None };
+        if request.alphabetic {
+            item.text = value;
+        } else if by.is_none() {
+            item.score = score(&item.element)?;
+        } else if let Some(value) = value {
+            item.score = score(&value)?;
+        }
+        items.push(item);
+    }
+    items.sort_by(|a, b| compare(a, b, request, by.is_some()));
+    Some(items.into_iter().map(|item| item.element).collect())
+}
+
+fn run(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, read_only: bool) {
+    let Some(mut request) = Request::read(args, read_only, out) else { return };
+    let (mut found, mut is_set) = (Vec::new(), false);
+    if let Some(mut key) = keys.at(args[1])
+        && let Some(value) = key.read()
+    {
+        is_set = matches!(value, Value::Set(_));
+        match elements(value) {
+            Some(elements) => found = elements,
+            None => return out.error(texts::WRONG_TYPE),
+        }
+    }
+    // BY without `*` keeps the order; a set has none, and what is stored should be the same always.
+    let mut keep = request.by.is_some_and(|pattern| memchr::memchr(b'*', pattern).is_none());
+    if keep && is_set && request.store.is_some() {
+        keep = false;
+        request.alphabetic = true;
+        request.by = None;
+    }
+    if keep && request.descending && !is_set {
+        found.reverse();
+    }
+    if !keep {
+        match sort_items(keys, found, &request, request.by) {
+            Some(sorted) => found = sorted,
+            None => {
+                return out.error("ERR One or more scores can't be converted into double");
+            }
+        }
+    }
+    let part = request.part(found.len());
+    let chosen = &found[part];
+    let width = request.get.len().max(1);
+    let Some(target) = request.store else {
+        out.array(chosen.len() * width);
+        for element in chosen {
+            if request.get.is_empty() {
+                out.bulk(element);
+            }
+            for pattern in &request.get {
+                match look_up(keys, pattern, element) {
+                    Some(value) => out.bulk(&value),
+                    None => out.null(),
+                }
+            }
+        }
+        return;
+    };
+    let mut list = Box::<List>::default();
+    for element in chosen {
+        if request.get.is_empty() {
+            list.push_back(element);
+        }
+        for pattern in &request.get {
+            list.push_back(&look_up(keys, pattern, element).unwrap_or_default());
+        }
+    }
+    out.integer(list.len() as i64);
+    if let Some(mut key) = keys.at(target) {
+        if list.is_empty() {
+            key.discard();
+        } else {
+            key.set(Value::List(list), Lifetime::Default);
+        }
+    }
+}
+
+/// SORT key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA] [STORE destination]
+pub fn sort(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    run(keys, args, out, false);
+}
+
+/// SORT_RO key [BY pattern] [LIMIT offset count] [GET pattern ...] [ASC|DESC] [ALPHA]
+pub fn sort_ro(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    run(keys, args, out, true);
+}
