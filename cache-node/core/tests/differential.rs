@@ -127,6 +127,16 @@ fn shown(args: &[Vec<u8>]) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// The last commands that share an argument with this one that looks like a key.
+fn history(before: &[Vec<Vec<u8>>], args: &[Vec<u8>]) -> String {
+    let keys: Vec<&Vec<u8>> = args[1..].iter().filter(|arg| arg.len() > 3).take(3).collect();
+    let shares = |args: &&Vec<Vec<u8>>| args[1..].iter().any(|arg| keys.contains(&arg));
+    let mut lines: Vec<String> =
+        before.iter().rev().filter(shares).take(12).map(|args| shown(args)).collect();
+    lines.reverse();
+    lines.join("\n")
+}
+
 /// All keys that a complete SCAN finds.
 fn scan(mut call: impl FnMut(&[Vec<u8>]) -> Vec<u8>, options: &[&str]) -> Vec<Vec<u8>> {
     let (mut cursor, mut keys) = (b"0".to_vec(), Vec::new());
@@ -213,6 +223,7 @@ fn every_command_answers_as_redis_does() {
         let space = keyspace(seed);
         let mut generator = Generator::new(seed);
         let mut selected = 0;
+        let mut before: Vec<Vec<Vec<u8>>> = Vec::new();
         for step in 0..commands {
             let command = generator.command();
             if command.database != selected {
@@ -230,11 +241,14 @@ fn every_command_answers_as_redis_does() {
             let ours = call(&space, protocol, selected, &command.args);
             assert!(
                 agree(&command, &ours, &theirs),
-                "seed {seed}, step {step}, database {selected}: {}\n ours:   {}\n theirs: {}",
+                "seed {seed}, step {step}, database {selected}: {}\n ours:   {}\n theirs: {}\n\
+                 before, on these keys:\n{}",
                 shown(&command.args),
                 ours.escape_ascii(),
                 theirs.escape_ascii(),
+                history(&before, &command.args),
             );
+            before.push(command.args.clone());
             // What is left after a random choice is not the same on both sides.
             if command.name == "spop"
                 && let Some(key) = command.args.get(1)

@@ -95,19 +95,30 @@ impl Field {
         if negative { bits as i128 - (1i128 << self.width) } else { bits as i128 }
     }
 
-    /// The value as it can be kept; `None` if it cannot.
-    fn fit(self, value: i128, overflow: Overflow) -> Option<i128> {
+    /// The sum as it can be kept; `None` if it cannot.
+    fn fit(self, value: i128, delta: i64, overflow: Overflow) -> Option<i128> {
         let (least, most) = if self.signed {
             (-(1i128 << (self.width - 1)), (1i128 << (self.width - 1)) - 1)
         } else {
             (0, self.mask() as i128)
         };
-        if (least..=most).contains(&value) {
-            return Some(value);
+        let sum = value + i128::from(delta);
+        let up = if self.signed {
+            // A number far below the least one counts as above the most, as in Redis, where the
+            // room that is left wraps.
+            let room = (most as i64).wrapping_sub(value as i64);
+            value > most
+                || self.width != 64 && delta > room
+                || value >= 0 && delta > 0 && delta > room
+        } else {
+            sum > most
+        };
+        if !up && sum >= least {
+            return Some(sum);
         }
         match overflow {
-            Overflow::Wrap => Some(self.wrap(value)),
-            Overflow::Saturate => Some(if value > most { most } else { least }),
+            Overflow::Wrap => Some(self.wrap(sum)),
+            Overflow::Saturate => Some(if up { most } else { least }),
             Overflow::Fail => None,
         }
     }
@@ -121,13 +132,13 @@ impl Step {
             Self::Set(field, value, overflow) => {
                 // A negative number is a very large one without sign.
                 let value = if field.signed { value.into() } else { (value as u64).into() };
-                let value = field.fit(value, overflow)?;
+                let value = field.fit(value, 0, overflow)?;
                 let before = field.get(bytes);
                 field.put(bytes, value);
                 Some(before)
             }
             Self::Add(field, delta, overflow) => {
-                let value = field.fit(field.get(bytes) + i128::from(delta), overflow)?;
+                let value = field.fit(field.get(bytes), delta, overflow)?;
                 field.put(bytes, value);
                 Some(value)
             }

@@ -49,7 +49,7 @@ impl<'a> Step<'a> {
 }
 
 /// The cursor and options of a step; `None` after answering with an error.
-fn start<'a>(args: &[&'a [u8]], out: &mut Writer<'_>) -> Option<u64> {
+fn start(args: &[&[u8]], out: &mut Writer<'_>) -> Option<u64> {
     let from = cursor(args[2]);
     if from.is_none() {
         out.error("ERR invalid cursor");

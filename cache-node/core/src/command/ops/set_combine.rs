@@ -1,6 +1,6 @@
 //! Sets: what several have in common, in all, or beyond others.
 
-use super::texts::{self, is};
+use super::texts::{self, Parts, is};
 use super::typed::{read, store};
 use super::walk::Collected;
 use crate::keyspace::{KeyHasher, Locked, Set, Value};
@@ -129,10 +129,7 @@ pub fn sdiffstore(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 }
 
 /// The keys behind a number of keys, and what follows; `None` after answering with an error.
-pub(super) fn counted<'b, 'c>(
-    args: &'b [&'c [u8]],
-    out: &mut Writer<'_>,
-) -> Option<(&'b [&'c [u8]], &'b [&'c [u8]])> {
+pub(super) fn counted<'b, 'c>(args: &'b [&'c [u8]], out: &mut Writer<'_>) -> Option<Parts<'b, 'c>> {
     let Some(count) = parse_i64(args[1]).filter(|count| *count > 0) else {
         out.error("ERR numkeys should be greater than 0");
         return None;

@@ -72,3 +72,6 @@ pub fn positive_or(arg: &[u8], error: &str, out: &mut Writer<'_>) -> Option<u64>
     }
     value.and_then(|value| u64::try_from(value).ok())
 }
+
+/// Arguments in two parts.
+pub type Parts<'b, 'c> = (&'b [&'c [u8]], &'b [&'c [u8]]);

@@ -2,7 +2,7 @@
 //! whose scores are 1.
 
 use super::set_combine::limit;
-use super::texts::{self, is};
+use super::texts::{self, Parts, is};
 use super::typed::store;
 use super::zrange::write;
 use crate::keyspace::{KeyHasher, Locked, Set, SortedSet, Value};
@@ -115,7 +115,7 @@ fn counted<'b, 'c>(
     at: usize,
     command: &str,
     out: &mut Writer<'_>,
-) -> Option<(&'b [&'c [u8]], &'b [&'c [u8]])> {
+) -> Option<Parts<'b, 'c>> {
     let count = texts::integer(args.get(at)?, out)?;
     if count < 1 {
         out.error(&format!("ERR at least 1 input key is needed for '{command}' command"));

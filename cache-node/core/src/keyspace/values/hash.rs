@@ -68,7 +68,10 @@ impl Keyed for Pair {
     }
 }
 
-fn pairs(packed: &Packed) -> impl Iterator<Item = ((At, &[u8]), (At, &[u8]))> {
+/// A string and where it stands.
+type Placed<'a> = (At, &'a [u8]);
+
+fn pairs(packed: &Packed) -> impl Iterator<Item = (Placed<'_>, Placed<'_>)> {
     let mut strings = packed.places();
     std::iter::from_fn(move || Some((strings.next()?, strings.next()?)))
 }
@@ -81,6 +84,12 @@ impl Hash {
             Self::Packed(packed) => packed.len() / 2,
             Self::Table(table) => table.len(),
         }
+    }
+
+    /// Whether it has none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// What stands on the heap for it.

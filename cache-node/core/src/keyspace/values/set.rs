@@ -108,6 +108,12 @@ impl Set {
         }
     }
 
+    /// Whether it has none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What stands on the heap for it.
     #[inline]
     pub fn heap_bytes(&self) -> usize {

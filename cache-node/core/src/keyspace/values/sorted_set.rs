@@ -64,6 +64,8 @@ fn items(packed: &Packed) -> impl Iterator<Item = (At, f64, &[u8])> {
 }
 
 fn put(packed: &mut Packed, score: f64, member: &[u8]) {
+    // Redis keeps integers here, and so no -0.
+    let score = if score == 0.0 { 0.0 } else { score };
     let mut string: smallvec::SmallVec<[u8; 96]> = smallvec::SmallVec::new();
     string.extend_from_slice(&score.to_le_bytes());
     string.extend_from_slice(member);
@@ -84,6 +86,12 @@ impl SortedSet {
             Self::Packed(packed) => packed.len(),
             Self::Full(full) => full.order.len(),
         }
+    }
+
+    /// Whether it has none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// What stands on the heap for it.
