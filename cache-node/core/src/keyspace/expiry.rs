@@ -2,6 +2,7 @@
 
 use super::Keyspace;
 use super::slot::{NEVER, StoreTable};
+use super::values::Value;
 use crate::cluster::{SLOTS, Slot};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
@@ -33,12 +34,14 @@ impl Keyspace {
     /// One segment of each due table of a slot: how many keys it looked at and removed.
     fn expire_step(&self, slot: Slot, now_ms: u64) -> (usize, usize) {
         let (mut seen, mut gone) = (0, 0);
+        // Dropped after the lock.
+        let mut buried = Vec::new();
         let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return (0, 0) };
         let mut state = cell.state.lock();
         let mut next = NEVER;
         for table in &mut state.tables {
             if table.next_expiry_ms <= now_ms {
-                let step = self.expire_table(table, now_ms);
+                let step = self.expire_table(table, now_ms, &mut buried);
                 seen += step.0;
                 gone += step.1;
             }
@@ -48,7 +51,12 @@ impl Keyspace {
         (seen, gone)
     }
 
-    fn expire_table(&self, table: &mut StoreTable, now_ms: u64) -> (usize, usize) {
+    fn expire_table(
+        &self,
+        table: &mut StoreTable,
+        now_ms: u64,
+        buried: &mut Vec<Value>,
+    ) -> (usize, usize) {
         if table.with_ttl == 0 {
             table.next_expiry_ms = NEVER;
             table.expiry_position = 0;
@@ -82,9 +90,12 @@ impl Keyspace {
         let mut gone = 0;
         for hash in due {
             if let Some(place) = table.table.find_where(hash, |entry| entry.is_expired(now_ms))
-                && table.remove(hasher, place).is_some()
+                && let Some(entry) = table.remove(hasher, place)
             {
                 gone += 1;
+                if entry.value.is_large() {
+                    buried.push(entry.value);
+                }
             }
         }
         table.counters.expired.fetch_add(gone as u64, Relaxed);

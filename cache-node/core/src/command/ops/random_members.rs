@@ -4,10 +4,14 @@ use super::texts::{self, is};
 use super::typed::{Kind, edit, find, read};
 use crate::keyspace::{Access, Hash, Set, SortedSet};
 use crate::resp::{Protocol, Writer};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// More repeated members are not answered with at once: the reply would not fit memory.
 const MOST_REPEATED: u64 = 1 << 22;
+/// So many members for each that is asked for make picking cheaper than a pass over all.
+const FEW: usize = 3;
+/// Picks for each member before a pass over all is made.
+const TRIES: usize = 32;
 const OUT_OF_RANGE: &str = "ERR value is out of range";
 
 /// What is asked for.
@@ -44,9 +48,9 @@ impl Request {
     }
 }
 
-/// The indexes of `count` different ones of `len`, in order of chance (Floyd's algorithm, 1987).
-fn choose(count: usize, len: usize, random: &impl Fn() -> u64) -> HashSet<usize> {
-    let mut chosen = HashSet::with_capacity(count);
+/// The indexes of `count` different ones of `len` (Floyd's algorithm, 1987).
+fn choose(count: usize, len: usize, random: &impl Fn() -> u64) -> BTreeSet<usize> {
+    let mut chosen = BTreeSet::new();
     for last in len - count..len {
         let pick = (random() % (last as u64 + 1)) as usize;
         if !chosen.insert(pick) {
@@ -56,14 +60,27 @@ fn choose(count: usize, len: usize, random: &impl Fn() -> u64) -> HashSet<usize>
     chosen
 }
 
-/// Answers `count` members, each given by `write` to the writer.
+/// How a kind of collection gives its members.
+struct Members<P, W, V> {
+    /// One that chance picks.
+    pick: P,
+    /// Writes a member, with what belongs to it.
+    write: W,
+    /// Visits all.
+    visit: V,
+}
+
+/// Answers the members that are asked for.
 fn answer<T: Kind>(
     found: &T,
     request: &Request,
     random: impl Fn() -> u64,
     out: &mut Writer<'_>,
-    one: impl Fn(&T, &mut Writer<'_>),
-    all: impl Fn(&T, &mut dyn FnMut(&mut dyn FnMut(&mut Writer<'_>))),
+    members: Members<
+        impl Fn(&T) -> Option<Vec<u8>>,
+        impl Fn(&T, &[u8], &mut Writer<'_>),
+        impl Fn(&T, &mut dyn FnMut(&[u8])),
+    >,
 ) {
     let flat = request.with && out.protocol() == Protocol::Resp2;
     let width = if flat { 2 } else { 1 };
@@ -74,16 +91,33 @@ fn answer<T: Kind>(
             return out.error(OUT_OF_RANGE);
         }
         out.array(count as usize * width);
-        (0..count).for_each(|_| one(found, out));
+        for _ in 0..count {
+            let member = (members.pick)(found).unwrap_or_default();
+            (members.write)(found, &member, out);
+        }
         return;
     }
     let count = usize::try_from(request.count).unwrap_or(usize::MAX).min(len);
-    let chosen = (count < len).then(|| choose(count, len, &random));
     out.array(count * width);
+    if count.saturating_mul(FEW) <= len {
+        // Few of many: picked until they are different, which seldom takes a second pick.
+        let mut picked = BTreeSet::new();
+        for _ in 0..count.saturating_mul(TRIES) {
+            if picked.len() == count {
+                break;
+            }
+            picked.extend((members.pick)(found));
+        }
+        if picked.len() == count {
+            picked.iter().for_each(|member| (members.write)(found, member, out));
+            return;
+        }
+    }
+    let chosen = (count < len).then(|| choose(count, len, &random));
     let mut index = 0;
-    all(found, &mut |write| {
+    (members.visit)(found, &mut |member| {
         if chosen.as_ref().is_none_or(|chosen| chosen.contains(&index)) {
-            write(out);
+            (members.write)(found, member, out);
         }
         index += 1;
     });
@@ -97,7 +131,7 @@ fn pair(with: bool, out: &mut Writer<'_>) {
 
 /// HRANDFIELD key [count [WITHVALUES]]
 pub fn hrandfield(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    let dice = key.dice();
+    let (dice, hasher) = (key.dice(), key.hasher());
     if args.len() == 2 {
         let Some(found) = read::<Hash>(key, out) else { return };
         return match found.and_then(|hash| hash.random(&dice)) {
@@ -108,30 +142,23 @@ pub fn hrandfield(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some(request) = Request::read(args, Some("WITHVALUES"), out) else { return };
     let Some(found) = read::<Hash>(key, out) else { return };
     let Some(hash) = found else { return out.array(0) };
-    let write = |field: &[u8], value: &[u8], out: &mut Writer<'_>| {
-        pair(request.with, out);
-        out.bulk(field);
-        if request.with {
-            out.bulk(value);
-        }
-    };
-    answer(
-        hash,
-        &request,
-        &dice,
-        out,
-        |hash, out| {
-            if let Some((field, value)) = hash.random(&dice) {
-                write(field, value, out);
+    let members = Members {
+        pick: |hash: &Hash| hash.random(&dice).map(|(field, _)| field.to_vec()),
+        write: |hash: &Hash, field: &[u8], out: &mut Writer<'_>| {
+            pair(request.with, out);
+            out.bulk(field);
+            if request.with {
+                out.bulk(hash.get(hasher, field).unwrap_or_default());
             }
         },
-        |hash, each| hash.visit(|field, value| each(&mut |out| write(field, value, out))),
-    );
+        visit: |hash: &Hash, visit: &mut dyn FnMut(&[u8])| hash.visit(|field, _| visit(field)),
+    };
+    answer(hash, &request, &dice, out, members);
 }
 
 /// ZRANDMEMBER key [count [WITHSCORES]]
 pub fn zrandmember(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    let dice = key.dice();
+    let (dice, hasher) = (key.dice(), key.hasher());
     if args.len() == 2 {
         let Some(found) = read::<SortedSet>(key, out) else { return };
         return match found.and_then(|set| set.random(&dice)) {
@@ -142,30 +169,23 @@ pub fn zrandmember(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some(request) = Request::read(args, Some("WITHSCORES"), out) else { return };
     let Some(found) = read::<SortedSet>(key, out) else { return };
     let Some(set) = found else { return out.array(0) };
-    let write = |member: &[u8], score: f64, out: &mut Writer<'_>| {
-        pair(request.with, out);
-        out.bulk(member);
-        if request.with {
-            out.double(score);
-        }
-    };
-    answer(
-        set,
-        &request,
-        &dice,
-        out,
-        |set, out| {
-            if let Some((member, score)) = set.random(&dice) {
-                write(member, score, out);
+    let members = Members {
+        pick: |set: &SortedSet| set.random(&dice).map(|(member, _)| member.to_vec()),
+        write: |set: &SortedSet, member: &[u8], out: &mut Writer<'_>| {
+            pair(request.with, out);
+            out.bulk(member);
+            if request.with {
+                out.double(set.score(hasher, member).unwrap_or_default());
             }
         },
-        |set, each| {
-            set.visit(0, usize::MAX, false, |member, score| {
-                each(&mut |out| write(member, score, out));
+        visit: |set: &SortedSet, visit: &mut dyn FnMut(&[u8])| {
+            set.visit(0, usize::MAX, false, |member, _| {
+                visit(member);
                 true
             });
         },
-    );
+    };
+    answer(set, &request, &dice, out, members);
 }
 
 /// SRANDMEMBER key [count]
@@ -184,18 +204,12 @@ pub fn srandmember(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some(request) = Request::read(args, None, out) else { return };
     let Some(found) = read::<Set>(key, out) else { return };
     let Some(set) = found else { return out.array(0) };
-    answer(
-        set,
-        &request,
-        &dice,
-        out,
-        |set, out| {
-            if let Some(member) = set.random(&dice) {
-                out.bulk(member.as_slice());
-            }
-        },
-        |set, each| set.visit(|member| each(&mut |out| out.bulk(member))),
-    );
+    let members = Members {
+        pick: |set: &Set| set.random(&dice).map(|member| member.as_slice().to_vec()),
+        write: |_: &Set, member: &[u8], out: &mut Writer<'_>| out.bulk(member),
+        visit: |set: &Set, visit: &mut dyn FnMut(&[u8])| set.visit(visit),
+    };
+    answer(set, &request, &dice, out, members);
 }
 
 /// SPOP key [count]
