@@ -185,5 +185,8 @@ pub fn cursor(arg: &[u8]) -> Option<u64> {
         None if digits.is_empty() => return None,
         None => return Some(0),
     };
-    parse_i64(digits).and_then(|value| u64::try_from(value).ok())
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }

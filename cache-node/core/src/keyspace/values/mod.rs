@@ -198,3 +198,7 @@ mod tests {
         assert_eq!(changed.as_bytes(&mut itoa::Buffer::new()), Some(&b"123"[..]));
     }
 }
+
+#[cfg(test)]
+#[path = "collections_tests.rs"]
+mod collections_tests;
