@@ -1,7 +1,7 @@
 //! The options of SET and GETEX, and lifetimes in arguments.
 
 use super::texts::{self, is};
-use crate::resp::{Writer, parse_i64};
+use crate::resp::Writer;
 
 /// A lifetime as it stands in the arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
