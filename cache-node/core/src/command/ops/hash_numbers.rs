@@ -2,13 +2,13 @@
 
 use super::extended::{Extended, Parsed};
 use super::texts;
-use super::typed::{edit_or_make, find};
+use super::typed::{find, upsert};
 use crate::keyspace::{Access, Hash};
 use crate::resp::{Writer, parse_i64};
 
-fn put(key: &mut Access<'_>, field: &[u8], value: &[u8]) {
+fn put(key: &mut Access<'_>, field: &[u8], value: &[u8], out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    edit_or_make(key, |hash: &mut Hash| hash.set(hasher, field, value));
+    upsert(key, out, |hash: &mut Hash| hash.set(hasher, field, value));
 }
 
 /// HINCRBY key field increment
@@ -24,7 +24,7 @@ pub fn hincrby(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         },
     };
     let Some(sum) = current.checked_add(delta) else { return out.error(texts::OVERFLOW) };
-    put(key, args[2], itoa::Buffer::new().format(sum).as_bytes());
+    put(key, args[2], itoa::Buffer::new().format(sum).as_bytes(), out);
     out.integer(sum);
 }
 
@@ -45,6 +45,6 @@ pub fn hincrbyfloat(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
     };
     let Some(sum) = sum else { return out.error(texts::NAN_OR_INFINITY) };
     let text = sum.format();
-    put(key, args[2], text.as_bytes());
+    put(key, args[2], text.as_bytes(), out);
     out.bulk(text.as_bytes());
 }

@@ -1,7 +1,7 @@
 //! Hashes: reading and setting fields.
 
 use super::texts;
-use super::typed::{edit, edit_or_make, find, read};
+use super::typed::{edit_typed, read, upsert};
 use crate::keyspace::{Access, Hash};
 use crate::resp::Writer;
 
@@ -11,12 +11,11 @@ fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, command: &str
         texts::wrong_arity(out, command);
         return None;
     }
-    find::<Hash>(key, out)?;
     let hasher = key.hasher();
-    Some(edit_or_make(key, |hash: &mut Hash| {
+    upsert(key, out, |hash: &mut Hash| {
         hash.prepare(hasher, &args[2..]);
         args[2..].chunks_exact(2).filter(|pair| hash.set(hasher, pair[0], pair[1])).count()
-    }))
+    })
 }
 
 /// HSET key field value [field value ...]
@@ -36,12 +35,12 @@ pub fn hmset(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// HSETNX key field value
 pub fn hsetnx(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    let Some(found) = find::<Hash>(key, out) else { return };
-    if found.is_some_and(|hash| hash.get(hasher, args[2]).is_some()) {
-        return out.integer(0);
+    let new = upsert(key, out, |hash: &mut Hash| {
+        hash.get(hasher, args[2]).is_none() && hash.set(hasher, args[2], args[3])
+    });
+    if let Some(new) = new {
+        out.integer(i64::from(new));
     }
-    edit_or_make(key, |hash: &mut Hash| hash.set(hasher, args[2], args[3]));
-    out.integer(1);
 }
 
 fn answer(value: Option<&[u8]>, out: &mut Writer<'_>) {
@@ -72,13 +71,12 @@ pub fn hmget(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// HDEL key field [field ...]
 pub fn hdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    if find::<Hash>(key, out).is_none() {
-        return;
-    }
-    let removed = edit(key, |hash: &mut Hash| {
+    let removed = edit_typed(key, out, |hash: &mut Hash| {
         args[2..].iter().filter(|field| hash.remove(hasher, field)).count()
     });
-    out.integer(removed.unwrap_or(0) as i64);
+    if let Some(removed) = removed {
+        out.integer(removed.unwrap_or(0) as i64);
+    }
 }
 
 /// HEXISTS key field

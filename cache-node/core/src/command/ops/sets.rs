@@ -1,31 +1,29 @@
 //! Sets: their members.
 
-use super::typed::{edit, edit_or_make, find, read};
+use super::typed::{edit, edit_typed, find, read, upsert};
 use crate::keyspace::{Access, Locked, Set};
 use crate::resp::Writer;
 
 /// SADD key member [member ...]
 pub fn sadd(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    if find::<Set>(key, out).is_none() {
-        return;
-    }
     let hasher = key.hasher();
-    let added = edit_or_make(key, |set: &mut Set| {
+    let added = upsert(key, out, |set: &mut Set| {
         args[2..].iter().filter(|member| set.insert(hasher, member)).count()
     });
-    out.integer(added as i64);
+    if let Some(added) = added {
+        out.integer(added as i64);
+    }
 }
 
 /// SREM key member [member ...]
 pub fn srem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    if find::<Set>(key, out).is_none() {
-        return;
-    }
     let hasher = key.hasher();
-    let removed = edit(key, |set: &mut Set| {
+    let removed = edit_typed(key, out, |set: &mut Set| {
         args[2..].iter().filter(|member| set.remove(hasher, member)).count()
     });
-    out.integer(removed.unwrap_or(0) as i64);
+    if let Some(removed) = removed {
+        out.integer(removed.unwrap_or(0) as i64);
+    }
 }
 
 /// SISMEMBER key member
@@ -79,7 +77,7 @@ pub fn smove(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     }
     if present && source != target {
         let hasher = to.hasher();
-        edit_or_make(&mut to, |set: &mut Set| set.insert(hasher, member));
+        upsert(&mut to, out, |set: &mut Set| set.insert(hasher, member));
         if let Some(mut from) = keys.at(source) {
             let hasher = from.hasher();
             edit(&mut from, |set: &mut Set| set.remove(hasher, member));

@@ -2,7 +2,7 @@
 
 use super::texts;
 use crate::keyspace::{Access, Hash, Lifetime, Set, SortedSet, Value};
-use crate::resp::Writer;
+use crate::resp::{Protocol, Writer};
 
 /// A kind of collection.
 pub trait Kind: Default {
@@ -68,30 +68,54 @@ fn typed<'b, T: Kind>(value: Option<&'b Value>, out: &mut Writer<'_>) -> Option<
     }
 }
 
-/// Changes the key's collection, which goes with its last member; `None` if there is none.
-pub fn edit<T: Kind, R>(key: &mut Access<'_>, change: impl FnOnce(&mut T) -> R) -> Option<R> {
-    let (result, empty) = key.update(|value| {
-        let found = T::of_mut(value)?;
-        let result = change(found);
-        Some((result, found.count() == 0))
-    })??;
-    if empty {
-        key.discard();
-    }
-    Some(result)
-}
-
-/// Changes the key's collection, or a new one if there is none; the key is not of another type.
-pub fn edit_or_make<T: Kind, R>(key: &mut Access<'_>, mut change: impl FnMut(&mut T) -> R) -> R {
-    if let Some(result) = edit(key, &mut change) {
-        return result;
+/// Changes the key's collection, or a new one if there is none; `None` after answering that it is of
+/// another type.
+pub fn upsert<T: Kind, R>(
+    key: &mut Access<'_>,
+    out: &mut Writer<'_>,
+    mut change: impl FnMut(&mut T) -> R,
+) -> Option<R> {
+    if let Some(result) = edit_typed(key, out, &mut change)? {
+        return Some(result);
     }
     let mut made = T::default();
     let result = change(&mut made);
     if made.count() > 0 {
         key.set(made.into_value(), Lifetime::Default);
     }
-    result
+    Some(result)
+}
+
+/// Changes the key's collection, which goes with its last member; `None` after answering that it is
+/// of another type, `Some(None)` if there is none.
+pub fn edit_typed<T: Kind, R>(
+    key: &mut Access<'_>,
+    out: &mut Writer<'_>,
+    change: impl FnOnce(&mut T) -> R,
+) -> Option<Option<R>> {
+    let done = key.update(|value| {
+        let found = T::of_mut(value)?;
+        let result = change(found);
+        Some((result, found.count() == 0))
+    });
+    match done {
+        None => Some(None),
+        Some(None) => {
+            out.error(texts::WRONG_TYPE);
+            None
+        }
+        Some(Some((result, empty))) => {
+            if empty {
+                key.discard();
+            }
+            Some(Some(result))
+        }
+    }
+}
+
+/// The same, when the key is known not to be of another type.
+pub fn edit<T: Kind, R>(key: &mut Access<'_>, change: impl FnOnce(&mut T) -> R) -> Option<R> {
+    edit_typed(key, &mut Writer::new(&mut Vec::new(), Protocol::Resp2), change).flatten()
 }
 
 /// Puts a collection where there may be another value; an empty one removes the key.

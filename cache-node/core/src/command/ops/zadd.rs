@@ -1,7 +1,7 @@
 //! Sorted sets: giving members scores.
 
 use super::texts::{self, is};
-use super::typed::{edit_or_make, find};
+use super::typed::upsert;
 use crate::keyspace::{Access, KeyHasher, SortedSet};
 use crate::resp::Writer;
 
@@ -102,11 +102,8 @@ fn add(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, mut options: 
         let Some(score) = texts::double_or(pair[0], texts::NOT_A_FLOAT, out) else { return };
         scores.push(score);
     }
-    if find::<SortedSet>(key, out).is_none() {
-        return;
-    }
     let hasher = key.hasher();
-    let (added, updated, last) = edit_or_make(key, |set: &mut SortedSet| {
+    let done = upsert(key, out, |set: &mut SortedSet| {
         let (mut added, mut updated, mut last) = (0, 0, Outcome::Skipped);
         for (pair, score) in pairs.chunks_exact(2).zip(&scores) {
             last = options.apply(set, hasher, pair[1], *score);
@@ -119,6 +116,7 @@ fn add(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, mut options: 
         }
         (added, updated, last)
     });
+    let Some((added, updated, last)) = done else { return };
     match last {
         Outcome::NotANumber => out.error("ERR resulting score is not a number (NaN)"),
         Outcome::Added(score) | Outcome::Updated(score) | Outcome::Same(score) if options.incr => {

@@ -1,21 +1,20 @@
 //! Sorted sets: members that leave.
 
 use super::texts::{self, is};
-use super::typed::{edit, find};
+use super::typed::{edit, edit_typed, find};
 use super::zbounds::{Bounds, By};
 use crate::keyspace::{Access, Locked, SortedSet};
 use crate::resp::{Protocol, Writer, parse_i64};
 
 /// ZREM key member [member ...]
 pub fn zrem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    if find::<SortedSet>(key, out).is_none() {
-        return;
-    }
     let hasher = key.hasher();
-    let removed = edit(key, |set: &mut SortedSet| {
+    let removed = edit_typed(key, out, |set: &mut SortedSet| {
         args[2..].iter().filter(|member| set.remove(hasher, member)).count()
     });
-    out.integer(removed.unwrap_or(0) as i64);
+    if let Some(removed) = removed {
+        out.integer(removed.unwrap_or(0) as i64);
+    }
 }
 
 fn remove_range(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, by: By) {

@@ -90,7 +90,15 @@ impl<T: Keyed> Dict<T> {
         key: &[u8],
         change: impl FnOnce(&mut T) -> R,
     ) -> Option<R> {
-        let hash = hasher.hash(key);
+        self.change_hashed(hasher.hash(key), key, change)
+    }
+
+    fn change_hashed<R>(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        change: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
         let segment = self.segment_of(hash);
         let item = self.segments[segment].table.find_mut(hash, |item| item.key() == key)?;
         let before = item.heap_bytes();
@@ -99,9 +107,29 @@ impl<T: Keyed> Dict<T> {
         Some(result)
     }
 
+    /// Changes the item of a key, or adds the one that `make` gives; what `change` returned.
+    pub fn upsert<R>(
+        &mut self,
+        hasher: &KeyHasher,
+        key: &[u8],
+        change: impl FnOnce(&mut T) -> R,
+        make: impl FnOnce() -> T,
+    ) -> Option<R> {
+        let hash = hasher.hash(key);
+        let changed = self.change_hashed(hash, key, change);
+        if changed.is_none() {
+            self.insert_hashed(hasher, hash, make());
+        }
+        changed
+    }
+
     /// Adds an item whose key is not there yet.
     pub fn insert(&mut self, hasher: &KeyHasher, item: T) {
         let hash = hasher.hash(item.key());
+        self.insert_hashed(hasher, hash, item);
+    }
+
+    fn insert_hashed(&mut self, hasher: &KeyHasher, hash: u64, item: T) {
         self.len += 1;
         self.bytes += item.heap_bytes();
         let rehash = |item: &T| hasher.hash(item.key());

@@ -146,16 +146,12 @@ impl Hash {
                 true
             }
             Self::Table(table) => {
-                let pair = Pair::new(field, value);
-                let mut pair = Some(pair);
-                let replaced = table.change(hasher, field, |old| {
-                    if let Some(pair) = pair.take() {
-                        *old = pair;
-                    }
-                });
-                if let Some(pair) = pair {
-                    table.insert(hasher, pair);
-                }
+                let replaced = table.upsert(
+                    hasher,
+                    field,
+                    |pair| *pair = Pair::new(field, value),
+                    || Pair::new(field, value),
+                );
                 replaced.is_none()
             }
         }

@@ -81,8 +81,18 @@ impl Packed {
 
     /// Adds strings at the end.
     pub fn push(&mut self, strings: &[&[u8]]) {
-        let end = self.0.len().max(HEAD);
-        self.splice(end, end, strings, strings.len() as isize);
+        let added: usize = strings.iter().map(|string| string.len() + 1).sum();
+        let count = self.len() + strings.len();
+        // The block grows in place if its size class has room.
+        let mut block = std::mem::take(&mut self.0).into_vec();
+        block.reserve_exact(added + HEAD.saturating_sub(block.len()));
+        block.resize(block.len().max(HEAD), 0);
+        for string in strings {
+            block.push(string.len() as u8);
+            block.extend_from_slice(string);
+        }
+        block[..HEAD].copy_from_slice(&(count as u16).to_le_bytes());
+        self.0 = block.into_boxed_slice();
     }
 
     /// Puts strings before a place.

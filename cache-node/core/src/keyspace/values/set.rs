@@ -161,14 +161,17 @@ impl Set {
 
     /// Adds a member; false if it was there.
     pub fn insert(&mut self, hasher: &KeyHasher, member: &[u8]) -> bool {
-        if let FormMut::Ints(ints) = self.form_mut() {
-            match parse_i64(member) {
+        match self.form_mut() {
+            FormMut::Ints(ints) => match parse_i64(member) {
                 Some(value) if ints.len() < MAX_INTEGERS => return ints.insert(value),
                 Some(value) if ints.contains(value) => return false,
                 _ => {}
+            },
+            FormMut::Table(table) => {
+                return table.upsert(hasher, member, |_| (), || Bytes::new(member)).is_none();
             }
-        } else if self.contains(hasher, member) {
-            return false;
+            FormMut::Packed(packed) if packed.iter().any(|found| found == member) => return false,
+            FormMut::Packed(_) => {}
         }
         self.widen(hasher, member);
         match self.form_mut() {

@@ -145,11 +145,17 @@ impl SortedSet {
             self.unpack(hasher);
         }
         let Self::Full(full) = self else { return false };
-        let old = full.scores.change(hasher, member, |item| {
-            let old = item.clone();
-            item.score = score;
-            old
-        });
+        let new = Member::new(member);
+        let old = full.scores.upsert(
+            hasher,
+            member,
+            |item| {
+                let old = item.clone();
+                item.score = score;
+                old
+            },
+            || Item { score, member: new.clone() },
+        );
         match old {
             Some(old) => {
                 full.order.remove(old.score, member);
@@ -157,9 +163,7 @@ impl SortedSet {
                 false
             }
             None => {
-                let item = Item { score, member: Member::new(member) };
-                full.scores.insert(hasher, item.clone());
-                full.order.insert(item);
+                full.order.insert(Item { score, member: new });
                 true
             }
         }
