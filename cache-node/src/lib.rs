@@ -6,6 +6,7 @@ pub mod config;
 pub mod gossip;
 pub mod node;
 pub mod peer;
+pub mod pubsub;
 pub mod raft;
 pub mod router;
 pub mod server;

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::now_ms;
 use crate::config::{Config, Secret};
+use crate::pubsub::{self, PubSub};
 use crate::raft;
 use crate::router::{self, Forwarded, Router};
 use crate::server::stats::Stats;
@@ -136,12 +137,17 @@ async fn serve(config: Config) -> Result<(), Error> {
         request_timeout: Duration::from_millis(network.request_timeout_ms),
     });
     cluster.on_forward(Arc::new(Forwarded::new(router.clone())));
+    let registry = Arc::new(pubsub::Registry::new(stats.clone()));
+    cluster.on_publish(Arc::new(pubsub::Arrivals::new(registry.clone())));
+    let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());
+    let pubsub = Arc::new(PubSub::new(registry, relay));
 
     let gossip_port = cluster.gossip_port();
     let resp = resp::Options {
         listener: resp_listener,
         threads: config.node.threads,
         router: router.clone(),
+        pubsub,
         stats: stats.clone(),
         config: config.clone(),
         started_ms,

@@ -209,7 +209,7 @@ impl Client {
         let peer = self.peer(to);
         let lane = match kind {
             Kind::Raft | Kind::Control => &peer.control,
-            Kind::Forward => &peer.forward[(order % FORWARD_LANES) as usize],
+            Kind::Forward | Kind::Publish => &peer.forward[(order % FORWARD_LANES) as usize],
         };
         let bytes = payload.len();
         let requests_before = lane.load.requests.fetch_add(1, Ordering::Relaxed);

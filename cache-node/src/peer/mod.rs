@@ -40,11 +40,15 @@ pub enum Kind {
     Control = 2,
     /// Commands for slots that the asked member owns.
     Forward = 3,
+    /// Messages that clients of the asking member published.
+    Publish = 4,
 }
 
 impl Kind {
     fn parse(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Control, Self::Forward].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::Raft, Self::Control, Self::Forward, Self::Publish]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 

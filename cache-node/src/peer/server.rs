@@ -37,6 +37,7 @@ pub struct Handlers {
     raft: OnceLock<Arc<dyn Handler>>,
     control: OnceLock<Arc<dyn Handler>>,
     forward: OnceLock<Arc<dyn Handler>>,
+    publish: OnceLock<Arc<dyn Handler>>,
 }
 
 impl Handlers {
@@ -45,6 +46,7 @@ impl Handlers {
             Kind::Raft => &self.raft,
             Kind::Control => &self.control,
             Kind::Forward => &self.forward,
+            Kind::Publish => &self.publish,
         }
     }
 

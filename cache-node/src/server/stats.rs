@@ -20,6 +20,8 @@ pub struct Cell {
     forwarded_requests: AtomicU64,
     forward_errors: AtomicU64,
     error_replies: AtomicU64,
+    slow_subscribers_closed: AtomicU64,
+    published_dropped: AtomicU64,
     calls: Box<[AtomicU64]>,
 }
 
@@ -44,6 +46,10 @@ pub enum Count {
     ForwardErrors,
     /// Replies that were errors.
     ErrorReplies,
+    /// Subscribers closed because they read too slowly.
+    SlowSubscribersClosed,
+    /// Published messages that did not reach another member.
+    PublishedDropped,
 }
 
 impl Cell {
@@ -58,6 +64,8 @@ impl Cell {
             forwarded_requests: AtomicU64::new(0),
             forward_errors: AtomicU64::new(0),
             error_replies: AtomicU64::new(0),
+            slow_subscribers_closed: AtomicU64::new(0),
+            published_dropped: AtomicU64::new(0),
             calls: command::all()
                 .iter()
                 .flat_map(with_subcommands)
@@ -77,6 +85,8 @@ impl Cell {
             Count::ForwardedRequests => &self.forwarded_requests,
             Count::ForwardErrors => &self.forward_errors,
             Count::ErrorReplies => &self.error_replies,
+            Count::SlowSubscribersClosed => &self.slow_subscribers_closed,
+            Count::PublishedDropped => &self.published_dropped,
         }
     }
 
@@ -159,6 +169,8 @@ impl Stats {
             forwarded_requests: sum(Count::ForwardedRequests),
             forward_errors: sum(Count::ForwardErrors),
             error_replies: sum(Count::ErrorReplies),
+            slow_subscribers_closed: sum(Count::SlowSubscribersClosed),
+            published_dropped: sum(Count::PublishedDropped),
             calls_by_command: calls,
         }
     }
@@ -176,6 +188,8 @@ impl Stats {
         now.forwarded_requests -= base.forwarded_requests;
         now.forward_errors -= base.forward_errors;
         now.error_replies -= base.error_replies;
+        now.slow_subscribers_closed -= base.slow_subscribers_closed;
+        now.published_dropped -= base.published_dropped;
         for (n, b) in now.calls_by_command.iter_mut().zip(&base.calls_by_command) {
             n.1 -= b.1;
         }
@@ -212,6 +226,10 @@ pub struct StatsSnapshot {
     pub forward_errors: u64,
     /// Error replies sent to RESP clients.
     pub error_replies: u64,
+    /// Subscribers closed because they read too slowly.
+    pub slow_subscribers_closed: u64,
+    /// Published messages that did not reach another member.
+    pub published_dropped: u64,
     /// Calls by full command name (`get`, `client|id`).
     pub calls_by_command: Vec<(&'static str, u64)>,
 }

@@ -18,6 +18,8 @@ bitflags! {
         const DENYOOM = 1 << 2;
         /// An administrator's command.
         const ADMIN = 1 << 3;
+        /// Publishes or subscribes.
+        const PUBSUB = 1 << 20;
         /// Not for scripts.
         const NOSCRIPT = 1 << 4;
         /// Allowed while data is loaded.
@@ -62,6 +64,8 @@ bitflags! {
         const LIST = 1 << 3;
         /// Strings.
         const STRING = 1 << 4;
+        /// Publishes or subscribes.
+        const PUBSUB = 1 << 20;
         /// For administrators.
         const ADMIN = 1 << 5;
         /// Constant or logarithmic time.
@@ -116,6 +120,8 @@ pub enum Group {
     String,
     /// Lists.
     List,
+    /// Publishing and subscribing.
+    PubSub,
     /// The connection itself.
     Connection,
     /// The server.
@@ -131,6 +137,7 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::List => "list",
+            Self::PubSub => "pubsub",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
@@ -207,6 +214,19 @@ pub enum ShellCommand {
     Stores,
     ReadOnly,
     ReadWrite,
+    Subscribe,
+    PSubscribe,
+    SSubscribe,
+    Unsubscribe,
+    PUnsubscribe,
+    SUnsubscribe,
+    Publish,
+    SPublish,
+    PubSubChannels,
+    PubSubNumSub,
+    PubSubNumPat,
+    PubSubShardChannels,
+    PubSubShardNumSub,
     /// Any command's HELP: [`super::introspect`] answers.
     Help,
     /// A command that only has subcommands: arity and lookup refuse it before it runs.
@@ -355,6 +375,7 @@ impl Spec {
         acl.set(Acl::WRITE, flags.contains(Flags::WRITE));
         acl.set(Acl::READ, flags.contains(Flags::READONLY));
         acl.set(Acl::ADMIN, flags.contains(Flags::ADMIN));
+        acl.set(Acl::PUBSUB, flags.contains(Flags::PUBSUB));
         acl.set(Acl::FAST, flags.contains(Flags::FAST));
         acl.set(Acl::SLOW, !flags.contains(Flags::FAST));
         acl |= if flags.contains(Flags::ADMIN) { Acl::DANGEROUS } else { Acl::empty() };

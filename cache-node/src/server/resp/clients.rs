@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use hypercache_core::command::{self, Spec};
@@ -32,6 +32,10 @@ pub struct Client {
     pub command: AtomicU16,
     /// Bytes of a command that is not whole yet.
     pub input_bytes: AtomicU64,
+    /// Bytes of published messages that it has not been sent yet.
+    pub output_bytes: AtomicU64,
+    /// How many channels, patterns and shard channels it listens to, by `Topic::index`.
+    pub subscriptions: [AtomicU32; 3],
     /// Whether it has authenticated, or need not.
     pub authenticated: AtomicBool,
     /// What it says of itself.
@@ -63,10 +67,17 @@ impl Client {
         let _ = self.abort.set(abort);
     }
 
+    /// Whether it listens to anything: a client of type `pubsub`.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
+    }
+
     /// One line of `CLIENT LIST`, in the fields and order of Redis 7.
     pub fn line(&self, now_ms: u64) -> Vec<u8> {
         let labels = self.labels.lock().clone();
         let index = self.command.load(Relaxed);
+        let output_bytes = self.output_bytes.load(Relaxed);
+        let [channels, patterns, shards] = self.subscriptions.each_ref().map(|n| n.load(Relaxed));
         let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
         let mut head = String::new();
         let _ = write!(head, "id={} addr={} laddr={} fd=-1 name=", self.id, self.addr, self.laddr);
@@ -75,13 +86,18 @@ impl Client {
         let mut rest = String::new();
         let _ = write!(
             rest,
-            " age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} qbuf-free=0 argv-mem=0 \
-             multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
+            " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 qbuf={} qbuf-free=0 argv-mem=0 \
+             multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
             seconds(self.created_ms),
             seconds(self.last_ms.load(Relaxed)),
+            if self.is_subscriber() { "P" } else { "N" },
             self.store.load(Relaxed),
+            channels,
+            patterns,
+            shards,
             self.input_bytes.load(Relaxed),
-            self.input_bytes.load(Relaxed) + std::mem::size_of::<Self>() as u64,
+            output_bytes,
+            self.input_bytes.load(Relaxed) + output_bytes + std::mem::size_of::<Self>() as u64,
             command_name(index),
             self.protocol.load(Relaxed),
         );
@@ -132,6 +148,8 @@ impl Clients {
             protocol: AtomicU8::new(2),
             command: AtomicU16::new(u16::MAX),
             input_bytes: AtomicU64::new(0),
+            output_bytes: AtomicU64::new(0),
+            subscriptions: Default::default(),
             authenticated: AtomicBool::new(authenticated),
             labels: Mutex::default(),
             abort: OnceLock::new(),

@@ -107,6 +107,7 @@ impl Connection {
             let mut out = Vec::new();
             if next == Next::Read {
                 let ran = match idle {
+                    _ if self.session.subscriber.is_some() => self.read_or_hear(&mut out).await?,
                     None => self.read(&mut out).await?,
                     Some(limit) => match tokio::time::timeout(limit, self.read(&mut out)).await {
                         Ok(ran) => ran?,
@@ -203,6 +204,20 @@ impl Connection {
         .await
     }
 
+    /// As [`Self::read`], for a subscriber: published messages are as good. It may be idle for
+    /// as long as it likes.
+    async fn read_or_hear(&mut self, out: &mut Vec<u8>) -> std::io::Result<Option<Next>> {
+        let Some(subscriber) = &self.session.subscriber else { return self.read(out).await };
+        let outbox = subscriber.outbox().clone();
+        match outbox.or_messages(self.read(out)).await {
+            Ok(ran) => ran,
+            Err(messages) => {
+                *out = messages;
+                Ok(Some(Next::Read))
+            }
+        }
+    }
+
     fn received(&self, bytes: usize) {
         self.shared.cell().add(Count::NetInputBytes, bytes as u64);
     }
@@ -265,6 +280,9 @@ impl Connection {
     #[inline]
     fn run_one(&mut self, view: &View, args: &[&[u8]], now_ms: u64, out: &mut Vec<u8>) -> bool {
         let cell = self.shared.cell();
+        if let Some(subscriber) = &self.session.subscriber {
+            subscriber.outbox().drain(out);
+        }
         let start = out.len();
         let mut writer = Writer::new(out, self.session.protocol);
         let spec = match self.look_up(args) {
@@ -322,6 +340,9 @@ impl Connection {
         if !self.session.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
             return Err("NOAUTH Authentication required.".into());
         }
+        if self.session.only_subscribes() {
+            commands::allowed_while_subscribed(spec)?;
+        }
         Ok(spec)
     }
 
@@ -356,6 +377,9 @@ impl Connection {
             return Ok(());
         }
         self.stream.write_all(out).await?;
+        if let Some(subscriber) = &self.session.subscriber {
+            subscriber.outbox().sent();
+        }
         self.shared.cell().add(Count::NetOutputBytes, out.len() as u64);
         out.clear();
         Ok(())

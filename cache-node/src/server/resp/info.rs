@@ -7,6 +7,7 @@ use hypercache_core::cluster::SLOTS;
 use super::Shared;
 use super::commands::REDIS_VERSION;
 use crate::clock::now_ms;
+use crate::pubsub::Topic;
 use crate::telemetry::process;
 use hypercache_core::cluster::View;
 
@@ -84,6 +85,7 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "maxclients": shared.tunables.read().max_connections,
         "blocked_clients": 0,
         "tracking_clients": 0,
+        "pubsub_clients": shared.pubsub.registry().clients(),
         "clients_in_timeout_table": 0,
     );
 }
@@ -171,6 +173,14 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
         "forwarded_requests": counted.forwarded_requests,
         "forward_errors": counted.forward_errors,
         "protocol_errors": counted.protocol_errors,
+    );
+    let listened = |topic| shared.pubsub.registry().count(topic);
+    fields!(out,
+        "pubsub_channels": listened(Topic::Channel),
+        "pubsub_patterns": listened(Topic::Pattern),
+        "pubsubshard_channels": listened(Topic::Shard),
+        "pubsub_published_dropped": counted.published_dropped,
+        "client_output_buffer_limit_disconnections": counted.slow_subscribers_closed,
     );
 }
 

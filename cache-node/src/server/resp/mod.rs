@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::pubsub::PubSub;
 use crate::router::Router;
 use crate::server::stats::{Cell, Count, Stats};
 use clients::{Client, Clients};
@@ -73,6 +74,8 @@ pub struct Options {
     pub threads: usize,
     /// Runs the commands.
     pub router: Router,
+    /// Publishes, and knows who subscribes.
+    pub pubsub: Arc<PubSub>,
     /// Where work is counted.
     pub stats: Arc<Stats>,
     /// The effective configuration, for INFO and CONFIG GET.
@@ -84,6 +87,7 @@ pub struct Options {
 /// What all loops share.
 pub struct Shared {
     pub(crate) router: Router,
+    pub(crate) pubsub: Arc<PubSub>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) config: Arc<Config>,
     pub(crate) clients: Arc<Clients>,
@@ -151,6 +155,7 @@ impl Options {
             threads: self.threads.max(1),
             shared: Arc::new(Shared {
                 router: self.router,
+                pubsub: self.pubsub,
                 stats: self.stats,
                 config: self.config,
                 clients: Arc::default(),

@@ -7,6 +7,7 @@ use hypercache_core::resp::{Limits, Protocol};
 use hypercache_core::store::StoreNumber;
 
 use super::clients::Client;
+use crate::pubsub::Subscriber;
 use crate::router::Caller;
 
 /// What a connection has chosen: protocol, store, identity.
@@ -24,6 +25,8 @@ pub struct Session {
     pub closing: bool,
     /// What the parser accepts from it.
     pub limits: Limits,
+    /// What it listens to, while it does.
+    pub subscriber: Option<Box<Subscriber>>,
 }
 
 impl Session {
@@ -36,6 +39,7 @@ impl Session {
             authenticated,
             closing: false,
             limits: Limits { authenticated, ..Limits::default() },
+            subscriber: None,
         }
     }
 
@@ -43,6 +47,12 @@ impl Session {
     #[inline]
     pub fn caller(&self) -> Caller {
         Caller { store: self.store, protocol: self.protocol, order: self.client.id }
+    }
+
+    /// Whether it may only subscribe and the like: RESP2 cannot tell replies from messages.
+    #[inline]
+    pub fn only_subscribes(&self) -> bool {
+        self.subscriber.is_some() && self.protocol == Protocol::Resp2
     }
 
     /// Chooses a protocol.
@@ -70,5 +80,6 @@ impl Session {
         self.set_store(0);
         self.set_authenticated(authenticated);
         self.client.labels.lock().name.clear();
+        self.subscriber = None;
     }
 }

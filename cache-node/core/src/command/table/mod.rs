@@ -4,6 +4,7 @@ mod cluster;
 mod connection;
 mod generic;
 mod list;
+mod pubsub;
 mod server;
 mod string;
 
@@ -26,11 +27,13 @@ const CLIENT_FIRST: usize = OBJECT_FIRST + generic::OBJECT_LIST.len();
 const COMMAND_FIRST: usize = CLIENT_FIRST + connection::CLIENT_LIST.len();
 const CONFIG_FIRST: usize = COMMAND_FIRST + server::COMMAND_LIST.len();
 const CLUSTER_FIRST: usize = CONFIG_FIRST + server::CONFIG_LIST.len();
-const TOP_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
+const PUBSUB_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
+const TOP_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
 
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
     + list::LIST.len()
+    + pubsub::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
     + cluster::LIST.len();
@@ -42,10 +45,11 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 6] = [
+    let families: [&[Spec]; 7] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
+        &pubsub::LIST,
         &connection::LIST,
         &server::LIST,
         &cluster::LIST,

@@ -49,11 +49,31 @@ pub(super) fn set_info(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'
     out.simple("OK");
 }
 
-/// Whether a word names a kind of client, and whether ours are of that kind: all are `normal`.
-fn kind(word: &[u8]) -> Result<bool, String> {
+/// A kind of client, as `TYPE` names it.
+#[derive(Clone, Copy)]
+enum Kind {
+    Normal,
+    Subscriber,
+    /// Masters and replicas: they are not clients here.
+    Nobody,
+}
+
+impl Kind {
+    fn takes(self, client: &Client) -> bool {
+        match self {
+            Self::Normal => !client.is_subscriber(),
+            Self::Subscriber => client.is_subscriber(),
+            Self::Nobody => false,
+        }
+    }
+}
+
+/// The kind of client that a word names.
+fn kind(word: &[u8]) -> Result<Kind, String> {
     match &word.to_ascii_lowercase()[..] {
-        b"normal" => Ok(true),
-        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(false),
+        b"normal" => Ok(Kind::Normal),
+        b"pubsub" => Ok(Kind::Subscriber),
+        b"master" | b"replica" | b"slave" => Ok(Kind::Nobody),
         _ => Err(format!(
             "ERR Unknown client type '{}'",
             String::from_utf8_lossy(word).escape_debug()
@@ -66,8 +86,7 @@ pub(super) fn list(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
     match &args[2..] {
         [] => {}
         [option, word] if option.eq_ignore_ascii_case(b"TYPE") => match kind(word) {
-            Ok(true) => {}
-            Ok(false) => clients.clear(),
+            Ok(kind) => clients.retain(|client| kind.takes(client)),
             Err(text) => return out.error(&text),
         },
         [option, ids @ ..] if option.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
@@ -92,7 +111,7 @@ struct Filter {
     id: Option<u64>,
     addr: Option<Vec<u8>>,
     laddr: Option<Vec<u8>>,
-    normal: bool,
+    kind: Option<Kind>,
     user: Option<Vec<u8>>,
     skip_me: bool,
     max_age_seconds: Option<u64>,
@@ -104,7 +123,7 @@ impl Filter {
             id: None,
             addr: None,
             laddr: None,
-            normal: true,
+            kind: None,
             user: None,
             skip_me: true,
             max_age_seconds: None,
@@ -118,7 +137,7 @@ impl Filter {
                 }
                 b"addr" => filter.addr = Some(value.to_vec()),
                 b"laddr" => filter.laddr = Some(value.to_vec()),
-                b"type" => filter.normal = kind(value)?,
+                b"type" => filter.kind = Some(kind(value)?),
                 b"user" if *value == b"default" => filter.user = Some(value.to_vec()),
                 b"user" => {
                     return Err(format!(
@@ -147,7 +166,7 @@ impl Filter {
         let is = |wanted: &Option<Vec<u8>>, addr: String| {
             wanted.as_ref().is_none_or(|w| *w == addr.into_bytes())
         };
-        self.normal
+        self.kind.is_none_or(|kind| kind.takes(client))
             && self.id.is_none_or(|id| id == client.id)
             && is(&self.addr, client.addr.to_string())
             && is(&self.laddr, client.laddr.to_string())

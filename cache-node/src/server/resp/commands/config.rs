@@ -10,6 +10,9 @@ use crate::config::units;
 use crate::server::resp::Tunables;
 use hypercache_core::command::matches;
 
+/// The bounds of [`crate::pubsub::Outbox`]; the other classes of clients wait for their own replies.
+const OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
+
 /// Every parameter with its value in force, by Redis's names.
 fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     let shared = context.shared;
@@ -26,6 +29,7 @@ fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     vec![
         ("appendonly", "no".into()),
         ("bind", config.network.bind.to_string()),
+        ("client-output-buffer-limit", OUTPUT_LIMITS.into()),
         ("cluster-announce-hostname", config.network.advertise.clone()),
         ("cluster-enabled", "yes".into()),
         ("databases", databases.to_string()),

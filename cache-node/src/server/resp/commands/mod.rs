@@ -3,9 +3,11 @@
 mod client;
 mod config;
 mod connection;
+mod pubsub;
 mod stores;
 
 pub(crate) use connection::REDIS_VERSION;
+pub use pubsub::allowed_while_subscribed;
 
 use hypercache_core::command::{ShellCommand, Spec, introspect};
 use hypercache_core::resp::Writer;
@@ -13,6 +15,7 @@ use hypercache_core::resp::Writer;
 use super::session::Session;
 use super::{Shared, info};
 use crate::clock::now_ms;
+use crate::pubsub::{Target, Topic};
 use hypercache_core::cluster::{View, cluster_reply};
 
 /// What a command may read and change.
@@ -37,6 +40,7 @@ pub fn run(
     let mut context = Context { shared, session, view };
     let writer = &mut Writer::new(out, protocol);
     match command {
+        C::Ping if context.session.only_subscribes() => pubsub::ping(args, writer),
         C::Ping => connection::ping(args, writer),
         C::Echo => writer.bulk(args[1]),
         // HELLO answers in the protocol that it has just chosen.
@@ -84,6 +88,21 @@ pub fn run(
         C::Stores => stores::list(&context, writer),
         // Every member answers reads and writes of its slots, so there is no mode to change.
         C::ReadOnly | C::ReadWrite => writer.simple("OK"),
+        C::Subscribe => pubsub::subscribe(&mut context, Topic::Channel, args, out),
+        C::PSubscribe => pubsub::subscribe(&mut context, Topic::Pattern, args, out),
+        C::SSubscribe => pubsub::subscribe(&mut context, Topic::Shard, args, out),
+        C::Unsubscribe => pubsub::unsubscribe(&mut context, Topic::Channel, args, out),
+        C::PUnsubscribe => pubsub::unsubscribe(&mut context, Topic::Pattern, args, out),
+        C::SUnsubscribe => pubsub::unsubscribe(&mut context, Topic::Shard, args, out),
+        C::Publish => pubsub::publish(&context, Target::Channel, args, writer),
+        C::SPublish => pubsub::publish(&context, Target::Shard, args, writer),
+        C::PubSubChannels => pubsub::names(&context, Topic::Channel, args, writer),
+        C::PubSubShardChannels => pubsub::names(&context, Topic::Shard, args, writer),
+        C::PubSubNumSub => pubsub::counts(&context, Topic::Channel, args, writer),
+        C::PubSubShardNumSub => pubsub::counts(&context, Topic::Shard, args, writer),
+        C::PubSubNumPat => {
+            writer.integer(shared.pubsub.registry().count(Topic::Pattern) as i64);
+        }
         C::Container => {
             let name = spec.name;
             writer.error(&format!("ERR wrong number of arguments for '{name}' command"));
