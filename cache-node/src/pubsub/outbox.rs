@@ -1,14 +1,17 @@
 //! What one subscriber has still to be told, bounded in bytes.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::clock::now_ms;
 use crate::server::resp::clients::Client;
+use crate::server::stats::{Count, Stats};
 
 /// A subscriber for whom more than this waits is closed (Redis's `client-output-buffer-limit`).
 pub const HARD_BYTES: usize = 32 << 20;
@@ -16,12 +19,15 @@ pub const HARD_BYTES: usize = 32 << 20;
 pub const SOFT_BYTES: usize = 8 << 20;
 /// How long more than [`SOFT_BYTES`] may wait, in milliseconds.
 pub const SOFT_MS: u64 = 60_000;
+/// How often it is looked whether a client that takes nothing is over the soft bound too long.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Messages on their way from any thread to one connection.
 #[derive(Debug)]
 pub struct Outbox {
     /// Whose messages they are.
     client: Arc<Client>,
+    stats: Arc<Stats>,
     state: Mutex<State>,
 }
 
@@ -65,8 +71,8 @@ pub enum Pushed {
 
 impl Outbox {
     /// An empty one.
-    pub fn new(client: Arc<Client>) -> Self {
-        Self { client, state: Mutex::default() }
+    pub fn new(client: Arc<Client>, stats: Arc<Stats>) -> Self {
+        Self { client, stats, state: Mutex::default() }
     }
 
     /// The number of the client whose messages these are.
@@ -119,10 +125,15 @@ impl Outbox {
 
     /// Ends the connection of a subscriber that reads too slowly.
     pub fn close(&self) {
+        self.count_close();
+        self.client.kill();
+    }
+
+    fn count_close(&self) {
+        self.stats.shared().add(Count::SlowSubscribersClosed, 1);
         let unsent_bytes = self.client.output_bytes.load(Relaxed);
         tracing::warn!(client = self.client.id, addr = %self.client.addr, unsent_bytes,
             "a subscriber reads too slowly: connection closed");
-        self.client.kill();
     }
 
     /// Moves what waits behind `out`.
@@ -133,8 +144,42 @@ impl Outbox {
         }
     }
 
-    /// Notes that all that was taken is written.
-    pub fn sent(&self) {
+    /// Moves what waits to the offset `at` of `out`.
+    pub fn drain_at(&self, at: usize, out: &mut Vec<u8>) {
+        let mut waiting = Vec::new();
+        self.drain(&mut waiting);
+        if !waiting.is_empty() {
+            out.splice(at..at, waiting);
+        }
+    }
+
+    /// Waits for `write`, which writes all that was taken.
+    ///
+    /// # Errors
+    /// Those of `write`, and that the client was over the soft bound for too long.
+    pub async fn written(&self, write: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+        let mut write = pin!(write);
+        loop {
+            if let Ok(written) = tokio::time::timeout(LOOK, write.as_mut()).await {
+                self.sent();
+                return written;
+            }
+            if self.is_overdue(now_ms()) {
+                self.count_close();
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "it reads too slowly"));
+            }
+        }
+    }
+
+    fn is_overdue(&self, now_ms: u64) -> bool {
+        let mut state = self.state.lock();
+        let is_over = |since_ms| now_ms.saturating_sub(since_ms) > SOFT_MS;
+        let overdue = !state.closed && state.over_since_ms.is_some_and(is_over);
+        state.closed |= overdue;
+        overdue
+    }
+
+    fn sent(&self) {
         let mut state = self.state.lock();
         if state.taken_bytes > 0 {
             state.taken_bytes = 0;
@@ -187,7 +232,7 @@ mod tests {
         let addr = ([127, 0, 0, 1], 1).into();
         let client = Clients::default().enter(addr, addr, 0, true);
         client.protocol.store(protocol, Relaxed);
-        Outbox::new(client)
+        Outbox::new(client, Arc::new(Stats::new(1)))
     }
 
     #[test]
@@ -232,6 +277,12 @@ mod tests {
         quick.drain(&mut Vec::new());
         quick.sent();
         assert_eq!(quick.push_at(b">", || 1001 + SOFT_MS), Pushed::Waits);
+        let stuck = outbox(3);
+        stuck.push_at(&frame, || 1000);
+        stuck.push_at(b">", || 1000);
+        assert!(!stuck.is_overdue(1000 + SOFT_MS));
+        assert!(stuck.is_overdue(1001 + SOFT_MS), "also when nothing more is published");
+        assert_eq!(stuck.push(b">"), Pushed::Closed);
         assert_eq!(slow.push_at(b">", || 1001 + SOFT_MS), Pushed::TooMuch);
     }
 

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 
 use super::outbox::Pushed;
 use super::{Outbox, Target, Topic};
-use crate::server::stats::{Count, Stats};
+use crate::server::stats::Stats;
 
 /// The name of a channel, pattern or shard channel.
 pub type Name = Arc<[u8]>;
@@ -37,6 +37,11 @@ impl Registry {
     /// Nobody listens.
     pub fn new(stats: Arc<Stats>) -> Self {
         Self { names: Default::default(), clients: AtomicUsize::new(0), stats }
+    }
+
+    /// Where closed subscribers are counted.
+    pub(super) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 
     /// From now on a client hears of this.
@@ -126,10 +131,7 @@ impl Registry {
                 }
             }
         }
-        for outbox in &delivery.too_slow {
-            self.stats.shared().add(Count::SlowSubscribersClosed, 1);
-            outbox.close();
-        }
+        delivery.too_slow.iter().for_each(|outbox| outbox.close());
         delivery.receivers
     }
 }

@@ -16,14 +16,16 @@ pub struct Subscriber {
     client: Arc<Client>,
     outbox: Arc<Outbox>,
     names: [BTreeSet<Name>; 3],
+    /// Whether it has unsubscribed from anything since [`Self::settle`].
+    left: bool,
 }
 
 impl Subscriber {
     /// A client that listens to nothing yet.
     pub fn new(registry: Arc<Registry>, client: Arc<Client>) -> Self {
         registry.count_client(true);
-        let outbox = Arc::new(Outbox::new(client.clone()));
-        Self { registry, client, outbox, names: Default::default() }
+        let outbox = Arc::new(Outbox::new(client.clone(), registry.stats().clone()));
+        Self { registry, client, outbox, names: Default::default(), left: false }
     }
 
     /// Where its messages wait.
@@ -41,12 +43,24 @@ impl Subscriber {
         }
     }
 
-    /// Listens to a name no longer.
+    /// Listens to a name no longer. [`Self::settle`] must follow.
     pub fn unsubscribe(&mut self, topic: Topic, name: &[u8]) {
         if self.names[topic.index()].remove(name) {
             self.registry.leave(topic, name, self.outbox.client_id());
             self.show(topic);
         }
+        self.left = true;
+    }
+
+    /// After a command whose reply begins at `at` of `out`: what was published before it
+    /// unsubscribed goes before that reply, because behind it nothing of it may come. Whether it
+    /// still listens to anything.
+    pub fn settle(&mut self, at: usize, out: &mut Vec<u8>) -> bool {
+        if std::mem::take(&mut self.left) {
+            self.outbox.drain_at(at, out);
+            return !self.is_empty();
+        }
+        true
     }
 
     /// The names of a kind that it listens to.
@@ -151,6 +165,20 @@ mod tests {
         drop(other);
         assert_eq!(registry.clients(), 0);
         assert_eq!(registry.deliver(Target::Channel, b"b", b"hi"), 0);
+    }
+
+    #[test]
+    fn what_came_before_an_unsubscribe_goes_before_its_reply() {
+        let (registry, clients) = setting();
+        let mut one = subscriber(&registry, &clients);
+        one.subscribe(Topic::Channel, b"a");
+        registry.deliver(Target::Channel, b"a", b"m");
+        let mut out = b"+OK\r\n+REPLY\r\n".to_vec();
+        assert!(one.settle(5, &mut out), "nothing was unsubscribed: nothing moves");
+        assert_eq!(out, b"+OK\r\n+REPLY\r\n");
+        one.unsubscribe(Topic::Channel, b"a");
+        assert!(!one.settle(5, &mut out));
+        assert_eq!(out, b"+OK\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nm\r\n+REPLY\r\n");
     }
 
     #[test]

@@ -175,6 +175,18 @@ impl Snapshot {
                 None,
                 s.forward_errors,
             ),
+            (
+                "hypercache_slow_subscribers_closed",
+                "Subscribers that were closed because they read too slowly",
+                None,
+                s.slow_subscribers_closed,
+            ),
+            (
+                "hypercache_published_dropped",
+                "Published messages that did not reach another member",
+                None,
+                s.published_dropped,
+            ),
             ("hypercache_error_replies", "Replies that were errors", None, s.error_replies),
         ] {
             out.counters(name, help, unit, [(NO_LABELS, value as f64)])?;

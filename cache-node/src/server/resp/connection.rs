@@ -324,6 +324,7 @@ impl Connection {
             }
             cell.call(spec);
             commands::run(&self.shared, &mut self.session, view, spec, shell, args, out);
+            self.session.settle(start, out);
         } else {
             match self.shared.router.try_here(
                 view,
@@ -367,6 +368,7 @@ impl Connection {
 
     /// Runs the first command of the input, which has to wait for other members.
     async fn wait_for_one(&mut self, out: &mut Vec<u8>) {
+        let start = out.len();
         let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else { return };
         let args: wire::Args<'_> = self.parser.args(&self.input);
         if let Ok(spec) = command::lookup(&args) {
@@ -378,6 +380,7 @@ impl Connection {
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
             }
+            self.session.settle(start, out);
         }
         drop(args);
         self.parser.reset();
@@ -396,9 +399,9 @@ impl Connection {
         if out.is_empty() {
             return Ok(());
         }
-        self.stream.write_all(out).await?;
-        if let Some(subscriber) = &self.session.subscriber {
-            subscriber.outbox().sent();
+        match &self.session.subscriber {
+            None => self.stream.write_all(out).await?,
+            Some(subscriber) => subscriber.outbox().written(self.stream.write_all(out)).await?,
         }
         self.shared.cell().add(Count::NetOutputBytes, out.len() as u64);
         out.clear();

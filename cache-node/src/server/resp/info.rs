@@ -180,6 +180,14 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
         "forward_errors": counted.forward_errors,
         "protocol_errors": counted.protocol_errors,
     );
+    let listened = |topic| shared.pubsub.registry().count(topic);
+    fields!(out,
+        "pubsub_channels": listened(Topic::Channel),
+        "pubsub_patterns": listened(Topic::Pattern),
+        "pubsubshard_channels": listened(Topic::Shard),
+        "pubsub_published_dropped": counted.published_dropped,
+        "client_output_buffer_limit_disconnections": counted.slow_subscribers_closed,
+    );
 }
 
 fn replication(out: &mut String, _: &Shared, _: &View) {

@@ -59,6 +59,13 @@ impl Session {
         self.subscriber.is_some() && self.protocol == Protocol::Resp2
     }
 
+    /// After a command whose reply begins at `at` of `out`.
+    #[inline]
+    pub fn settle(&mut self, at: usize, out: &mut Vec<u8>) {
+        // Nothing is kept for a connection that listens to nothing.
+        self.subscriber.take_if(|subscriber| !subscriber.settle(at, out));
+    }
+
     /// Chooses a protocol.
     pub fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;

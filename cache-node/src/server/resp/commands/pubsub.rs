@@ -90,8 +90,6 @@ pub(super) fn unsubscribe(
         let mut count = 0;
         if let Some(subscriber) = &mut session.subscriber {
             subscriber.unsubscribe(topic, name);
-            // What was published before belongs before the reply; behind it nothing may come.
-            subscriber.outbox().drain(out);
             count = subscriber.count(topic);
         }
         changed(&mut Writer::new(out, protocol), word, Some(name), count);
@@ -102,8 +100,6 @@ pub(super) fn unsubscribe(
         let count = session.subscriber.as_ref().map_or(0, |subscriber| subscriber.count(topic));
         changed(&mut Writer::new(out, protocol), word, None, count);
     }
-    // Nothing is kept for a connection that listens to nothing.
-    session.subscriber.take_if(|subscriber| subscriber.is_empty());
 }
 
 fn changed(out: &mut Writer<'_>, word: &[u8], name: Option<&[u8]>, count: usize) {
