@@ -10,6 +10,7 @@ mod ops;
 mod pattern;
 mod spec;
 mod table;
+mod transact;
 
 pub use introspect::introspect;
 pub use lookup::lookup;
@@ -18,6 +19,7 @@ pub use spec::{
     Acl, Arg, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec, Spread,
 };
 pub use table::COUNT;
+pub use transact::{Step, Transacted};
 
 /// Every command, its subcommands inside it.
 pub fn all() -> &'static [Spec] {

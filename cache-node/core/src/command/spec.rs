@@ -72,6 +72,8 @@ bitflags! {
         const DANGEROUS = 1 << 8;
         /// About connections.
         const CONNECTION = 1 << 9;
+        /// Several commands as one.
+        const TRANSACTION = 1 << 15;
     }
 }
 
@@ -122,6 +124,8 @@ pub enum Group {
     Server,
     /// The cluster.
     Cluster,
+    /// Several commands as one.
+    Transactions,
 }
 
 impl Group {
@@ -134,6 +138,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Cluster => "cluster",
+            Self::Transactions => "transactions",
         }
     }
 }
@@ -207,6 +212,11 @@ pub enum ShellCommand {
     Stores,
     ReadOnly,
     ReadWrite,
+    Multi,
+    Exec,
+    Discard,
+    Watch,
+    Unwatch,
     /// Any command's HELP: [`super::introspect`] answers.
     Help,
     /// A command that only has subcommands: arity and lookup refuse it before it runs.

@@ -5,7 +5,8 @@
 //! | `slot` | a slot's lock and tables, and their accounts |
 //! | `table`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings and lists |
-//! | `access` | what a command may do with a key |
+//! | `access`, `together` | what a command may do with a key; with the keys of many slots |
+//! | `watch` | keys whose changes EXEC has to see |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `eviction`, `expiry`, `walk`, `memory` | keys that leave; commands over all keys; costs |
 
@@ -19,13 +20,16 @@ mod occupancy;
 mod slot;
 mod stores;
 mod table;
+mod together;
 mod values;
 mod walk;
+mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
 pub use values::{List, Value};
 pub use walk::{scan_cursor, scan_slot};
+pub use watch::WatchedKey;
 
 use crate::cluster::{SLOTS, Slot, slot_of};
 use crate::store::{DEFAULT_STORE, StoreNumber, StorePolicy};
@@ -115,6 +119,10 @@ pub struct Keyspace {
     random: AtomicU64,
     /// Where the expiry cycle goes on.
     expiry_slot: AtomicU32,
+    /// The slots that may have watched keys.
+    watching: Occupancy,
+    /// When old watches are looked for again.
+    watches_due_ms: AtomicU64,
 }
 
 impl std::fmt::Debug for Keyspace {
@@ -137,6 +145,8 @@ impl Keyspace {
             served: Occupancy::default(),
             random: AtomicU64::new(options.eviction_seed),
             expiry_slot: AtomicU32::new(0),
+            watching: Occupancy::default(),
+            watches_due_ms: AtomicU64::new(0),
         }
     }
 

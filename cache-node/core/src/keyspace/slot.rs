@@ -4,6 +4,7 @@ use super::entry::Entry;
 use super::hash::KeyHasher;
 use super::stores::Counters;
 use super::table::{Place, Table};
+use super::watch::{self, Watches};
 use crate::cluster::Slot;
 use crate::store::StoreNumber;
 use parking_lot::Mutex;
@@ -44,6 +45,8 @@ pub struct StoreTable {
     pub expiry_position: u64,
     /// The least lifetime seen in the expiry cycle's pass that is under way.
     pub pass_least_ms: u64,
+    /// The keys here whose changes somebody waits to see.
+    pub watches: Option<Box<Watches>>,
 }
 
 impl State {
@@ -80,6 +83,7 @@ impl State {
                     next_expiry_ms: NEVER,
                     expiry_position: 0,
                     pass_least_ms: NEVER,
+                    watches: None,
                 });
                 self.tables.len() - 1
             }
@@ -105,6 +109,7 @@ impl StoreTable {
 
     /// Adds an entry whose key is not there yet.
     pub fn insert(&mut self, hasher: &KeyHasher, hash: u64, entry: Entry) {
+        watch::changed(&mut self.watches, entry.key.as_slice());
         let before = self.heap_bytes();
         self.entry_bytes += entry.heap_bytes();
         if entry.expires_at_ms != 0 {
@@ -123,6 +128,7 @@ impl StoreTable {
     pub fn remove(&mut self, hasher: &KeyHasher, place: Place) -> Option<Entry> {
         let before = self.heap_bytes();
         let entry = self.table.remove(hasher, place)?;
+        watch::changed(&mut self.watches, entry.key.as_slice());
         self.entry_bytes -= entry.heap_bytes();
         if entry.expires_at_ms != 0 {
             self.count_ttl(false);
@@ -142,6 +148,7 @@ impl StoreTable {
     #[inline]
     pub fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
         let entry = self.table.get_mut(place)?;
+        watch::changed(&mut self.watches, entry.key.as_slice());
         let before = entry.heap_bytes();
         let result = change(entry);
         let after = entry.heap_bytes();
@@ -156,6 +163,7 @@ impl StoreTable {
     #[inline]
     pub fn set_expiry(&mut self, place: Place, expires_at_ms: u64) {
         let Some(entry) = self.table.get_mut(place) else { return };
+        watch::changed(&mut self.watches, entry.key.as_slice());
         let had = entry.expires_at_ms != 0;
         entry.expires_at_ms = expires_at_ms;
         if expires_at_ms != 0 {

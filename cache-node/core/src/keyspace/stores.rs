@@ -27,6 +27,8 @@ pub struct Counters {
     pub evicted: AtomicU64,
     pub expired: AtomicU64,
     pub oom_errors: AtomicU64,
+    /// What its watched keys cost.
+    pub watched_bytes: AtomicU64,
     pub stripes: [Stripe; STRIPES],
     /// The slots where it has keys.
     pub occupancy: Occupancy,

@@ -157,7 +157,7 @@ impl Keyspace {
             for slot in store.counters.occupancy.iter() {
                 if let Some(cell) = self.cell(slot) {
                     // The lock is given back before the table's blocks are.
-                    let table = cell.state.lock().take(number);
+                    let table = cell.state.lock().flush(number, slot, self);
                     drop(table);
                 }
             }

@@ -6,6 +6,7 @@ mod generic;
 mod list;
 mod server;
 mod string;
+mod transactions;
 
 use super::spec::Spec;
 
@@ -33,7 +34,8 @@ const TOP: usize = generic::LIST.len()
     + list::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
-    + cluster::LIST.len();
+    + cluster::LIST.len()
+    + transactions::LIST.len();
 
 /// How many commands and subcommands there are; [`Spec::index`] is below it.
 pub const COUNT: usize = TOP_FIRST + TOP;
@@ -42,13 +44,14 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 6] = [
+    let families: [&[Spec]; 7] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
         &connection::LIST,
         &server::LIST,
         &cluster::LIST,
+        &transactions::LIST,
     ];
     let mut table = [generic::LIST[0]; TOP];
     let (mut family, mut next) = (0, 0);

@@ -1,0 +1,162 @@
+//! Several commands as one: what EXEC runs.
+
+use super::ops::texts;
+use super::spec::{Flags, Run, RunKeys, Spec};
+use crate::cluster::{Slot, slot_of};
+use crate::keyspace::{Keyspace, Locked, NotServing, Refusal, WatchedKey};
+use crate::resp::{Protocol, Writer};
+use crate::store::StoreNumber;
+use smallvec::SmallVec;
+
+/// Commands that only read answer an error once the replies are this long (S1).
+const MAX_REPLY_BYTES: usize = 512 << 20;
+
+/// One command of a transaction.
+#[derive(Debug, Clone)]
+pub struct Step<'a> {
+    /// A `Run::Keys` or `Run::Keyspace` command, its arity checked.
+    pub spec: &'static Spec,
+    /// The store that is selected when it runs.
+    pub store: StoreNumber,
+    /// The protocol of its reply.
+    pub protocol: Protocol,
+    /// Its name and arguments.
+    pub args: SmallVec<[&'a [u8]; 8]>,
+}
+
+impl Step<'_> {
+    /// The slots of its keys.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.spec.keys(&self.args).into_iter().map(slot_of)
+    }
+
+    /// Whether it works on all keys rather than on those it names.
+    pub fn is_over_all_keys(&self) -> bool {
+        matches!(self.spec.run, Run::Keyspace(_))
+    }
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transacted {
+    /// All commands ran, whatever each answered.
+    Done,
+    /// None ran: a watched key changed.
+    Changed,
+    /// None ran: a store is over its budget and nothing can leave.
+    OutOfMemory,
+}
+
+fn in_order(slots: impl Iterator<Item = Slot>) -> Vec<Slot> {
+    let mut slots: Vec<Slot> = slots.collect();
+    slots.sort_unstable();
+    slots.dedup();
+    slots
+}
+
+impl Keyspace {
+    /// Runs commands as one, if no watched key changed, and appends their replies to `out`, one
+    /// after the other. The slots of all keys are locked from the first command to the last, so
+    /// that nobody sees a part of it; only a command over all keys (KEYS, FLUSHALL …) runs with no
+    /// slot locked, which cuts the transaction there. The keys are not watched any more after this.
+    ///
+    /// # Errors
+    /// A slot that is not served here; nothing was changed or written then.
+    pub fn transact(
+        &self,
+        watched: &[WatchedKey<'_>],
+        steps: &[Step<'_>],
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<Transacted, NotServing> {
+        let slots = in_order(
+            watched.iter().map(|w| slot_of(w.key)).chain(steps.iter().flat_map(Step::slots)),
+        );
+        let grows = steps.iter().filter(|step| step.spec.flags.contains(Flags::DENYOOM));
+        let grow: Vec<(StoreNumber, &[u8])> = grows
+            .flat_map(|step| step.spec.keys(&step.args).into_iter().map(|key| (step.store, key)))
+            .collect();
+        let (first, mut rest) = part(steps);
+        let begun = self.with_slots(&slots, &grow, now_ms, |locked| {
+            if !locked.end_watch(watched) {
+                return Transacted::Changed;
+            }
+            first.iter().for_each(|step| run(step, locked, out));
+            Transacted::Done
+        });
+        match begun {
+            Ok(Transacted::Done) => {}
+            Ok(other) => return Ok(other),
+            Err(Refusal::NotServing(slot)) => return Err(slot),
+            Err(_) => return Ok(Transacted::OutOfMemory),
+        }
+        while let [over_all, tail @ ..] = rest {
+            self.run_over_all(over_all, now_ms, out);
+            let (next, after) = part(tail);
+            let slots = in_order(next.iter().flat_map(Step::slots));
+            let start = out.len();
+            let ran = self.with_slots(&slots, &[], now_ms, |locked| {
+                next.iter().for_each(|step| run(step, locked, out));
+            });
+            if ran.is_err() {
+                out.truncate(start);
+                for step in next {
+                    Writer::new(out, step.protocol).error("TRYAGAIN Slots are on the move");
+                }
+            }
+            rest = after;
+        }
+        Ok(Transacted::Done)
+    }
+
+    fn run_over_all(&self, step: &Step<'_>, now_ms: u64, out: &mut Vec<u8>) {
+        let start = out.len();
+        let ran = self.execute(
+            step.spec,
+            step.store,
+            &step.args,
+            now_ms,
+            &mut Writer::new(out, step.protocol),
+        );
+        if ran.is_err() {
+            out.truncate(start);
+            Writer::new(out, step.protocol).error("TRYAGAIN Slots are on the move");
+        }
+    }
+}
+
+/// The steps before the first that is over all keys, and those from it on.
+fn part<'s, 'a>(steps: &'s [Step<'a>]) -> (&'s [Step<'a>], &'s [Step<'a>]) {
+    let at = steps.iter().position(Step::is_over_all_keys).unwrap_or(steps.len());
+    steps.split_at(at)
+}
+
+/// Runs one command over keys whose slots are locked.
+fn run(step: &Step<'_>, locked: &mut Locked<'_>, out: &mut Vec<u8>) {
+    let long = out.len() > MAX_REPLY_BYTES && !step.spec.is_write();
+    let out = &mut Writer::new(out, step.protocol);
+    if long {
+        return out.error(&format!(
+            "ERR not read: the transaction's replies are over {MAX_REPLY_BYTES} bytes"
+        ));
+    }
+    if !locked.has_store(step.store) {
+        return out.error(texts::NO_STORE);
+    }
+    locked.select(step.store);
+    match step.spec.run {
+        Run::Keys(RunKeys::One(run)) => match step.spec.first_key(&step.args) {
+            Some(key) => match locked.at(key) {
+                Some(mut key) => run(&mut key, &step.args, out),
+                None => out.error(texts::NO_STORE),
+            },
+            None => out.error(texts::SYNTAX),
+        },
+        Run::Keys(RunKeys::Many(run)) => run(locked, &step.args, out),
+        Run::Keyspace(_) | Run::Shell(_) => out.error("ERR this command is not one over keys"),
+    }
+}
+
+#[cfg(test)]
+#[path = "transact_tests.rs"]
+mod tests;

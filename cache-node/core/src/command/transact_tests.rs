@@ -1,0 +1,3 @@
+//! Transactions over one member's data.
+
+use super::*;
