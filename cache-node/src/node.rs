@@ -224,6 +224,7 @@ async fn expire(keyspace: &Keyspace, interval: Duration, mut stop: watch::Receiv
             return;
         }
         let removed = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+        keyspace.prune_watches(now_ms());
         pause = if removed > EXPIRY_BUDGET / 4 { EXPIRY_PAUSE } else { interval };
     }
 }

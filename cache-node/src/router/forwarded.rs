@@ -5,8 +5,8 @@ use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{self, Run};
 use hypercache_core::resp::Writer;
 
-use super::Router;
 use super::wire::{self, Malformed, Status};
+use super::{Router, envelope};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 
@@ -41,6 +41,10 @@ impl Forwarded {
             let status = wire::put_answer(out, |out| {
                 if !serving {
                     return Status::NotServing;
+                }
+                let keyspace = &options.keyspace;
+                if let Some(status) = envelope::answer(keyspace, &command, now_ms, out) {
+                    return status;
                 }
                 let start = out.len();
                 let mut writer = Writer::new(out, command.protocol);

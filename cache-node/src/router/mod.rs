@@ -6,9 +6,11 @@
 //! waited for, within the request's deadline.
 
 mod batch;
+mod envelope;
 mod forwarded;
 pub mod place;
 mod scatter;
+mod transact;
 pub mod wire;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use hypercache_core::store::StoreNumber;
 use tokio::time::Instant;
 
 pub use batch::Batch;
+pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
 use place::{Owners, Place, place};
 use wire::Status;

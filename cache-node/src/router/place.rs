@@ -72,6 +72,15 @@ pub fn place(owners: &impl Owners, spec: &Spec, args: &[&[u8]]) -> Place {
     }
 }
 
+/// Decides where commands run that are one: where all their slots are.
+pub fn place_whole(owners: &impl Owners, mut slots: impl Iterator<Item = Slot>) -> Place {
+    let Some(first) = slots.next().filter(|_| !owners.owns_all()) else { return Place::Here };
+    if slots.any(|slot| slot != first) {
+        return Place::CrossSlot;
+    }
+    member(owners, first)
+}
+
 #[inline]
 fn member(owners: &impl Owners, slot: Slot) -> Place {
     match owners.owner(slot) {
@@ -133,6 +142,15 @@ mod tests {
         assert_eq!(placed("MGET a b"), Place::Scattered);
         assert_eq!(placed("MSET a 1 b 2"), Place::Scattered);
         assert_eq!(placed("DBSIZE"), Place::Scattered);
+    }
+
+    #[test]
+    fn a_transaction_goes_whole_to_the_owner_of_its_one_slot() {
+        assert_eq!(place_whole(&Halves, [].into_iter()), Place::Here);
+        assert_eq!(place_whole(&Halves, [3300, 3300].into_iter()), Place::Here);
+        assert_eq!(place_whole(&Halves, [15495, 15495].into_iter()), Place::There(2));
+        assert_eq!(place_whole(&Halves, [3300, 7365].into_iter()), Place::CrossSlot);
+        assert_eq!(place_whole(&Halves, [0].into_iter()), Place::Unowned(0));
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use hypercache_core::command::{self, Spec};
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
+
+use super::transaction::NOT_IN_MULTI;
 
 /// What other connections may see of one. The connection's own loop writes it; relaxed atomics
 /// suffice, as a reader wants a recent picture and no more.
@@ -32,6 +34,10 @@ pub struct Client {
     pub command: AtomicU16,
     /// Bytes of a command that is not whole yet.
     pub input_bytes: AtomicU64,
+    /// Commands since MULTI; -1 outside of it.
+    pub multi: AtomicI32,
+    /// What they take.
+    pub multi_bytes: AtomicU64,
     /// Whether it has authenticated, or need not.
     pub authenticated: AtomicBool,
     /// What it says of itself.
@@ -67,6 +73,8 @@ impl Client {
     pub fn line(&self, now_ms: u64) -> Vec<u8> {
         let labels = self.labels.lock().clone();
         let index = self.command.load(Relaxed);
+        let multi = self.multi.load(Relaxed);
+        let multi_bytes = self.multi_bytes.load(Relaxed);
         let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
         let mut head = String::new();
         let _ = write!(head, "id={} addr={} laddr={} fd=-1 name=", self.id, self.addr, self.laddr);
@@ -75,13 +83,16 @@ impl Client {
         let mut rest = String::new();
         let _ = write!(
             rest,
-            " age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} qbuf-free=0 argv-mem=0 \
-             multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
+            " age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} qbuf={} qbuf-free=0 argv-mem=0 \
+             multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
             seconds(self.created_ms),
             seconds(self.last_ms.load(Relaxed)),
+            if multi == NOT_IN_MULTI { 'N' } else { 'x' },
             self.store.load(Relaxed),
+            multi,
             self.input_bytes.load(Relaxed),
-            self.input_bytes.load(Relaxed) + std::mem::size_of::<Self>() as u64,
+            multi_bytes,
+            self.input_bytes.load(Relaxed) + multi_bytes + std::mem::size_of::<Self>() as u64,
             command_name(index),
             self.protocol.load(Relaxed),
         );
@@ -132,6 +143,8 @@ impl Clients {
             protocol: AtomicU8::new(2),
             command: AtomicU16::new(u16::MAX),
             input_bytes: AtomicU64::new(0),
+            multi: AtomicI32::new(NOT_IN_MULTI),
+            multi_bytes: AtomicU64::new(0),
             authenticated: AtomicBool::new(authenticated),
             labels: Mutex::default(),
             abort: OnceLock::new(),

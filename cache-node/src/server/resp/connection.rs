@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 
 use super::commands;
 use super::session::Session;
-use super::{Loop, clients::Client};
+use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::router::{Batch, Tried, wire};
 use crate::server::stats::Count;
@@ -77,6 +77,13 @@ impl Drop for Leave {
     fn drop(&mut self) {
         self.0.clients.leave(self.1.id);
         self.0.cell().add(Count::ConnectionsClosed, 1);
+    }
+}
+
+impl Drop for Connection {
+    /// S7: however the connection ends, what it watches is let go.
+    fn drop(&mut self) {
+        commands::abandon(&self.shared, &mut self.session);
     }
 }
 
@@ -274,6 +281,7 @@ impl Connection {
                     tracing::warn!(addr = %self.session.client.addr, "an HTTP request on the RESP port: connection closed");
                     self.session.closing = true;
                 } else {
+                    let text = commands::refused(&self.shared, &mut self.session, args, text);
                     writer.error(&text);
                 }
                 cell.add(Count::ErrorReplies, 1);
@@ -281,6 +289,17 @@ impl Connection {
             }
         };
         self.session.client.runs(spec);
+        if self.session.transaction.is_open() && !transaction::runs_inside(spec) {
+            let Session { transaction, client, .. } = &mut self.session;
+            match transaction.queue(client, spec, args) {
+                Ok(()) => writer.simple("QUEUED"),
+                Err(text) => {
+                    writer.error(&text);
+                    cell.add(Count::ErrorReplies, 1);
+                }
+            }
+            return true;
+        }
         if let Run::Shell(shell) = spec.run {
             if commands::waits(shell, args) {
                 return false;
@@ -333,7 +352,8 @@ impl Connection {
             self.shared.cell().call(spec);
             if let Run::Shell(_) = spec.run {
                 let view = self.shared.router.cluster().view();
-                commands::run_and_wait(&self.shared, &mut self.session, &view, &args, out).await;
+                commands::run_and_wait(&self.shared, &mut self.session, &view, spec, &args, out)
+                    .await;
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
             }

@@ -9,6 +9,7 @@ mod commands;
 mod connection;
 mod info;
 mod session;
+mod transaction;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -7,6 +7,7 @@ use hypercache_core::resp::{Limits, Protocol};
 use hypercache_core::store::StoreNumber;
 
 use super::clients::Client;
+use super::transaction::Transaction;
 use crate::router::Caller;
 
 /// What a connection has chosen: protocol, store, identity.
@@ -24,6 +25,8 @@ pub struct Session {
     pub closing: bool,
     /// What the parser accepts from it.
     pub limits: Limits,
+    /// What MULTI and WATCH began.
+    pub transaction: Transaction,
 }
 
 impl Session {
@@ -36,6 +39,7 @@ impl Session {
             authenticated,
             closing: false,
             limits: Limits { authenticated, ..Limits::default() },
+            transaction: Transaction::default(),
         }
     }
 

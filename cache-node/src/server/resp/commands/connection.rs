@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::StoreNumber;
 
-use super::{Context, client, integer, same_secret};
+use super::{Context, Shared, client, integer, same_secret};
 
 /// The Redis version whose commands and replies these are; clients choose features by it.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
@@ -130,31 +130,30 @@ pub(super) fn hello(context: &mut Context<'_>, args: &[&[u8]], out: &mut Vec<u8>
 }
 
 pub(super) fn select(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    let found = match integer(args[1]) {
-        Some(number) => {
-            StoreNumber::try_from(number).ok().filter(|n| context.shared.keyspace().has_store(*n))
-        }
-        None => {
-            let Some(number) = by_name(context, args[1]) else {
-                let word = String::from_utf8_lossy(args[1]);
-                return out.error(&format!(
-                    "ERR no store is named '{}'; STORES lists those that are",
-                    word.escape_debug()
-                ));
-            };
-            Some(number)
-        }
-    };
-    match found {
+    match store_named(context.shared, args[1]) {
         Some(number) => {
             context.session.set_store(number);
             out.simple("OK");
         }
-        None => out.error("ERR DB index is out of range"),
+        None if integer(args[1]).is_some() => out.error("ERR DB index is out of range"),
+        None => {
+            let word = String::from_utf8_lossy(args[1]);
+            out.error(&format!(
+                "ERR no store is named '{}'; STORES lists those that are",
+                word.escape_debug()
+            ));
+        }
     }
 }
 
-fn by_name(context: &Context<'_>, name: &[u8]) -> Option<StoreNumber> {
-    let policies = context.shared.keyspace().policies();
-    policies.iter().find(|p| p.name.as_bytes() == name).map(|p| p.number)
+/// The store that a word says by its number or name.
+pub(super) fn store_named(shared: &Shared, word: &[u8]) -> Option<StoreNumber> {
+    let keyspace = shared.keyspace();
+    match integer(word) {
+        Some(number) => StoreNumber::try_from(number).ok().filter(|n| keyspace.has_store(*n)),
+        None => {
+            let policies = keyspace.policies();
+            policies.iter().find(|p| p.name.as_bytes() == word).map(|p| p.number)
+        }
+    }
 }

@@ -4,10 +4,12 @@ mod client;
 mod config;
 mod connection;
 mod stores;
+mod transactions;
 
 pub(crate) use connection::REDIS_VERSION;
+pub(super) use transactions::{abandon, refused};
 
-use hypercache_core::command::{ShellCommand, Spec, introspect};
+use hypercache_core::command::{Run, ShellCommand, Spec, introspect};
 use hypercache_core::resp::Writer;
 
 use super::session::Session;
@@ -48,6 +50,7 @@ pub fn run(
             writer.simple("OK");
         }
         C::Reset => {
+            abandon(shared, context.session);
             let open = shared.tunables.read().password.is_none();
             context.session.reset(open);
             Writer::new(out, context.session.protocol).simple("RESET");
@@ -84,6 +87,11 @@ pub fn run(
         C::Stores => stores::list(&context, writer),
         // Every member answers reads and writes of its slots, so there is no mode to change.
         C::ReadOnly | C::ReadWrite => writer.simple("OK"),
+        C::Multi => transactions::multi(&mut context, writer),
+        C::Discard => transactions::discard(&mut context, writer),
+        C::Unwatch => transactions::unwatch(&mut context, writer),
+        // These wait.
+        C::Exec | C::Watch => writer.error("ERR this command is not one for a transaction"),
         C::Container => {
             let name = spec.name;
             writer.error(&format!("ERR wrong number of arguments for '{name}' command"));
@@ -93,7 +101,11 @@ pub fn run(
 
 /// Whether a command has to wait for other members; [`run_and_wait`] carries it out then.
 pub fn waits(command: ShellCommand, args: &[&[u8]]) -> bool {
-    command == ShellCommand::ConfigSet && config::set_waits(args)
+    match command {
+        ShellCommand::Exec | ShellCommand::Watch => true,
+        ShellCommand::ConfigSet => config::set_waits(args),
+        _ => false,
+    }
 }
 
 /// Carries out a command that [`waits`] and appends its reply to `out`.
@@ -101,10 +113,17 @@ pub async fn run_and_wait(
     shared: &Shared,
     session: &mut Session,
     view: &View,
+    spec: &'static Spec,
     args: &[&[u8]],
     out: &mut Vec<u8>,
 ) {
+    if matches!(spec.run, Run::Shell(ShellCommand::Exec)) {
+        return transactions::exec(shared, session, spec, out).await;
+    }
     let writer = &mut Writer::new(out, session.protocol);
+    if matches!(spec.run, Run::Shell(ShellCommand::Watch)) {
+        return transactions::watch(shared, session, args, writer).await;
+    }
     config::set_and_wait(&Context { shared, session, view }, args, writer).await;
 }
 
