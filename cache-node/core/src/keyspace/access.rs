@@ -159,9 +159,16 @@ impl Access<'_> {
     /// if the key is not there.
     #[inline]
     pub fn update<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
+        self.update_if(|value| (change(value), true))
+    }
+
+    /// As [`Self::update`], where `change` says whether there was anything to change: what was not
+    /// is none for those who watch the key.
+    #[inline]
+    pub fn update_if<R>(&mut self, change: impl FnOnce(&mut Value) -> (R, bool)) -> Option<R> {
         let place = self.place()?;
         let now = clock(self.now_ms);
-        self.state.get_mut(self.store.number)?.change(place, |entry| {
+        self.state.get_mut(self.store.number)?.change_if(place, |entry| {
             entry.used_at = now;
             change(&mut entry.value)
         })
