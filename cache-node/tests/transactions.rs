@@ -75,6 +75,21 @@ fn a_command_that_cannot_be_queued_aborts_the_transaction() {
             ],
         );
     }
+    // A wrong EXEC ends it, watches included.
+    let wrong = "-EXECABORT Transaction discarded because of: wrong number of arguments for \
+                 'exec' command\r\n";
+    talk(
+        &mut raw,
+        &[
+            ("WATCH a", "+OK\r\n"),
+            ("SET a 1", "+OK\r\n"),
+            ("MULTI", "+OK\r\n"),
+            ("EXEC now", wrong),
+            ("DEL a", ":1\r\n"),
+            ("MULTI", "+OK\r\n"),
+            ("EXEC", "*0\r\n"),
+        ],
+    );
 }
 
 #[test]

@@ -274,7 +274,7 @@ impl Router {
         let deadline = self.deadline();
         for (member, keys) in remotes {
             let Some(to) = view.member(member) else { continue };
-            let request = envelope::unwatch(keys.into_iter()).into();
+            let request = envelope::unwatch(keys).into();
             if let Ok(pending) = self.0.peers.send(to, peer::Kind::Forward, order, request) {
                 runtime.spawn(async move {
                     let _ = pending.until(deadline).await;
@@ -284,12 +284,12 @@ impl Router {
     }
 }
 
+/// Keys, and the member that owns their slots.
+type Owned<'a> = SmallVec<[(Option<MemberId>, Vec<&'a [u8]>); 2]>;
+
 /// Keys by the member that owns their slots.
-fn by_owner<'a>(
-    owner: impl Fn(Slot) -> Option<MemberId>,
-    keys: &[&'a [u8]],
-) -> SmallVec<[(Option<MemberId>, Vec<&'a [u8]>); 2]> {
-    let mut groups: SmallVec<[(Option<MemberId>, Vec<&[u8]>); 2]> = SmallVec::new();
+fn by_owner<'a>(owner: impl Fn(Slot) -> Option<MemberId>, keys: &[&'a [u8]]) -> Owned<'a> {
+    let mut groups = Owned::new();
     for key in keys {
         let to = owner(slot_of(key));
         match groups.iter_mut().find(|(owner, _)| *owner == to) {

@@ -67,6 +67,9 @@ fn every_change_of_a_watched_key_is_seen() {
         ("DEL k", "k", "SET k 1"),
         ("RPUSH k a b", "k", "LPOP k"),
         ("RPUSH k a b", "k", "RPUSH k c"),
+        ("RPUSH k a b", "k", "LREM k 0 a"),
+        ("RPUSH k a b", "k", "LSET k 0 b"),
+        ("RPUSH k a b", "k", "LMOVE k k LEFT RIGHT"),
         ("SET k 1", "k", "FLUSHALL"),
         ("SET k 1", "k", "FLUSHDB"),
     ] {
@@ -92,6 +95,9 @@ fn what_does_not_change_a_watched_key_lets_exec_run() {
         ("SET {k}2 1", "FLUSHALL"),
         ("DEL k", "DEL k"),
         ("SET k 1", "LPUSH k a"),
+        ("RPUSH k a", "LREM k 0 b"),
+        ("RPUSH k a", "LINSERT k BEFORE b c"),
+        ("RPUSH k a", "LRANGE k 0 -1"),
     ] {
         call(&space, NOW, "FLUSHALL");
         call(&space, NOW, prepare);

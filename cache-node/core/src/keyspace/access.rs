@@ -262,10 +262,17 @@ impl<'a> Access<'a> {
     /// if the key is not there.
     #[inline]
     pub fn update<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
+        self.update_if(|value| (change(value), true))
+    }
+
+    /// As [`Self::update`], where `change` says whether there was anything to change: what was not
+    /// is none for those who watch the key.
+    #[inline]
+    pub fn update_if<R>(&mut self, change: impl FnOnce(&mut Value) -> (R, bool)) -> Option<R> {
         let place = self.place()?;
         self.extend_session(place);
         let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
-        self.state.get_mut(self.store.number)?.change(place, |entry| {
+        self.state.get_mut(self.store.number)?.change_if(place, |entry| {
             entry.usage.touch(pace, now_ms, now_ms);
             change(&mut entry.value)
         })

@@ -237,10 +237,22 @@ impl StoreTable {
     /// Changes an entry's value and keeps the accounts.
     #[inline]
     pub fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        self.change_if(place, |entry| (change(entry), true))
+    }
+
+    /// As [`Self::change`], where `change` says whether there was anything to change.
+    #[inline]
+    pub fn change_if<R>(
+        &mut self,
+        place: Place,
+        change: impl FnOnce(&mut Entry) -> (R, bool),
+    ) -> Option<R> {
         let entry = self.table.get_mut(place)?;
-        watch::changed(&mut self.watches, entry.key.as_slice());
         let before = entry.heap_bytes();
-        let result = change(entry);
+        let (result, changed) = change(entry);
+        if changed {
+            watch::changed(&mut self.watches, entry.key.as_slice());
+        }
         let after = entry.heap_bytes();
         if before != after {
             self.entry_bytes = self.entry_bytes + after - before;

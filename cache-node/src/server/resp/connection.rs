@@ -300,6 +300,7 @@ impl Connection {
                     tracing::warn!(addr = %self.session.client.addr, "an HTTP request on the RESP port: connection closed");
                     self.session.closing = true;
                 } else {
+                    let text = commands::refused(&self.shared, &mut self.session, args, text);
                     writer.error(&text);
                 }
                 cell.add(Count::ErrorReplies, 1);

@@ -1,6 +1,6 @@
 //! Lists: changes in the middle, searching, and moving between lists.
 
-use super::lists::{End, Found, edit, find, index, read};
+use super::lists::{End, Found, edit, find, index, read, resize};
 use super::ranges::range;
 use super::texts::{self, is};
 use super::zremove::Pops;
@@ -33,7 +33,7 @@ pub fn linsert(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Found::Other => return out.error(texts::WRONG_TYPE),
         Found::List => {}
     }
-    let len = edit(key, |list| {
+    let len = resize(key, |list| {
         let mut found = None;
         list.visit(0, |at, element| {
             if element == args[3] {
@@ -60,7 +60,7 @@ pub fn lrem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         0 => usize::MAX,
         count => usize::try_from(count).unwrap_or(usize::MAX),
     };
-    let removed = edit(key, |list| list.remove_equal(args[3], most, count < 0));
+    let removed = resize(key, |list| list.remove_equal(args[3], most, count < 0));
     out.integer(removed.unwrap_or(0) as i64);
 }
 

@@ -69,6 +69,20 @@ pub(super) fn edit<R>(key: &mut Access<'_>, change: impl FnOnce(&mut List) -> R)
     Some(result)
 }
 
+/// Adds to the list or takes from it; if its length stays, nothing was changed.
+pub(super) fn resize<R>(key: &mut Access<'_>, change: impl FnOnce(&mut List) -> R) -> Option<R> {
+    let (result, empty) = key.update_if(|value| {
+        let Some(list) = value.as_list_mut() else { return (None, false) };
+        let before = list.len();
+        let result = change(list);
+        (Some((result, list.is_empty())), list.len() != before)
+    })??;
+    if empty {
+        key.remove();
+    }
+    Some(result)
+}
+
 fn push(
     key: &mut Access<'_>,
     elements: &[&[u8]],

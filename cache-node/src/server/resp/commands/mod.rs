@@ -9,7 +9,7 @@ mod transactions;
 
 pub(crate) use connection::REDIS_VERSION;
 pub use pubsub::allowed_while_subscribed;
-pub(super) use transactions::abandon;
+pub(super) use transactions::{abandon, refused};
 
 use hypercache_core::command::{Run, ShellCommand, Spec, introspect};
 use hypercache_core::resp::Writer;

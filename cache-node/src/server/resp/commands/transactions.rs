@@ -43,6 +43,23 @@ pub(in crate::server::resp) fn abandon(shared: &Shared, session: &mut Session) {
     unwatch_all(shared, session);
 }
 
+/// What a client is told whose command could not even be looked up: that spoils its transaction, and a
+/// wrong EXEC ends it.
+pub(in crate::server::resp) fn refused(
+    shared: &Shared,
+    session: &mut Session,
+    args: &[&[u8]],
+    text: String,
+) -> String {
+    if !args.first().is_some_and(|name| name.eq_ignore_ascii_case(b"EXEC")) {
+        session.transaction.fail();
+        return text;
+    }
+    abandon(shared, session);
+    let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+    format!("EXECABORT Transaction discarded because of: {reason}")
+}
+
 fn unwatch_all(shared: &Shared, session: &mut Session) {
     let watched = session.transaction.take_watched();
     shared.router.forget(session.client.id, watched);
