@@ -15,23 +15,48 @@ pub const MAX_STORE_NUMBER: StoreNumber = 1023;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EvictionPolicy {
-    /// The least recently used of a sample leaves first (as Redis's `allkeys-lru`).
-    #[default]
+    /// The least recently used key leaves first (as Redis's `allkeys-lru`).
     Lru,
     /// Nothing leaves: writes that need memory are answered `OOM`.
     NoEviction,
+    /// The least frequently used key leaves first (as Redis's `allkeys-lfu`).
+    Lfu,
+    /// Keys of one session live and leave together; the session that was idle for longest leaves
+    /// first. The store's default lifetime is a session's idle lifetime: every read or write of
+    /// one of its keys extends it for all.
+    Session,
+    /// Any key leaves (as Redis's `allkeys-random`).
+    Random,
+    /// The key that ends soonest leaves first; where none ends, the least recently used one.
+    Ttl,
+    /// Keys that are used often stay, and newcomers must show that they are used more often than
+    /// who is there: W-TinyLFU with a window that adapts to the load. Right for most stores.
+    #[default]
+    WTinyLfu,
 }
 
 impl EvictionPolicy {
     /// Every policy that works, by the word that configuration, HTTP and custom resources use.
-    pub const ALL: [(&'static str, Self); 2] =
-        [("lru", Self::Lru), ("noeviction", Self::NoEviction)];
+    pub const ALL: [(&'static str, Self); 7] = [
+        ("wtinylfu", Self::WTinyLfu),
+        ("lru", Self::Lru),
+        ("lfu", Self::Lfu),
+        ("session", Self::Session),
+        ("random", Self::Random),
+        ("ttl", Self::Ttl),
+        ("noeviction", Self::NoEviction),
+    ];
 
     /// The word for this policy.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Lru => "lru",
             Self::NoEviction => "noeviction",
+            Self::Lfu => "lfu",
+            Self::Session => "session",
+            Self::Random => "random",
+            Self::Ttl => "ttl",
+            Self::WTinyLfu => "wtinylfu",
         }
     }
 

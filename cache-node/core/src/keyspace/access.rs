@@ -1,7 +1,8 @@
 //! What a command does with a key whose slot is locked.
 
 use super::Keyspace;
-use super::entry::{Bytes, Entry, clock};
+use super::entry::{Bytes, Entry};
+use super::eviction::usage::Usage;
 use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
@@ -70,10 +71,10 @@ impl Access<'_> {
             stripe.misses.fetch_add(1, Relaxed);
             return None;
         };
-        stripe.hits.fetch_add(1, Relaxed);
-        let now = clock(self.now_ms);
+        let hits = stripe.hits.fetch_add(1, Relaxed);
+        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
-        entry.used_at = now;
+        entry.usage.touch(pace, now_ms, hits);
         Some(&entry.value)
     }
 
@@ -81,9 +82,9 @@ impl Access<'_> {
     #[inline]
     pub fn value(&mut self) -> Option<&Value> {
         let place = self.place()?;
-        let now = clock(self.now_ms);
+        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
-        entry.used_at = now;
+        entry.usage.touch(pace, now_ms, now_ms);
         Some(&entry.value)
     }
 
@@ -117,7 +118,7 @@ impl Access<'_> {
     #[inline]
     pub fn set(&mut self, value: Value, lifetime: Lifetime) {
         let place = self.place();
-        let now = clock(self.now_ms);
+        let now_ms = self.now_ms;
         let new_default = || {
             let ttl = self.store.default_ttl_ms.filter(|_| lifetime != Lifetime::At(0));
             ttl.map_or(0, |ttl| self.now_ms.saturating_add(ttl))
@@ -133,7 +134,7 @@ impl Access<'_> {
                 let Some(table) = self.state.get_mut(store.number) else { return };
                 table.change(place, |entry| {
                     entry.value = value;
-                    entry.used_at = now;
+                    entry.usage.touch(&store.counters.pace, now_ms, now_ms);
                 });
                 if let Some(at) = expires_at_ms {
                     table.set_expiry(place, at);
@@ -144,10 +145,10 @@ impl Access<'_> {
                     key: Bytes::new(self.key),
                     value,
                     expires_at_ms: expires_at_ms.unwrap_or(0),
-                    used_at: now,
+                    usage: Usage::default(),
                 };
                 let table = self.state.get_or_make(store.number, self.slot, &store.counters);
-                table.insert(&self.space.hasher, self.hash, entry);
+                table.insert(&self.space.hasher, self.hash, entry, now_ms);
             }
         }
         if let Some(at) = expires_at_ms {
@@ -160,9 +161,9 @@ impl Access<'_> {
     #[inline]
     pub fn update<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let place = self.place()?;
-        let now = clock(self.now_ms);
+        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         self.state.get_mut(self.store.number)?.change(place, |entry| {
-            entry.used_at = now;
+            entry.usage.touch(pace, now_ms, now_ms);
             change(&mut entry.value)
         })
     }

@@ -1,5 +1,8 @@
-//! A key with its value, lifetime and last access: 64 bytes, so that one cache line holds it.
+//! A key with its value, lifetime and use: 64 bytes, so that one cache line holds it.
 
+pub use super::eviction::usage::{CLOCK_UNIT_MS, clock};
+
+use super::eviction::usage::Usage;
 use super::memory::block_bytes;
 use super::values::Value;
 
@@ -68,8 +71,8 @@ pub struct Entry {
     pub value: Value,
     /// When it ends, in Unix milliseconds; 0 for never.
     pub expires_at_ms: u64,
-    /// When it was last used, see [`clock`].
-    pub used_at: u32,
+    /// How it was used.
+    pub usage: Usage,
 }
 
 impl Entry {
@@ -88,25 +91,8 @@ impl Entry {
     /// How long it was not used, in units of [`clock`].
     #[inline]
     pub fn idle(&self, now: u32) -> u32 {
-        idle(self.used_at, now)
+        self.usage.idle(now)
     }
-}
-
-/// How long ago a time of [`clock`] is.
-#[inline]
-pub fn idle(used_at: u32, now: u32) -> u32 {
-    // A difference above half the range means that another command's clock was ahead.
-    let idle = now.wrapping_sub(used_at);
-    if idle > u32::MAX / 2 { 0 } else { idle }
-}
-
-/// One unit of [`clock`] in milliseconds.
-pub const CLOCK_UNIT_MS: u64 = 64;
-
-/// The clock of last accesses: wraps after eight years, which [`Entry::idle`] allows for.
-#[inline]
-pub fn clock(now_ms: u64) -> u32 {
-    (now_ms / CLOCK_UNIT_MS) as u32
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! | `values/` | strings and lists |
 //! | `access` | what a command may do with a key |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
-//! | `eviction`, `expiry`, `walk`, `memory` | keys that leave; commands over all keys; costs |
+//! | `eviction/` | who leaves a store that is over its budget |
+//! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
 mod entry;
@@ -267,6 +268,7 @@ impl Keyspace {
         let registry = self.registry.load();
         let stats = registry.stores.iter().zip(registry.policies.iter()).map(|(store, policy)| {
             let counters = &store.counters;
+            let (hits, misses) = counters.hits_and_misses();
             StoreStats {
                 number: store.number,
                 name: policy.name.clone(),
@@ -274,8 +276,8 @@ impl Keyspace {
                 keys_with_ttl: counters.keys_with_ttl.load(Relaxed),
                 used_memory_bytes: counters.used_bytes.load(Relaxed),
                 max_memory_bytes: store.max_bytes,
-                hits: counters.stripes.iter().map(|s| s.hits.load(Relaxed)).sum(),
-                misses: counters.stripes.iter().map(|s| s.misses.load(Relaxed)).sum(),
+                hits,
+                misses,
                 evicted_keys: counters.evicted.load(Relaxed),
                 expired_keys: counters.expired.load(Relaxed),
                 oom_errors: counters.oom_errors.load(Relaxed),

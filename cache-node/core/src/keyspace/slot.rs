@@ -1,6 +1,7 @@
 //! One slot: its lock, and a table for each store that has keys in it.
 
 use super::entry::Entry;
+use super::eviction::usage::Usage;
 use super::hash::KeyHasher;
 use super::stores::Counters;
 use super::table::{Place, Table};
@@ -104,7 +105,10 @@ impl StoreTable {
     }
 
     /// Adds an entry whose key is not there yet.
-    pub fn insert(&mut self, hasher: &KeyHasher, hash: u64, entry: Entry) {
+    pub fn insert(&mut self, hasher: &KeyHasher, hash: u64, mut entry: Entry, now_ms: u64) {
+        let turn = self.counters.pace.next_turn();
+        entry.usage = Usage::new(turn, now_ms);
+        entry.usage.set_in_window(self.counters.eviction.came_in(self.slot, hash, turn));
         let before = self.heap_bytes();
         self.entry_bytes += entry.heap_bytes();
         if entry.expires_at_ms != 0 {

@@ -1,9 +1,9 @@
 //! The stores in force: their policies, their counters, and which store a key belongs to.
 
-use super::eviction::Pool;
+use super::eviction::Eviction;
+use super::eviction::pace::Pace;
 use super::occupancy::Occupancy;
 use crate::store::{EvictionPolicy, StoreNumber, StorePolicy};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -30,8 +30,10 @@ pub struct Counters {
     pub stripes: [Stripe; STRIPES],
     /// The slots where it has keys.
     pub occupancy: Occupancy,
-    /// Its candidates for eviction.
-    pub pool: Mutex<Pool>,
+    /// Its own time.
+    pub pace: Pace,
+    /// What it knows for eviction.
+    pub eviction: Eviction,
 }
 
 impl Counters {
@@ -39,6 +41,14 @@ impl Counters {
     #[inline]
     pub fn stripe(&self, slot: u16) -> &Stripe {
         &self.stripes[usize::from(slot) % STRIPES]
+    }
+
+    /// All hits and misses so far.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        let sum = |of: fn(&Stripe) -> &AtomicU64| {
+            self.stripes.iter().map(|stripe| of(stripe).load(Relaxed)).sum()
+        };
+        (sum(|stripe| &stripe.hits), sum(|stripe| &stripe.misses))
     }
 
     /// Accounts for a change of memory.

@@ -271,6 +271,31 @@ impl Table {
         next
     }
 
+    /// Visits entries in the order of their places, from a position on, until none are `left`;
+    /// the position to go on from, `None` at the end. Positions lose their meaning when the
+    /// table grows: who follows them meets most entries once a round, not each.
+    pub fn sweep(&self, from: u64, left: &mut usize, mut visit: impl FnMut(&Entry)) -> Option<u64> {
+        let (mut segment, mut bucket) = ((from >> 32) as u32, (from & 0xffff_ffff) as usize);
+        loop {
+            let table = self.segment(segment)?;
+            while bucket < table.num_buckets() {
+                if *left == 0 {
+                    return Some(u64::from(segment) << 32 | bucket as u64);
+                }
+                if let Some(entry) = table.get_bucket(bucket) {
+                    visit(entry);
+                    *left -= 1;
+                }
+                bucket += 1;
+            }
+            segment = match &self.kind {
+                Kind::Small(_) => return None,
+                Kind::Split(_) => segment + 1,
+            };
+            bucket = 0;
+        }
+    }
+
     /// Up to `count` entries that stand next to each other from a random place on.
     pub fn sample(&self, random: u64, count: usize, mut visit: impl FnMut(&Entry)) {
         let segment = match &self.kind {

@@ -1,10 +1,16 @@
 use super::super::entry::Bytes;
+use super::super::eviction::usage::Usage;
 use super::super::values::Value;
 use super::*;
 use std::collections::HashSet;
 
 fn entry(key: &str) -> Entry {
-    Entry { key: Bytes::new(key.as_bytes()), value: Value::Int(1), expires_at_ms: 0, used_at: 0 }
+    Entry {
+        key: Bytes::new(key.as_bytes()),
+        value: Value::Int(1),
+        expires_at_ms: 0,
+        usage: Usage::default(),
+    }
 }
 
 fn filled(hasher: &KeyHasher, count: usize) -> Table {

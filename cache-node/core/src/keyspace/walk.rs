@@ -161,6 +161,7 @@ impl Keyspace {
                     drop(table);
                 }
             }
+            store.counters.eviction.reset(store);
         }
     }
 
