@@ -94,11 +94,12 @@ fn row(
 ) -> anyhow::Result<()> {
     let budget = real::budget(keys, args.value_bytes);
     let percent = |hits: u64| hits as f64 * 100.0 / trace.accesses.len() as f64;
-    let (mut columns, mut kept) = (Vec::new(), None);
+    let (mut columns, mut kept, mut over_bytes) = (Vec::new(), None, 0);
     for (_, policy) in policies {
         let found = real::run(trace, *policy, budget, args.value_bytes, args.seed)?;
         // All others get the room that the first had.
         kept = kept.or(Some(found.resident));
+        over_bytes = over_bytes.max(found.over_bytes);
         columns.push(format!("{:.2}", percent(found.hits)));
     }
     let kept = kept.unwrap_or(keys);
@@ -106,5 +107,8 @@ fn row(
         columns.push(format!("{:.2}", percent(policy(&trace.accesses, trace.keys.len(), kept))));
     }
     println!("| {} | {kept} | {} |", trace.name, columns.join(" | "));
+    if over_bytes * 100 > budget {
+        eprintln!("{}: up to {over_bytes} bytes over a budget of {budget}", trace.name);
+    }
     Ok(())
 }

@@ -64,7 +64,7 @@ pub fn run(
             over_bytes = over_bytes.max(stats.used_memory_bytes.saturating_sub(budget_bytes));
         }
     }
-    let resident = if full > 0 { resident / full } else { space.keys(0) };
+    let resident = resident.checked_div(full).unwrap_or_else(|| space.keys(0));
     Ok(Found { hits, resident: resident as usize, over_bytes })
 }
 

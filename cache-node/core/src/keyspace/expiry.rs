@@ -11,6 +11,7 @@ impl Keyspace {
     /// it stopped; tells how many left. A slot without due keys costs one load; a large table is
     /// done in steps of one segment, so that no lock is held for long.
     pub fn expire_cycle(&self, now_ms: u64, budget: usize) -> usize {
+        self.tend_filters(budget);
         let (mut removed, mut looked) = (0, 0);
         let first = self.expiry_slot.load(Relaxed);
         for step in 0..u32::from(SLOTS) {

@@ -7,6 +7,7 @@
 //! | `values/` | strings and lists |
 //! | `access` | what a command may do with a key |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
+//! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
@@ -14,6 +15,7 @@ mod access;
 mod entry;
 mod eviction;
 mod expiry;
+mod filter;
 mod hash;
 mod memory;
 mod occupancy;
@@ -25,6 +27,7 @@ mod walk;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
+pub use filter::{FilterStats, Verdict};
 pub use values::{List, Value};
 pub use walk::{scan_cursor, scan_slot};
 
@@ -116,6 +119,8 @@ pub struct Keyspace {
     random: AtomicU64,
     /// Where the expiry cycle goes on.
     expiry_slot: AtomicU32,
+    /// The next slot whose filters are brought to their policies; [`SLOTS`] when all are.
+    filter_slot: AtomicU32,
 }
 
 impl std::fmt::Debug for Keyspace {
@@ -138,6 +143,7 @@ impl Keyspace {
             served: Occupancy::default(),
             random: AtomicU64::new(options.eviction_seed),
             expiry_slot: AtomicU32::new(0),
+            filter_slot: AtomicU32::new(u32::from(SLOTS)),
         }
     }
 
@@ -184,6 +190,14 @@ impl Keyspace {
         }
         let current = self.registry.load_full();
         self.publish(new, Some(&current));
+        let mut filters_changed = false;
+        for store in &self.registry.load().stores {
+            let bits = store.filter_bits();
+            filters_changed |= store.counters.filter_bits.swap(bits, Relaxed) != bits;
+        }
+        if filters_changed {
+            self.filters_changed();
+        }
     }
 
     fn publish(&self, policies: Vec<StorePolicy>, old: Option<&Registry>) {

@@ -74,7 +74,7 @@ impl State {
                 self.tables.push(StoreTable {
                     number,
                     slot,
-                    table: Table::default(),
+                    table: Table::new(counters.filter_bits.load(Relaxed)),
                     counters: Arc::clone(counters),
                     entry_bytes: 0,
                     with_ttl: 0,
@@ -142,6 +142,14 @@ impl StoreTable {
         Some(entry)
     }
 
+    /// Brings its filters to what the store's policy says, a part at a time; true once all are.
+    pub fn tend_filter(&mut self, hasher: &KeyHasher) -> bool {
+        let before = self.heap_bytes();
+        let done = self.table.tend_filter(hasher, self.counters.filter_bits.load(Relaxed));
+        self.counters.charge(before, self.heap_bytes());
+        done
+    }
+
     /// Changes an entry's value and keeps the accounts.
     #[inline]
     pub fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
@@ -189,6 +197,7 @@ impl StoreTable {
 impl Drop for StoreTable {
     /// What a table holds is given back to its store's accounts, whoever drops it.
     fn drop(&mut self) {
+        self.counters.add_filtered(self.table.filtered());
         if self.table.len() > 0 {
             self.counters.keys.fetch_sub(self.table.len() as u64, Relaxed);
             self.counters.keys_with_ttl.fetch_sub(self.with_ttl as u64, Relaxed);

@@ -2,10 +2,12 @@
 
 use super::eviction::Eviction;
 use super::eviction::pace::Pace;
+use super::filter::fingerprint_bits;
 use super::occupancy::Occupancy;
-use crate::store::{EvictionPolicy, StoreNumber, StorePolicy};
+use super::table::Filtered;
+use crate::store::{EvictionPolicy, FilterRate, StoreNumber, StorePolicy};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// Hits and misses are counted in so many places, so that threads seldom meet.
 const STRIPES: usize = 16;
@@ -30,6 +32,10 @@ pub struct Counters {
     pub stripes: [Stripe; STRIPES],
     /// The slots where it has keys.
     pub occupancy: Occupancy,
+    /// The bits of fingerprints that its filters should have; 0 for no filter.
+    pub filter_bits: AtomicU8,
+    /// Checks, negatives and false positives of filters that are gone.
+    filtered: [AtomicU64; 3],
     /// Its own time.
     pub pace: Pace,
     /// What it knows for eviction.
@@ -41,6 +47,20 @@ impl Counters {
     #[inline]
     pub fn stripe(&self, slot: u16) -> &Stripe {
         &self.stripes[usize::from(slot) % STRIPES]
+    }
+
+    /// Keeps what the filters of a table did that goes.
+    pub fn add_filtered(&self, filtered: Filtered) {
+        let Filtered { checks, negatives, false_positives } = filtered;
+        for (sum, more) in self.filtered.iter().zip([checks, negatives, false_positives]) {
+            sum.fetch_add(more, Relaxed);
+        }
+    }
+
+    /// Checks, negatives and false positives of filters that are gone.
+    pub fn filtered(&self) -> (u64, u64, u64) {
+        let [checks, negatives, wrong] = &self.filtered;
+        (checks.load(Relaxed), negatives.load(Relaxed), wrong.load(Relaxed))
     }
 
     /// All hits and misses so far.
@@ -69,10 +89,16 @@ pub struct Store {
     pub max_bytes: Option<u64>,
     pub default_ttl_ms: Option<u64>,
     pub eviction: EvictionPolicy,
+    pub filter: Option<FilterRate>,
     pub counters: Arc<Counters>,
 }
 
 impl Store {
+    /// The bits of fingerprints that its policy asks for; 0 for no filter.
+    pub fn filter_bits(&self) -> u8 {
+        self.filter.map_or(0, |rate| fingerprint_bits(rate.ppm()))
+    }
+
     /// Whether it holds more than its budget.
     #[inline]
     pub fn is_over(&self) -> bool {
@@ -116,6 +142,7 @@ impl Registry {
                 max_bytes: policy.max_memory_bytes,
                 default_ttl_ms: policy.default_ttl_ms,
                 eviction: policy.eviction_policy,
+                filter: policy.filter,
                 counters,
             });
         }

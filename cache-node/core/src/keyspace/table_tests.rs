@@ -54,7 +54,7 @@ fn l1_an_insert_moves_at_most_one_segment_however_many_keys_there_are() {
     let hasher = KeyHasher::new(7);
     let table = filled(&hasher, 50_000);
     let Kind::Split(directory) = &table.kind else { panic!("50000 keys are in one segment") };
-    assert!(directory.segments.iter().all(|s| s.table.len() <= SEGMENT_ENTRIES));
+    assert!(directory.segments.iter().all(|s| s.part.table.len() <= SEGMENT_ENTRIES));
     assert!(directory.segments.len() > 28);
     assert!(table.heap_bytes() < 50_000 * 64 * 3);
 }

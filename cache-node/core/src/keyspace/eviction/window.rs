@@ -62,7 +62,7 @@ impl Window {
 }
 
 /// The window's share of a store's keys at first.
-const FIRST_SHARE: f32 = 0.01;
+const FIRST_SHARE: f32 = 0.1;
 /// Its bounds.
 const SHARES: std::ops::RangeInclusive<f32> = 0.005..=0.8;
 /// The first step.
