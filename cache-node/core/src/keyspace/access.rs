@@ -2,13 +2,14 @@
 
 use super::Keyspace;
 use super::entry::{Bytes, Entry};
+use super::eviction::session::Fate;
 use super::eviction::usage::Usage;
 use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
 use super::values::Value;
 use crate::cluster::{Slot, slot_of};
-use crate::store::StoreNumber;
+use crate::store::{EvictionPolicy, StoreNumber};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
@@ -47,11 +48,71 @@ impl Access<'_> {
     fn place(&mut self) -> Option<Place> {
         let table = self.state.get(self.store.number)?;
         let place = table.table.find(self.hash, self.key)?;
-        if table.table.get(place)?.is_expired(self.now_ms) {
+        let entry = table.table.get(place)?;
+        if table.is_over(&self.space.hasher, entry, self.now_ms) {
             self.expire(place);
             return None;
         }
+        if entry.usage.in_session() {
+            self.follow_session(place);
+        }
         Some(place)
+    }
+
+    /// A key's lifetime becomes what its session's is by now; one whose session was forgotten with
+    /// an earlier policy goes by its own.
+    #[cold]
+    fn follow_session(&mut self, place: Place) {
+        let (hasher, now_ms) = (&self.space.hasher, self.now_ms);
+        let Some(table) = self.state.get_mut(self.store.number) else { return };
+        let Some(entry) = table.table.get_mut(place) else { return };
+        match self.store.counters.sessions.fate(hasher, entry, now_ms) {
+            Fate::Until(at) => table.set_expiry(place, at),
+            Fate::Own => entry.usage.set_in_session(false),
+            Fate::Over => {}
+        }
+    }
+
+    /// A key was used: in a store with sessions, its session lives on.
+    #[inline]
+    fn extend_session(&mut self, place: Place) {
+        if self.store.eviction == EvictionPolicy::Session {
+            self.extend(place);
+        }
+    }
+
+    #[cold]
+    fn extend(&mut self, place: Place) {
+        let sessions = &self.store.counters.sessions;
+        let Some(table) = self.state.get_mut(self.store.number) else { return };
+        if table.table.get(place).is_none_or(|entry| !entry.usage.in_session()) {
+            return;
+        }
+        let idle_ms = self.store.default_ttl_ms;
+        let ends_at_ms = idle_ms.map_or(0, |idle_ms| self.now_ms.saturating_add(idle_ms));
+        let turn = self.store.counters.pace.turn();
+        sessions.touch(&self.space.hasher, self.key, turn, ends_at_ms);
+        table.set_expiry(place, ends_at_ms);
+        self.note_expiry(ends_at_ms);
+    }
+
+    /// A key was written with a lifetime: in a store with sessions it is bound to its session,
+    /// or, with a lifetime of its own, is not.
+    #[cold]
+    fn settle_session(&mut self, lifetime: Lifetime, was_there: bool) {
+        let Some(table) = self.state.get_mut(self.store.number) else { return };
+        let Some(place) = table.table.find(self.hash, self.key) else { return };
+        match lifetime {
+            Lifetime::Keep if was_there => {}
+            Lifetime::Default | Lifetime::Keep => {
+                table.bind_session(&self.space.hasher, place, true, self.now_ms);
+            }
+            Lifetime::At(_) => {
+                table.bind_session(&self.space.hasher, place, false, self.now_ms);
+                return;
+            }
+        }
+        self.extend(place);
     }
 
     #[cold]
@@ -72,6 +133,7 @@ impl Access<'_> {
             return None;
         };
         let hits = stripe.hits.fetch_add(1, Relaxed);
+        self.extend_session(place);
         let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
         entry.usage.touch(pace, now_ms, hits);
@@ -82,6 +144,7 @@ impl Access<'_> {
     #[inline]
     pub fn value(&mut self) -> Option<&Value> {
         let place = self.place()?;
+        self.extend_session(place);
         let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
         entry.usage.touch(pace, now_ms, now_ms);
@@ -154,6 +217,9 @@ impl Access<'_> {
         if let Some(at) = expires_at_ms {
             self.note_expiry(at);
         }
+        if store.eviction == EvictionPolicy::Session {
+            self.settle_session(lifetime, place.is_some());
+        }
     }
 
     /// Changes the value in place, lifetime and all else as they were; counts as a use. `None`
@@ -161,6 +227,7 @@ impl Access<'_> {
     #[inline]
     pub fn update<R>(&mut self, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let place = self.place()?;
+        self.extend_session(place);
         let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         self.state.get_mut(self.store.number)?.change(place, |entry| {
             entry.usage.touch(pace, now_ms, now_ms);
@@ -172,6 +239,7 @@ impl Access<'_> {
     pub fn set_expiry(&mut self, expires_at_ms: u64) -> bool {
         let Some(place) = self.place() else { return false };
         if let Some(table) = self.state.get_mut(self.store.number) {
+            table.bind_session(&self.space.hasher, place, false, self.now_ms);
             table.set_expiry(place, expires_at_ms);
         }
         self.note_expiry(expires_at_ms);

@@ -62,10 +62,11 @@ impl Keyspace {
         let hasher = &self.hasher;
         let next = table.table.visit_segment(table.expiry_position, |entry| {
             seen += 1;
-            if entry.is_expired(now_ms) {
+            let ends_at_ms = table.ends_at_ms(hasher, entry, now_ms);
+            if ends_at_ms != 0 && ends_at_ms <= now_ms {
                 due.push(hasher.hash(entry.key.as_slice()));
-            } else if entry.expires_at_ms != 0 {
-                least = least.min(entry.expires_at_ms);
+            } else if ends_at_ms != 0 {
+                least = least.min(ends_at_ms);
             }
         });
         match next {
@@ -82,7 +83,8 @@ impl Keyspace {
         }
         let mut gone = 0;
         for hash in due {
-            if let Some(place) = table.table.find_where(hash, |entry| entry.is_expired(now_ms))
+            let is_over = |entry: &_| table.is_over(hasher, entry, now_ms);
+            if let Some(place) = table.table.find_where(hash, is_over)
                 && table.remove(hasher, place).is_some()
             {
                 gone += 1;

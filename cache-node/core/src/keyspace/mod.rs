@@ -32,7 +32,7 @@ pub use values::{List, Value};
 pub use walk::{scan_cursor, scan_slot};
 
 use crate::cluster::{SLOTS, Slot, slot_of};
-use crate::store::{DEFAULT_STORE, StoreNumber, StorePolicy};
+use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::{KeyHasher, mix};
 use occupancy::Occupancy;
@@ -191,7 +191,15 @@ impl Keyspace {
         let current = self.registry.load_full();
         self.publish(new, Some(&current));
         let mut filters_changed = false;
-        for store in &self.registry.load().stores {
+        let registry = self.registry.load();
+        for (store, policy) in registry.stores.iter().zip(registry.policies.iter()) {
+            let counters = &store.counters;
+            if store.eviction == EvictionPolicy::Session {
+                let prefixes = policy.key_prefixes.iter().map(|p| p.as_bytes().into()).collect();
+                counters.sessions.start(counters.pace.next_turn(), prefixes);
+            } else {
+                counters.charge(counters.sessions.stop(), 0);
+            }
             let bits = store.filter_bits();
             filters_changed |= store.counters.filter_bits.swap(bits, Relaxed) != bits;
         }
@@ -226,8 +234,9 @@ impl Keyspace {
     pub fn fence_if_empty(&self, slot: Slot, now_ms: u64) -> bool {
         let Some(cell) = self.cell(slot) else { return false };
         let state = cell.state.lock();
-        let mut entries = state.tables.iter().flat_map(|table| table.table.iter());
-        let empty = entries.all(|entry| entry.is_expired(now_ms));
+        let empty = state.tables.iter().all(|table| {
+            table.table.iter().all(|entry| table.is_over(&self.hasher, entry, now_ms))
+        });
         if empty {
             cell.serving.store(false, Relaxed);
             self.served.set(slot, false);
@@ -242,6 +251,7 @@ impl Keyspace {
         let numbers: SmallVec<[StoreNumber; 8]> =
             state.tables.iter().map(|table| table.number).collect();
         let tables: Vec<_> = numbers.into_iter().filter_map(|number| state.take(number)).collect();
+        tables.iter().for_each(|table| table.leave_sessions(&self.hasher));
         drop(state);
         drop(tables);
     }

@@ -1,8 +1,9 @@
 //! One slot: its lock, and a table for each store that has keys in it.
 
 use super::entry::Entry;
+use super::eviction::session::Fate;
 use super::eviction::usage::Usage;
-use super::hash::KeyHasher;
+use super::hash::{KeyHasher, position};
 use super::stores::Counters;
 use super::table::{Place, Table};
 use crate::cluster::Slot;
@@ -128,6 +129,7 @@ impl StoreTable {
         let before = self.heap_bytes();
         let entry = self.table.remove(hasher, place)?;
         self.entry_bytes -= entry.heap_bytes();
+        self.leave_session(hasher, &entry);
         if entry.expires_at_ms != 0 {
             self.count_ttl(false);
         }
@@ -148,6 +150,82 @@ impl StoreTable {
         let done = self.table.tend_filter(hasher, self.counters.filter_bits.load(Relaxed));
         self.counters.charge(before, self.heap_bytes());
         done
+    }
+
+    /// Whether a key's lifetime is over: its own, or its session's.
+    #[inline]
+    pub fn is_over(&self, hasher: &KeyHasher, entry: &Entry, now_ms: u64) -> bool {
+        if !entry.usage.in_session() {
+            return entry.is_expired(now_ms);
+        }
+        match self.counters.sessions.fate(hasher, entry, now_ms) {
+            Fate::Own => entry.is_expired(now_ms),
+            fate => fate == Fate::Over,
+        }
+    }
+
+    /// When an entry ends as of now, in Unix milliseconds; 0 for never.
+    pub fn ends_at_ms(&self, hasher: &KeyHasher, entry: &Entry, now_ms: u64) -> u64 {
+        match self.counters.sessions.fate(hasher, entry, now_ms) {
+            Fate::Until(at) => at,
+            Fate::Over => now_ms,
+            Fate::Own => entry.expires_at_ms,
+        }
+    }
+
+    /// Binds a key's lifetime to its session, or lets it go by its own.
+    pub fn bind_session(&mut self, hasher: &KeyHasher, place: Place, bind: bool, now_ms: u64) {
+        let Some(entry) = self.table.get_mut(place) else { return };
+        let bound = entry.usage.in_session();
+        if bind == bound {
+            return;
+        }
+        let sessions = &self.counters.sessions;
+        entry.usage.set_in_session(bind);
+        let (before, after) = if bind {
+            // A turn of its own: a session that begins now is later than all that was touched.
+            let turn = self.counters.pace.next_turn();
+            entry.usage.set_touched(turn);
+            sessions.join(hasher, entry.key.as_slice(), turn, now_ms)
+        } else {
+            sessions.leave(hasher, entry.key.as_slice(), entry.usage.touched())
+        };
+        self.counters.charge(before, after);
+    }
+
+    fn leave_session(&self, hasher: &KeyHasher, entry: &Entry) {
+        if entry.usage.in_session() && self.counters.sessions.are_on() {
+            let (key, touched) = (entry.key.as_slice(), entry.usage.touched());
+            let (before, after) = self.counters.sessions.leave(hasher, key, touched);
+            self.counters.charge(before, after);
+        }
+    }
+
+    /// All keys leave their sessions: they are about to be dropped without a word.
+    pub fn leave_sessions(&self, hasher: &KeyHasher) {
+        if self.counters.sessions.are_on() {
+            self.table.iter().for_each(|entry| self.leave_session(hasher, entry));
+        }
+    }
+
+    /// Takes the keys out that are of one session with this one and stand near it: all of a
+    /// slot, or of a segment of a large one. How many left.
+    pub fn remove_session(&mut self, hasher: &KeyHasher, hash: u64, key: &[u8]) -> usize {
+        let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
+        self.table.visit_segment(position(hash), |entry| {
+            let other = entry.key.as_slice();
+            if entry.usage.in_session() && self.counters.sessions.same(hasher, key, other) {
+                hashes.push(hasher.hash(other));
+            }
+        });
+        let mut gone = 0;
+        for hash in hashes {
+            let place = self.table.find_where(hash, |entry| {
+                entry.usage.in_session() && hasher.hash(entry.key.as_slice()) == hash
+            });
+            gone += usize::from(place.and_then(|place| self.remove(hasher, place)).is_some());
+        }
+        gone
     }
 
     /// Changes an entry's value and keeps the accounts.

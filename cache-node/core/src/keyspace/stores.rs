@@ -2,6 +2,7 @@
 
 use super::eviction::Eviction;
 use super::eviction::pace::Pace;
+use super::eviction::session::Sessions;
 use super::filter::fingerprint_bits;
 use super::occupancy::Occupancy;
 use super::table::Filtered;
@@ -38,6 +39,8 @@ pub struct Counters {
     filtered: [AtomicU64; 3],
     /// Its own time.
     pub pace: Pace,
+    /// Its sessions, if its policy is `session`.
+    pub sessions: Sessions,
     /// What it knows for eviction.
     pub eviction: Eviction,
 }

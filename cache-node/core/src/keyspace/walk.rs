@@ -31,7 +31,8 @@ impl Keyspace {
                 continue;
             }
             let Some(table) = state.get(number) else { continue };
-            table.table.iter().filter(|entry| !entry.is_expired(now_ms)).for_each(&mut visit);
+            let lives = |entry: &&Entry| !table.is_over(&self.hasher, entry, now_ms);
+            table.table.iter().filter(lives).for_each(&mut visit);
         }
     }
 
@@ -87,7 +88,8 @@ impl Keyspace {
         visit: &mut impl FnMut(&Entry),
     ) -> Option<u64> {
         let state = self.cell(slot)?.state.lock();
-        let table = &state.get(number)?.table;
+        let stored = state.get(number)?;
+        let table = &stored.table;
         loop {
             let mut keys: Vec<(u64, u32)> = Vec::new();
             let mut index = 0;
@@ -108,7 +110,10 @@ impl Keyspace {
             *left = left.saturating_sub(taken as u64);
             table.visit_segment(from, |entry| {
                 let at = position(self.hasher.hash(entry.key.as_slice()));
-                if at >= from && end.is_none_or(|end| at < end) && !entry.is_expired(now_ms) {
+                if at >= from
+                    && end.is_none_or(|end| at < end)
+                    && !stored.is_over(&self.hasher, entry, now_ms)
+                {
                     visit(entry);
                 }
             });
@@ -136,7 +141,7 @@ impl Keyspace {
                 && self.is_serving(slot)
             {
                 table.table.sample(mix(random), 1, |entry| {
-                    if !entry.is_expired(now_ms) {
+                    if !table.is_over(&self.hasher, entry, now_ms) {
                         key = Some(entry.key.clone());
                     }
                 });
@@ -162,6 +167,7 @@ impl Keyspace {
                 }
             }
             store.counters.eviction.reset(store);
+            store.counters.charge(store.counters.sessions.clear(), 0);
         }
     }
 

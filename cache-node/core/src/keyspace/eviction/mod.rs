@@ -10,11 +10,13 @@
 //! |---|---|
 //! | `usage`, `pace` | what an entry knows of its use, in the store's own time |
 //! | `rank`, `pool` | who leaves first; the best candidates so far |
+//! | `session` | keys that leave together |
 //! | `sketch`, `window` | W-TinyLFU's memory of who left, and its newcomers |
 
 pub mod pace;
 mod pool;
 mod rank;
+pub mod session;
 mod sketch;
 pub mod usage;
 mod window;
@@ -164,6 +166,9 @@ impl Keyspace {
             }
         }
         let best = chooser.pool.pop()?;
+        if store.eviction == EvictionPolicy::Session && best.class != EXPIRED {
+            return self.evict_session(store, &best);
+        }
         self.evict_one(store, best.slot, best.hash, best.touched, best.class == EXPIRED)
     }
 
@@ -273,12 +278,18 @@ impl Keyspace {
                         hash: self.hasher.hash(entry.key.as_slice()),
                         usage: entry.usage,
                         expires_at_ms: entry.expires_at_ms,
-                        expired: entry.is_expired(now_ms),
+                        expired: table.is_over(&self.hasher, entry, now_ms),
                     };
                     if let Some(class) = class(store.eviction, &facts, pace, window, random) {
+                        let touched = match store.eviction {
+                            EvictionPolicy::Session if !facts.expired => {
+                                store.counters.sessions.touched(&self.hasher, entry)
+                            }
+                            _ => entry.usage.touched(),
+                        };
                         let candidate = Candidate {
                             class,
-                            touched: entry.usage.touched(),
+                            touched,
                             frequency: entry.usage.frequency(pace),
                             slot,
                             hash: facts.hash,
@@ -295,6 +306,28 @@ impl Keyspace {
                 return;
             }
         }
+    }
+
+    /// A session leaves with its keys, unless it was used since it was chosen: those in one place
+    /// with the candidate now; others are gone for every command, and the hand takes them.
+    fn evict_session(&self, store: &Store, candidate: &Candidate) -> Option<Entry> {
+        let sessions = &store.counters.sessions;
+        let (hasher, hash) = (&self.hasher, candidate.hash);
+        let mut state = self.cell(candidate.slot)?.state.lock();
+        let table = state.get_mut(store.number)?;
+        let place = table.table.find_where(hash, |entry| {
+            hasher.hash(entry.key.as_slice()) == hash
+                && sessions.touched(hasher, entry) == candidate.touched
+        })?;
+        let entry = table.remove(hasher, place)?;
+        let mut gone = 1;
+        if entry.usage.in_session() {
+            sessions.end(hasher, entry.key.as_slice());
+            gone += table.remove_session(hasher, hash, entry.key.as_slice());
+        }
+        drop(state);
+        store.counters.evicted.fetch_add(gone as u64, Relaxed);
+        Some(entry)
     }
 
     /// Takes a key out, unless it was used since it was chosen.

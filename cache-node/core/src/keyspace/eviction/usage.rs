@@ -102,6 +102,11 @@ impl Usage {
         self.touched
     }
 
+    /// Makes this the turn of the last access.
+    pub fn set_touched(&mut self, turn: u32) {
+        self.touched = turn;
+    }
+
     /// How long it was not used, in units of [`clock`]; `now` is of [`clock`] too.
     #[inline]
     pub fn idle(self, now: u32) -> u32 {
