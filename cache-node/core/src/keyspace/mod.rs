@@ -9,6 +9,7 @@
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
+//! | `pressure` | what a member does as its memory runs out |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
@@ -19,6 +20,7 @@ mod filter;
 mod hash;
 mod memory;
 mod occupancy;
+pub mod pressure;
 mod slot;
 mod stores;
 mod table;

@@ -132,10 +132,37 @@ impl Keyspace {
 
     #[cold]
     fn evict(&self, store: &Store, now_ms: u64) -> bool {
+        let room = self.evict_while(store, now_ms, Store::is_over);
+        if !room {
+            store.counters.oom_errors.fetch_add(1, Relaxed);
+        }
+        room
+    }
+
+    /// Every store that may evict gives back this part of what it uses, in percent, by its own
+    /// policy and whatever its budget; at most `max_keys` leave each. Tells how many bytes were
+    /// given back. For a member whose memory runs out, see [`super::pressure`].
+    pub fn evict_share(&self, percent: u8, max_keys: usize, now_ms: u64) -> u64 {
+        let mut freed = 0;
+        for store in &self.registry.load().stores {
+            let used = store.counters.used_bytes.load(Relaxed);
+            let aim = used - used / 100 * u64::from(percent.min(100));
+            let left = std::cell::Cell::new(max_keys);
+            self.evict_while(store, now_ms, |store| {
+                let more = left.get() > 0 && store.counters.used_bytes.load(Relaxed) > aim;
+                left.set(left.get().saturating_sub(1));
+                more
+            });
+            freed += used.saturating_sub(store.counters.used_bytes.load(Relaxed));
+        }
+        freed
+    }
+
+    /// Evicts as long as `more` says so; false when it says so but nothing can leave.
+    fn evict_while(&self, store: &Store, now_ms: u64, more: impl Fn(&Store) -> bool) -> bool {
         let mut fruitless = 0;
-        while store.is_over() {
+        while more(store) {
             if store.eviction == EvictionPolicy::NoEviction || fruitless == FRUITLESS_ROUNDS {
-                store.counters.oom_errors.fetch_add(1, Relaxed);
                 return false;
             }
             let eviction = &store.counters.eviction;
@@ -353,3 +380,7 @@ impl Keyspace {
         removed
     }
 }
+
+#[cfg(test)]
+#[path = "eviction_tests.rs"]
+mod tests;
