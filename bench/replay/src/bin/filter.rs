@@ -6,6 +6,7 @@ use hypercache_core::cluster::SLOTS;
 use hypercache_core::keyspace::{Keyspace, Lifetime, Options, Value};
 use hypercache_core::store::{DEFAULT_STORE, FilterRate, StorePolicy};
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::Instant;
 
 /// Measures a store's cuckoo filter.
@@ -43,13 +44,21 @@ fn spread(i: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The nanoseconds that this thread ran; where the system does not tell, those that went by.
+fn ran_ns() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let ran = told.and_then(|text| text.split(' ').next()?.parse().ok());
+    ran.unwrap_or_else(|| START.elapsed().as_nanos() as u64)
+}
+
 /// Nanoseconds an operation over keys with this prefix.
 fn measure(args: &Args, prefix: &str, run: impl Fn(&[u8])) -> f64 {
     let names: Vec<String> =
         (0..args.asks).map(|i| format!("{prefix}{}", spread(i + 1) % args.keys)).collect();
-    let start = Instant::now();
+    let start = ran_ns();
     names.iter().for_each(|name| run(name.as_bytes()));
-    start.elapsed().as_nanos() as f64 / args.asks as f64
+    (ran_ns() - start) as f64 / args.asks as f64
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
@@ -64,14 +73,14 @@ fn main() -> anyhow::Result<()> {
     let spaces = [space(Some(rate)), space(None)];
     let mut fill = [0.0; 2];
     for (space, fill) in spaces.iter().zip(&mut fill) {
-        let start = Instant::now();
+        let start = ran_ns();
         for i in 0..args.keys {
             let key = format!("key:{i}");
             space.with_key(0, key.as_bytes(), NOW_MS, false, |key| {
                 key.set(Value::plain(b"value"), Lifetime::At(0));
             })?;
         }
-        *fill = start.elapsed().as_nanos() as f64 / args.keys as f64;
+        *fill = (ran_ns() - start) as f64 / args.keys as f64;
     }
     let get = |space: &Keyspace, key: &[u8]| {
         black_box(space.with_key(0, key, NOW_MS, false, |key| key.read().is_some())).ok();
@@ -92,7 +101,7 @@ fn main() -> anyhow::Result<()> {
             figures[which][2].push(measure(&args, "key:", |key| set(space, key)));
         }
     }
-    println!("{} keys, rate {}; nanoseconds an operation, medians", args.keys, args.rate);
+    println!("{} keys, rate {}; nanoseconds of CPU an operation, medians", args.keys, args.rate);
     println!();
     println!("| | with the filter | without |");
     println!("| --- | ---: | ---: |");
