@@ -313,7 +313,7 @@ async fn l7_a_store_created_at_run_time_outlives_its_request_and_is_changed_and_
     let bad = json!({"name": "Bad Name"});
     let (status, body) = api.send(Method::POST, "/api/stores", bad).await;
     assert_eq!((status.as_u16(), body["error"]["field"].as_str()), (400, Some("name")), "{body}");
-    let bad = json!({"eviction_policy": "lfu"});
+    let bad = json!({"eviction_policy": "mru"});
     let (status, body) = api.send(Method::PATCH, "/api/stores/sessions", bad).await;
     assert_eq!((status.as_u16(), body["error"]["field"].as_str()), (400, Some("eviction_policy")));
 
@@ -429,7 +429,7 @@ async fn an_operators_desired_state_makes_stores_and_errors_name_the_field() {
     for (stores, field) in [
         (json!([store(2), {"name": "x", "number": 2}]), "stores[1].number"),
         (
-            json!([store(2), {"name": "x", "number": 3, "eviction_policy": "lfu"}]),
+            json!([store(2), {"name": "x", "number": 3, "eviction_policy": "mru"}]),
             "stores[1].eviction_policy",
         ),
         (json!([{"name": "X", "number": 3}]), "stores[0].name"),

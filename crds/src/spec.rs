@@ -214,8 +214,10 @@ pub struct StoreSpec {
     #[schemars(length(max = 24), extend("x-kubernetes-validations" = rules::lifetime()))]
     pub default_ttl: Option<String>,
 
-    /// What happens at the memory bound: `lru` lets the least recently used keys go, `noeviction`
-    /// refuses writes.
+    /// Who leaves at the memory bound: with `wtinylfu` keys that are asked for seldom, with `lru`
+    /// and `lfu` the least recently and least frequently used, with `session` all keys of the
+    /// session that was idle for longest, with `ttl` those that end soonest, with `random` any;
+    /// `noeviction` refuses writes.
     #[serde(default)]
     pub eviction_policy: EvictionPolicy,
 
@@ -234,9 +236,19 @@ pub struct StoreSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EvictionPolicy {
-    /// The least recently used of a sample leaves first.
+    /// Keys that are asked for seldom leave first; resists scans.
     #[default]
+    WTinyLfu,
+    /// The least recently used of a sample leaves first.
     Lru,
+    /// The least frequently used leaves first.
+    Lfu,
+    /// The keys of one session leave together; the session that was idle for longest leaves first.
+    Session,
+    /// Any key leaves.
+    Random,
+    /// The key that ends soonest leaves first.
+    Ttl,
     /// Nothing leaves: writes that need memory are refused.
     NoEviction,
 }
@@ -245,7 +257,12 @@ impl EvictionPolicy {
     /// The word for this policy.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::WTinyLfu => "wtinylfu",
             Self::Lru => "lru",
+            Self::Lfu => "lfu",
+            Self::Session => "session",
+            Self::Random => "random",
+            Self::Ttl => "ttl",
             Self::NoEviction => "noeviction",
         }
     }

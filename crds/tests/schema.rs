@@ -125,7 +125,7 @@ fn defaults_are_in_the_schema() {
         spec["image"]["default"],
         format!("hypercache/hypercache:{}", env!("CARGO_PKG_VERSION"))
     );
-    assert_eq!(spec["stores"]["items"]["properties"]["evictionPolicy"]["default"], "lru");
+    assert_eq!(spec["stores"]["items"]["properties"]["evictionPolicy"]["default"], "wtinylfu");
 }
 
 #[test]

@@ -89,7 +89,8 @@ mod tests {
             }
             let found = run(&trace, policy, budget(2000, 512), 512, 1).unwrap();
             assert!(found.hits > 60_000, "{word}: {} hits", found.hits);
-            assert!(found.over_bytes < 4096, "{word}: {} over", found.over_bytes);
+            // The write that makes a table grow may go over by what the table grows.
+            assert!(found.over_bytes < 16_384, "{word}: {} over", found.over_bytes);
         }
     }
 }

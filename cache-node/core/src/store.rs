@@ -47,6 +47,18 @@ impl EvictionPolicy {
         ("noeviction", Self::NoEviction),
     ];
 
+    /// The name of Redis's `maxmemory-policy` that comes closest; those that Redis does not have
+    /// keep their own.
+    pub fn redis_name(self) -> &'static str {
+        match self {
+            Self::Lru => "allkeys-lru",
+            Self::Lfu => "allkeys-lfu",
+            Self::Random => "allkeys-random",
+            Self::Ttl => "volatile-ttl",
+            Self::Session | Self::WTinyLfu | Self::NoEviction => self.as_str(),
+        }
+    }
+
     /// The word for this policy.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(json["members"][1]["keys"], serde_json::Value::Null);
         assert_eq!(json["ring"]["balanced"], true);
         assert_eq!(json["ring"]["slots_assigned"], 16384);
-        assert_eq!(json["stores"][0]["eviction_policy"], "lru");
+        assert_eq!(json["stores"][0]["eviction_policy"], "wtinylfu");
         assert_eq!(json["stores"][0]["used_memory_bytes"], 400);
         assert_eq!(json["problems"], serde_json::json!([]));
     }

@@ -37,7 +37,7 @@ mod tests {
                 keys,
                 used_memory_bytes: keys * 100,
                 max_memory_bytes: None,
-                eviction_policy: "lru".into(),
+                eviction_policy: "wtinylfu".into(),
                 applied: true,
             }],
             ..Default::default()

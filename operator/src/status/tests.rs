@@ -64,7 +64,7 @@ fn report(members: i32) -> Report {
         ring: RingReport { balanced: true, slots_assigned: 16384, ..RingReport::default() },
         stores: vec![StoreReport {
             name: "default".into(),
-            eviction_policy: "lru".into(),
+            eviction_policy: "wtinylfu".into(),
             keys: 5,
             ..StoreReport::default()
         }],
@@ -268,7 +268,7 @@ fn stores_that_the_cluster_lacks_or_keeps_are_named() {
     let a = StoreReport {
         name: "a".into(),
         number: 1,
-        eviction_policy: "lru".into(),
+        eviction_policy: "wtinylfu".into(),
         managed: true,
         ..StoreReport::default()
     };

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, made from [`ROUTES`] and the schemas below.
 
 use axum::response::{IntoResponse, Response};
+use hypercache_core::store::EvictionPolicy;
 use serde_json::{Map, Value, json};
 
 use super::routes::{ROUTES, Route};
@@ -165,7 +166,7 @@ fn schemas() -> Value {
             "default_ttl_ms",
             or_null("integer", "The lifetime of keys written without one; null is for ever"),
         ),
-        ("eviction_policy", json!({ "enum": ["lru", "noeviction"] })),
+        ("eviction_policy", json!({ "enum": EvictionPolicy::ALL.map(|(word, _)| word) })),
         ("key_prefixes", list(text("Keys of database 0 that begin with this belong to the store"))),
     ];
     let named = [

@@ -77,12 +77,7 @@ pub async fn json_body<T: DeserializeOwned>(
 pub fn eviction_policy(word: &str, field: &str) -> Result<EvictionPolicy, ApiError> {
     EvictionPolicy::parse(word).ok_or_else(|| {
         let known = EvictionPolicy::ALL.map(|(word, _)| word).join(", ");
-        let message = match word {
-            "lfu" | "session" => {
-                format!("'{word}' comes with a later version; what works: {known}")
-            }
-            _ => format!("'{word}' is not an eviction policy; what works: {known}"),
-        };
+        let message = format!("'{word}' is not an eviction policy; what works: {known}");
         ApiError::field("invalid_store", field, message)
     })
 }

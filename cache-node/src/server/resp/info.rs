@@ -100,7 +100,7 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
     let policy = policies
         .iter()
         .find(|p| p.number == 0)
-        .map_or("noeviction", |p| p.eviction_policy.as_str());
+        .map_or("noeviction", |p| p.eviction_policy.redis_name());
     fields!(out,
         "used_memory": allocated,
         "used_memory_human": human(allocated),
@@ -109,7 +109,7 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "used_memory_dataset": dataset,
         "maxmemory": default.and_then(|s| s.max_memory_bytes).unwrap_or(0),
         "maxmemory_human": human(default.and_then(|s| s.max_memory_bytes).unwrap_or(0)),
-        "maxmemory_policy": if policy == "lru" { "allkeys-lru" } else { policy },
+        "maxmemory_policy": policy,
         "mem_fragmentation_ratio": format_args!("{:.2}", resident as f64 / allocated.max(1) as f64),
         "mem_allocator": "jemalloc",
     );

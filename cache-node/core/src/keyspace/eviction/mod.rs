@@ -4,7 +4,7 @@
 //! time, one slot's lock at a time. It offers what it meets to a pool that keeps the best candidates;
 //! the best of them leaves. So every key is looked at once a round, and no list links keys.
 //! The default, W-TinyLFU, adds a window of newcomers and a sketch of who left; see
-//! `docs/decisions/0005-eviction.md` for what was compared.
+//! `docs/decisions/0007-eviction.md` for what was compared.
 //!
 //! | file | what it is about |
 //! |---|---|

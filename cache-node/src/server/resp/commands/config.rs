@@ -19,10 +19,7 @@ fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     let tunables = shared.tunables.read().clone();
     let policies = shared.keyspace().policies();
     let default = policies.iter().find(|p| p.number == 0);
-    let policy = match default.map(|p| p.eviction_policy.as_str()) {
-        Some("lru") => "allkeys-lru",
-        _ => "noeviction",
-    };
+    let policy = default.map_or("noeviction", |p| p.eviction_policy.redis_name());
     let databases = policies.iter().map(|p| p.number).max().unwrap_or(0) + 1;
     let config = &shared.config;
     let dir = config.node.data_dir.as_ref().map(|d| d.display().to_string());
@@ -96,6 +93,13 @@ struct Changed {
     policy: Option<StorePolicy>,
 }
 
+/// A policy by Redis's name or by ours.
+fn policy_of(word: &[u8]) -> Option<EvictionPolicy> {
+    let word = std::str::from_utf8(word).ok()?.to_ascii_lowercase();
+    let mut all = EvictionPolicy::ALL.into_iter();
+    all.find(|(own, policy)| *own == word || policy.redis_name() == word).map(|(_, policy)| policy)
+}
+
 fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
     let pairs = &args[2..];
     if !pairs.len().is_multiple_of(2) {
@@ -144,13 +148,12 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             }
             "maxmemory-policy" => {
                 let mut changed = store(&mut policy)?;
-                changed.eviction_policy = match &pair[1].to_ascii_lowercase()[..] {
-                    b"allkeys-lru" | b"lru" => EvictionPolicy::Lru,
-                    b"noeviction" => EvictionPolicy::NoEviction,
-                    _ => {
-                        return Err(refuse(
-                            "argument(s) must be one of the following: allkeys-lru, noeviction",
-                        ));
+                changed.eviction_policy = match policy_of(pair[1]) {
+                    Some(policy) => policy,
+                    None => {
+                        let words = EvictionPolicy::ALL.map(|(_, p)| p.redis_name()).join(", ");
+                        let why = format!("argument(s) must be one of the following: {words}");
+                        return Err(refuse(&why));
                     }
                 };
                 policy = Some(changed);
