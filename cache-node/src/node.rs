@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::now_ms;
-use crate::config::{Config, Secret};
+use crate::config::Config;
 use crate::pubsub::{self, PubSub};
 use crate::raft;
 use crate::router::{self, Forwarded, Router};
@@ -162,7 +162,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             keyspace: keyspace.clone(),
             stats,
             config: config.clone(),
-            password: Arc::new(move || password().map(Secret::new)),
+            password: Arc::new(password),
             started_ms,
         },
     );

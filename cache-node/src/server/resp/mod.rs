@@ -23,7 +23,7 @@ use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::now_ms;
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::pubsub::PubSub;
 use crate::router::Router;
 use crate::server::stats::{Cell, Count, Stats};
@@ -64,7 +64,7 @@ pub struct Tunables {
     /// Connections that say nothing for this long are closed; `None`: never. Holds for new ones.
     pub idle_timeout: Option<Duration>,
     /// What `AUTH` must show; `None`: nothing is asked.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
 }
 
 /// What a RESP server is made of.
@@ -149,7 +149,7 @@ impl Options {
             max_connections: network.max_connections,
             idle_timeout: (network.idle_timeout_ms > 0)
                 .then(|| Duration::from_millis(network.idle_timeout_ms)),
-            password: self.config.auth.password.as_ref().map(|p| p.expose().to_owned()),
+            password: self.config.auth.password.clone(),
         };
         Server {
             listener: self.listener.listener,
@@ -209,7 +209,7 @@ impl Server {
     }
 
     /// Says which password is in force, as `CONFIG SET requirepass` may change it.
-    pub fn password(&self) -> impl Fn() -> Option<String> + Send + Sync + 'static {
+    pub fn password(&self) -> impl Fn() -> Option<Secret> + Send + Sync + 'static {
         let shared = self.shared.clone();
         move || shared.tunables.read().password.clone()
     }

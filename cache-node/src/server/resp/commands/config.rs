@@ -6,7 +6,7 @@ use hypercache_core::resp::Writer;
 use hypercache_core::store::{DEFAULT_STORE, EvictionPolicy, StorePolicy};
 
 use super::{Context, integer};
-use crate::config::units;
+use crate::config::{Secret, units};
 use crate::server::resp::Tunables;
 use hypercache_core::command::matches;
 
@@ -37,7 +37,7 @@ fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("maxmemory-policy", policy.into()),
         ("port", shared.port.to_string()),
         ("proto-max-bulk-len", context.session.limits.max_bulk_bytes.to_string()),
-        ("requirepass", tunables.password.unwrap_or_default()),
+        ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
         ("save", String::new()),
         ("timeout", tunables.idle_timeout.map_or(0, |t| t.as_secs()).to_string()),
     ]
@@ -132,7 +132,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             "requirepass" => {
                 let password =
                     std::str::from_utf8(pair[1]).map_err(|_| refuse("argument must be UTF-8"))?;
-                tunables.password = (!password.is_empty()).then(|| password.to_owned());
+                tunables.password = (!password.is_empty()).then(|| Secret::new(password));
             }
             // What clients set to what it is anyway.
             "save" if pair[1].is_empty() => {}

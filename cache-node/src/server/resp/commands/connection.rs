@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::StoreNumber;
 
-use super::{Context, Shared, client, integer, same_secret};
+use super::{Context, Shared, client, integer};
 
 /// The Redis version whose commands and replies these are; clients choose features by it.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
@@ -29,7 +29,7 @@ pub(super) fn time(out: &mut Writer<'_>) {
 fn accepted(context: &Context<'_>, user: &[u8], password: &[u8]) -> bool {
     user == b"default"
         && match &context.shared.tunables.read().password {
-            Some(wanted) => same_secret(wanted.as_bytes(), password),
+            Some(wanted) => wanted.is(password),
             // As Redis's `nopass` user: any password will do when it is named.
             None => true,
         }

@@ -146,15 +146,6 @@ pub async fn run_and_wait(
     config::set_and_wait(&Context { shared, session, view }, args, writer).await;
 }
 
-/// Compares without telling by its time where two secrets differ.
-pub(crate) fn same_secret(a: &[u8], b: &[u8]) -> bool {
-    let mut difference = a.len() ^ b.len();
-    for (i, byte) in a.iter().enumerate() {
-        difference |= usize::from(byte ^ b.get(i).copied().unwrap_or(0));
-    }
-    difference == 0
-}
-
 /// The largest integer that a client may mean by a word, as Redis reads it: no sign but `-`, no
 /// blanks, no leading zeros.
 fn integer(word: &[u8]) -> Option<i64> {
