@@ -5,6 +5,10 @@ use serde_json::Value;
 
 use crate::kube::{Kube, Outcome};
 use crate::project;
+use crate::wait::until;
+
+/// The longest that a Service may take to lead to pods that are ready.
+const SERVICE_SECONDS: u64 = 30;
 
 /// The pod `client` of a namespace: redis-cli, Python with redis-py, `hc-python` and `hc-go`.
 #[derive(Debug)]
@@ -46,6 +50,18 @@ impl Client {
     pub fn run(&self, words: &[&str]) -> Result<String> {
         let printed = self.outcome(words)?.checked(&words.join(" "))?;
         Ok(printed.strip_suffix('\n').map(str::to_owned).unwrap_or(printed))
+    }
+
+    /// Waits until the Service `host` leads to a member. The nodes' packet filters learn of ready
+    /// pods up to some seconds after the API server and the operator know them; until then the
+    /// node refuses connections to the Service.
+    ///
+    /// # Errors
+    /// When no member answered in half a minute.
+    pub fn reaches(&self, host: &str) -> Result<()> {
+        until(&format!("the Service {host} answers"), SERVICE_SECONDS, || {
+            Ok(self.redis(host, &["PING"])? == "PONG")
+        })
     }
 
     /// `redis-cli -h HOST -p 8080 WORDS…`; an error reply is an error here.

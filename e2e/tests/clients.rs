@@ -18,6 +18,7 @@ fn keys_written_through_one_member_are_read_through_every_other_and_cluster_clie
     in_space("clients", |space| {
         let client = space.client()?;
         let cluster = space.cluster("many", &json!({"members": MEMBERS}))?;
+        client.reaches(cluster.name())?;
 
         // every member owns a share, so that there is something to forward
         let owners = cluster.admin(0)?;

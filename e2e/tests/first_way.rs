@@ -18,6 +18,7 @@ fn redis_cli_and_http_read_and_write_through_the_service() -> Result<()> {
         });
         let client = space.client()?;
         let cluster = space.cluster("first", &spec)?;
+        client.reaches(cluster.name())?;
         let service = cluster.name();
         let redis = |words: &[&str]| client.redis(service, words);
 

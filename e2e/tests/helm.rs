@@ -86,6 +86,7 @@ fn upgrade_upgrades_the_crd_and_uninstall_keeps_resources_and_data() -> Result<(
 
         let client = space.client()?;
         let cluster = space.cluster("stays", &json!({"members": 2}))?;
+        client.reaches(cluster.name())?;
         client.keys("hc-python", "plain", "fill", cluster.name(), 1_000, "stays")?;
         let pods = cluster.pods()?;
 

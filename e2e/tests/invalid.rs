@@ -55,7 +55,7 @@ fn the_api_server_refuses_what_cannot_be_and_names_the_field() -> Result<()> {
             (json!({"stores": [store("a", 1), store("a", 2)]}), "spec.stores[1]"),
             (json!({"stores": [store("a", 1), store("b", 1)]}), "spec.stores"),
             (
-                json!({"stores": [{"name": "a", "number": 1, "evictionPolicy": "random"}]}),
+                json!({"stores": [{"name": "a", "number": 1, "evictionPolicy": "newest"}]}),
                 "spec.stores[0].evictionPolicy",
             ),
             (json!({"memmbers": 3}), "memmbers"),

@@ -35,6 +35,7 @@ fn o3_members_and_the_operator_come_back_one_by_one_and_all_at_once() -> Result<
         let client = space.client()?;
         let stores = json!([{"name": "page_cache", "number": 2, "maxMemory": "64Mi"}]);
         let cluster = space.cluster("again", &json!({"members": MEMBERS, "stores": stores}))?;
+        client.reaches(cluster.name())?;
         works(&cluster, &client, "before")?;
         let identity =
             cluster.admin(0)?["cluster_id"].as_str().context("no cluster_id")?.to_owned();

@@ -11,6 +11,7 @@ fn a_cluster_grows_and_shrinks_and_a_member_with_data_is_not_taken_away() -> Res
     in_space("scale", |space| {
         let client = space.client()?;
         let cluster = space.cluster("grow", &json!({"members": 1}))?;
+        client.reaches(cluster.name())?;
         let scale = |count: usize| {
             cluster.kubectl(&[
                 "scale",

@@ -29,6 +29,7 @@ fn an_edited_memory_bound_reaches_every_member_and_the_status_without_a_restart(
             {"name": "page_cache", "number": 2, "maxMemory": "64Mi"},
         ]);
         let cluster = space.cluster("edited", &json!({"members": 2, "stores": stores}))?;
+        client.reaches(cluster.name())?;
         let pods = cluster.pods()?;
         ensure!(client.redis(cluster.name(), &["-n", "1", "SET", "key", "kept"])? == "OK");
 
