@@ -20,11 +20,11 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::commands;
-use super::session::Session;
+use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::router::{Batch, Tried, wire};
-use crate::server::stats::Count;
+use crate::server::stats::{Count, ticks};
 use hypercache_core::cluster::View;
 
 /// What one read takes at the most into the shared buffer.
@@ -55,6 +55,8 @@ enum Next {
     Flush,
     /// The next command has to wait for other members.
     Wait,
+    /// The next command has to wait until CLIENT PAUSE is over.
+    Pause,
     /// The connection ends after the replies so far.
     Close,
 }
@@ -68,6 +70,10 @@ pub struct Connection {
     /// Input that is not run yet.
     input: Vec<u8>,
     batch: Batch,
+    /// When the command before ended, in ticks.
+    since: u64,
+    /// The next command is one that CLIENT PAUSE holds up.
+    pausing: bool,
 }
 
 /// Leaves the list of clients, however the connection's task ends.
@@ -99,7 +105,10 @@ impl Connection {
             parser: Parser::new(),
             input: Vec::new(),
             batch: Batch::default(),
+            since: 0,
+            pausing: false,
         };
+        connection.session.limits.max_bulk_bytes = connection.shared.tunables.read().max_bulk_bytes;
         // A client that went away is no news.
         if let Err(error) = connection.run().await {
             tracing::debug!(client = connection.session.client.id, %error, "connection ended");
@@ -148,6 +157,9 @@ impl Connection {
             }
             self.send(&mut out).await?;
             give_output(out);
+            if next == Next::Pause {
+                self.shared.pause.over(&self.session.client).await;
+            }
             if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
                 self.input = Vec::new();
             }
@@ -243,6 +255,7 @@ impl Connection {
         let now_ms = now_ms();
         self.session.client.last_ms.store(now_ms, Relaxed);
         let view = self.shared.router.cluster().view();
+        self.since = ticks::now();
         let mut at = 0;
         loop {
             if out.len() >= FLUSH_BYTES || self.batch.bytes() >= FLUSH_BYTES {
@@ -254,12 +267,17 @@ impl Connection {
                     // Out of `self` for as long as its arguments are looked at.
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
+                    let start = out.len();
                     let ran = args.is_empty() || self.run_one(&view, &args, now_ms, out);
+                    if self.session.replies != Replies::Wanted && ran {
+                        self.session.mute(start, out);
+                    }
                     drop(args);
                     self.parser = parser;
                     self.parser.reset();
                     if !ran {
-                        return (at, Next::Wait);
+                        let pausing = std::mem::take(&mut self.pausing);
+                        return (at, if pausing { Next::Pause } else { Next::Wait });
                     }
                     at += len;
                     if self.session.closing {
@@ -304,9 +322,17 @@ impl Connection {
                     writer.error(&text);
                 }
                 cell.add(Count::ErrorReplies, 1);
+                if let Some(spec) = command::find(args) {
+                    cell.rejected(spec);
+                }
+                self.shared.stats.errors.add(&out[start..]);
                 return true;
             }
         };
+        if self.shared.pause.is_on() && self.shared.pause.holds(spec, &self.session.transaction) {
+            self.pausing = true;
+            return false;
+        }
         self.session.client.runs(spec);
         if self.session.transaction.is_open() && !transaction::runs_inside(spec) {
             let Session { transaction, client, .. } = &mut self.session;
@@ -315,6 +341,8 @@ impl Connection {
                 Err(text) => {
                     writer.error(&text);
                     cell.add(Count::ErrorReplies, 1);
+                    cell.rejected(spec);
+                    self.shared.stats.errors.add(&out[start..]);
                 }
             }
             return true;
@@ -323,10 +351,12 @@ impl Connection {
             if commands::waits(shell, args) {
                 return false;
             }
-            cell.call(spec);
             commands::run(&self.shared, &mut self.session, view, spec, shell, args, out);
             self.session.settle(start, out);
         } else {
+            if self.session.no_touch {
+                return false;
+            }
             match self.shared.router.try_here(
                 view,
                 spec,
@@ -335,10 +365,14 @@ impl Connection {
                 now_ms,
                 &mut writer,
             ) {
-                Tried::Done => cell.call(spec),
-                Tried::There(member) => {
-                    cell.call(spec);
+                Tried::Done => {}
+                Tried::There(_) if self.session.replies != Replies::Wanted => {
                     out.truncate(start);
+                    return false;
+                }
+                Tried::There(member) => {
+                    out.truncate(start);
+                    self.ran(spec, args, &[]);
                     self.batch.push(member, start, spec, self.session.caller(), args);
                     return true;
                 }
@@ -348,10 +382,17 @@ impl Connection {
                 }
             }
         }
-        if out.get(start) == Some(&b'-') {
-            cell.add(Count::ErrorReplies, 1);
-        }
+        self.ran(spec, args, &out[start..]);
         true
+    }
+
+    /// Accounts for a command that ends now, and began when the one before it ended.
+    #[inline]
+    fn ran(&mut self, spec: &'static Spec, args: &[&[u8]], reply: &[u8]) {
+        let now = ticks::now();
+        let took = now.saturating_sub(self.since);
+        self.since = now;
+        account(&self.shared, &self.session.client, spec, args, took, reply);
     }
 
     /// The command that the arguments name, if this client may run it.
@@ -372,16 +413,22 @@ impl Connection {
         let start = out.len();
         let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else { return };
         let args: wire::Args<'_> = self.parser.args(&self.input);
+        self.since = ticks::now();
         if let Ok(spec) = command::lookup(&args) {
-            self.shared.cell().call(spec);
             if let Run::Shell(_) = spec.run {
                 let view = self.shared.router.cluster().view();
                 commands::run_and_wait(&self.shared, &mut self.session, &view, spec, &args, out)
                     .await;
+            } else if self.session.no_touch && spec.name != "touch" {
+                self.shared.router.run_untouched(spec, self.session.caller(), &args, out).await;
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
             }
             self.session.settle(start, out);
+            let now = ticks::now();
+            let took = now.saturating_sub(self.since);
+            account(&self.shared, &self.session.client, spec, &args, took, &out[start..]);
+            self.session.mute(start, out);
         }
         drop(args);
         self.parser.reset();
@@ -407,6 +454,28 @@ impl Connection {
         self.shared.cell().add(Count::NetOutputBytes, out.len() as u64);
         out.clear();
         Ok(())
+    }
+}
+
+/// Accounts for a command that took so many ticks.
+#[inline]
+fn account(
+    shared: &Loop,
+    client: &Client,
+    spec: &'static Spec,
+    args: &[&[u8]],
+    took: u64,
+    reply: &[u8],
+) {
+    let (stats, cell) = (&shared.stats, shared.cell());
+    cell.ran(spec, took, stats.watch.keeps_spread());
+    if reply.first() == Some(&b'-') {
+        cell.failed(spec, reply);
+        cell.add(Count::ErrorReplies, 1);
+        stats.errors.add(reply);
+    }
+    if stats.watch.is_slow(took) {
+        stats.watch.note(spec, args, took, || client.whose());
     }
 }
 
