@@ -15,15 +15,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hypercache_core::command::{self, Flags, Run, Spec};
+use hypercache_core::keyspace::Hashed;
 use hypercache_core::resp::{Parser, ProtocolError, Writer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::ahead::{Ahead, Upcoming};
 use super::commands;
 use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
-use crate::router::{Batch, Tried, wire};
+use crate::router::{Batch, Request, Tried, wire};
 use crate::server::stats::{Count, ticks};
 use hypercache_core::cluster::View;
 
@@ -69,6 +71,8 @@ pub struct Connection {
     parser: Parser,
     /// Input that is not run yet.
     input: Vec<u8>,
+    /// The input holds a request that waits for those of other connections to be read.
+    gathering: bool,
     batch: Batch,
     /// When the command before ended, in ticks.
     since: u64,
@@ -104,6 +108,7 @@ impl Connection {
             session: Session::new(client, authenticated),
             parser: Parser::new(),
             input: Vec::new(),
+            gathering: false,
             batch: Batch::default(),
             since: 0,
             pausing: false,
@@ -169,6 +174,12 @@ impl Connection {
     /// Reads once and runs what has come whole. `None`: the client has left.
     async fn read(&mut self, out: &mut Vec<u8>) -> std::io::Result<Option<Next>> {
         poll_fn(|cx| {
+            if self.gathering {
+                self.gathering = false;
+                self.shared.gathered.prefetch(self.shared.keyspace());
+                *out = take_output();
+                return Poll::Ready(Ok(Some(self.run_kept(out))));
+            }
             // A long value goes straight to where it is kept; all else into the shared buffer.
             let wanted = self.parser.wanted_bytes();
             if wanted > READ_BYTES && !self.input.is_empty() {
@@ -205,6 +216,12 @@ impl Connection {
                             return Poll::Ready(Ok(None));
                         }
                         self.received(bytes.len());
+                        if self.gathers(bytes) {
+                            self.input.extend_from_slice(bytes);
+                            // To the end of the loop's queue, behind all that is readable now.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                         *out = take_output();
                         let next = if self.input.is_empty() {
                             let (used, next) = self.run_commands(bytes, out);
@@ -221,6 +238,14 @@ impl Connection {
             })
         })
         .await
+    }
+
+    /// Whether what came is one request that is better run when other connections were read too.
+    #[inline]
+    fn gathers(&mut self, bytes: &[u8]) -> bool {
+        self.gathering = self.input.is_empty()
+            && self.shared.gathered.add(bytes, &self.session.limits, self.shared.keyspace());
+        self.gathering
     }
 
     /// As [`Self::read`], for a subscriber: published messages are as good. It may be idle for
@@ -262,22 +287,35 @@ impl Connection {
                 return (at, Next::Flush);
             }
             let rest = &input[at..];
+            if self.parser.is_fresh() {
+                let ahead = Ahead::look(rest, &self.session.limits, self.shared.keyspace());
+                if let Some((used, next)) = self.run_ahead(&view, &ahead, now_ms, out) {
+                    at += used;
+                    match next {
+                        Some(next) => return (at, next),
+                        None => continue,
+                    }
+                }
+            }
             match self.parser.parse(rest, &self.session.limits) {
                 Ok(Some(len)) => {
                     // Out of `self` for as long as its arguments are looked at.
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
-                    let start = out.len();
-                    let ran = args.is_empty() || self.run_one(&view, &args, now_ms, out);
-                    if self.session.replies != Replies::Wanted && ran {
-                        self.session.mute(start, out);
-                    }
+                    let ran = args.is_empty()
+                        || self.run_next(
+                            &view,
+                            &args,
+                            command::lookup_quiet(&args),
+                            None,
+                            now_ms,
+                            out,
+                        );
                     drop(args);
                     self.parser = parser;
                     self.parser.reset();
                     if !ran {
-                        let pausing = std::mem::take(&mut self.pausing);
-                        return (at, if pausing { Next::Pause } else { Next::Wait });
+                        return (at, self.what_holds());
                     }
                     at += len;
                     if self.session.closing {
@@ -301,16 +339,77 @@ impl Connection {
         }
     }
 
-    /// Runs one command, or takes note of it for another member. `false`: it has to wait, alone.
+    /// Runs the commands of a look ahead; gives how many bytes they took and what is next, if that is
+    /// not to go on. `None` if there are none.
     #[inline]
-    fn run_one(&mut self, view: &View, args: &[&[u8]], now_ms: u64, out: &mut Vec<u8>) -> bool {
-        let cell = self.shared.cell();
+    fn run_ahead(
+        &mut self,
+        view: &View,
+        ahead: &Ahead<'_>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> Option<(usize, Option<Next>)> {
+        let (mut used, mut index) = (0, 0);
+        while let Some(upcoming) = ahead.get(index) {
+            if out.len() >= FLUSH_BYTES || self.batch.bytes() >= FLUSH_BYTES {
+                return Some((used, Some(Next::Flush)));
+            }
+            let Upcoming { args, spec, hashed, end } = upcoming;
+            if !self.run_next(view, args, spec, hashed, now_ms, out) {
+                return Some((used, Some(self.what_holds())));
+            }
+            used = end;
+            index += 1;
+            if self.session.closing {
+                return Some((used, Some(Next::Close)));
+            }
+        }
+        (index > 0).then_some((used, None))
+    }
+
+    /// Why a command did not run.
+    #[cold]
+    fn what_holds(&mut self) -> Next {
+        if std::mem::take(&mut self.pausing) { Next::Pause } else { Next::Wait }
+    }
+
+    /// As [`Self::run_one`]; messages go before its reply, and one that is not wanted is taken back.
+    #[inline]
+    fn run_next(
+        &mut self,
+        view: &View,
+        args: &[&[u8]],
+        known: Option<&'static Spec>,
+        hashed: Option<Hashed>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
         if let Some(subscriber) = &self.session.subscriber {
             subscriber.outbox().drain(out);
         }
         let start = out.len();
+        let ran = self.run_one(view, args, known, hashed, now_ms, out);
+        if self.session.replies != Replies::Wanted && ran {
+            self.session.mute(start, out);
+        }
+        ran
+    }
+
+    /// Runs one command, or takes note of it for another member. `false`: it has to wait, alone.
+    #[inline]
+    fn run_one(
+        &mut self,
+        view: &View,
+        args: &[&[u8]],
+        known: Option<&'static Spec>,
+        hashed: Option<Hashed>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let cell = self.shared.cell();
+        let start = out.len();
         let mut writer = Writer::new(out, self.session.protocol);
-        let spec = match self.look_up(args) {
+        let spec = match self.allowed(known, args) {
             Ok(spec) => spec,
             Err(text) => {
                 self.session.transaction.fail();
@@ -325,7 +424,9 @@ impl Connection {
                 if let Some(spec) = command::find(args) {
                     cell.rejected(spec);
                 }
-                self.shared.stats.errors.add(&out[start..]);
+                if out.len() > start {
+                    self.shared.stats.errors.add(&out[start..]);
+                }
                 return true;
             }
         };
@@ -359,9 +460,8 @@ impl Connection {
             }
             match self.shared.router.try_here(
                 view,
-                spec,
+                Request { spec, args, hashed },
                 self.session.store,
-                args,
                 now_ms,
                 &mut writer,
             ) {
@@ -395,10 +495,17 @@ impl Connection {
         account(&self.shared, &self.session.client, spec, args, took, reply);
     }
 
-    /// The command that the arguments name, if this client may run it.
+    /// The command that the arguments name, if there is one that this client may run.
     #[inline]
-    fn look_up(&self, args: &[&[u8]]) -> Result<&'static Spec, String> {
-        let spec = command::lookup(args)?;
+    fn allowed(
+        &self,
+        known: Option<&'static Spec>,
+        args: &[&[u8]],
+    ) -> Result<&'static Spec, String> {
+        let spec = match known {
+            Some(spec) => spec,
+            None => command::lookup(args)?,
+        };
         if !self.session.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
             return Err("NOAUTH Authentication required.".into());
         }

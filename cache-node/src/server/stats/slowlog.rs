@@ -151,7 +151,7 @@ mod tests {
         assert_eq!((kept.len(), &kept[31][..]), (32, &b"... (2 more arguments)"[..]));
         let long = [b'A'; 129];
         let kept = shortened(&[&long]);
-        assert!(kept[0].ends_with(b"A... (1 more bytes)") && kept[0].len() == 147);
+        assert!(kept[0].ends_with(b"A... (1 more bytes)") && kept[0].len() == 146);
         assert_eq!(shortened(&[&long[..128]])[0].len(), 128);
         assert_eq!(shortened(&many[..32]).len(), 32);
     }

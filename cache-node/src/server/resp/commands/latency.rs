@@ -239,7 +239,7 @@ mod tests {
         let drawn = draw("command", &history, 220);
         let lines: Vec<&str> = drawn.lines().collect();
         assert_eq!(lines[0], "command - high 80 ms, low 10 ms (all time high 80 ms)");
-        assert_eq!(lines[2..6], ["   # ", " _ | ", " | |_", "o|_||"]);
+        assert_eq!(lines[2..6], ["   # ", " _ | ", " | |_", "#|_||"]);
         assert_eq!(lines[7..], ["11141", "mmm0m", "   s "]);
     }
 

@@ -49,7 +49,7 @@ pub(super) fn stats(context: &Context<'_>, out: &mut Writer<'_>) {
     figures.extend([
         ("overhead.total".into(), Bytes(allocated.saturating_sub(dataset))),
         ("keys.count".into(), Bytes(keys)),
-        ("keys.bytes-per-key".into(), Bytes(if keys == 0 { 0 } else { dataset / keys })),
+        ("keys.bytes-per-key".into(), Bytes(dataset.checked_div(keys).unwrap_or(0))),
         ("dataset.bytes".into(), Bytes(dataset)),
         ("dataset.percentage".into(), Ratio((ratio(dataset, net) * 100.0).min(100.0))),
         ("peak.percentage".into(), Ratio(ratio(allocated, peak) * 100.0)),
