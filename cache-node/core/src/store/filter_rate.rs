@@ -9,7 +9,7 @@ const FIELD: &str = "cuckoo_filter";
 /// The rate of false positives of a store's filter: 0.001 to 0.1, kept in parts per million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct FilterRate(u32);
+pub struct FilterRate(pub(super) u32);
 
 impl Default for FilterRate {
     /// One in a hundred.
