@@ -38,6 +38,7 @@ pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
 pub use prefetch::Hashed;
+pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;

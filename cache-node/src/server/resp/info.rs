@@ -16,7 +16,7 @@ use crate::telemetry::process::{self, Allocator};
 use hypercache_core::cluster::View;
 
 /// The sections that INFO without arguments shows, and those that must be asked for.
-const SECTIONS: [(&str, bool, Section); 13] = [
+const SECTIONS: [(&str, bool, Section); 14] = [
     ("server", true, server),
     ("clients", true, clients),
     ("memory", true, memory),
@@ -30,6 +30,7 @@ const SECTIONS: [(&str, bool, Section); 13] = [
     ("latencystats", false, latencystats),
     ("cluster", true, cluster),
     ("keyspace", true, keyspace),
+    ("filters", true, filters),
 ];
 
 type Section = fn(&mut String, &Shared, &View);
@@ -307,6 +308,27 @@ fn keyspace(out: &mut String, shared: &Shared, _: &View) {
             format_args!(
                 "db{}:keys={},expires={},avg_ttl=0",
                 store.number, store.keys, store.keys_with_ttl
+            ),
+        );
+    }
+}
+
+/// One line for each store with a filter: what it is and did on this member.
+fn filters(out: &mut String, shared: &Shared, _: &View) {
+    let keyspace = shared.keyspace();
+    for policy in keyspace.policies().iter().filter(|policy| policy.filter.is_some()) {
+        let Some(filter) = keyspace.filter_stats(policy.number) else { continue };
+        let rate = filter.rate.map_or(0.0, hypercache_core::store::FilterRate::rate);
+        line(
+            out,
+            format_args!(
+                "filter{}:rate={rate},keys={},bytes={},checks={},negatives={},false_positives={}",
+                policy.number,
+                filter.keys,
+                filter.bytes,
+                filter.checks,
+                filter.negatives,
+                filter.false_positives,
             ),
         );
     }
