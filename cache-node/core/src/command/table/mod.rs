@@ -3,6 +3,7 @@
 mod bitmap;
 mod cluster;
 mod connection;
+mod cuckoo;
 mod generic;
 mod hash;
 mod hyperloglog;
@@ -47,6 +48,7 @@ const TOP: usize = generic::LIST.len()
     + hash::LIST.len()
     + bitmap::LIST.len()
     + hyperloglog::LIST.len()
+    + cuckoo::LIST.len()
     + set::LIST.len()
     + sort::LIST.len()
     + set_combine::LIST.len()
@@ -67,13 +69,14 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 18] = [
+    let families: [&[Spec]; 19] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
         &hash::LIST,
         &bitmap::LIST,
         &hyperloglog::LIST,
+        &cuckoo::LIST,
         &set::LIST,
         &sort::LIST,
         &set_combine::LIST,
