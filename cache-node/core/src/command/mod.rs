@@ -18,7 +18,7 @@ pub use pattern::matches;
 pub use spec::{
     Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec, Spread,
 };
-pub use table::COUNT;
+pub use table::{COUNT, DIFFERS, IN_GENERAL, NOT_HERE};
 pub use transact::{Step, Transacted};
 
 /// Every command, its subcommands inside it.

@@ -4,6 +4,7 @@ mod bitmap;
 mod cluster;
 mod connection;
 mod cuckoo;
+mod differs;
 mod generic;
 mod hash;
 mod hyperloglog;
@@ -22,6 +23,8 @@ mod string;
 mod transactions;
 
 use super::spec::Spec;
+
+pub use differs::{DIFFERS, IN_GENERAL, NOT_HERE};
 
 /// What the families' files are written with.
 mod prelude {
