@@ -1,6 +1,7 @@
 //! Every command, one file a family. A row here, and a function for it, is all a command needs.
 
 mod bitmap;
+mod blocking;
 mod cluster;
 mod connection;
 mod generic;
@@ -24,10 +25,11 @@ use super::spec::Spec;
 /// What the families' files are written with.
 mod prelude {
     pub use super::super::ops::*;
-    pub use super::super::spec::RunKeys::{Many, One};
+    pub use super::super::spec::RunKeys::{Many, One, Waits};
     pub use super::super::spec::ShellCommand::*;
     pub use super::super::spec::{
-        Acl, Arg, Find, Flags as F, Group, KeySpec as Key, Run, Spec, Spread,
+        Acl, Arg, Blocking, Find, Flags as F, Group, KeySpec as Key, Run, RunOrWait, Spec, Spread,
+        TimeoutAt,
     };
     pub use super::numbered;
 }
@@ -44,6 +46,7 @@ const TOP_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
     + list::LIST.len()
+    + blocking::LIST.len()
     + hash::LIST.len()
     + bitmap::LIST.len()
     + hyperloglog::LIST.len()
@@ -67,10 +70,11 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 18] = [
+    let families: [&[Spec]; 19] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
+        &blocking::LIST,
         &hash::LIST,
         &bitmap::LIST,
         &hyperloglog::LIST,
