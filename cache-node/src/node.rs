@@ -13,7 +13,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::pubsub::{self, PubSub};
 use crate::raft;
-use crate::router::{self, Forwarded, Router};
+use crate::router::{self, Blocked, Forwarded, Router};
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
 use crate::telemetry;
@@ -137,6 +137,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         request_timeout: Duration::from_millis(network.request_timeout_ms),
     });
     cluster.on_forward(Arc::new(Forwarded::new(router.clone())));
+    cluster.on_wait(Arc::new(Blocked::new(router.clone())));
     let registry = Arc::new(pubsub::Registry::new(stats.clone()));
     cluster.on_publish(Arc::new(pubsub::Arrivals::new(registry.clone())));
     let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());

@@ -245,6 +245,7 @@ pub enum ShellCommand {
     ClientSetInfo,
     ClientList,
     ClientKill,
+    ClientUnblock,
     ClientInfo,
     Info,
     Time,

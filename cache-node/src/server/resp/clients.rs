@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed,
+    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::Relaxed,
 };
 use std::sync::{Arc, OnceLock};
 
 use hypercache_core::command::{self, Spec};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::transaction::NOT_IN_MULTI;
+use crate::router::Unblock;
 
 /// What other connections may see of one. The connection's own loop writes it; relaxed atomics
 /// suffice, as a reader wants a recent picture and no more.
@@ -44,6 +47,10 @@ pub struct Client {
     pub output_bytes: AtomicU64,
     /// How many channels, patterns and shard channels it listens to, by `Topic::index`.
     pub subscriptions: [AtomicU32; 3],
+    /// Whether its command waits for keys.
+    pub blocked: AtomicBool,
+    /// Ends that wait.
+    unblock: Mutex<Option<oneshot::Sender<Unblock>>>,
     /// Whether it has authenticated, or need not.
     pub authenticated: AtomicBool,
     /// What it says of itself.
@@ -75,6 +82,16 @@ impl Client {
         let _ = self.abort.set(abort);
     }
 
+    /// Hands over the way to end its wait.
+    pub fn set_unblock(&self, unblock: oneshot::Sender<Unblock>) {
+        *self.unblock.lock() = Some(unblock);
+    }
+
+    /// The way to end its wait, for whoever asks first; `None` if it does not wait.
+    pub fn take_unblock(&self) -> Option<oneshot::Sender<Unblock>> {
+        self.unblock.lock().take()
+    }
+
     /// Whether it listens to anything: a client of type `pubsub`.
     pub fn is_subscriber(&self) -> bool {
         self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
@@ -83,6 +100,13 @@ impl Client {
     /// The letters of its flags, as Redis has them.
     fn flags(&self, multi: i32) -> &'static str {
         match (multi != NOT_IN_MULTI, self.is_subscriber()) {
+            _ if self.blocked.load(Relaxed) => {
+                if self.is_subscriber() {
+                    "Pb"
+                } else {
+                    "b"
+                }
+            }
             (true, true) => "xP",
             (true, false) => "x",
             (false, true) => "P",
@@ -152,6 +176,7 @@ fn command_name(index: u16) -> &'static str {
 pub struct Clients {
     open: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_id: AtomicU64,
+    blocked: AtomicUsize,
 }
 
 impl Clients {
@@ -177,6 +202,8 @@ impl Clients {
             multi_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
             subscriptions: Default::default(),
+            blocked: AtomicBool::new(false),
+            unblock: Mutex::default(),
             authenticated: AtomicBool::new(authenticated),
             labels: Mutex::default(),
             abort: OnceLock::new(),
@@ -198,6 +225,25 @@ impl Clients {
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The connection of a number.
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.open.lock().get(&id).cloned()
+    }
+
+    /// Notes that a client's command begins or ends to wait for keys.
+    pub(super) fn count_blocked(&self, begins: bool) {
+        if begins {
+            self.blocked.fetch_add(1, Relaxed);
+        } else {
+            self.blocked.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// How many clients' commands wait for keys.
+    pub fn blocked(&self) -> usize {
+        self.blocked.load(Relaxed)
     }
 
     /// All connections, oldest first.

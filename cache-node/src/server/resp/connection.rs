@@ -41,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Where reads of this loop's connections land.
-    static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    pub(super) static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
     /// Buffers for replies, used by one connection after the other.
     static OUTPUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
@@ -61,12 +61,12 @@ enum Next {
 
 /// A connection and its unfinished input.
 pub struct Connection {
-    stream: TcpStream,
-    shared: Rc<Loop>,
-    session: Session,
-    parser: Parser,
+    pub(super) stream: TcpStream,
+    pub(super) shared: Rc<Loop>,
+    pub(super) session: Session,
+    pub(super) parser: Parser,
     /// Input that is not run yet.
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     batch: Batch,
 }
 
@@ -139,7 +139,7 @@ impl Connection {
                 }
             }
             if next == Next::Wait {
-                self.wait_for_one(&mut out).await;
+                self.wait_for_one(&mut out).await?;
             }
             if next == Next::Close {
                 let _ = tokio::time::timeout(FAREWELL, self.send(&mut out)).await;
@@ -225,7 +225,7 @@ impl Connection {
         }
     }
 
-    fn received(&self, bytes: usize) {
+    pub(super) fn received(&self, bytes: usize) {
         self.shared.cell().add(Count::NetInputBytes, bytes as u64);
     }
 
@@ -326,6 +326,8 @@ impl Connection {
             cell.call(spec);
             commands::run(&self.shared, &mut self.session, view, spec, shell, args, out);
             self.session.settle(start, out);
+        } else if spec.flags.contains(Flags::BLOCKING) {
+            return false;
         } else {
             match self.shared.router.try_here(
                 view,
@@ -368,9 +370,11 @@ impl Connection {
     }
 
     /// Runs the first command of the input, which has to wait for other members.
-    async fn wait_for_one(&mut self, out: &mut Vec<u8>) {
+    async fn wait_for_one(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
         let start = out.len();
-        let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else { return };
+        let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else {
+            return Ok(());
+        };
         let args: wire::Args<'_> = self.parser.args(&self.input);
         if let Ok(spec) = command::lookup(&args) {
             self.shared.cell().call(spec);
@@ -378,6 +382,9 @@ impl Connection {
                 let view = self.shared.router.cluster().view();
                 commands::run_and_wait(&self.shared, &mut self.session, &view, spec, &args, out)
                     .await;
+            } else if spec.flags.contains(Flags::BLOCKING) {
+                drop(args);
+                return self.block(spec, len, out).await;
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
             }
@@ -386,6 +393,7 @@ impl Connection {
         drop(args);
         self.parser.reset();
         self.input.drain(..len);
+        Ok(())
     }
 
     /// Tells the client what is wrong with its frame; the connection ends with that.
@@ -396,7 +404,7 @@ impl Connection {
         Writer::new(out, self.session.protocol).error(&format!("ERR {error}"));
     }
 
-    async fn send(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
+    pub(super) async fn send(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
         if out.is_empty() {
             return Ok(());
         }

@@ -83,7 +83,7 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "connected_clients": shared.clients.len(),
         "cluster_connections": 0,
         "maxclients": shared.tunables.read().max_connections,
-        "blocked_clients": 0,
+        "blocked_clients": shared.clients.blocked(),
         "tracking_clients": 0,
         "pubsub_clients": shared.pubsub.registry().clients(),
         "clients_in_timeout_table": 0,

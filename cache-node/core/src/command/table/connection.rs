@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 /// Subcommands of CLIENT.
-pub(super) const CLIENT_LIST: [Spec; 8] = [
+pub(super) const CLIENT_LIST: [Spec; 9] = [
     Spec::new(
         "client|getname",
         2,
@@ -109,8 +109,25 @@ pub(super) const CLIENT_LIST: [Spec; 8] = [
         Arg::new("libver", "string").token("LIB-VER"),
     ])])
     .run(Run::Shell(ClientSetInfo)),
+    Spec::new(
+        "client|unblock",
+        -3,
+        Group::Connection,
+        "5.0.0",
+        "O(log N) for N connections",
+        "Ends another connection's wait for keys.",
+    )
+    .flags(F::ADMIN.union(F::NOSCRIPT).union(F::LOADING).union(F::STALE))
+    .acl(Acl::CONNECTION)
+    .args(&[
+        Arg::new("client-id", "integer"),
+        Arg::new("timeout_error", "oneof")
+            .optional()
+            .of(&[Arg::word("timeout", "TIMEOUT"), Arg::word("error", "ERROR")]),
+    ])
+    .run(Run::Shell(ClientUnblock)),
 ];
-static CLIENT: [Spec; 8] = numbered(CLIENT_LIST, super::CLIENT_FIRST);
+static CLIENT: [Spec; 9] = numbered(CLIENT_LIST, super::CLIENT_FIRST);
 
 /// The commands of this family.
 pub(super) const LIST: [Spec; 8] = [

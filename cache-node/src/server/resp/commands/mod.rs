@@ -65,6 +65,7 @@ pub fn run(
         C::ClientSetInfo => client::set_info(&context, args, writer),
         C::ClientList => client::list(&context, args, writer),
         C::ClientInfo => writer.verbatim("txt", &context.session.client.line(now_ms())),
+        C::ClientUnblock => client::unblock(&context, args, writer),
         C::ClientKill => client::kill(&mut context, args, writer),
         C::Info => writer.verbatim("txt", info::text(shared, view, &args[1..]).as_bytes()),
         C::Time => connection::time(writer),
