@@ -287,8 +287,6 @@ fn any_member_lets_its_clients_wait_for_any_key() {
         }
         let mut other = cluster.raw(1);
         for n in 0..6 {
-            // Over the members too, who came first is served first; a wait is seen where its client
-            // is a moment before it stands at the owner.
             let push = format!("RPUSH {{{key}}}2 {n}");
             ask(&mut other, &push);
         }

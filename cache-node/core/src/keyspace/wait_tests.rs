@@ -302,6 +302,7 @@ fn many_threads_push_and_wait_and_every_element_is_taken_once() {
     let threads: Vec<_> = (0..4)
         .map(|thread| {
             let (space, taken) = (Arc::clone(&space), Arc::clone(&taken));
+            #[allow(clippy::disallowed_methods, reason = "threads show that the locks hold")]
             std::thread::spawn(move || {
                 for round in 0..rounds {
                     if thread % 2 == 0 {
