@@ -69,6 +69,8 @@ pub struct Connection {
     pub(super) parser: Parser,
     /// Input that is not run yet.
     pub(super) input: Vec<u8>,
+    /// The input holds a request that waits for those of other connections to be read.
+    gathering: bool,
     batch: Batch,
 }
 
@@ -100,6 +102,7 @@ impl Connection {
             session: Session::new(client, authenticated),
             parser: Parser::new(),
             input: Vec::new(),
+            gathering: false,
             batch: Batch::default(),
         };
         // A client that went away is no news.
@@ -159,6 +162,12 @@ impl Connection {
     /// Reads once and runs what has come whole. `None`: the client has left.
     async fn read(&mut self, out: &mut Vec<u8>) -> std::io::Result<Option<Next>> {
         poll_fn(|cx| {
+            if self.gathering {
+                self.gathering = false;
+                self.shared.gathered.prefetch(self.shared.keyspace());
+                *out = take_output();
+                return Poll::Ready(Ok(Some(self.run_kept(out))));
+            }
             // A long value goes straight to where it is kept; all else into the shared buffer.
             let wanted = self.parser.wanted_bytes();
             if wanted > READ_BYTES && !self.input.is_empty() {
@@ -195,6 +204,12 @@ impl Connection {
                             return Poll::Ready(Ok(None));
                         }
                         self.received(bytes.len());
+                        if self.gathers(bytes) {
+                            self.input.extend_from_slice(bytes);
+                            // To the end of the loop's queue, behind all that is readable now.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                         *out = take_output();
                         let next = if self.input.is_empty() {
                             let (used, next) = self.run_commands(bytes, out);
@@ -211,6 +226,14 @@ impl Connection {
             })
         })
         .await
+    }
+
+    /// Whether what came is one request that is better run when other connections were read too.
+    #[inline]
+    fn gathers(&mut self, bytes: &[u8]) -> bool {
+        self.gathering = self.input.is_empty()
+            && self.shared.gathered.add(bytes, &self.session.limits, self.shared.keyspace());
+        self.gathering
     }
 
     /// As [`Self::read`], for a subscriber: published messages are as good. It may be idle for

@@ -115,6 +115,8 @@ pub struct Loop {
     index: usize,
     shared: Arc<Shared>,
     idle_timeout: Option<Duration>,
+    /// What the requests that came just now will need.
+    gathered: Rc<ahead::Gathered>,
 }
 
 impl std::ops::Deref for Loop {
@@ -307,12 +309,18 @@ fn serve_loop(index: usize, shared: Arc<Shared>, mut arrivals: mpsc::Receiver<Ar
     };
     runtime.block_on(async move {
         let mut tasks = tokio::task::JoinSet::new();
+        let gathered = Rc::new(ahead::Gathered::default());
         loop {
             tokio::select! {
                 arrival = arrivals.recv() => match arrival {
                     Some(Arrival { stream, client }) => {
                         let idle_timeout = shared.tunables.read().idle_timeout;
-                        let this = Rc::new(Loop { index, shared: shared.clone(), idle_timeout });
+                        let this = Rc::new(Loop {
+                            index,
+                            shared: shared.clone(),
+                            idle_timeout,
+                            gathered: gathered.clone(),
+                        });
                         match TcpStream::from_std(stream) {
                             Ok(stream) => {
                                 let task = Connection::serve(stream, this, client.clone());
