@@ -61,6 +61,7 @@ pub const KEYS: &[Key] = &[
     key("cache.default_ttl", Some("HYPERCACHE_DEFAULT_TTL"), None),
     key("cache.cleanup_interval", Some("HYPERCACHE_CLEANUP_INTERVAL"), None),
     key("cache.eviction_policy", Some("HYPERCACHE_EVICTION_POLICY"), None),
+    key("cache.cuckoo_filter", Some("HYPERCACHE_CUCKOO_FILTER"), None),
     later("persistence.enabled"),
     later("persistence.aof_enabled"),
     later("persistence.snapshot_enabled"),
@@ -74,7 +75,7 @@ pub const KEYS: &[Key] = &[
     key("stores.*.default_ttl", None, None),
     key("stores.*.eviction_policy", None, None),
     key("stores.*.key_prefixes", None, None),
-    later("stores.*.cuckoo_filter"),
+    key("stores.*.cuckoo_filter", None, None),
     later("stores.*.persistence"),
     later("stores.*.replication_factor"),
 ];

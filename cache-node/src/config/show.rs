@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hypercache_core::store::StorePolicy;
+use hypercache_core::store::{FilterSetting, StorePolicy};
 use serde::Serialize;
 
 use super::units::{format_duration, format_size};
@@ -62,6 +62,7 @@ struct Cache<'a> {
     default_ttl: String,
     cleanup_interval: String,
     eviction_policy: &'a str,
+    cuckoo_filter: FilterSetting,
 }
 
 #[derive(Serialize)]
@@ -92,6 +93,7 @@ struct Store<'a> {
     max_memory: String,
     default_ttl: String,
     eviction_policy: &'a str,
+    cuckoo_filter: FilterSetting,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     key_prefixes: &'a [String],
 }
@@ -102,6 +104,14 @@ fn budget(policy: &StorePolicy) -> String {
 
 fn lifetime(policy: &StorePolicy) -> String {
     format_duration(policy.default_ttl_ms.unwrap_or(0))
+}
+
+/// In one word: off, or its rate.
+fn filter(policy: &StorePolicy) -> FilterSetting {
+    match policy.filter {
+        None => FilterSetting::Switch(false),
+        Some(rate) => FilterSetting::Rate(rate.rate()),
+    }
 }
 
 /// Writes a configuration as YAML, every value with its unit and every secret hidden.
@@ -117,6 +127,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             max_memory: budget(s),
             default_ttl: lifetime(s),
             eviction_policy: s.eviction_policy.as_str(),
+            cuckoo_filter: filter(s),
             key_prefixes: &s.key_prefixes,
         };
         (s.name.as_str(), store)
@@ -150,6 +161,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             default_ttl: lifetime(default),
             cleanup_interval: format_duration(config.cleanup_interval_ms),
             eviction_policy: default.eviction_policy.as_str(),
+            cuckoo_filter: filter(default),
         },
         persistence: Persistence { enabled: false },
         auth: config.auth.password.as_ref().map(|password| Auth { password }),

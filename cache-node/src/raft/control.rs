@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use hypercache_core::{
     cluster::{Applied, Change, Desired, Member, MemberId, Refused, SLOTS, Slot},
+    keyspace::{FilterStats, Verdict},
     store::StoreNumber,
 };
 use openraft::errors::{ClientWriteError, RaftError};
@@ -39,6 +40,10 @@ pub enum Ask {
     Keys(Vec<(Slot, Slot)>),
     /// Fence runs of slots for the open move.
     Fence { move_id: u64, runs: Vec<(Slot, Slot)> },
+    /// What a store's filter is and did.
+    FilterStats(StoreNumber),
+    /// What a store's filter says of a key.
+    FilterCheck { store: StoreNumber, key: Vec<u8> },
 }
 
 /// What comes back.
@@ -55,6 +60,10 @@ pub enum Said {
     Refused(Refused),
     /// It was not done, or nobody knows whether it was.
     Failed(String),
+    /// `None`: there is no such store (yet).
+    FilterStats(Option<FilterStats>),
+    /// `None`: there is no such store (yet).
+    FilterCheck(Option<Verdict>),
 }
 
 /// What a member's stores hold: number → keys, bytes.
@@ -118,6 +127,10 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
         Ask::Stats => Said::Stats(stats(shared)),
         Ask::Keys(runs) => Said::Keys(shared.serving.slots().keys_in_slots(&slots(&runs))),
         Ask::Fence { move_id, runs } => fence(shared, move_id, &slots(&runs), deadline).await,
+        Ask::FilterStats(store) => Said::FilterStats(shared.serving.slots().filter_stats(store)),
+        Ask::FilterCheck { store, key } => {
+            Said::FilterCheck(shared.serving.slots().filter_check(store, &key))
+        }
     }
 }
 

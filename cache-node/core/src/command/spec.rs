@@ -92,6 +92,8 @@ bitflags! {
         const HYPERLOGLOG = 1 << 14;
         /// Several commands as one.
         const TRANSACTION = 1 << 15;
+        /// Cuckoo filters.
+        const CUCKOO = 1 << 16;
     }
 }
 
@@ -146,6 +148,8 @@ pub enum Group {
     Bitmap,
     /// Estimates of how many there are.
     HyperLogLog,
+    /// Cuckoo filters.
+    Cuckoo,
     /// Publishing and subscribing.
     PubSub,
     /// The connection itself.
@@ -170,6 +174,7 @@ impl Group {
             Self::SortedSet => "sorted-set",
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
+            Self::Cuckoo => "cf",
             Self::PubSub => "pubsub",
             Self::Connection => "connection",
             Self::Server => "server",

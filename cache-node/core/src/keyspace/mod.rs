@@ -38,6 +38,7 @@ pub use entry::{CLOCK_UNIT_MS, Entry, clock};
 pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
 pub use prefetch::Hashed;
+pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value};
 pub use wait::{Attempt, Ended, Wait, Waiting};
 pub use walk::{scan_cursor, scan_slot};

@@ -12,7 +12,7 @@ use crate::telemetry::process;
 use hypercache_core::cluster::View;
 
 /// The sections that INFO without arguments shows, and those that must be asked for.
-const SECTIONS: [(&str, bool, Section); 10] = [
+const SECTIONS: [(&str, bool, Section); 11] = [
     ("server", true, server),
     ("clients", true, clients),
     ("memory", true, memory),
@@ -23,6 +23,7 @@ const SECTIONS: [(&str, bool, Section); 10] = [
     ("commandstats", false, commandstats),
     ("cluster", true, cluster),
     ("keyspace", true, keyspace),
+    ("filters", true, filters),
 ];
 
 type Section = fn(&mut String, &Shared, &View);
@@ -227,6 +228,27 @@ fn keyspace(out: &mut String, shared: &Shared, _: &View) {
             format_args!(
                 "db{}:keys={},expires={},avg_ttl=0",
                 store.number, store.keys, store.keys_with_ttl
+            ),
+        );
+    }
+}
+
+/// One line for each store with a filter: what it is and did on this member.
+fn filters(out: &mut String, shared: &Shared, _: &View) {
+    let keyspace = shared.keyspace();
+    for policy in keyspace.policies().iter().filter(|policy| policy.filter.is_some()) {
+        let Some(filter) = keyspace.filter_stats(policy.number) else { continue };
+        let rate = filter.rate.map_or(0.0, hypercache_core::store::FilterRate::rate);
+        line(
+            out,
+            format_args!(
+                "filter{}:rate={rate},keys={},bytes={},checks={},negatives={},false_positives={}",
+                policy.number,
+                filter.keys,
+                filter.bytes,
+                filter.checks,
+                filter.negatives,
+                filter.false_positives,
             ),
         );
     }

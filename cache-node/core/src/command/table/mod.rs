@@ -4,6 +4,7 @@ mod bitmap;
 mod blocking;
 mod cluster;
 mod connection;
+mod cuckoo;
 mod generic;
 mod hash;
 mod hyperloglog;
@@ -50,6 +51,7 @@ const TOP: usize = generic::LIST.len()
     + hash::LIST.len()
     + bitmap::LIST.len()
     + hyperloglog::LIST.len()
+    + cuckoo::LIST.len()
     + set::LIST.len()
     + sort::LIST.len()
     + set_combine::LIST.len()
@@ -78,6 +80,7 @@ const fn all() -> [Spec; TOP] {
         &hash::LIST,
         &bitmap::LIST,
         &hyperloglog::LIST,
+        &cuckoo::LIST,
         &set::LIST,
         &sort::LIST,
         &set_combine::LIST,
