@@ -131,6 +131,29 @@ impl<F: Future<Output = Unblock>> Stop<F> {
     }
 }
 
+/// Until when a member that reaches no majority lets its clients wait: a new leader is found sooner.
+#[derive(Default)]
+struct Patience(Option<Instant>);
+
+impl Patience {
+    /// The view has changed.
+    fn look(&mut self, router: &Router, view: &View) {
+        if view.quorum || view.is_outside() {
+            self.0 = None;
+        } else {
+            self.0.get_or_insert_with(|| router.deadline());
+        }
+    }
+
+    /// Waits until it is over.
+    async fn over(&self) {
+        match self.0 {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// What one attempt came to.
 enum Attempt {
     /// The reply is written.
@@ -160,16 +183,20 @@ impl Router {
         let mut stop = Stop { unblocked: Box::pin(unblocked), until };
         let call = Call { spec, store: caller.store, protocol: caller.protocol, args };
         let mut changed = self.0.cluster.changed();
-        let mut ticket = None;
+        let (mut ticket, mut waited) = (None, false);
         // By when somebody has to serve the slot.
         let mut deadline = self.deadline();
         let stopped = loop {
             let view = self.0.cluster.view();
-            if !view.quorum && !view.is_outside() {
+            let alone = !view.quorum && !view.is_outside();
+            if alone && !waited {
                 return Writer::new(out, caller.protocol).error(NO_QUORUM);
             }
             let began = Instant::now();
             let attempt = match place(&*view, spec, args) {
+                _ if alone => {
+                    Attempt::Later("this member reaches no majority of the voters".into())
+                }
                 Place::Here => {
                     self.block_here(call, &mut ticket, &mut stop, &mut changed, out).await
                 }
@@ -196,14 +223,14 @@ impl Router {
                 Attempt::Done => return,
                 Attempt::Stopped(stopped) => break stopped,
                 Attempt::Anew => {
-                    deadline = self.deadline();
+                    (deadline, waited) = (self.deadline(), true);
                     continue;
                 }
                 Attempt::Later(waits_for) => waits_for,
             };
             if began.elapsed() > PAUSE {
                 // It has waited there: this is not one outage with what was before.
-                deadline = self.deadline();
+                (deadline, waited) = (self.deadline(), true);
                 continue;
             }
             let pause = Instant::now() + PAUSE;
@@ -241,6 +268,7 @@ impl Router {
         };
         *ticket = Some(wait.ticket());
         let here = Here::new(&self.0.keyspace, wait);
+        let mut patience = Patience::default();
         let (ended, otherwise) = loop {
             tokio::select! {
                 biased;
@@ -248,11 +276,10 @@ impl Router {
                     break (ended, Attempt::Anew);
                 }
                 stopped = stop.wait() => break (here.give_up(), Attempt::Stopped(stopped)),
-                _ = changed.changed() => {
-                    let view = self.0.cluster.view();
-                    if !view.quorum && !view.is_outside() {
-                        break (here.give_up(), Attempt::Anew);
-                    }
+                _ = changed.changed() => patience.look(self, &self.0.cluster.view()),
+                () = patience.over() => {
+                    let why = "this member reaches no majority of the voters";
+                    break (here.give_up(), Attempt::Later(why.into()));
                 }
             }
         };
@@ -291,7 +318,7 @@ impl Router {
         let mut there = There { router: self, member: to.clone(), order, id, ended: false };
         let slot = call.spec.first_key(call.args).map(slot_of);
         let mut otherwise = Attempt::Later("its slot is moving or its member starts".into());
-        let mut deadline = None;
+        let (mut deadline, mut patience) = (None, Patience::default());
         let answer = loop {
             let overdue = async {
                 match deadline {
@@ -309,11 +336,16 @@ impl Router {
                 }
                 _ = changed.changed(), if deadline.is_none() => {
                     let view = self.0.cluster.view();
+                    patience.look(self, &view);
                     let moved = slot.is_some_and(|slot| view.owner(slot) != Some(member));
-                    if moved || view.liveness(member) == Liveness::Down || !view.quorum {
+                    if moved || view.liveness(member) == Liveness::Down {
                         deadline = Some(self.deadline());
                         there.end();
                     }
+                }
+                () = patience.over(), if deadline.is_none() => {
+                    deadline = Some(self.deadline());
+                    there.end();
                 }
                 () = overdue => break None,
             }

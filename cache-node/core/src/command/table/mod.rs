@@ -72,7 +72,7 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 19] = [
+    let families: [&[Spec]; 20] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
