@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::blocking::Here;
+use super::forwarded::Held;
 use super::{Router, wire};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
@@ -78,6 +79,7 @@ type Waits = Arc<Mutex<HashMap<(MemberId, u64), Arc<Wait>>>>;
 /// Lets the clients of other members wait for keys that this one owns.
 pub struct Blocked {
     router: Router,
+    held: Held,
     waits: Waits,
 }
 
@@ -95,16 +97,17 @@ impl Drop for Known {
 }
 
 impl Blocked {
-    /// Lets them wait in `router`'s keyspace.
-    pub fn new(router: Router) -> Self {
-        Self { router, waits: Waits::default() }
+    /// Lets them wait in `router`'s keyspace. What is `held` up does not begin: the sender asks again
+    /// until its deadline.
+    pub fn new(router: Router, held: Held) -> Self {
+        Self { router, held, waits: Waits::default() }
     }
 
     fn begin(&self, key: (MemberId, u64), request: &[u8], out: &mut BytesMut) -> Option<Answer> {
         let (ms, command) = request.split_first_chunk::<8>()?;
         let (wire::Command { store, protocol, args }, _) = wire::command_at(command, 0).ok()?;
         let Router(options) = &self.router;
-        if !options.cluster.view().quorum {
+        if !options.cluster.view().quorum || (self.held)(&args) {
             out.extend_from_slice(&[ENDED]);
             return Some(Answer::Now);
         }

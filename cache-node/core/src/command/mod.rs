@@ -14,7 +14,7 @@ mod transact;
 mod waiting;
 
 pub use introspect::introspect;
-pub use lookup::{lookup, lookup_quiet};
+pub use lookup::{find, lookup, lookup_quiet};
 pub use pattern::matches;
 pub use spec::{
     Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec,

@@ -18,10 +18,10 @@ use tokio::sync::oneshot;
 
 use super::Loop;
 use super::clients::Client;
-use super::connection::{Connection, INPUT};
+use super::connection::{Connection, INPUT, account};
 use crate::clock::now_ms;
 use crate::router::{Unblock, wire};
-use crate::server::stats::Count;
+use crate::server::stats::ticks;
 
 /// What a client may send behind a command that waits; more stays with the kernel.
 const MAX_KEPT_BYTES: usize = 1 << 20;
@@ -36,7 +36,7 @@ struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     fn begin(shared: &'a Loop, client: &'a Client) -> Self {
-        client.blocked.store(true, Relaxed);
+        client.waits.store(true, Relaxed);
         shared.clients.count_blocked(true);
         Self { shared, client }
     }
@@ -44,7 +44,7 @@ impl<'a> Blocks<'a> {
 
 impl Drop for Blocks<'_> {
     fn drop(&mut self) {
-        self.client.blocked.store(false, Relaxed);
+        self.client.waits.store(false, Relaxed);
         self.client.take_unblock();
         self.shared.clients.count_blocked(false);
     }
@@ -76,11 +76,14 @@ impl Connection {
                 Err(_) => std::future::pending().await,
             }
         };
-        let mut reply = Vec::new();
+        let (mut reply, began) = (Vec::new(), self.since);
+        let took;
         let caller = self.session.caller();
         {
             let mut waits = pin!(router.block(spec, caller, &args, unblocked, &mut reply));
-            if waits.as_mut().now_or_never().is_none() {
+            let tried = waits.as_mut().now_or_never();
+            took = ticks::now().saturating_sub(began);
+            if tried.is_none() {
                 client.set_unblock(unblock);
                 let _blocks = Blocks::begin(&shared, &client);
                 // What was answered before is the client's whatever comes now.
@@ -89,10 +92,11 @@ impl Connection {
             }
         }
         client.last_ms.store(now_ms(), Relaxed);
-        if reply.first() == Some(&b'-') {
-            shared.cell().add(Count::ErrorReplies, 1);
-        }
+        // To wait is no work.
+        account(&shared, &client, spec, &args, took, &reply);
+        let at = out.len();
         out.append(&mut reply);
+        self.session.mute(at, out);
         drop(args);
         parser.reset();
         self.parser = parser;
