@@ -39,6 +39,7 @@ pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
 pub use prefetch::Hashed;
+pub use together::LockedAlso;
 pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value};
 pub use wait::{Attempt, Ended, Wait, Waiting};
