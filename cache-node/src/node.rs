@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::memory::{self, Memory};
 use crate::pubsub::{self, PubSub};
 use crate::raft;
 use crate::router::{self, Forwarded, Router};
@@ -104,6 +105,10 @@ async fn serve(config: Config) -> Result<(), Error> {
     let [hash_seed, eviction_seed] = random_seeds()?;
     let keyspace = Arc::new(Keyspace::new(keyspace::Options { hash_seed, eviction_seed }));
     let stats = Arc::new(Stats::new(config.node.threads));
+    let watched = memory::Options { limit_bytes: config.node.memory_limit_bytes }
+        .start(&keyspace)
+        .map_err(system("threads"))?;
+    let memory = watched.memory();
     let network = &config.network;
     let resp_listener = resp::listen(SocketAddr::new(network.bind, network.resp_port))?;
     let http_listener = http::listen(SocketAddr::new(network.bind, network.http_port)).await?;
@@ -150,6 +155,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         pubsub,
         stats: stats.clone(),
         config: config.clone(),
+        memory: memory.clone(),
         started_ms,
     }
     .build();
@@ -162,6 +168,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             keyspace: keyspace.clone(),
             stats,
             config: config.clone(),
+            memory: memory.clone(),
             password: Arc::new(password),
             started_ms,
         },
@@ -197,7 +204,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     });
     let interval = Duration::from_millis(config.cleanup_interval_ms.max(1));
     parts.spawn(async move {
-        expire(&keyspace, interval, stopping).await;
+        expire(&keyspace, &memory, interval, stopping).await;
         Ok("the expiry cycle")
     });
 
@@ -223,13 +230,27 @@ async fn serve(config: Config) -> Result<(), Error> {
 
 /// Removes expired keys that nobody asks for, a step at an interval, and the next soon where one
 /// was not enough.
-async fn expire(keyspace: &Keyspace, interval: Duration, mut stop: watch::Receiver<bool>) {
+async fn expire(
+    keyspace: &Keyspace,
+    memory: &Memory,
+    interval: Duration,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut pause = interval;
     loop {
         if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
             return;
         }
-        let removed = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+        // More is looked at where memory runs out, in steps that let the others run.
+        let mut removed = 0;
+        for _ in 0..memory.expire_factor() {
+            let gone = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+            removed += gone;
+            if gone == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
         keyspace.prune_watches(now_ms());
         pause = if removed > EXPIRY_BUDGET / 4 { EXPIRY_PAUSE } else { interval };
     }

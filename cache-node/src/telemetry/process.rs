@@ -2,13 +2,11 @@
 
 use std::fs;
 
-use tikv_jemalloc_ctl::{epoch, stats};
+use crate::memory::allocator::allocator;
 
 /// Bytes that the program has allocated; 0 if the allocator does not say.
 pub fn allocated_bytes() -> u64 {
-    // Its figures are of the last time that the epoch was advanced.
-    let _ = epoch::advance();
-    stats::allocated::read().map_or(0, |bytes| bytes as u64)
+    allocator().allocated_bytes
 }
 
 /// Bytes of memory that the process holds; 0 where the system does not say.

@@ -14,9 +14,11 @@ mod transact;
 
 pub use introspect::introspect;
 pub use lookup::{lookup, lookup_quiet};
+pub use ops::walk::Walk;
 pub use pattern::matches;
 pub use spec::{
-    Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec, Spread,
+    Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, RunWalk, ShellCommand, Spec,
+    Spread,
 };
 pub use table::COUNT;
 pub use transact::{Step, Transacted};

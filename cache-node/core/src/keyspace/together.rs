@@ -1,8 +1,11 @@
 //! Many slots under their locks at once, for commands that run as one.
 
+use super::slot::State;
+use super::stores::Registry;
 use super::{Keyspace, Locked, NotServing, Refusal};
 use crate::cluster::Slot;
 use crate::store::StoreNumber;
+use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -28,14 +31,12 @@ impl Keyspace {
     ) -> Result<R, Refusal> {
         loop {
             let registry = self.registry.load();
-            if registry.bounded {
-                for (number, key) in grow {
-                    // A store that is not there is its command's error.
-                    if let Some(store) = registry.route(*number, key)
-                        && !self.make_room(store, now_ms)
-                    {
-                        return Err(Refusal::OutOfMemory);
-                    }
+            for (number, key) in grow {
+                // A store that is not there is its command's error.
+                if let Some(store) = registry.route(*number, key)
+                    && !self.has_room(&registry, store, now_ms)
+                {
+                    return Err(Refusal::OutOfMemory);
                 }
             }
             let mut guards = SmallVec::new();
@@ -50,14 +51,27 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(run(&mut Locked {
-                space: self,
-                registry: &registry,
-                number: 0,
-                now_ms,
-                guards,
-                buried: Vec::new(),
-            }));
+            return Ok(self.run_locked(&registry, 0, now_ms, guards, run));
         }
+    }
+
+    /// Runs over locked slots, and lets go what went once they are open again.
+    pub(super) fn run_locked<'a, R>(
+        &'a self,
+        registry: &'a Registry,
+        number: StoreNumber,
+        now_ms: u64,
+        guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+        run: impl FnOnce(&mut Locked<'_>) -> R,
+    ) -> R {
+        let mut locked =
+            Locked { space: self, registry, number, now_ms, guards, buried: Vec::new() };
+        let result = run(&mut locked);
+        let Locked { guards, buried, .. } = locked;
+        drop(guards);
+        if !buried.is_empty() {
+            self.let_go(buried);
+        }
+        result
     }
 }

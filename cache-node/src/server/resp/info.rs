@@ -7,6 +7,7 @@ use hypercache_core::cluster::SLOTS;
 use super::Shared;
 use super::commands::REDIS_VERSION;
 use crate::clock::now_ms;
+use crate::memory::{self, allocator::allocator};
 use crate::pubsub::Topic;
 use crate::telemetry::process;
 use hypercache_core::cluster::View;
@@ -94,9 +95,17 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
 fn memory(out: &mut String, shared: &Shared, _: &View) {
     let stores = shared.keyspace().stats();
     let dataset: u64 = stores.iter().map(|s| s.used_memory_bytes).sum();
-    let allocated = process::allocated_bytes();
+    let held = allocator();
+    let allocated = held.allocated_bytes;
     let resident = process::resident_bytes();
-    let default = stores.iter().find(|s| s.number == 0);
+    let known = shared.memory.snapshot();
+    let machine = memory::machine_bytes().unwrap_or(0);
+    let peak = known.peak_bytes.max(allocated);
+    // Of all stores together; as in Redis, 0 is no bound.
+    let budgets = stores.iter().map(|s| s.max_memory_bytes);
+    let budget = budgets.sum::<Option<u64>>().unwrap_or(0);
+    let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
+    let more = |a: u64, b: u64| i128::from(a) - i128::from(b);
     let policies = shared.keyspace().policies();
     let policy = policies
         .iter()
@@ -107,12 +116,35 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "used_memory_human": human(allocated),
         "used_memory_rss": resident,
         "used_memory_rss_human": human(resident),
+        "used_memory_peak": peak,
+        "used_memory_peak_human": human(peak),
+        "used_memory_peak_perc": format_args!("{:.2}%", 100.0 * ratio(allocated, peak)),
+        "used_memory_overhead": allocated.saturating_sub(dataset),
         "used_memory_dataset": dataset,
-        "maxmemory": default.and_then(|s| s.max_memory_bytes).unwrap_or(0),
-        "maxmemory_human": human(default.and_then(|s| s.max_memory_bytes).unwrap_or(0)),
+        "used_memory_dataset_perc": format_args!("{:.2}%", 100.0 * ratio(dataset, allocated)),
+        "allocator_allocated": allocated,
+        "allocator_active": held.active_bytes,
+        "allocator_resident": held.resident_bytes,
+        "total_system_memory": machine,
+        "total_system_memory_human": human(machine),
+        "maxmemory": budget,
+        "maxmemory_human": human(budget),
         "maxmemory_policy": policy,
-        "mem_fragmentation_ratio": format_args!("{:.2}", resident as f64 / allocated.max(1) as f64),
+        "allocator_frag_ratio": format_args!("{:.2}", ratio(held.active_bytes, allocated)),
+        "allocator_frag_bytes": more(held.active_bytes, allocated),
+        "allocator_rss_ratio": format_args!("{:.2}", ratio(held.resident_bytes, held.active_bytes)),
+        "allocator_rss_bytes": more(held.resident_bytes, held.active_bytes),
+        "rss_overhead_ratio": format_args!("{:.2}", ratio(resident, held.resident_bytes)),
+        "rss_overhead_bytes": more(resident, held.resident_bytes),
+        "mem_fragmentation_ratio": format_args!("{:.2}", ratio(resident, allocated)),
+        "mem_fragmentation_bytes": more(resident, allocated),
         "mem_allocator": "jemalloc",
+        "lazyfree_pending_objects": known.frees_pending,
+        "lazyfreed_objects": known.freed,
+        "memory_limit": known.limit_bytes,
+        "memory_working_set": known.working_set_bytes,
+        "memory_stage": memory::word(known.stage),
+        "memory_relieved_bytes": known.relieved_bytes,
     );
 }
 

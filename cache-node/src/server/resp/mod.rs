@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::now_ms;
 use crate::config::{Config, Secret};
+use crate::memory::Memory;
 use crate::pubsub::PubSub;
 use crate::router::Router;
 use crate::server::stats::{Cell, Count, Stats};
@@ -82,6 +83,8 @@ pub struct Options {
     pub stats: Arc<Stats>,
     /// The effective configuration, for INFO and CONFIG GET.
     pub config: Arc<Config>,
+    /// The member's memory, for INFO.
+    pub memory: Arc<Memory>,
     /// When the process started, in Unix milliseconds.
     pub started_ms: u64,
 }
@@ -96,6 +99,7 @@ pub struct Shared {
     pub(crate) tunables: RwLock<Tunables>,
     /// What the stores had counted at the last `CONFIG RESETSTAT`; INFO shows what came since.
     pub(crate) counted_before: Mutex<info::StoreCounts>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) started_ms: u64,
     pub(crate) port: u16,
     /// 40 hex digits, other ones at each start.
@@ -165,6 +169,7 @@ impl Options {
                 clients: Arc::default(),
                 tunables: RwLock::new(tunables),
                 counted_before: Mutex::default(),
+                memory: self.memory,
                 started_ms: self.started_ms,
                 port: self.listener.port,
                 run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
