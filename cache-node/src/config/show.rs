@@ -18,6 +18,7 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<Auth<'a>>,
     log: Log<'a>,
+    slowlog: SlowLog,
     telemetry: Telemetry<'a>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     stores: BTreeMap<&'a str, Store<'a>>,
@@ -79,6 +80,13 @@ struct Auth<'a> {
 #[derive(Serialize)]
 struct Log<'a> {
     level: &'a str,
+}
+
+#[derive(Serialize)]
+struct SlowLog {
+    slower_than_us: i64,
+    max_len: usize,
+    latency_threshold: String,
 }
 
 #[derive(Serialize)]
@@ -168,6 +176,11 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
         persistence: Persistence { enabled: false },
         auth: config.auth.password.as_ref().map(|password| Auth { password }),
         log: Log { level: &config.log.level },
+        slowlog: SlowLog {
+            slower_than_us: config.slowlog.slower_than_us,
+            max_len: config.slowlog.max_len,
+            latency_threshold: format_duration(config.slowlog.latency_threshold_ms),
+        },
         telemetry: Telemetry {
             otlp_endpoint: config.telemetry.otlp_endpoint.as_deref(),
             service_name: &config.telemetry.service_name,

@@ -1,10 +1,8 @@
 //! The member's memory as a whole: what it may have, what it has, and what it does as that runs out.
 //!
 //! `core::keyspace::pressure` decides; here a thread looks ten times a second and carries out.
-//! `cgroup` is what the kernel allows, `allocator` what the program holds, `frees` gives back what
-//! is large and goes.
+//! `cgroup` is what the kernel allows, `frees` gives back what is large and goes.
 
-pub mod allocator;
 pub mod cgroup;
 pub mod frees;
 
@@ -20,7 +18,6 @@ use hypercache_core::keyspace::pressure::{self, Relief, Stage};
 
 use crate::clock::now_ms;
 use crate::telemetry::process;
-use allocator::{allocator, purge};
 use cgroup::Cgroup;
 use frees::Frees;
 
@@ -49,7 +46,6 @@ pub struct Memory {
     stage: AtomicU8,
     limit_bytes: AtomicU64,
     working_set_bytes: AtomicU64,
-    peak_bytes: AtomicU64,
     relieved_bytes: AtomicU64,
     purges: AtomicU64,
     /// The expiry cycle runs with this many times its budget.
@@ -65,8 +61,6 @@ pub struct Snapshot {
     pub limit_bytes: u64,
     /// What counts against that limit, in bytes.
     pub working_set_bytes: u64,
-    /// The most that was allocated, in bytes, as far as it was seen.
-    pub peak_bytes: u64,
     /// What stores gave back under pressure since the start, in bytes.
     pub relieved_bytes: u64,
     /// How often free pages were given back since the start.
@@ -98,7 +92,6 @@ impl Memory {
             stage: stage.map_or(Stage::Calm, |(stage, _)| *stage),
             limit_bytes: self.limit_bytes.load(Relaxed),
             working_set_bytes: self.working_set_bytes.load(Relaxed),
-            peak_bytes: self.peak_bytes.load(Relaxed),
             relieved_bytes: self.relieved_bytes.load(Relaxed),
             purges: self.purges.load(Relaxed),
             frees_pending: self.frees.pending(),
@@ -168,7 +161,7 @@ impl Options {
 }
 
 /// The machine's memory in bytes, if the system says.
-pub fn machine_bytes() -> Option<u64> {
+fn machine_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
@@ -255,7 +248,7 @@ impl Watcher {
     }
 
     fn purge(&mut self) {
-        purge();
+        process::purge();
         self.purged = Instant::now();
         self.memory.purges.fetch_add(1, Relaxed);
     }
@@ -263,10 +256,9 @@ impl Watcher {
     /// Without pressure, free pages go back once there are many: after a flush or mass expiry.
     fn give_back(&mut self) {
         self.looked = Instant::now();
-        let held = allocator();
-        self.memory.peak_bytes.fetch_max(held.allocated_bytes, Relaxed);
-        let free = held.resident_bytes.saturating_sub(held.active_bytes);
-        if free > KEPT_BYTES.max(held.active_bytes / 4) {
+        let held = process::allocator();
+        let free = held.resident.saturating_sub(held.active);
+        if free > KEPT_BYTES.max(held.active / 4) {
             self.purge();
         }
     }

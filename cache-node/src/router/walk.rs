@@ -6,6 +6,7 @@ use hypercache_core::command::{self, Run, RunWalk, Walk};
 use hypercache_core::resp::Writer;
 use tokio::time::Instant;
 
+use super::forwarded::Held;
 use super::wire::{self, Status};
 use super::{Caller, Router};
 use crate::clock::now_ms;
@@ -41,12 +42,13 @@ impl Router {
 
     /// The answer to a request of another member that is one such command, to be given later;
     /// `None` if it is another request.
-    pub(super) fn walk_for_another(&self, request: &Bytes) -> Option<Answer> {
+    pub(super) fn walk_for_another(&self, request: &Bytes, held: &Held) -> Option<Answer> {
         let (command, next) = wire::command_at(request, 0).ok()?;
         let Ok(command::Spec { run: Run::Walk(run), .. }) = command::lookup(&command.args) else {
             return None;
         };
-        if next != request.len() || !self.0.cluster.view().quorum {
+        let serving = self.0.cluster.view().quorum && !held(&command.args);
+        if next != request.len() || !serving {
             return None;
         }
         let (router, request, run) = (self.clone(), request.clone(), *run);

@@ -13,7 +13,7 @@ mod table;
 mod transact;
 
 pub use introspect::introspect;
-pub use lookup::{lookup, lookup_quiet};
+pub use lookup::{find, lookup, lookup_quiet};
 pub use ops::walk::Walk;
 pub use pattern::matches;
 pub use spec::{

@@ -199,6 +199,32 @@ impl<'a> Access<'a> {
         self.state.get(self.store.number)?.table.get(place)
     }
 
+    /// Who leaves the key's store when it is full.
+    pub fn eviction(&self) -> EvictionPolicy {
+        self.store.eviction
+    }
+
+    /// What the key's entry knows of its use, with nothing counted.
+    pub(crate) fn usage(&mut self) -> Option<Usage> {
+        self.peek().map(|entry| entry.usage)
+    }
+
+    /// Takes back what was counted as use since `usage`.
+    pub(crate) fn set_usage(&mut self, usage: Usage) {
+        let Some(place) = self.place() else { return };
+        let table = self.state.get_mut(self.store.number);
+        if let Some(entry) = table.and_then(|table| table.table.get_mut(place)) {
+            entry.usage.take_back(usage);
+        }
+    }
+
+    /// How often the key was used of late, as its store counts it, up to
+    /// [`super::MAX_FREQUENCY`]; counts as [`Self::look`].
+    pub fn frequency(&mut self) -> Option<u8> {
+        let store = self.store;
+        self.look().map(|entry| entry.usage.frequency(&store.counters.pace))
+    }
+
     /// Whether the key is there, with nothing counted.
     #[inline]
     pub fn exists(&mut self) -> bool {

@@ -35,6 +35,7 @@ mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
+pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;

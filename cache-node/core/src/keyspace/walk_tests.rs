@@ -21,7 +21,11 @@ fn discard(space: &Keyspace, key: &str) {
 }
 
 /// Visits all keys in steps, with something else between them.
-fn walk(space: &Keyspace, budget: usize, mut between: impl FnMut(usize)) -> BTreeMap<String, usize> {
+fn walk(
+    space: &Keyspace,
+    budget: usize,
+    mut between: impl FnMut(usize),
+) -> BTreeMap<String, usize> {
     let mut seen = BTreeMap::new();
     let (mut at, mut steps) = (Some(0), 0);
     while let Some(from) = at {
@@ -40,7 +44,8 @@ fn walk(space: &Keyspace, budget: usize, mut between: impl FnMut(usize)) -> BTre
 fn keys_that_stay_are_visited_once_while_tables_grow_and_shrink() {
     let space = keyspace();
     // Many in one slot, whose table is split; and some in others.
-    let stays = |n: usize| if n.is_multiple_of(2) { format!("{{a}}:{n}") } else { format!("k:{n}") };
+    let stays =
+        |n: usize| if n.is_multiple_of(2) { format!("{{a}}:{n}") } else { format!("k:{n}") };
     (0..6000).for_each(|n| set(&space, &stays(n)));
     for (grow, budget) in [(true, 10), (false, 10), (true, 700), (false, 5000)] {
         if !grow {
