@@ -33,8 +33,8 @@ impl Router {
             }
             if Instant::now() >= deadline {
                 out.truncate(start);
-                let text = format!("ERR not done within {:?}", self.0.request_timeout);
-                return Writer::new(out, caller.protocol).error(&text);
+                let text = "ERR the whole keyspace could not be walked in time";
+                return Writer::new(out, caller.protocol).error(text);
             }
             tokio::task::yield_now().await;
         }
