@@ -3,6 +3,7 @@
 //! so is tried here for ever. `FUZZ_ROUNDS` says how many mutations of each file.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
+#![allow(clippy::disallowed_methods, reason = "reads the corpus and how much is asked of it")]
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;

@@ -7,7 +7,7 @@
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access`, `together` | what a command may do with a key; with the keys of many slots |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
-//! | `watch` | keys whose changes EXEC has to see |
+//! | `watch`, `wait` | keys whose changes EXEC has to see; keys that clients wait for |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
@@ -30,6 +30,7 @@ mod stores;
 mod table;
 mod together;
 mod values;
+mod wait;
 mod walk;
 mod watch;
 
@@ -42,6 +43,7 @@ pub use hash::KeyHasher;
 pub use prefetch::Hashed;
 pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value};
+pub use wait::{Attempt, Ended, Wait, Waiting};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
 
@@ -50,8 +52,8 @@ use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::mix;
 use occupancy::Occupancy;
-use parking_lot::Mutex;
-use slot::Cell;
+use parking_lot::{Mutex, MutexGuard};
+use slot::{Cell, State};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -137,6 +139,8 @@ pub struct Keyspace {
     filter_slot: AtomicU32,
     /// The slots that may have watched keys.
     watching: Occupancy,
+    /// What all waits are and cost.
+    waits: Arc<wait::Account>,
     /// When old watches are looked for again.
     watches_due_ms: AtomicU64,
     /// Takes what is large and goes.
@@ -167,6 +171,7 @@ impl Keyspace {
             expiry_slot: AtomicU32::new(0),
             filter_slot: AtomicU32::new(u32::from(SLOTS)),
             watching: Occupancy::default(),
+            waits: Arc::default(),
             watches_due_ms: AtomicU64::new(0),
             undertaker: OnceLock::new(),
             refusing: AtomicBool::new(false),
@@ -237,14 +242,21 @@ impl Keyspace {
         let epoch = self.epoch.load(Relaxed) + 1;
         self.registry.store(Arc::new(Registry::new(policies, epoch, old)));
         self.epoch.store(epoch, Release);
+        // A key may belong to another store now. Whoever waits under the old policies does so since
+        // before this, because the epoch is checked under the slot's lock.
+        self.end_all_waits();
     }
 
     /// Starts or stops serving a slot. Its data stays.
     pub fn set_serving(&self, slot: Slot, serving: bool) {
         if let Some(cell) = self.cell(slot) {
-            let _state = cell.state.lock();
+            let mut state = cell.state.lock();
             cell.serving.store(serving, Relaxed);
             self.served.set(slot, serving);
+            if !serving {
+                state.end_waits();
+                cell.waited.store(false, Relaxed);
+            }
         }
     }
 
@@ -258,13 +270,15 @@ impl Keyspace {
     /// whether it did.
     pub fn fence_if_empty(&self, slot: Slot, now_ms: u64) -> bool {
         let Some(cell) = self.cell(slot) else { return false };
-        let state = cell.state.lock();
+        let mut state = cell.state.lock();
         let empty = state.tables.iter().all(|table| {
             table.table.iter().all(|entry| table.is_over(&self.hasher, entry, now_ms))
         });
         if empty {
             cell.serving.store(false, Relaxed);
             self.served.set(slot, false);
+            state.end_waits();
+            cell.waited.store(false, Relaxed);
         }
         empty
     }
@@ -416,12 +430,33 @@ impl Keyspace {
                 now_ms,
                 buried: &mut buried,
             });
+            if cell.waited.load(Relaxed) {
+                self.serve_in(&registry, slot, state, now_ms, buried);
+                return Ok(result);
+            }
             drop(state);
             if !buried.is_empty() {
                 self.let_go(buried);
             }
             return Ok(result);
         }
+    }
+
+    /// Lets those try again who wait for keys of a slot that a command changed; unlocks it.
+    #[cold]
+    fn serve_in(
+        &self,
+        registry: &Registry,
+        slot: Slot,
+        state: MutexGuard<'_, State>,
+        now_ms: u64,
+        buried: Vec<Value>,
+    ) {
+        let mut guards = SmallVec::new();
+        guards.push((slot, state));
+        let mut locked = Locked::new(self, registry, 0, now_ms, guards, buried);
+        locked.serve_ready();
+        locked.unlock();
     }
 
     /// Locks the slots of several keys, in slot order, for `run`. With `needs_room`, their stores
@@ -465,7 +500,11 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(self.run_locked(&registry, number, now_ms, guards, run));
+            let mut locked = Locked::new(self, &registry, number, now_ms, guards, Vec::new());
+            let result = run(&mut locked);
+            locked.serve_waits();
+            locked.unlock();
+            return Ok(result);
         }
     }
 }

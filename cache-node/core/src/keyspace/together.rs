@@ -1,11 +1,8 @@
 //! Many slots under their locks at once, for commands that run as one.
 
-use super::slot::State;
-use super::stores::Registry;
 use super::{Keyspace, Locked, NotServing, Refusal};
 use crate::cluster::Slot;
 use crate::store::StoreNumber;
-use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
@@ -51,27 +48,11 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(self.run_locked(&registry, 0, now_ms, guards, run));
+            let mut locked = Locked::new(self, &registry, 0, now_ms, guards, Vec::new());
+            let result = run(&mut locked);
+            locked.serve_waits();
+            locked.unlock();
+            return Ok(result);
         }
-    }
-
-    /// Runs over locked slots, and lets go what went once they are open again.
-    pub(super) fn run_locked<'a, R>(
-        &'a self,
-        registry: &'a Registry,
-        number: StoreNumber,
-        now_ms: u64,
-        guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
-        run: impl FnOnce(&mut Locked<'_>) -> R,
-    ) -> R {
-        let mut locked =
-            Locked { space: self, registry, number, now_ms, guards, buried: Vec::new() };
-        let result = run(&mut locked);
-        let Locked { guards, buried, .. } = locked;
-        drop(guards);
-        if !buried.is_empty() {
-            self.let_go(buried);
-        }
-        result
     }
 }
