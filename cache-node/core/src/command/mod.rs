@@ -21,7 +21,7 @@ pub use spec::{
     Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, RunWalk,
     ShellCommand, Spec, Spread,
 };
-pub use table::COUNT;
+pub use table::{COUNT, DIFFERS, IN_GENERAL, NOT_HERE};
 pub use transact::{Step, Transacted};
 pub use waiting::Call;
 
