@@ -21,7 +21,7 @@ fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, unit: Unit, c
             key.happened(EXPIRE);
         }
         _ => {
-            key.delete();
+            key.end_now();
         }
     }
     out.integer(1);
