@@ -44,6 +44,7 @@ pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;
 pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::Hashed;
+pub use together::LockedAlso;
 pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value};
 pub use wait::{Attempt, Ended, Wait, Waiting};
