@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hypercache_core::keyspace::{self, Keyspace};
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,9 +11,11 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::memory::{self, Memory};
 use crate::pubsub::{self, PubSub};
 use crate::raft;
-use crate::router::{self, Forwarded, Router};
+use crate::router::{self, Blocked, Forwarded, Router};
+use crate::server::resp::pause::Pause;
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
 use crate::telemetry;
@@ -26,6 +28,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const LAST_SPANS: Duration = Duration::from_secs(2);
 /// Keys that one step of the expiry cycle looks at.
 const EXPIRY_BUDGET: usize = 20_000;
+/// How often it is looked how much is allocated.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// The pause between steps while there is more to remove.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(2);
 
@@ -104,6 +108,10 @@ async fn serve(config: Config) -> Result<(), Error> {
     let [hash_seed, eviction_seed] = random_seeds()?;
     let keyspace = Arc::new(Keyspace::new(keyspace::Options { hash_seed, eviction_seed }));
     let stats = Arc::new(Stats::new(config.node.threads));
+    let watched = memory::Options { limit_bytes: config.node.memory_limit_bytes }
+        .start(&keyspace)
+        .map_err(system("threads"))?;
+    let memory = watched.memory();
     let network = &config.network;
     let resp_listener = resp::listen(SocketAddr::new(network.bind, network.resp_port))?;
     let http_listener = http::listen(SocketAddr::new(network.bind, network.http_port)).await?;
@@ -136,11 +144,18 @@ async fn serve(config: Config) -> Result<(), Error> {
         stats: stats.clone(),
         request_timeout: Duration::from_millis(network.request_timeout_ms),
     });
-    cluster.on_forward(Arc::new(Forwarded::new(router.clone())));
+    let pause = Arc::new(Pause::default());
+    let held = pause.clone();
+    let held = Arc::new(move |args: &[&[u8]]| held.is_on() && held.holds_forwarded(args));
+    cluster.on_forward(Arc::new(Forwarded::new(router.clone(), held.clone())));
+    cluster.on_wait(Arc::new(Blocked::new(router.clone(), held)));
     let registry = Arc::new(pubsub::Registry::new(stats.clone()));
     cluster.on_publish(Arc::new(pubsub::Arrivals::new(registry.clone())));
     let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());
     let pubsub = Arc::new(PubSub::new(registry, relay));
+
+    keyspace.notices().set_classes(config.keyspace_events);
+    let events = pubsub::Events::new(keyspace.clone(), handle.clone(), pubsub.clone());
 
     let gossip_port = cluster.gossip_port();
     let resp = resp::Options {
@@ -149,7 +164,9 @@ async fn serve(config: Config) -> Result<(), Error> {
         router: router.clone(),
         pubsub,
         stats: stats.clone(),
+        pause: pause.clone(),
         config: config.clone(),
+        memory: memory.clone(),
         started_ms,
     }
     .build();
@@ -160,8 +177,9 @@ async fn serve(config: Config) -> Result<(), Error> {
             router,
             cluster: handle.clone(),
             keyspace: keyspace.clone(),
-            stats,
+            stats: stats.clone(),
             config: config.clone(),
+            memory: memory.clone(),
             password: Arc::new(password),
             started_ms,
         },
@@ -195,9 +213,19 @@ async fn serve(config: Config) -> Result<(), Error> {
         http.run(told, GRACE).await;
         Ok("the HTTP server")
     });
+    let mut stopped = stopping.clone();
+    parts.spawn(async move {
+        tokio::select! {
+            () = events.run() => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+        Ok("the keyspace events")
+    });
     let interval = Duration::from_millis(config.cleanup_interval_ms.max(1));
     parts.spawn(async move {
-        expire(&keyspace, interval, stopping).await;
+        let watched =
+            Watched { keyspace: &keyspace, stats: &stats, clients: &pause, memory: &memory };
+        expire(watched, interval, stopping).await;
         Ok("the expiry cycle")
     });
 
@@ -221,15 +249,44 @@ async fn serve(config: Config) -> Result<(), Error> {
     ended
 }
 
+/// What the expiry cycle works on, and what it asks.
+struct Watched<'a> {
+    keyspace: &'a Keyspace,
+    stats: &'a Stats,
+    clients: &'a Pause,
+    memory: &'a Memory,
+}
+
 /// Removes expired keys that nobody asks for, a step at an interval, and the next soon where one
 /// was not enough.
-async fn expire(keyspace: &Keyspace, interval: Duration, mut stop: watch::Receiver<bool>) {
-    let mut pause = interval;
+async fn expire(of: Watched<'_>, interval: Duration, mut stop: watch::Receiver<bool>) {
+    let Watched { keyspace, stats, clients, memory } = of;
+    let (mut pause, mut looked) = (interval, Instant::now());
     loop {
         if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
             return;
         }
-        let removed = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+        // Data that clients may not change stays as it is; nobody sees what has expired.
+        if clients.now().is_some() {
+            continue;
+        }
+        let began = Instant::now();
+        // More is looked at where memory runs out, in steps that let the others run.
+        let mut removed = 0;
+        for _ in 0..memory.expire_factor() {
+            let gone = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+            removed += gone;
+            if gone == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        if began.duration_since(looked) >= LOOK_PAUSE {
+            looked = began;
+            stats.peak_allocated(telemetry::process::allocated_bytes());
+        }
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        stats.watch.moment("expire-cycle", took_ms);
         keyspace.prune_watches(now_ms());
         pause = if removed > EXPIRY_BUDGET / 4 { EXPIRY_PAUSE } else { interval };
     }

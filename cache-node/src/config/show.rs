@@ -18,6 +18,7 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<Auth<'a>>,
     log: Log<'a>,
+    slowlog: SlowLog,
     telemetry: Telemetry<'a>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     stores: BTreeMap<&'a str, Store<'a>>,
@@ -32,6 +33,7 @@ struct Node<'a> {
     zone: Option<&'a str>,
     weight: u32,
     threads: usize,
+    memory_limit: String,
 }
 
 #[derive(Serialize)]
@@ -61,6 +63,7 @@ struct Cache<'a> {
     max_memory: String,
     default_ttl: String,
     cleanup_interval: String,
+    notify_keyspace_events: String,
     eviction_policy: &'a str,
     cuckoo_filter: FilterSetting,
 }
@@ -78,6 +81,13 @@ struct Auth<'a> {
 #[derive(Serialize)]
 struct Log<'a> {
     level: &'a str,
+}
+
+#[derive(Serialize)]
+struct SlowLog {
+    slower_than_us: i64,
+    max_len: usize,
+    latency_threshold: String,
 }
 
 #[derive(Serialize)]
@@ -139,6 +149,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             zone: config.node.zone.as_deref(),
             weight: config.node.weight,
             threads: config.node.threads,
+            memory_limit: format_size(config.node.memory_limit_bytes.unwrap_or(0)),
         },
         network: Network {
             bind: config.network.bind.to_string(),
@@ -160,12 +171,18 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             max_memory: budget(default),
             default_ttl: lifetime(default),
             cleanup_interval: format_duration(config.cleanup_interval_ms),
+            notify_keyspace_events: config.keyspace_events.letters(),
             eviction_policy: default.eviction_policy.as_str(),
             cuckoo_filter: filter(default),
         },
         persistence: Persistence { enabled: false },
         auth: config.auth.password.as_ref().map(|password| Auth { password }),
         log: Log { level: &config.log.level },
+        slowlog: SlowLog {
+            slower_than_us: config.slowlog.slower_than_us,
+            max_len: config.slowlog.max_len,
+            latency_threshold: format_duration(config.slowlog.latency_threshold_ms),
+        },
         telemetry: Telemetry {
             otlp_endpoint: config.telemetry.otlp_endpoint.as_deref(),
             service_name: &config.telemetry.service_name,

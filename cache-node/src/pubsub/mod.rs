@@ -7,6 +7,7 @@
 //! matter which member a client is connected to; they only have names of their own.
 
 mod arrivals;
+mod events;
 mod outbox;
 mod registry;
 mod relay;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use hypercache_core::cluster::View;
 
 pub use arrivals::Arrivals;
-pub use outbox::Outbox;
+pub use events::Events;
+pub use outbox::{Limits, Outbox};
 pub use registry::Registry;
 pub use relay::Relay;
 pub use subscriber::Subscriber;
@@ -69,6 +71,11 @@ impl PubSub {
     /// Who listens on this member.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// What may wait for a subscriber.
+    pub fn limits(&self) -> &Limits {
+        self.registry.limits()
     }
 
     /// Sends a message to the subscribers of all members; how many receive it on this one. Never

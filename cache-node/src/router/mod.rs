@@ -6,11 +6,14 @@
 //! waited for, within the request's deadline.
 
 mod batch;
+mod blocked;
+mod blocking;
 mod envelope;
 mod forwarded;
 pub mod place;
 mod scatter;
 mod transact;
+mod walk;
 pub mod wire;
 
 use std::sync::Arc;
@@ -25,6 +28,8 @@ use hypercache_core::store::StoreNumber;
 use tokio::time::Instant;
 
 pub use batch::Batch;
+pub use blocked::Blocked;
+pub use blocking::Unblock;
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
 use place::{Owners, Place, place, place_one};
@@ -50,9 +55,15 @@ impl Owners for View {
     }
 }
 
+/// How long a command over all of this member's keys may take that a client of it sent.
+const WALK_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
     "CLUSTERDOWN The cluster is down: this member reaches no majority of the voters";
+
+/// Redis's words for keys that cannot be handled as one.
+const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// What a router is made of.
 pub struct Options {
@@ -173,6 +184,8 @@ impl Router {
             None => place(view, spec, args),
         };
         match place {
+            // Step by step, with others in between.
+            Place::Here if matches!(spec.run, Run::Walk(_)) => Tried::Later,
             Place::Here => {
                 match self.0.keyspace.execute_hashed(spec, store, args, hashed, now_ms, out) {
                     Ok(()) => Tried::Done,
@@ -181,11 +194,34 @@ impl Router {
             }
             Place::There(member) => Tried::There(member),
             Place::CrossSlot => {
-                out.error("CROSSSLOT Keys in request don't hash to the same slot");
+                out.error(CROSS_SLOT);
                 Tried::Done
             }
             Place::Scattered | Place::Unowned(_) => Tried::Later,
         }
+    }
+
+    /// As [`Self::run`], for a client whose commands are no use of their keys, as far as these are
+    /// on this member.
+    pub async fn run_untouched(
+        &self,
+        spec: &'static Spec,
+        caller: Caller,
+        args: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) {
+        let view = self.0.cluster.view();
+        let here = (view.quorum || view.is_outside()) && place(&*view, spec, args) == Place::Here;
+        if here {
+            let start = out.len();
+            let Caller { store, protocol, .. } = caller;
+            let writer = &mut Writer::new(out, protocol);
+            if self.0.keyspace.execute_untouched(spec, store, args, now_ms(), writer).is_ok() {
+                return;
+            }
+            out.truncate(start);
+        }
+        self.run(spec, caller, args, out).await;
     }
 
     /// Runs a data command, wherever its slots are, and appends its reply to `out`. Always
@@ -253,8 +289,13 @@ impl Router {
                 }
                 Tried::Later => {
                     out.truncate(start);
-                    match place(&*view, spec, args) {
-                        Place::Scattered => {
+                    match (place(&*view, spec, args), spec.run) {
+                        (Place::Here, Run::Walk(run)) => {
+                            return self
+                                .walk(Instant::now() + WALK_TIMEOUT, run, caller, args, out)
+                                .await;
+                        }
+                        (Place::Scattered, _) => {
                             Box::pin(self.scatter(deadline, &view, spec, caller, args, out)).await;
                             return;
                         }

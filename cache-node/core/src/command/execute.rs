@@ -1,13 +1,15 @@
 //! Running a command on this member's data.
 
 use super::ops::texts;
-use super::spec::{Flags, Run, RunKeys, Spec};
+use super::ops::walk::Walk;
+use super::spec::{Flags, Run, RunKeys, RunWalk, Spec};
 use crate::keyspace::{Access, Hashed, Keyspace, NotServing, Refusal};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
+use smallvec::SmallVec;
 
 impl Keyspace {
-    /// Runs a `Run::Keys` or `Run::Keyspace` command, whose arity [`super::lookup`] checked. All
+    /// Runs a `Run::Keys`, `Run::Keyspace` or `Run::Walk` command, whose arity [`super::lookup`] checked. All
     /// slots of its keys must be served here; that is checked under their locks before anything
     /// changes. `now_ms` is Unix time.
     ///
@@ -55,7 +57,16 @@ impl Keyspace {
             },
             Run::Keys(RunKeys::Many(run)) => {
                 let keys = spec.keys(args);
-                self.with_keys(store, &keys, now_ms, needs_room, |keys| run(keys, args, out))
+                self.with_keys(store, &keys, now_ms, needs_room, |keys| {
+                    keys.is_alone();
+                    run(keys, args, out);
+                })
+            }
+            Run::Keys(RunKeys::Waits(blocking)) => {
+                let keys = spec.keys(args);
+                self.with_keys(store, &keys, now_ms, needs_room, |keys| {
+                    blocking.run_at_once(keys, args, out);
+                })
             }
             Run::Keyspace(run) => {
                 if !self.has_store(store) {
@@ -63,6 +74,11 @@ impl Keyspace {
                 } else {
                     return run(self, store, args, now_ms, out);
                 }
+            }
+            Run::Walk(run) => {
+                let mut walk = Walk::default();
+                while !self.walk(run, store, args, now_ms, &mut walk, out) {}
+                Ok(())
             }
             Run::Shell(_) => {
                 out.error("ERR this command is not one over keys");
@@ -81,5 +97,87 @@ impl Keyspace {
                 Ok(())
             }
         }
+    }
+
+    /// One step of a `Run::Walk` command; true once its reply is written.
+    pub fn walk(
+        &self,
+        run: RunWalk,
+        store: StoreNumber,
+        args: &[&[u8]],
+        now_ms: u64,
+        walk: &mut Walk,
+        out: &mut Writer<'_>,
+    ) -> bool {
+        if !self.has_store(store) {
+            out.error(texts::NO_STORE);
+            return true;
+        }
+        run(self, store, args, now_ms, walk, out)
+    }
+
+    /// As [`Self::execute`], but what the command does is no use of its keys (CLIENT NO-TOUCH).
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub fn execute_untouched(
+        &self,
+        spec: &'static Spec,
+        store: StoreNumber,
+        args: &[&[u8]],
+        now_ms: u64,
+        out: &mut Writer<'_>,
+    ) -> Result<(), NotServing> {
+        let keys = spec.keys(args);
+        let usages: SmallVec<[_; 4]> = keys
+            .iter()
+            .map(|key| self.with_key(store, key, now_ms, false, |key| key.usage()).ok().flatten())
+            .collect();
+        self.execute(spec, store, args, now_ms, out)?;
+        for (key, usage) in keys.iter().zip(usages) {
+            if let Some(usage) = usage {
+                // A slot that has gone meanwhile has nothing to take back.
+                let _ = self.with_key(store, key, now_ms, false, |key| key.set_usage(usage));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::lookup;
+    use crate::keyspace::{Keyspace, Options};
+    use crate::resp::{Protocol, Writer};
+    use crate::store::{EvictionPolicy, StorePolicy};
+
+    #[test]
+    fn a_command_that_does_not_touch_its_key_is_no_use_of_it() {
+        let space = Keyspace::new(Options { hash_seed: 1, eviction_seed: 1 });
+        let mut policy = StorePolicy::new("default", 0);
+        policy.eviction_policy = EvictionPolicy::Lfu;
+        space.set_stores(&[policy]);
+        (0..16384).for_each(|slot| space.set_serving(slot, true));
+        let call = |words: &str, touches: bool, now_ms: u64| {
+            let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            let spec = lookup(&args).unwrap();
+            let mut bytes = Vec::new();
+            let out = &mut Writer::new(&mut bytes, Protocol::Resp2);
+            if touches {
+                space.execute(spec, 0, &args, now_ms, out).unwrap();
+            } else {
+                space.execute_untouched(spec, 0, &args, now_ms, out).unwrap();
+            }
+            String::from_utf8(bytes).unwrap()
+        };
+        call("set a b", true, 1_000_000);
+        assert_eq!(call("object freq a", true, 1_000_000), ":5\r\n");
+        assert_eq!(call("get a", false, 1_030_000), "$1\r\nb\r\n");
+        assert_eq!(call("object freq a", true, 1_030_000), ":5\r\n");
+        assert_eq!(call("object idletime a", true, 1_030_000), ":30\r\n");
+        call("get a", true, 1_030_000);
+        assert_ne!(call("object freq a", true, 1_030_000), ":5\r\n");
+        assert_eq!(call("object idletime a", true, 1_030_000), ":0\r\n");
+        assert_eq!(call("object freq nokey", true, 1_030_000), "$-1\r\n");
     }
 }

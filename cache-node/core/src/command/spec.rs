@@ -1,6 +1,7 @@
 //! What stands in the table for one command.
 
-use crate::keyspace::{Access, Keyspace, Locked, NotServing};
+use super::ops::walk::Walk;
+use crate::keyspace::{Access, Keyspace, Locked, NotServing, Value};
 use crate::resp::{Writer, parse_i64};
 use crate::store::StoreNumber;
 use bitflags::bitflags;
@@ -22,6 +23,8 @@ bitflags! {
         const PUBSUB = 1 << 20;
         /// Not for scripts.
         const NOSCRIPT = 1 << 4;
+        /// May wait for its keys.
+        const BLOCKING = 1 << 21;
         /// Allowed while data is loaded.
         const LOADING = 1 << 5;
         /// Allowed while data is stale.
@@ -72,6 +75,8 @@ bitflags! {
         const FAST = 1 << 6;
         /// Not fast.
         const SLOW = 1 << 7;
+        /// May wait for keys.
+        const BLOCKING = 1 << 21;
         /// Can do harm.
         const DANGEROUS = 1 << 8;
         /// About connections.
@@ -246,7 +251,16 @@ pub enum ShellCommand {
     ClientSetInfo,
     ClientList,
     ClientKill,
+    ClientUnblock,
     ClientInfo,
+    ClientPause,
+    ClientUnpause,
+    ClientNoEvict,
+    ClientNoTouch,
+    ClientTrackingInfo,
+    ClientReply,
+    ClientGetRedir,
+    ClientCapa,
     Info,
     Time,
     /// COMMAND and all its subcommands: [`super::introspect`] answers.
@@ -254,6 +268,20 @@ pub enum ShellCommand {
     ConfigGet,
     ConfigSet,
     ConfigResetStat,
+    ConfigRewrite,
+    MemoryDoctor,
+    MemoryMallocStats,
+    MemoryPurge,
+    MemoryStats,
+    SlowlogGet,
+    SlowlogLen,
+    SlowlogReset,
+    LatencyDoctor,
+    LatencyGraph,
+    LatencyHistogram,
+    LatencyHistory,
+    LatencyLatest,
+    LatencyReset,
     ClusterShards,
     ClusterSlots,
     ClusterNodes,
@@ -298,6 +326,17 @@ pub type RunKeyspace = fn(
     out: &mut Writer<'_>,
 ) -> Result<(), NotServing>;
 
+/// A command over the whole keyspace of a member, in steps that take less than a millisecond; true
+/// once its reply is written. No step sees all keys at one time.
+pub type RunWalk = fn(
+    space: &Keyspace,
+    store: StoreNumber,
+    args: &[&[u8]],
+    now_ms: u64,
+    walk: &mut Walk,
+    out: &mut Writer<'_>,
+) -> bool;
+
 /// A command over the keys it names; their slots are locked.
 #[derive(Debug, Clone, Copy)]
 pub enum RunKeys {
@@ -305,6 +344,51 @@ pub enum RunKeys {
     One(fn(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>)),
     /// Over several keys.
     Many(fn(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>)),
+    /// Over several keys, waiting for them where nobody else waits for it.
+    Waits(Blocking),
+}
+
+/// One attempt of a command that waits: it answers and gives true, or changes and writes nothing and
+/// gives false.
+pub type RunOrWait = fn(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) -> bool;
+
+/// How a command waits.
+#[derive(Clone, Copy)]
+pub struct Blocking {
+    /// One attempt.
+    pub run: RunOrWait,
+    /// Whether a value is of the type that it waits for.
+    pub wants: fn(&Value) -> bool,
+    /// Where its timeout stands.
+    pub timeout_at: TimeoutAt,
+    /// Whether it waits for its first key and needs all, rather than for any one of them.
+    pub needs_all_keys: bool,
+    /// What it answers where it may not wait (in transactions and scripts) and finds nothing.
+    pub nothing: fn(&mut Writer<'_>),
+}
+
+impl std::fmt::Debug for Blocking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blocking").field("timeout_at", &self.timeout_at).finish_non_exhaustive()
+    }
+}
+
+impl Blocking {
+    /// Runs it where it may not wait.
+    pub fn run_at_once(&self, keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+        if !(self.run)(keys, args, out) {
+            (self.nothing)(out);
+        }
+    }
+}
+
+/// Where the timeout of a command that waits stands among its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutAt {
+    /// Before the others.
+    First,
+    /// Behind the others.
+    Last,
 }
 
 /// Who carries a command out.
@@ -314,6 +398,8 @@ pub enum Run {
     Keys(RunKeys),
     /// Works on every slot this member serves.
     Keyspace(RunKeyspace),
+    /// Works on every slot this member serves, step by step.
+    Walk(RunWalk),
     /// Done by the server.
     Shell(ShellCommand),
 }
@@ -431,6 +517,7 @@ impl Spec {
         acl.set(Acl::READ, flags.contains(Flags::READONLY));
         acl.set(Acl::ADMIN, flags.contains(Flags::ADMIN));
         acl.set(Acl::PUBSUB, flags.contains(Flags::PUBSUB));
+        acl.set(Acl::BLOCKING, flags.contains(Flags::BLOCKING));
         acl.set(Acl::FAST, flags.contains(Flags::FAST));
         acl.set(Acl::SLOW, !flags.contains(Flags::FAST));
         acl |= if flags.contains(Flags::ADMIN) { Acl::DANGEROUS } else { Acl::empty() };
@@ -509,8 +596,8 @@ impl KeySpec {
             }
             Find::Count => {
                 let keys = args.get(self.first).and_then(|arg| parse_i64(arg)).unwrap_or(0);
-                let keys = usize::try_from(keys).unwrap_or(0);
-                (self.first + 1, (self.first + 1).saturating_add(keys), 1)
+                let words = usize::try_from(keys).unwrap_or(0).saturating_mul(self.step);
+                (self.first + 1, (self.first + 1).saturating_add(words), self.step)
             }
             Find::SortStore => match sort_store(args) {
                 Some(at) => (at, at + 1, 1),

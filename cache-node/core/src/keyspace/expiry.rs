@@ -1,6 +1,7 @@
 //! The active expiry cycle: keys whose lifetime is over leave although nobody asks for them.
 
 use super::Keyspace;
+use super::notice::Event;
 use super::slot::{NEVER, StoreTable};
 use super::values::Value;
 use crate::cluster::{SLOTS, Slot};
@@ -35,7 +36,6 @@ impl Keyspace {
     /// One segment of each due table of a slot: how many keys it looked at and removed.
     fn expire_step(&self, slot: Slot, now_ms: u64) -> (usize, usize) {
         let (mut seen, mut gone) = (0, 0);
-        // Dropped after the lock.
         let mut buried = Vec::new();
         let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return (0, 0) };
         let mut state = cell.state.lock();
@@ -49,6 +49,10 @@ impl Keyspace {
             next = next.min(table.next_expiry_ms);
         }
         due.store(next, Relaxed);
+        drop(state);
+        if !buried.is_empty() {
+            self.let_go(buried);
+        }
         (seen, gone)
     }
 
@@ -96,6 +100,7 @@ impl Keyspace {
                 && let Some(entry) = table.remove(hasher, place)
             {
                 gone += 1;
+                self.notices.note(Event::EXPIRED, table.number, entry.key.as_slice());
                 if entry.value.is_large() {
                     buried.push(entry.value);
                 }

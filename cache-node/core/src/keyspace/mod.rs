@@ -7,7 +7,8 @@
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access`, `together` | what a command may do with a key; with the keys of many slots |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
-//! | `watch` | keys whose changes EXEC has to see |
+//! | `watch`, `wait` | keys whose changes EXEC has to see; keys that clients wait for |
+//! | `notice` | what happened to keys, for the world |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
@@ -19,8 +20,10 @@ mod entry;
 mod eviction;
 mod expiry;
 mod filter;
+mod free;
 mod hash;
 mod memory;
+mod notice;
 mod occupancy;
 mod prefetch;
 pub mod pressure;
@@ -29,16 +32,22 @@ mod stores;
 mod table;
 mod together;
 mod values;
+mod wait;
 mod walk;
 mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
+pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
+pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;
+pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::Hashed;
+pub use together::LockedAlso;
 pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value};
+pub use wait::{Attempt, Ended, Wait, Waiting};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
 
@@ -47,12 +56,12 @@ use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::mix;
 use occupancy::Occupancy;
-use parking_lot::Mutex;
-use slot::Cell;
+use parking_lot::{Mutex, MutexGuard};
+use slot::{Cell, State};
 use smallvec::SmallVec;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use stores::Registry;
 
 /// What a keyspace is built from.
@@ -134,8 +143,16 @@ pub struct Keyspace {
     filter_slot: AtomicU32,
     /// The slots that may have watched keys.
     watching: Occupancy,
+    /// What happened to keys, for those who want to hear of it.
+    notices: Notices,
+    /// What all waits are and cost.
+    waits: Arc<wait::Account>,
     /// When old watches are looked for again.
     watches_due_ms: AtomicU64,
+    /// Takes what is large and goes.
+    undertaker: OnceLock<Undertaker>,
+    /// The member's memory is used up: writes that need some are refused.
+    refusing: AtomicBool,
 }
 
 impl std::fmt::Debug for Keyspace {
@@ -160,7 +177,11 @@ impl Keyspace {
             expiry_slot: AtomicU32::new(0),
             filter_slot: AtomicU32::new(u32::from(SLOTS)),
             watching: Occupancy::default(),
+            notices: Notices::default(),
+            waits: Arc::default(),
             watches_due_ms: AtomicU64::new(0),
+            undertaker: OnceLock::new(),
+            refusing: AtomicBool::new(false),
         }
     }
 
@@ -198,11 +219,10 @@ impl Keyspace {
             // First without the stores that go, so that nothing is written to them any more.
             let kept = old.policies.iter().filter(stays).cloned().collect();
             self.publish(kept, Some(&old));
-            for cell in &self.cells {
-                for number in &gone {
-                    let table = cell.state.lock().take(*number);
-                    drop(table);
-                }
+            for number in &gone {
+                let taken = self.cells.iter().filter_map(|cell| cell.state.lock().take(*number));
+                let tables = taken.map(|mut table| table.close()).collect();
+                self.let_tables_go(tables);
             }
         }
         let current = self.registry.load_full();
@@ -229,14 +249,21 @@ impl Keyspace {
         let epoch = self.epoch.load(Relaxed) + 1;
         self.registry.store(Arc::new(Registry::new(policies, epoch, old)));
         self.epoch.store(epoch, Release);
+        // A key may belong to another store now. Whoever waits under the old policies does so since
+        // before this, because the epoch is checked under the slot's lock.
+        self.end_all_waits();
     }
 
     /// Starts or stops serving a slot. Its data stays.
     pub fn set_serving(&self, slot: Slot, serving: bool) {
         if let Some(cell) = self.cell(slot) {
-            let _state = cell.state.lock();
+            let mut state = cell.state.lock();
             cell.serving.store(serving, Relaxed);
             self.served.set(slot, serving);
+            if !serving {
+                state.end_waits();
+                cell.waited.store(false, Relaxed);
+            }
         }
     }
 
@@ -250,13 +277,15 @@ impl Keyspace {
     /// whether it did.
     pub fn fence_if_empty(&self, slot: Slot, now_ms: u64) -> bool {
         let Some(cell) = self.cell(slot) else { return false };
-        let state = cell.state.lock();
+        let mut state = cell.state.lock();
         let empty = state.tables.iter().all(|table| {
             table.table.iter().all(|entry| table.is_over(&self.hasher, entry, now_ms))
         });
         if empty {
             cell.serving.store(false, Relaxed);
             self.served.set(slot, false);
+            state.end_waits();
+            cell.waited.store(false, Relaxed);
         }
         empty
     }
@@ -270,13 +299,18 @@ impl Keyspace {
         let tables: Vec<_> = numbers.into_iter().filter_map(|number| state.take(number)).collect();
         tables.iter().for_each(|table| table.leave_sessions(&self.hasher));
         drop(state);
-        drop(tables);
+        self.let_tables_go(tables.into_iter().map(|mut table| table.close()).collect());
     }
 
     /// Whether a store has this number.
     #[inline]
     pub fn has_store(&self, number: StoreNumber) -> bool {
         self.registry.load().get(number).is_some()
+    }
+
+    /// What happened to keys, for those who want to hear of it.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// The policies in force.
@@ -304,6 +338,12 @@ impl Keyspace {
             .sum()
     }
 
+    /// What all stores' tables, keys and values cost.
+    pub fn used_bytes(&self) -> u64 {
+        let registry = self.registry.load();
+        registry.stores.iter().map(|store| store.counters.used_bytes.load(Relaxed)).sum()
+    }
+
     /// What every store holds and did.
     pub fn stats(&self) -> Vec<StoreStats> {
         let registry = self.registry.load();
@@ -325,6 +365,22 @@ impl Keyspace {
             }
         });
         stats.collect()
+    }
+
+    /// From now on writes that need memory are refused, or not any more: the member's memory is
+    /// used up, whatever its stores' budgets are. See [`pressure`].
+    pub fn set_refusing(&self, refusing: bool) {
+        self.refusing.store(refusing, Relaxed);
+    }
+
+    /// Whether a write to a store may take memory; brings the store within its budget for that.
+    #[inline]
+    fn has_room(&self, registry: &Registry, store: &stores::Store, now_ms: u64) -> bool {
+        if self.refusing.load(Relaxed) {
+            store.counters.oom_errors.fetch_add(1, Relaxed);
+            return false;
+        }
+        !registry.bounded || self.make_room(store, now_ms)
     }
 
     /// Locks one key's slot for `run`. With `needs_room`, the key's store is brought within its
@@ -366,7 +422,7 @@ impl Keyspace {
         loop {
             let registry = self.registry.load();
             let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
-            if needs_room && registry.bounded && !self.make_room(store, now_ms) {
+            if needs_room && !self.has_room(&registry, store, now_ms) {
                 return Err(Refusal::OutOfMemory);
             }
             let mut state = cell.state.lock();
@@ -376,7 +432,7 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(run(&mut Access {
+            let result = run(&mut Access {
                 space: self,
                 state: &mut state,
                 store,
@@ -385,8 +441,34 @@ impl Keyspace {
                 hash,
                 now_ms,
                 buried: &mut buried,
-            }));
+            });
+            if cell.waited.load(Relaxed) {
+                self.serve_in(&registry, slot, state, now_ms, buried);
+                return Ok(result);
+            }
+            drop(state);
+            if !buried.is_empty() {
+                self.let_go(buried);
+            }
+            return Ok(result);
         }
+    }
+
+    /// Lets those try again who wait for keys of a slot that a command changed; unlocks it.
+    #[cold]
+    fn serve_in(
+        &self,
+        registry: &Registry,
+        slot: Slot,
+        state: MutexGuard<'_, State>,
+        now_ms: u64,
+        buried: Vec<Value>,
+    ) {
+        let mut guards = SmallVec::new();
+        guards.push((slot, state));
+        let mut locked = Locked::new(self, registry, 0, now_ms, guards, buried);
+        locked.serve_ready();
+        locked.unlock();
     }
 
     /// Locks the slots of several keys, in slot order, for `run`. With `needs_room`, their stores
@@ -410,10 +492,10 @@ impl Keyspace {
             if registry.get(number).is_none() {
                 return Err(Refusal::NoStore);
             }
-            if needs_room && registry.bounded {
+            if needs_room {
                 for key in keys {
                     let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
-                    if !self.make_room(store, now_ms) {
+                    if !self.has_room(&registry, store, now_ms) {
                         return Err(Refusal::OutOfMemory);
                     }
                 }
@@ -430,14 +512,11 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(run(&mut Locked {
-                space: self,
-                registry: &registry,
-                number,
-                now_ms,
-                guards,
-                buried: Vec::new(),
-            }));
+            let mut locked = Locked::new(self, &registry, number, now_ms, guards, Vec::new());
+            let result = run(&mut locked);
+            locked.serve_waits();
+            locked.unlock();
+            return Ok(result);
         }
     }
 }

@@ -6,6 +6,7 @@ use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, position};
 use super::stores::Counters;
 use super::table::{Place, Table};
+use super::values::Value;
 use super::watch::{self, Watches};
 use crate::cluster::Slot;
 use crate::store::StoreNumber;
@@ -22,6 +23,8 @@ pub const NEVER: u64 = u64::MAX;
 pub struct Cell {
     /// Written under the lock only.
     pub serving: AtomicBool,
+    /// Whether anybody waits for a key here. Written under the lock only.
+    pub waited: AtomicBool,
     /// What the lock guards.
     pub state: Mutex<State>,
 }
@@ -158,6 +161,12 @@ impl StoreTable {
         done
     }
 
+    /// A live key's value, with nothing counted and nothing removed.
+    pub fn value(&self, hash: u64, key: &[u8], now_ms: u64) -> Option<&Value> {
+        let entry = self.table.get(self.table.find(hash, key)?)?;
+        (!entry.is_expired(now_ms)).then_some(&entry.value)
+    }
+
     /// Whether a key's lifetime is over: its own, or its session's.
     #[inline]
     pub fn is_over(&self, hasher: &KeyHasher, entry: &Entry, now_ms: u64) -> bool {
@@ -216,7 +225,13 @@ impl StoreTable {
 
     /// Takes the keys out that are of one session with this one and stand near it: all of a
     /// slot, or of a segment of a large one. How many left.
-    pub fn remove_session(&mut self, hasher: &KeyHasher, hash: u64, key: &[u8]) -> usize {
+    pub fn remove_session(
+        &mut self,
+        hasher: &KeyHasher,
+        hash: u64,
+        key: &[u8],
+        mut left: impl FnMut(&Entry),
+    ) -> usize {
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
         self.table.visit_segment(position(hash), |entry| {
             let other = entry.key.as_slice();
@@ -229,7 +244,10 @@ impl StoreTable {
             let place = self.table.find_where(hash, |entry| {
                 entry.usage.in_session() && hasher.hash(entry.key.as_slice()) == hash
             });
-            gone += usize::from(place.and_then(|place| self.remove(hasher, place)).is_some());
+            if let Some(entry) = place.and_then(|place| self.remove(hasher, place)) {
+                left(&entry);
+                gone += 1;
+            }
         }
         gone
     }
@@ -292,14 +310,21 @@ impl StoreTable {
     }
 }
 
+impl StoreTable {
+    /// Takes its entries out of the store's accounts, and gives them to whoever drops them.
+    pub fn close(&mut self) -> Table {
+        self.counters.add_filtered(self.table.filtered());
+        self.counters.keys.fetch_sub(self.table.len() as u64, Relaxed);
+        self.counters.keys_with_ttl.fetch_sub(self.with_ttl as u64, Relaxed);
+        self.counters.charge(self.heap_bytes(), 0);
+        (self.entry_bytes, self.with_ttl) = (0, 0);
+        std::mem::take(&mut self.table)
+    }
+}
+
 impl Drop for StoreTable {
     /// What a table holds is given back to its store's accounts, whoever drops it.
     fn drop(&mut self) {
-        self.counters.add_filtered(self.table.filtered());
-        if self.table.len() > 0 {
-            self.counters.keys.fetch_sub(self.table.len() as u64, Relaxed);
-            self.counters.keys_with_ttl.fetch_sub(self.with_ttl as u64, Relaxed);
-            self.counters.charge(self.heap_bytes(), 0);
-        }
+        drop(self.close());
     }
 }

@@ -1,7 +1,7 @@
 //! Bits of strings: one at a time, counting, finding.
 
 use super::texts::{self, is};
-use crate::keyspace::{Access, Lifetime, Value};
+use crate::keyspace::{Access, Event, Lifetime, Value};
 use crate::resp::{Writer, parse_i64};
 use std::ops::RangeInclusive;
 
@@ -29,24 +29,37 @@ pub(super) fn offset(arg: &[u8], width: Option<u32>, out: &mut Writer<'_>) -> Op
 }
 
 /// Changes the key's string, made of zeros up to `len` bytes at least; the key holds a string or
-/// nothing.
+/// nothing. `change` is told whether it was made longer,
+/// and says as well whether it changed anything: that is `setbit`.
 pub(super) fn change<R>(
     key: &mut Access<'_>,
     len: usize,
-    mut change: impl FnMut(&mut [u8]) -> R,
+    mut change: impl FnMut(&mut [u8], bool) -> (R, bool),
 ) -> Option<R> {
     let mut grow = |bytes: &mut Vec<u8>| {
-        if bytes.len() < len {
+        let grows = bytes.len() < len;
+        if grows {
             bytes.resize(len, 0);
         }
-        change(bytes)
+        change(bytes, grows)
     };
-    if key.exists() {
-        return key.update(|value| value.as_raw().map(grow)).flatten();
+    if !key.exists() {
+        let mut bytes = Vec::new();
+        let (result, changed) = grow(&mut bytes);
+        key.set(Value::Raw(Box::new(bytes)), Lifetime::Default);
+        if changed {
+            key.happened(Event::string("setbit"));
+        }
+        return Some(result);
     }
-    let mut bytes = Vec::new();
-    let result = grow(&mut bytes);
-    key.set(Value::Raw(Box::new(bytes)), Lifetime::Default);
+    let done = key.update_if(|value| match value.as_raw().map(grow) {
+        Some((result, changed)) => (Some((result, changed)), changed),
+        None => (None, false),
+    });
+    let (result, changed) = done??;
+    if changed {
+        key.happened(Event::string("setbit"));
+    }
     Some(result)
 }
 
@@ -71,10 +84,10 @@ pub fn setbit(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         return;
     }
     let (at, shift) = ((offset / 8) as usize, 7 - offset % 8);
-    let before = change(key, at + 1, |bytes| {
+    let before = change(key, at + 1, |bytes, grew| {
         let before = bytes[at] >> shift & 1;
         bytes[at] = bytes[at] & !(1 << shift) | bit << shift;
-        before
+        (before, grew || before != bit)
     });
     out.integer(i64::from(before.unwrap_or(0)));
 }
@@ -127,28 +140,30 @@ fn masked(bytes: &[u8], at: usize, range: &RangeInclusive<u64>, outside: bool) -
     if outside { byte | !inside } else { byte & inside }
 }
 
-/// BITCOUNT key [start end [BYTE|BIT]]
+/// BITCOUNT key [start [end [BYTE|BIT]]]. As in Valkey, the arguments are looked at before the key.
 pub fn bitcount(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    let Some(value) = key.read() else { return out.integer(0) };
-    let mut buffer = itoa::Buffer::new();
-    let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
-    let range = match &args[2..] {
-        [] => bits(0, -1, false, bytes.len()),
-        [start, end, rest @ ..] if rest.len() <= 1 => {
+    let (start, end, in_bits) = match &args[2..] {
+        [] => (0, -1, false),
+        [start, rest @ ..] if rest.len() <= 2 => {
             let Some(start) = texts::integer(start, out) else { return };
-            let Some(end) = texts::integer(end, out) else { return };
-            if start < 0 && end < 0 && start > end {
-                return out.integer(0);
-            }
-            let in_bits = match rest.first().map(|word| unit(word, out)) {
+            let end = match rest.first().map(|end| texts::integer(end, out)) {
                 Some(None) => return,
-                Some(Some(in_bits)) => in_bits,
-                None => false,
+                end => end.flatten().unwrap_or(-1),
             };
-            bits(start, end, in_bits, bytes.len())
+            match rest.get(1).map(|word| unit(word, out)) {
+                Some(None) => return,
+                in_bits => (start, end, in_bits.flatten().unwrap_or(false)),
+            }
         }
         _ => return out.error(texts::SYNTAX),
     };
+    let Some(value) = key.read() else { return out.integer(0) };
+    let mut buffer = itoa::Buffer::new();
+    let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
+    if start < 0 && end < 0 && start > end {
+        return out.integer(0);
+    }
+    let range = bits(start, end, in_bits, bytes.len());
     let Some(range) = range else { return out.integer(0) };
     let (first, last) = ((range.start() / 8) as usize, (range.end() / 8) as usize);
     let mut count = i64::from(masked(bytes, first, &range, false).count_ones());
@@ -174,9 +189,6 @@ pub fn bitpos(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Some(_) => return out.error("ERR The bit argument must be 1 or 0."),
         None => return,
     };
-    let Some(value) = key.read() else { return out.integer(if wanted { -1 } else { 0 }) };
-    let mut buffer = itoa::Buffer::new();
-    let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
     if args.len() > 6 {
         return out.error(texts::SYNTAX);
     }
@@ -192,6 +204,9 @@ pub fn bitpos(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Some(None) => return,
         end => end.flatten(),
     };
+    let Some(value) = key.read() else { return out.integer(if wanted { -1 } else { 0 }) };
+    let mut buffer = itoa::Buffer::new();
+    let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
     let Some(range) = bits(start, end.unwrap_or(-1), in_bits, bytes.len()) else {
         return out.integer(-1);
     };

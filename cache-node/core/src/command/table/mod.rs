@@ -1,13 +1,16 @@
 //! Every command, one file a family. A row here, and a function for it, is all a command needs.
 
 mod bitmap;
+mod blocking;
 mod cluster;
 mod connection;
 mod cuckoo;
+mod differs;
 mod generic;
 mod hash;
 mod hyperloglog;
 mod list;
+mod observe;
 mod pubsub;
 mod server;
 mod set;
@@ -22,13 +25,16 @@ mod transactions;
 
 use super::spec::Spec;
 
+pub use differs::{DIFFERS, IN_GENERAL, NOT_HERE};
+
 /// What the families' files are written with.
 mod prelude {
     pub use super::super::ops::*;
-    pub use super::super::spec::RunKeys::{Many, One};
+    pub use super::super::spec::RunKeys::{Many, One, Waits};
     pub use super::super::spec::ShellCommand::*;
     pub use super::super::spec::{
-        Acl, Arg, Find, Flags as F, Group, KeySpec as Key, Run, Spec, Spread,
+        Acl, Arg, Blocking, Find, Flags as F, Group, KeySpec as Key, Run, RunOrWait, Spec, Spread,
+        TimeoutAt,
     };
     pub use super::numbered;
 }
@@ -40,11 +46,15 @@ const COMMAND_FIRST: usize = CLIENT_FIRST + connection::CLIENT_LIST.len();
 const CONFIG_FIRST: usize = COMMAND_FIRST + server::COMMAND_LIST.len();
 const CLUSTER_FIRST: usize = CONFIG_FIRST + server::CONFIG_LIST.len();
 const PUBSUB_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
-const TOP_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
+const MEMORY_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
+const SLOWLOG_FIRST: usize = MEMORY_FIRST + observe::MEMORY_LIST.len();
+const LATENCY_FIRST: usize = SLOWLOG_FIRST + observe::SLOWLOG_LIST.len();
+const TOP_FIRST: usize = LATENCY_FIRST + observe::LATENCY_LIST.len();
 
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
     + list::LIST.len()
+    + blocking::LIST.len()
     + hash::LIST.len()
     + bitmap::LIST.len()
     + hyperloglog::LIST.len()
@@ -59,6 +69,7 @@ const TOP: usize = generic::LIST.len()
     + pubsub::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
+    + observe::LIST.len()
     + cluster::LIST.len()
     + transactions::LIST.len();
 
@@ -69,10 +80,11 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 19] = [
+    let families: [&[Spec]; 21] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
+        &blocking::LIST,
         &hash::LIST,
         &bitmap::LIST,
         &hyperloglog::LIST,
@@ -87,6 +99,7 @@ const fn all() -> [Spec; TOP] {
         &pubsub::LIST,
         &connection::LIST,
         &server::LIST,
+        &observe::LIST,
         &cluster::LIST,
         &transactions::LIST,
     ];

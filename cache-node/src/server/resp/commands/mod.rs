@@ -1,15 +1,23 @@
 //! The commands that the server carries out itself: of the connection, the server, the cluster.
 
 mod client;
+mod client_filter;
+mod client_modes;
 mod config;
+pub mod config_kept;
 mod connection;
+mod latency;
+mod memory;
 mod pubsub;
+mod slowlog;
 mod stores;
 mod transactions;
 
 pub(crate) use connection::REDIS_VERSION;
 pub use pubsub::allowed_while_subscribed;
 pub(super) use transactions::{abandon, refused};
+
+use std::sync::atomic::Ordering::Relaxed;
 
 use hypercache_core::command::{Run, ShellCommand, Spec, introspect};
 use hypercache_core::resp::Writer;
@@ -65,7 +73,16 @@ pub fn run(
         C::ClientSetInfo => client::set_info(&context, args, writer),
         C::ClientList => client::list(&context, args, writer),
         C::ClientInfo => writer.verbatim("txt", &context.session.client.line(now_ms())),
+        C::ClientUnblock => client::unblock(&context, args, writer),
         C::ClientKill => client::kill(&mut context, args, writer),
+        C::ClientPause => client_modes::pause(&context, args, writer),
+        C::ClientUnpause => client_modes::unpause(&context, writer),
+        C::ClientNoEvict => client_modes::no_evict(&context, args, writer),
+        C::ClientNoTouch => client_modes::no_touch(&mut context, args, writer),
+        C::ClientTrackingInfo => client_modes::tracking_info(writer),
+        C::ClientReply => client_modes::reply(&mut context, args, writer),
+        C::ClientGetRedir => writer.integer(-1),
+        C::ClientCapa => client::capa(&context, args, writer),
         C::Info => writer.verbatim("txt", info::text(shared, view, &args[1..]).as_bytes()),
         C::Time => connection::time(writer),
         C::Command | C::Help => introspect(args, writer),
@@ -76,6 +93,20 @@ pub fn run(
             *shared.counted_before.lock() = info::StoreCounts::now(shared);
             writer.simple("OK");
         }
+        C::ConfigRewrite => config::rewrite(writer),
+        C::MemoryDoctor => memory::doctor(&context, writer),
+        C::MemoryMallocStats => memory::malloc_stats(writer),
+        C::MemoryPurge => memory::purge(writer),
+        C::MemoryStats => memory::stats(&context, writer),
+        C::SlowlogGet => slowlog::get(&context, args, writer),
+        C::SlowlogLen => slowlog::len(&context, writer),
+        C::SlowlogReset => slowlog::reset(&context, writer),
+        C::LatencyDoctor => latency::doctor(&context, writer),
+        C::LatencyGraph => latency::graph(&context, args, writer),
+        C::LatencyHistogram => latency::histogram(&context, args, writer),
+        C::LatencyHistory => latency::history(&context, args, writer),
+        C::LatencyLatest => latency::latest(&context, writer),
+        C::LatencyReset => latency::reset(&context, args, writer),
         C::ClusterShards
         | C::ClusterSlots
         | C::ClusterNodes
@@ -89,8 +120,12 @@ pub fn run(
             cluster_reply(view, &args[1..], count, now_ms(), writer);
         }
         C::Stores => stores::list(&context, writer),
-        // Every member answers reads and writes of its slots, so there is no mode to change.
-        C::ReadOnly | C::ReadWrite => writer.simple("OK"),
+        // Every member answers reads and writes of its slots, so the mode changes nothing.
+        C::ReadOnly | C::ReadWrite => {
+            let reads = command == C::ReadOnly;
+            context.session.client.reads_replicas.store(reads, Relaxed);
+            writer.simple("OK");
+        }
         C::Multi => transactions::multi(&mut context, writer),
         C::Discard => transactions::discard(&mut context, writer),
         C::Unwatch => transactions::unwatch(&mut context, writer),
