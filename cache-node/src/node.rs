@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::pubsub::{self, PubSub};
 use crate::raft;
 use crate::router::{self, Forwarded, Router};
+use crate::script::{self, Scripts};
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
 use crate::telemetry;
@@ -73,6 +74,7 @@ pub fn run(config: Config) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .thread_stack_size(script::STACK_BYTES)
         .enable_all()
         .build()
         .map_err(system("threads"))?;
@@ -135,6 +137,11 @@ async fn serve(config: Config) -> Result<(), Error> {
         peers: cluster.peers(),
         stats: stats.clone(),
         request_timeout: Duration::from_millis(network.request_timeout_ms),
+        scripts: Arc::new(Scripts::new(
+            config.script.time_limit_ms,
+            config.script.memory_bytes,
+            stats.clone(),
+        )),
     });
     cluster.on_forward(Arc::new(Forwarded::new(router.clone())));
     let registry = Arc::new(pubsub::Registry::new(stats.clone()));

@@ -44,7 +44,7 @@ impl Keyspace {
                     return run(self, store, args, now_ms, out);
                 }
             }
-            Run::Shell(_) => {
+            Run::Script(_) | Run::Shell(_) => {
                 out.error("ERR this command is not one over keys");
                 Ok(())
             }

@@ -16,10 +16,11 @@ pub use introspect::introspect;
 pub use lookup::lookup;
 pub use pattern::matches;
 pub use spec::{
-    Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec, Spread,
+    Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ScriptBy, ShellCommand, Spec,
+    Spread,
 };
 pub use table::COUNT;
-pub use transact::{Step, Transacted};
+pub use transact::{NoScripts, Scripts, Step, Transacted};
 
 /// Every command, its subcommands inside it.
 pub fn all() -> &'static [Spec] {

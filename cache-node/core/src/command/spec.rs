@@ -88,6 +88,8 @@ bitflags! {
         const HYPERLOGLOG = 1 << 14;
         /// Several commands as one.
         const TRANSACTION = 1 << 15;
+        /// Scripts.
+        const SCRIPTING = 1 << 16;
     }
 }
 
@@ -152,6 +154,8 @@ pub enum Group {
     Cluster,
     /// Several commands as one.
     Transactions,
+    /// Scripts.
+    Scripting,
 }
 
 impl Group {
@@ -171,6 +175,7 @@ impl Group {
             Self::Server => "server",
             Self::Cluster => "cluster",
             Self::Transactions => "transactions",
+            Self::Scripting => "scripting",
         }
     }
 }
@@ -277,6 +282,12 @@ pub enum ShellCommand {
     PubSubNumPat,
     PubSubShardChannels,
     PubSubShardNumSub,
+    ScriptLoad,
+    ScriptExists,
+    ScriptFlush,
+    ScriptKill,
+    ScriptShow,
+    ScriptDebug,
     /// Any command's HELP: [`super::introspect`] answers.
     Help,
     /// A command that only has subcommands: arity and lookup refuse it before it runs.
@@ -302,6 +313,15 @@ pub enum RunKeys {
     Many(fn(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>)),
 }
 
+/// How a command names the script that it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScriptBy {
+    /// By its text.
+    Text,
+    /// By the SHA-1 of its text, in hex.
+    Sha,
+}
+
 /// Who carries a command out.
 #[derive(Debug, Clone, Copy)]
 pub enum Run {
@@ -309,6 +329,8 @@ pub enum Run {
     Keys(RunKeys),
     /// Works on every slot this member serves.
     Keyspace(RunKeyspace),
+    /// Runs a script over the keys it names; the shell has the interpreter.
+    Script(ScriptBy),
     /// Done by the server.
     Shell(ShellCommand),
 }
@@ -423,7 +445,11 @@ impl Spec {
         let flags = self.flags;
         let mut acl = self.acl;
         acl.set(Acl::WRITE, flags.contains(Flags::WRITE));
-        acl.set(Acl::READ, flags.contains(Flags::READONLY));
+        // What a script reads is its own commands' matter.
+        acl.set(
+            Acl::READ,
+            flags.contains(Flags::READONLY) && !acl.contains(Acl::SCRIPTING),
+        );
         acl.set(Acl::ADMIN, flags.contains(Flags::ADMIN));
         acl.set(Acl::PUBSUB, flags.contains(Flags::PUBSUB));
         acl.set(Acl::FAST, flags.contains(Flags::FAST));
@@ -462,10 +488,22 @@ impl Spec {
         keys
     }
 
-    /// Whether it may change data.
+    /// Whether it may change data; a script is not counted.
     #[inline]
     pub fn is_write(&self) -> bool {
         self.flags.contains(Flags::WRITE)
+    }
+
+    /// Whether it, or the script that it runs, may change data.
+    #[inline]
+    pub fn may_write(&self) -> bool {
+        self.is_write() || (self.is_script() && !self.flags.contains(Flags::READONLY))
+    }
+
+    /// Whether it runs a script.
+    #[inline]
+    pub fn is_script(&self) -> bool {
+        matches!(self.run, Run::Script(_))
     }
 }
 

@@ -5,7 +5,7 @@
 //! | `slot` | a slot's lock and tables, and their accounts |
 //! | `table`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
-//! | `access`, `together` | what a command may do with a key; with the keys of many slots |
+//! | `access`, `together`, `scripted` | what a command may do with a key; with the keys of many slots; while a script runs |
 //! | `watch` | keys whose changes EXEC has to see |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
@@ -22,6 +22,7 @@ mod hash;
 mod memory;
 mod occupancy;
 pub mod pressure;
+mod scripted;
 mod slot;
 mod stores;
 mod table;

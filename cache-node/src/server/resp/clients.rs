@@ -147,6 +147,36 @@ fn command_name(index: u16) -> &'static str {
     all.find(|spec| spec.index == index).map_or("NULL", |spec| spec.name)
 }
 
+impl Client {
+    /// A client that says nothing yet.
+    pub fn new(
+        id: u64,
+        addr: SocketAddr,
+        laddr: SocketAddr,
+        now_ms: u64,
+        authenticated: bool,
+    ) -> Self {
+        Self {
+            id,
+            addr,
+            laddr,
+            created_ms: now_ms,
+            last_ms: AtomicU64::new(now_ms),
+            store: AtomicU16::new(0),
+            protocol: AtomicU8::new(2),
+            command: AtomicU16::new(u16::MAX),
+            input_bytes: AtomicU64::new(0),
+            multi: AtomicI32::new(NOT_IN_MULTI),
+            multi_bytes: AtomicU64::new(0),
+            output_bytes: AtomicU64::new(0),
+            subscriptions: Default::default(),
+            authenticated: AtomicBool::new(authenticated),
+            labels: Mutex::default(),
+            abort: OnceLock::new(),
+        }
+    }
+}
+
 /// All open connections.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -163,24 +193,8 @@ impl Clients {
         now_ms: u64,
         authenticated: bool,
     ) -> Arc<Client> {
-        let client = Arc::new(Client {
-            id: self.last_id.fetch_add(1, Relaxed) + 1,
-            addr,
-            laddr,
-            created_ms: now_ms,
-            last_ms: AtomicU64::new(now_ms),
-            store: AtomicU16::new(0),
-            protocol: AtomicU8::new(2),
-            command: AtomicU16::new(u16::MAX),
-            input_bytes: AtomicU64::new(0),
-            multi: AtomicI32::new(NOT_IN_MULTI),
-            multi_bytes: AtomicU64::new(0),
-            output_bytes: AtomicU64::new(0),
-            subscriptions: Default::default(),
-            authenticated: AtomicBool::new(authenticated),
-            labels: Mutex::default(),
-            abort: OnceLock::new(),
-        });
+        let id = self.last_id.fetch_add(1, Relaxed) + 1;
+        let client = Arc::new(Client::new(id, addr, laddr, now_ms, authenticated));
         self.open.lock().insert(client.id, client.clone());
         client
     }

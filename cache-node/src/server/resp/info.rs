@@ -91,6 +91,7 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
 }
 
 fn memory(out: &mut String, shared: &Shared, _: &View) {
+    let scripts = shared.router.scripts().facts();
     let stores = shared.keyspace().stats();
     let dataset: u64 = stores.iter().map(|s| s.used_memory_bytes).sum();
     let allocated = process::allocated_bytes();
@@ -107,6 +108,10 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "used_memory_rss": resident,
         "used_memory_rss_human": human(resident),
         "used_memory_dataset": dataset,
+        "used_memory_scripts_eval": scripts.bytes,
+        "number_of_cached_scripts": scripts.cached,
+        "used_memory_scripts": scripts.bytes,
+        "used_memory_scripts_human": human(scripts.bytes as u64),
         "maxmemory": default.and_then(|s| s.max_memory_bytes).unwrap_or(0),
         "maxmemory_human": human(default.and_then(|s| s.max_memory_bytes).unwrap_or(0)),
         "maxmemory_policy": policy,
@@ -174,6 +179,7 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
         "pubsub_patterns": listened(Topic::Pattern),
         "pubsubshard_channels": listened(Topic::Shard),
         "pubsub_published_dropped": counted.published_dropped,
+        "evicted_scripts": shared.router.scripts().facts().evicted,
         "total_error_replies": counted.error_replies,
         "unexpected_error_replies": 0,
         "forwarded_requests": counted.forwarded_requests,

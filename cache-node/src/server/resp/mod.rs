@@ -6,10 +6,13 @@
 
 pub mod clients;
 mod commands;
+mod for_scripts;
 mod connection;
 mod info;
 mod session;
 mod transaction;
+
+pub(crate) use commands::REDIS_VERSION;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -151,10 +154,7 @@ impl Options {
                 .then(|| Duration::from_millis(network.idle_timeout_ms)),
             password: self.config.auth.password.clone(),
         };
-        Server {
-            listener: self.listener.listener,
-            threads: self.threads.max(1),
-            shared: Arc::new(Shared {
+        let shared = Arc::new(Shared {
                 router: self.router,
                 pubsub: self.pubsub,
                 stats: self.stats,
@@ -165,8 +165,10 @@ impl Options {
                 started_ms: self.started_ms,
                 port: self.listener.port,
                 run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
-            }),
-        }
+            });
+        let serves = for_scripts::ForScripts::new(&shared);
+        shared.router.scripts().set_outside(Box::new(serves));
+        Server { listener: self.listener.listener, threads: self.threads.max(1), shared }
     }
 }
 
@@ -224,7 +226,9 @@ impl Server {
         for index in 0..self.threads {
             let (give, take) = mpsc::channel(HANDOVER);
             let shared = self.shared.clone();
-            let thread = std::thread::Builder::new().name(format!("io-{index}"));
+            let thread = std::thread::Builder::new()
+                .name(format!("io-{index}"))
+                .stack_size(crate::script::STACK_BYTES);
             let runtime = move || serve_loop(index, shared, take);
             threads.push(thread.spawn(runtime).map_err(|source| Error::Loop { index, source })?);
             loops.push(give);

@@ -8,6 +8,7 @@ mod hash;
 mod hyperloglog;
 mod list;
 mod pubsub;
+mod scripting;
 mod server;
 mod set;
 mod set_combine;
@@ -27,7 +28,7 @@ mod prelude {
     pub use super::super::spec::RunKeys::{Many, One};
     pub use super::super::spec::ShellCommand::*;
     pub use super::super::spec::{
-        Acl, Arg, Find, Flags as F, Group, KeySpec as Key, Run, Spec, Spread,
+        Acl, Arg, Find, Flags as F, Group, KeySpec as Key, Run, ScriptBy, Spec, Spread,
     };
     pub use super::numbered;
 }
@@ -39,7 +40,8 @@ const COMMAND_FIRST: usize = CLIENT_FIRST + connection::CLIENT_LIST.len();
 const CONFIG_FIRST: usize = COMMAND_FIRST + server::COMMAND_LIST.len();
 const CLUSTER_FIRST: usize = CONFIG_FIRST + server::CONFIG_LIST.len();
 const PUBSUB_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
-const TOP_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
+const SCRIPT_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
+const TOP_FIRST: usize = SCRIPT_FIRST + scripting::SCRIPT_LIST.len();
 
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
@@ -55,6 +57,7 @@ const TOP: usize = generic::LIST.len()
     + sorted_set_remove::LIST.len()
     + sorted_set_combine::LIST.len()
     + pubsub::LIST.len()
+    + scripting::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
     + cluster::LIST.len()
@@ -67,7 +70,7 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 18] = [
+    let families: [&[Spec]; 19] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
@@ -82,6 +85,7 @@ const fn all() -> [Spec; TOP] {
         &sorted_set_remove::LIST,
         &sorted_set_combine::LIST,
         &pubsub::LIST,
+        &scripting::LIST,
         &connection::LIST,
         &server::LIST,
         &cluster::LIST,

@@ -25,12 +25,14 @@ fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     let dir = config.node.data_dir.as_ref().map(|d| d.display().to_string());
     vec![
         ("appendonly", "no".into()),
+        ("busy-reply-threshold", shared.router.scripts().time_limit_ms().to_string()),
         ("bind", config.network.bind.to_string()),
         ("client-output-buffer-limit", OUTPUT_LIMITS.into()),
         ("cluster-announce-hostname", config.network.advertise.clone()),
         ("cluster-enabled", "yes".into()),
         ("databases", databases.to_string()),
         ("dir", dir.unwrap_or_default()),
+        ("lua-time-limit", shared.router.scripts().time_limit_ms().to_string()),
         ("io-threads", config.node.threads.to_string()),
         ("maxclients", tunables.max_connections.to_string()),
         ("maxmemory", default.and_then(|p| p.max_memory_bytes).unwrap_or(0).to_string()),
@@ -65,7 +67,7 @@ pub(super) fn set_waits(args: &[&[u8]]) -> bool {
 pub(super) fn set(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     match check(context, args) {
         Ok(changed) => {
-            *context.shared.tunables.write() = changed.tunables;
+            changed.apply(context);
             out.simple("OK");
         }
         Err(text) => out.error(&text),
@@ -78,12 +80,12 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
         Ok(changed) => changed,
         Err(text) => return out.error(&text),
     };
-    if let Some(policy) = changed.policy
+    if let Some(policy) = changed.policy.clone()
         && let Err(error) = context.shared.router.cluster().change_store(policy).await
     {
         return out.error(&format!("ERR CONFIG SET failed - {error}"));
     }
-    *context.shared.tunables.write() = changed.tunables;
+    changed.apply(context);
     out.simple("OK");
 }
 
@@ -91,6 +93,17 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
 struct Changed {
     tunables: Tunables,
     policy: Option<StorePolicy>,
+    script_time_limit_ms: Option<u64>,
+}
+
+impl Changed {
+    /// What is this member's own.
+    fn apply(self, context: &Context<'_>) {
+        *context.shared.tunables.write() = self.tunables;
+        if let Some(limit_ms) = self.script_time_limit_ms {
+            context.shared.router.scripts().set_time_limit_ms(limit_ms);
+        }
+    }
 }
 
 /// A policy by Redis's name or by ours.
@@ -108,6 +121,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
     let mut tunables = context.shared.tunables.read().clone();
     let default = context.view.state.store_named(DEFAULT_STORE).cloned();
     let mut policy = None;
+    let mut script_time_limit_ms = None;
     for pair in pairs.chunks_exact(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
         let refuse = |why: &str| {
@@ -133,6 +147,9 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                 let password =
                     std::str::from_utf8(pair[1]).map_err(|_| refuse("argument must be UTF-8"))?;
                 tunables.password = (!password.is_empty()).then(|| Secret::new(password));
+            }
+            "lua-time-limit" | "busy-reply-threshold" => {
+                script_time_limit_ms = Some(number(1)? as u64);
             }
             // What clients set to what it is anyway.
             "save" if pair[1].is_empty() => {}
@@ -169,5 +186,5 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             }
         }
     }
-    Ok(Changed { tunables, policy })
+    Ok(Changed { tunables, policy, script_time_limit_ms })
 }
