@@ -55,7 +55,10 @@ fn a_script_is_run_by_its_text_and_by_its_digest() {
     assert_eq!(ask(&mut raw, &["EVALSHA", &sha, "0", "x"]), NOSCRIPT);
     assert!(ask(&mut raw, &["INFO", "memory"]).contains("number_of_cached_scripts:0\r\n"));
     let wrong = ask(&mut raw, &["SCRIPT", "LOAD", "return ("]);
-    assert!(wrong.starts_with("-ERR Error compiling script (new function): user_script:1:"), "{wrong}");
+    assert!(
+        wrong.starts_with("-ERR Error compiling script (new function): user_script:1:"),
+        "{wrong}"
+    );
 }
 
 #[test]
@@ -94,7 +97,8 @@ fn a_script_in_a_transaction_runs_in_its_turn() {
         assert_eq!(ask(&mut raw, &args), wanted);
     }
     let reply = ask(&mut raw, &["EXEC"]);
-    let begin = "*5\r\n+OK\r\n:2\r\n$1\r\n2\r\n-ERR Unknown Redis command called from script script: ";
+    let begin =
+        "*5\r\n+OK\r\n:2\r\n$1\r\n2\r\n-ERR Unknown Redis command called from script script: ";
     assert!(reply.starts_with(begin) && reply.ends_with("*1\r\n:1\r\n"), "{reply}");
 }
 
@@ -170,10 +174,8 @@ fn commands_of_the_server_work_in_scripts() {
 
 #[test]
 fn the_oom_rule_is_that_of_redis() {
-    let member = Member::start_with(
-        "cache:\n  max_memory: 1MB\n  eviction_policy: noeviction\n",
-        &[],
-    );
+    let member =
+        Member::start_with("cache:\n  max_memory: 1MB\n  eviction_policy: noeviction\n", &[]);
     let mut raw = member.raw();
     let value = "x".repeat(100_000);
     let full = wait_for("a full store", || {

@@ -12,7 +12,7 @@ use super::wire::{self, Malformed, Status};
 use super::{Options, Router, envelope};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
-use crate::script::Evaluated;
+use crate::script::{Asked, Evaluated};
 
 /// An answer that is this long ends, so that many small commands with large replies (a pipeline of
 /// GETs) take no unbounded memory (S1); the sender asks for the rest.
@@ -101,9 +101,9 @@ fn answer_one(
             return Status::Done;
         }
     };
-    let (store, args) = (command.store, &command.args);
+    let (store, args) = (command.store, &command.args[..]);
     let status = if spec.is_script() {
-        match scripts.evaluate(keyspace, view, spec, store, args, now_ms, &mut writer) {
+        match scripts.evaluate(keyspace, Asked { view, spec, store, args, now_ms }, &mut writer) {
             Evaluated::Done => Status::Done,
             Evaluated::NotServing => Status::NotServing,
             Evaluated::Unknown => Status::UnknownScript,

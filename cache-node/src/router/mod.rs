@@ -34,7 +34,7 @@ use wire::Status;
 use crate::clock::now_ms;
 use crate::peer;
 use crate::raft;
-use crate::script::{Evaluated, NO_SCRIPT, Scripts};
+use crate::script::{Asked, Evaluated, NO_SCRIPT, Scripts};
 use crate::server::stats::{Cell, Count, Stats};
 
 impl Owners for View {
@@ -169,7 +169,8 @@ impl Router {
         match place(view, spec, args) {
             Place::Here if spec.is_script() => {
                 let Options { keyspace, scripts, .. } = &*self.0;
-                match scripts.evaluate(keyspace, view, spec, store, args, now_ms, out) {
+                let asked = Asked { view, spec, store, args, now_ms };
+                match scripts.evaluate(keyspace, asked, out) {
                     Evaluated::Done => Tried::Done,
                     Evaluated::NotServing | Evaluated::Unknown => Tried::Later,
                 }
@@ -341,10 +342,6 @@ impl Router {
 
 /// The error for a command whose member did not answer: it says whether it may have run.
 fn lost(spec: &Spec, error: &ForwardError) -> String {
-    let doubt = if spec.may_write() {
-        "; the write may have been done"
-    } else {
-        ""
-    };
+    let doubt = if spec.may_write() { "; the write may have been done" } else { "" };
     format!("CLUSTERDOWN The slot's member did not answer: {error}{doubt}")
 }

@@ -71,13 +71,8 @@ impl Router {
                     let keys: Vec<_> = watched.iter().map(Watched::borrowed).collect();
                     let mut replies = Vec::new();
                     let scripts = self.0.scripts.inside(&view);
-                    let ran = self.0.keyspace.transact(
-                        &keys,
-                        steps,
-                        &scripts,
-                        now_ms(),
-                        &mut replies,
-                    );
+                    let ran =
+                        self.0.keyspace.transact(&keys, steps, &scripts, now_ms(), &mut replies);
                     match ran {
                         Ok(transacted) => return Ok((transacted, replies)),
                         Err(not_serving) => not_serving.to_string(),

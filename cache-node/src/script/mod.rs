@@ -101,8 +101,24 @@ thread_local! {
     static VM: RefCell<Option<Vm>> = const { RefCell::new(None) };
 }
 
-/// A command that runs a script, with its parts.
+/// A command that runs a script.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The cluster's table.
+    pub view: &'a View,
+    /// A `Run::Script` command, its arity checked.
+    pub spec: &'static Spec,
+    /// The store that is selected.
+    pub store: StoreNumber,
+    /// Its name and arguments.
+    pub args: &'a [&'a [u8]],
+    /// The time, in Unix milliseconds.
+    pub now_ms: u64,
+}
+
+/// The same, with its parts.
 struct Call<'a> {
+    asked: Asked<'a>,
     script: Arc<Script>,
     keys: &'a [&'a [u8]],
     args: &'a [&'a [u8]],
@@ -211,14 +227,11 @@ impl Scripts {
     ///
     /// # Errors
     /// Redis's error for what is wrong with it.
-    fn call<'a>(
-        &self,
-        vm: &mut Vm,
-        spec: &Spec,
-        by: ScriptBy,
-        args: &'a [&'a [u8]],
-        now_ms: u64,
-    ) -> Result<Option<Call<'a>>, String> {
+    fn call<'a>(&self, vm: &mut Vm, asked: Asked<'a>) -> Result<Option<Call<'a>>, String> {
+        let Asked { spec, args, now_ms, .. } = asked;
+        let Run::Script(by) = spec.run else {
+            return Err("ERR this command runs no script".into());
+        };
         let [_, named, count, rest @ ..] = args else {
             return Err(format!("ERR wrong number of arguments for '{}' command", spec.name));
         };
@@ -252,33 +265,26 @@ impl Scripts {
         };
         script.use_at(now_ms);
         let read_only = spec.flags.contains(Flags::READONLY);
-        Ok(Some(Call { script, keys, args: rest, read_only }))
+        Ok(Some(Call { asked, script, keys, args: rest, read_only }))
     }
 
     /// Runs a `Run::Script` command whose keys are all here, and appends its reply.
     pub fn evaluate(
         &self,
         keyspace: &Keyspace,
-        view: &View,
-        spec: &'static Spec,
-        store: StoreNumber,
-        args: &[&[u8]],
-        now_ms: u64,
+        asked: Asked<'_>,
         out: &mut Writer<'_>,
     ) -> Evaluated {
-        let Run::Script(by) = spec.run else {
-            out.error("ERR this command runs no script");
-            return Evaluated::Done;
-        };
         let evaluated = self.with_vm(|vm| {
-            let call = match self.call(vm, spec, by, args, now_ms) {
+            let call = match self.call(vm, asked) {
                 Ok(Some(call)) => call,
                 Ok(None) => return Ok(Evaluated::Unknown),
                 Err(text) => return Err(text),
             };
             let grows = !call.read_only && !call.script.header.no_writes;
+            let Asked { store, now_ms, .. } = asked;
             let ran = keyspace.with_script(store, call.keys, grows, now_ms, |locked| {
-                self.begin(vm, &call, view, store, locked, now_ms, out);
+                self.begin(vm, &call, locked, out);
             });
             vm.settle();
             Ok(if ran.is_ok() { Evaluated::Done } else { Evaluated::NotServing })
@@ -293,16 +299,8 @@ impl Scripts {
     }
 
     /// Runs a script, all slots of its keys locked.
-    fn begin(
-        &self,
-        vm: &mut Vm,
-        call: &Call<'_>,
-        view: &View,
-        store: StoreNumber,
-        locked: &mut Locked<'_>,
-        now_ms: u64,
-        out: &mut Writer<'_>,
-    ) {
+    fn begin(&self, vm: &mut Vm, call: &Call<'_>, locked: &mut Locked<'_>, out: &mut Writer<'_>) {
+        let Asked { view, store, now_ms, .. } = call.asked;
         let header = call.script.header;
         if header.no_cluster && view.state.members.len() > 1 {
             return out.error("ERR Can not run script on cluster, 'no-cluster' flag is set.");
@@ -334,9 +332,7 @@ impl Scripts {
         };
         let limit = Duration::from_millis(self.time_limit_ms());
         let run = limits::begin(&self.running, limit);
-        let called = current::within(&mut session, || {
-            vm.run(&call.script, call.keys, call.args)
-        });
+        let called = current::within(&mut session, || vm.run(&call.script, call.keys, call.args));
         let spoken = session.protocol;
         match called {
             Ok(called) => Answer::new(out, spoken, self.memory_bytes).write(&call.script, &called),
@@ -368,15 +364,16 @@ pub struct Inside<'a> {
 impl command::Scripts for Inside<'_> {
     fn run_script(&self, step: &Step<'_>, locked: &mut Locked<'_>, out: &mut Vec<u8>) {
         let out = &mut Writer::new(out, step.protocol);
-        let Run::Script(by) = step.spec.run else {
-            return out.error("ERR this command runs no script");
+        let asked = Asked {
+            view: self.view,
+            spec: step.spec,
+            store: step.store,
+            args: &step.args,
+            now_ms: locked.now_ms(),
         };
-        let now_ms = locked.now_ms();
         let ran = self.scripts.with_vm(|vm| {
-            match self.scripts.call(vm, step.spec, by, &step.args, now_ms)? {
-                Some(call) => {
-                    self.scripts.begin(vm, &call, self.view, step.store, locked, now_ms, out);
-                }
+            match self.scripts.call(vm, asked)? {
+                Some(call) => self.scripts.begin(vm, &call, locked, out),
                 None => out.error(NO_SCRIPT),
             }
             vm.settle();

@@ -88,10 +88,8 @@ impl Session<'_, '_> {
         if spec.flags.contains(Flags::NOSCRIPT) {
             return Err(NOT_ALLOWED);
         }
-        let publishes = matches!(
-            spec.run,
-            Run::Shell(ShellCommand::Publish | ShellCommand::SPublish)
-        );
+        let publishes =
+            matches!(spec.run, Run::Shell(ShellCommand::Publish | ShellCommand::SPublish));
         if (self.read_only || self.header.no_writes) && (spec.is_write() || publishes) {
             return Err(READ_ONLY);
         }
@@ -131,10 +129,7 @@ impl Session<'_, '_> {
     }
 
     /// Sees to it that the slots of a command's keys are locked.
-    fn lock<'k>(
-        &mut self,
-        keys: impl IntoIterator<Item = &'k [u8]>,
-    ) -> Result<(), &'static str> {
+    fn lock<'k>(&mut self, keys: impl IntoIterator<Item = &'k [u8]>) -> Result<(), &'static str> {
         let alone = self.is_alone();
         let mut first: Option<Slot> = None;
         for key in keys {

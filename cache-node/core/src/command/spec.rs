@@ -446,10 +446,7 @@ impl Spec {
         let mut acl = self.acl;
         acl.set(Acl::WRITE, flags.contains(Flags::WRITE));
         // What a script reads is its own commands' matter.
-        acl.set(
-            Acl::READ,
-            flags.contains(Flags::READONLY) && !acl.contains(Acl::SCRIPTING),
-        );
+        acl.set(Acl::READ, flags.contains(Flags::READONLY) && !acl.contains(Acl::SCRIPTING));
         acl.set(Acl::ADMIN, flags.contains(Flags::ADMIN));
         acl.set(Acl::PUBSUB, flags.contains(Flags::PUBSUB));
         acl.set(Acl::FAST, flags.contains(Flags::FAST));

@@ -56,7 +56,8 @@ fn compile(args: &Args<'_>, environment: &Table) -> Answer {
     };
     let name: String = name.chars().filter(|c| *c != '\0').take(200).collect();
     if text.as_bytes().first() == Some(&0x1b) {
-        let failed = args.text("attempt to load chunk with wrong mode (binary chunks are refused)")?;
+        let failed =
+            args.text("attempt to load chunk with wrong mode (binary chunks are refused)")?;
         return Ok(MultiValue::from_iter([Value::Nil, failed]));
     }
     let bytes = text.as_bytes().to_vec();

@@ -6,6 +6,9 @@ use mlua::{Lua, Table, Value};
 
 use crate::script::vm::callback::{Args, Fail, define, one};
 
+/// An operation on two words, and its name.
+type Named = (&'static str, fn(u32, u32) -> u32);
+
 /// A number as the 32 bits that it means: modulo 2³², halves to even.
 fn bits(n: f64) -> u32 {
     if !n.is_finite() {
@@ -29,8 +32,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     define(lua, &bit, "tobit", |args| one(signed(argument(args, 0)?)))?;
     define(lua, &bit, "bnot", |args| one(signed(!argument(args, 0)?)))?;
     define(lua, &bit, "bswap", |args| one(signed(argument(args, 0)?.swap_bytes())))?;
-    let folds: [(&'static str, fn(u32, u32) -> u32); 3] =
-        [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
+    let folds: [Named; 3] = [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
     for (name, fold) in folds {
         define(lua, &bit, name, move |args| {
             let mut result = argument(args, 0)?;
@@ -40,7 +42,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
             one(signed(result))
         })?;
     }
-    let shifts: [(&'static str, fn(u32, u32) -> u32); 5] = [
+    let shifts: [Named; 5] = [
         ("lshift", |a, n| a << n),
         ("rshift", |a, n| a >> n),
         ("arshift", |a, n| (a as i32 >> n) as u32),

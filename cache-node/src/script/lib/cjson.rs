@@ -152,8 +152,7 @@ pub fn install(
         let settings = &settings.cjson.0;
         let mut values = settings.get();
         values.sparse_convert = boolean(args, 0)?.unwrap_or(values.sparse_convert);
-        values.sparse_ratio =
-            integer(args, 1, 0, i32::MAX.into())?.unwrap_or(values.sparse_ratio);
+        values.sparse_ratio = integer(args, 1, 0, i32::MAX.into())?.unwrap_or(values.sparse_ratio);
         values.sparse_safe = integer(args, 2, 0, i32::MAX.into())?.unwrap_or(values.sparse_safe);
         settings.set(values);
         Ok(MultiValue::from_iter([

@@ -274,9 +274,7 @@ pub fn install(lua: &Lua, globals: &Table, memory_bytes: usize) -> mlua::Result<
     let cmsgpack = lua.create_table()?;
     define(lua, &cmsgpack, "pack", move |args| {
         if args.len() == 0 {
-            return Err(Fail::here(
-                "bad argument #0 to 'pack' (MessagePack pack needs input.)",
-            ));
+            return Err(Fail::here("bad argument #0 to 'pack' (MessagePack pack needs input.)"));
         }
         let mut packer = Packer { out: Vec::new(), memory_bytes, items: 0 };
         for index in 0..args.len() {

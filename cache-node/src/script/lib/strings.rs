@@ -113,7 +113,8 @@ fn find(args: &Args<'_>, positions: bool) -> Answer {
     // As Lua 5.1: a start behind the end counts as the end.
     let from = from.min(subject.len());
     let literal = !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte));
-    let plainly = positions && (!matches!(args.value(3), Value::Nil | Value::Boolean(false)) || literal);
+    let plainly =
+        positions && (!matches!(args.value(3), Value::Nil | Value::Boolean(false)) || literal);
     if plainly {
         return Ok(match memchr::memmem::find(&subject[from..], pattern) {
             None => MultiValue::from_iter([Value::Nil]),

@@ -16,7 +16,10 @@ const MAX_VALUES: usize = 2000;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Item {
-    Integer { size: usize, signed: bool },
+    Integer {
+        size: usize,
+        signed: bool,
+    },
     Float,
     Double,
     /// So many bytes; 0 means what the last number said, or all.

@@ -227,9 +227,5 @@ fn raised(value: &Value) -> (Vec<u8>, bool) {
 
 /// A number without its fraction, as a conversion in C does it: what does not fit is the least.
 fn truncated(n: f64) -> i64 {
-    if n >= -9_223_372_036_854_775_808.0 && n < 9_223_372_036_854_775_808.0 {
-        n as i64
-    } else {
-        i64::MIN
-    }
+    if (i64::MIN as f64..-(i64::MIN as f64)).contains(&n) { n as i64 } else { i64::MIN }
 }

@@ -97,8 +97,7 @@ unsafe extern "C-unwind" fn callback(l: *mut lua_State) -> c_int {
         ffi::lua_pushvalue(l, lua_upvalueindex(if calls { 2 } else { 1 }));
         ffi::lua_insert(l, 1);
         ffi::lua_call(l, count, LUA_MULTRET);
-        if ffi::lua_type(l, 1) == LUA_TLIGHTUSERDATA
-            && ffi::lua_touserdata(l, 1) == raise_mark().0
+        if ffi::lua_type(l, 1) == LUA_TLIGHTUSERDATA && ffi::lua_touserdata(l, 1) == raise_mark().0
         {
             ffi::lua_settop(l, 3);
             if ffi::lua_toboolean(l, 3) != 0 {
@@ -670,4 +669,3 @@ pub fn shrink() {
         scratch.numbers = Vec::new();
     }
 }
-

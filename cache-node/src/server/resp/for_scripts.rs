@@ -39,8 +39,7 @@ impl Outside for ForScripts {
         reply: &mut Vec<u8>,
     ) {
         let refuse = |reply: &mut Vec<u8>| {
-            Writer::new(reply, protocol)
-                .error("ERR This Redis command is not allowed from script");
+            Writer::new(reply, protocol).error("ERR This Redis command is not allowed from script");
         };
         let Some(shared) = self.shared.upgrade() else { return refuse(reply) };
         if commands::waits(command, args) || !commands::needs_no_client(command) {

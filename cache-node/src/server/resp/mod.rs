@@ -6,8 +6,8 @@
 
 pub mod clients;
 mod commands;
-mod for_scripts;
 mod connection;
+mod for_scripts;
 mod info;
 mod session;
 mod transaction;
@@ -155,17 +155,17 @@ impl Options {
             password: self.config.auth.password.clone(),
         };
         let shared = Arc::new(Shared {
-                router: self.router,
-                pubsub: self.pubsub,
-                stats: self.stats,
-                config: self.config,
-                clients: Arc::default(),
-                tunables: RwLock::new(tunables),
-                counted_before: Mutex::default(),
-                started_ms: self.started_ms,
-                port: self.listener.port,
-                run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
-            });
+            router: self.router,
+            pubsub: self.pubsub,
+            stats: self.stats,
+            config: self.config,
+            clients: Arc::default(),
+            tunables: RwLock::new(tunables),
+            counted_before: Mutex::default(),
+            started_ms: self.started_ms,
+            port: self.listener.port,
+            run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
+        });
         let serves = for_scripts::ForScripts::new(&shared);
         shared.router.scripts().set_outside(Box::new(serves));
         Server { listener: self.listener.listener, threads: self.threads.max(1), shared }

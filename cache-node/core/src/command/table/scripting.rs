@@ -2,8 +2,11 @@
 
 use super::prelude::*;
 
-const RUNS: F =
-    F::NOSCRIPT.union(F::STALE).union(F::SKIP_MONITOR).union(F::NO_MANDATORY_KEYS).union(F::MOVABLEKEYS);
+const RUNS: F = F::NOSCRIPT
+    .union(F::STALE)
+    .union(F::SKIP_MONITOR)
+    .union(F::NO_MANDATORY_KEYS)
+    .union(F::MOVABLEKEYS);
 const ABOUT: F = F::NOSCRIPT.union(F::STALE);
 
 const UNKNOWN_RW: &str =

@@ -185,11 +185,9 @@ impl Decoder<'_> {
             }
         }
         if self.settings.decode_invalid {
-            for (word, n) in [
-                (&b"infinity"[..], f64::INFINITY),
-                (b"inf", f64::INFINITY),
-                (b"nan", f64::NAN),
-            ] {
+            for (word, n) in
+                [(&b"infinity"[..], f64::INFINITY), (b"inf", f64::INFINITY), (b"nan", f64::NAN)]
+            {
                 if rest.len() >= word.len() && rest[..word.len()].eq_ignore_ascii_case(word) {
                     self.at = start + word.len();
                     return Token::Number(n);

@@ -47,7 +47,7 @@ mod tests {
         ] {
             assert_eq!(format_general(n, 14), wanted);
         }
-        assert_eq!(format_general(3.14159, 3), "3.14");
+        assert_eq!(format_general(6.28571, 3), "6.29");
         assert_eq!(format_general(0.1, 17), "0.10000000000000001");
     }
 }
