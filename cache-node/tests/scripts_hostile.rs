@@ -11,6 +11,8 @@ use hypercache_core::resp::reply_len;
 const QUICK: &str = "script:\n  time_limit: 150ms\n  memory_limit: 8MB\n";
 
 fn eval(raw: &mut Raw, script: &str) -> String {
+    // Shown when the test fails: the last one is at fault.
+    println!("{script}");
     let reply = raw.ask(&[b"EVAL", script.as_bytes(), b"0"]);
     String::from_utf8_lossy(&reply).into_owned()
 }

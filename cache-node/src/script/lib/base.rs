@@ -86,9 +86,9 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     for name in KEPT {
         globals.raw_set(name, own.raw_get::<Value>(name)?)?;
     }
-    let pcall = raw::wrap(lua, own.raw_get("pcall")?, Wrap::Protected)?;
+    let (pcall, xpcall) = raw::protected_calls(lua)?;
     globals.raw_set("pcall", &pcall)?;
-    globals.raw_set("xpcall", raw::wrap(lua, own.raw_get("xpcall")?, Wrap::Catching)?)?;
+    globals.raw_set("xpcall", xpcall)?;
     let coroutine: Table = own.raw_get("coroutine")?;
     let resume = raw::wrap(lua, coroutine.raw_get("resume")?, Wrap::Catching)?;
     coroutine.raw_set("resume", resume)?;

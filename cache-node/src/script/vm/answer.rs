@@ -199,7 +199,8 @@ impl<'a, 'b> Answer<'a, 'b> {
             self.out.raw(b"(");
             self.line(digits);
         } else {
-            self.out.bulk(digits);
+            let text = String::from_utf8_lossy(digits).replace(['\r', '\n'], " ");
+            self.out.bulk(text.as_bytes());
         }
         Ok(())
     }

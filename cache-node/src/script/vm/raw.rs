@@ -256,13 +256,23 @@ unsafe extern "C-unwind" fn catching(l: *mut lua_State) -> c_int {
     }
 }
 
-/// `pcall`: as [`catching`], and of an error table that commands raise it gives the text alone, as
-/// Redis does.
-unsafe extern "C-unwind" fn protected(l: *mut lua_State) -> c_int {
-    // SAFETY: as in `guarded`; the results are on top of the stack.
+/// `pcall`, as [`catching`]; of an error table that commands raise it gives the text alone, as Redis
+/// does.
+unsafe extern "C-unwind" fn protected_call(l: *mut lua_State) -> c_int {
+    // SAFETY: Lua called us; the function to call and its arguments are the whole stack.
     unsafe {
-        let results = catching(l);
-        if results == 2 && ffi::lua_toboolean(l, -2) == 0 && ffi::lua_type(l, -1) == LUA_TTABLE {
+        if let Some(text) = limits::stopped() {
+            raise(l, text);
+        }
+        ffi::luaL_checkany(l, 1);
+        let status = ffi::lua_pcall(l, ffi::lua_gettop(l) - 1, LUA_MULTRET, 0);
+        if let Some(text) = limits::stopped() {
+            raise(l, text);
+        }
+        if ffi::lua_checkstack(l, 3) == 0 {
+            raise(l, "stack overflow");
+        }
+        if status != 0 && ffi::lua_type(l, -1) == LUA_TTABLE {
             ffi::lua_pushlstring_(l, c"err".as_ptr(), 3);
             ffi::lua_rawget_(l, -2);
             if ffi::lua_type(l, -1) == LUA_TSTRING {
@@ -271,8 +281,58 @@ unsafe extern "C-unwind" fn protected(l: *mut lua_State) -> c_int {
                 ffi::lua_settop(l, -2);
             }
         }
-        results
+        ffi::lua_pushboolean(l, c_int::from(status == 0));
+        ffi::lua_insert(l, 1);
+        ffi::lua_gettop(l)
     }
+}
+
+/// A handler of `xpcall`'s (the upvalue), which is not asked about a script that has to end: the
+/// count hook sleeps while the handler of its own error runs, so that one could run for ever.
+unsafe extern "C-unwind" fn handle(l: *mut lua_State) -> c_int {
+    // SAFETY: Lua called us with the error and an upvalue.
+    unsafe {
+        if limits::stopped().is_none() {
+            ffi::lua_settop(l, 1);
+            ffi::lua_pushvalue(l, lua_upvalueindex(1));
+            ffi::lua_insert(l, 1);
+            ffi::lua_call(l, 1, 1);
+        }
+        1
+    }
+}
+
+/// `xpcall`, as [`catching`].
+unsafe extern "C-unwind" fn handled_call(l: *mut lua_State) -> c_int {
+    // SAFETY: Lua called us with a function and a handler.
+    unsafe {
+        if let Some(text) = limits::stopped() {
+            raise(l, text);
+        }
+        ffi::luaL_checkany(l, 2);
+        ffi::lua_settop(l, 2);
+        ffi::lua_pushcclosure(l, handle, 1);
+        ffi::lua_insert(l, 1);
+        let status = ffi::lua_pcall(l, 0, LUA_MULTRET, 1);
+        if let Some(text) = limits::stopped() {
+            raise(l, text);
+        }
+        if ffi::lua_checkstack(l, 2) == 0 {
+            raise(l, "stack overflow");
+        }
+        ffi::lua_pushboolean(l, c_int::from(status == 0));
+        ffi::lua_replace(l, 1);
+        ffi::lua_gettop(l)
+    }
+}
+
+/// `pcall` and `xpcall`.
+///
+/// # Errors
+/// No memory.
+pub fn protected_calls(lua: &Lua) -> mlua::Result<(Function, Function)> {
+    // SAFETY: the functions need no upvalue.
+    unsafe { Ok((lua.create_c_function(protected_call)?, lua.create_c_function(handled_call)?)) }
 }
 
 /// How [`wrap`] treats a function of Lua's.
@@ -286,8 +346,6 @@ pub enum Wrap {
     Viewing,
     /// It catches errors.
     Catching,
-    /// As [`Wrap::Catching`], and it is `pcall`.
-    Protected,
 }
 
 /// Wraps one of Lua's own functions.
@@ -307,7 +365,6 @@ pub fn wrap(lua: &Lua, function: Function, how: Wrap) -> mlua::Result<Function> 
                 Wrap::Insert => insert,
                 Wrap::Viewing => viewing,
                 Wrap::Catching => catching,
-                Wrap::Protected => protected,
             };
             ffi::lua_pushcclosure(l, wrapper, 1);
             ffi::lua_remove(l, -2);
