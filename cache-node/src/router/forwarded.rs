@@ -26,12 +26,17 @@ const SLOW_BATCHES: usize = 4;
 pub struct Forwarded {
     router: Router,
     slow: Arc<Semaphore>,
+    held: Held,
 }
 
+/// Whether a command, which has these arguments, has to wait (CLIENT PAUSE).
+pub type Held = Arc<dyn Fn(&[&[u8]]) -> bool + Send + Sync>;
+
 impl Forwarded {
-    /// Answers with what `router`'s member holds.
-    pub fn new(router: Router) -> Self {
-        Self { router, slow: Arc::new(Semaphore::new(SLOW_BATCHES)) }
+    /// Answers with what `router`'s member holds. What is `held` up is not served: the sender asks
+    /// again until its deadline.
+    pub fn new(router: Router, held: Held) -> Self {
+        Self { router, slow: Arc::new(Semaphore::new(SLOW_BATCHES)), held }
     }
 
     /// Runs the commands of `request` in order and appends an answer for each to `out`. From the
@@ -57,10 +62,11 @@ impl Forwarded {
                 return Ok(at);
             }
             at = next;
-            let status = wire::put_answer(out, |out| match serving {
-                true => answer_one(options, &view, &command, now_ms, out),
-                false => Status::NotServing,
-            });
+            let status =
+                wire::put_answer(out, |out| match serving && !(self.held)(&command.args) {
+                    true => answer_one(options, &view, &command, now_ms, out),
+                    false => Status::NotServing,
+                });
             serving = status == Status::Done;
         }
         Ok(request.len())

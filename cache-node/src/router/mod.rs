@@ -6,6 +6,8 @@
 //! waited for, within the request's deadline.
 
 mod batch;
+mod blocked;
+mod blocking;
 mod envelope;
 mod forwarded;
 pub mod place;
@@ -20,15 +22,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use hypercache_core::cluster::{Liveness, MemberId, Slot, View};
 use hypercache_core::command::{self, Run, Spec};
-use hypercache_core::keyspace::Keyspace;
+use hypercache_core::keyspace::{Hashed, Keyspace};
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use hypercache_core::store::StoreNumber;
 use tokio::time::Instant;
 
 pub use batch::Batch;
+pub use blocked::Blocked;
+pub use blocking::Unblock;
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
-use place::{Owners, Place, place};
+use place::{Owners, Place, place, place_one};
 use wire::Status;
 
 use crate::clock::now_ms;
@@ -55,6 +59,9 @@ impl Owners for View {
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
     "CLUSTERDOWN The cluster is down: this member reaches no majority of the voters";
+
+/// Redis's words for keys that cannot be handled as one.
+const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// What a router is made of.
 pub struct Options {
@@ -85,6 +92,17 @@ pub struct Caller {
     pub protocol: Protocol,
     /// Commands of one order reach another member one after the other; of several, side by side.
     pub order: u64,
+}
+
+/// A data command to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What it is.
+    pub spec: &'static Spec,
+    /// Its name and arguments.
+    pub args: &'a [&'a [u8]],
+    /// Its key's slot and hash, where they are known and it has one key.
+    pub hashed: Option<Hashed>,
 }
 
 /// What became of an attempt to run a command here and now.
@@ -156,17 +174,21 @@ impl Router {
     pub fn try_here(
         &self,
         view: &View,
-        spec: &'static Spec,
+        request: Request<'_>,
         store: StoreNumber,
-        args: &[&[u8]],
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Tried {
+        let Request { spec, args, hashed } = request;
         if !view.quorum && !view.is_outside() {
             out.error(NO_QUORUM);
             return Tried::Done;
         }
-        match place(view, spec, args) {
+        let place = match hashed {
+            Some(hashed) => place_one(view, hashed.slot),
+            None => place(view, spec, args),
+        };
+        match place {
             Place::Here if spec.is_script() => {
                 let Options { keyspace, scripts, .. } = &*self.0;
                 let asked = Asked { view, spec, store, args, now_ms };
@@ -175,17 +197,42 @@ impl Router {
                     Evaluated::NotServing | Evaluated::Unknown => Tried::Later,
                 }
             }
-            Place::Here => match self.0.keyspace.execute(spec, store, args, now_ms, out) {
-                Ok(()) => Tried::Done,
-                Err(_) => Tried::Later,
-            },
+            Place::Here => {
+                match self.0.keyspace.execute_hashed(spec, store, args, hashed, now_ms, out) {
+                    Ok(()) => Tried::Done,
+                    Err(_) => Tried::Later,
+                }
+            }
             Place::There(member) => Tried::There(member),
             Place::CrossSlot => {
-                out.error("CROSSSLOT Keys in request don't hash to the same slot");
+                out.error(CROSS_SLOT);
                 Tried::Done
             }
             Place::Scattered | Place::Unowned(_) => Tried::Later,
         }
+    }
+
+    /// As [`Self::run`], for a client whose commands are no use of their keys, as far as these are
+    /// on this member.
+    pub async fn run_untouched(
+        &self,
+        spec: &'static Spec,
+        caller: Caller,
+        args: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) {
+        let view = self.0.cluster.view();
+        let here = (view.quorum || view.is_outside()) && place(&*view, spec, args) == Place::Here;
+        if here {
+            let start = out.len();
+            let Caller { store, protocol, .. } = caller;
+            let writer = &mut Writer::new(out, protocol);
+            if self.0.keyspace.execute_untouched(spec, store, args, now_ms(), writer).is_ok() {
+                return;
+            }
+            out.truncate(start);
+        }
+        self.run(spec, caller, args, out).await;
     }
 
     /// Runs a data command, wherever its slots are, and appends its reply to `out`. Always
@@ -215,9 +262,8 @@ impl Router {
             let start = out.len();
             let waits_for = match self.try_here(
                 &view,
-                spec,
+                Request { spec, args, hashed: None },
                 store,
-                args,
                 now_ms(),
                 &mut Writer::new(out, protocol),
             ) {

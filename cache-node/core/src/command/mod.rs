@@ -11,16 +11,18 @@ mod pattern;
 mod spec;
 mod table;
 mod transact;
+mod waiting;
 
 pub use introspect::introspect;
-pub use lookup::lookup;
+pub use lookup::{find, lookup, lookup_quiet};
 pub use pattern::matches;
 pub use spec::{
-    Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ScriptBy, ShellCommand, Spec,
-    Spread,
+    Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ScriptBy,
+    ShellCommand, Spec, Spread,
 };
 pub use table::COUNT;
 pub use transact::{NoScripts, Scripts, Step, Transacted};
+pub use waiting::Call;
 
 /// Every command, its subcommands inside it.
 pub fn all() -> &'static [Spec] {

@@ -185,6 +185,7 @@ impl Locked<'_> {
                 None => out.error(texts::SYNTAX),
             },
             Run::Keys(RunKeys::Many(run)) => run(self, args, out),
+            Run::Keys(RunKeys::Waits(blocking)) => blocking.run_at_once(self, args, out),
             Run::Keyspace(_) | Run::Script(_) | Run::Shell(_) => {
                 out.error("ERR this command is not one over keys");
             }

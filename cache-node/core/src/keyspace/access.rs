@@ -9,6 +9,7 @@ use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
 use super::values::Value;
+use super::wait::Wakes;
 use crate::cluster::{Slot, slot_of};
 use crate::store::{EvictionPolicy, StoreNumber};
 use parking_lot::MutexGuard;
@@ -199,6 +200,32 @@ impl<'a> Access<'a> {
         self.state.get(self.store.number)?.table.get(place)
     }
 
+    /// Who leaves the key's store when it is full.
+    pub fn eviction(&self) -> EvictionPolicy {
+        self.store.eviction
+    }
+
+    /// What the key's entry knows of its use, with nothing counted.
+    pub(crate) fn usage(&mut self) -> Option<Usage> {
+        self.peek().map(|entry| entry.usage)
+    }
+
+    /// Takes back what was counted as use since `usage`.
+    pub(crate) fn set_usage(&mut self, usage: Usage) {
+        let Some(place) = self.place() else { return };
+        let table = self.state.get_mut(self.store.number);
+        if let Some(entry) = table.and_then(|table| table.table.get_mut(place)) {
+            entry.usage.take_back(usage);
+        }
+    }
+
+    /// How often the key was used of late, as its store counts it, up to
+    /// [`super::MAX_FREQUENCY`]; counts as [`Self::look`].
+    pub fn frequency(&mut self) -> Option<u8> {
+        let store = self.store;
+        self.look().map(|entry| entry.usage.frequency(&store.counters.pace))
+    }
+
     /// Whether the key is there, with nothing counted.
     #[inline]
     pub fn exists(&mut self) -> bool {
@@ -329,6 +356,21 @@ pub struct Locked<'a> {
     /// Large values that went, whose many blocks are given back after the locks (fields drop in
     /// order).
     pub(super) buried: Vec<Value>,
+    /// Clients that were served meanwhile, to be woken after that.
+    pub(super) wakes: Wakes,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(
+        space: &'a Keyspace,
+        registry: &'a Registry,
+        number: StoreNumber,
+        now_ms: u64,
+        guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+        buried: Vec<Value>,
+    ) -> Self {
+        Self { space, registry, number, now_ms, guards, buried, wakes: Wakes::default() }
+    }
 }
 
 impl Locked<'_> {

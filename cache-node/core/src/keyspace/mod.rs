@@ -6,7 +6,8 @@
 //! | `table`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access`, `together`, `scripted` | what a command may do with a key; with the keys of many slots; while a script runs |
-//! | `watch` | keys whose changes EXEC has to see |
+//! | `prefetch` | what a batch of commands will need, asked for at once |
+//! | `watch`, `wait` | keys whose changes EXEC has to see; keys that clients wait for |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
@@ -21,6 +22,7 @@ mod filter;
 mod hash;
 mod memory;
 mod occupancy;
+mod prefetch;
 pub mod pressure;
 mod scripted;
 mod slot;
@@ -28,14 +30,19 @@ mod stores;
 mod table;
 mod together;
 mod values;
+mod wait;
 mod walk;
 mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
+pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
+pub use prefetch::Hashed;
+pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value};
+pub use wait::{Attempt, Ended, Wait, Waiting};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
 
@@ -44,8 +51,8 @@ use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::mix;
 use occupancy::Occupancy;
-use parking_lot::Mutex;
-use slot::Cell;
+use parking_lot::{Mutex, MutexGuard};
+use slot::{Cell, State};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -131,6 +138,8 @@ pub struct Keyspace {
     filter_slot: AtomicU32,
     /// The slots that may have watched keys.
     watching: Occupancy,
+    /// What all waits are and cost.
+    waits: Arc<wait::Account>,
     /// When old watches are looked for again.
     watches_due_ms: AtomicU64,
 }
@@ -157,6 +166,7 @@ impl Keyspace {
             expiry_slot: AtomicU32::new(0),
             filter_slot: AtomicU32::new(u32::from(SLOTS)),
             watching: Occupancy::default(),
+            waits: Arc::default(),
             watches_due_ms: AtomicU64::new(0),
         }
     }
@@ -226,14 +236,21 @@ impl Keyspace {
         let epoch = self.epoch.load(Relaxed) + 1;
         self.registry.store(Arc::new(Registry::new(policies, epoch, old)));
         self.epoch.store(epoch, Release);
+        // A key may belong to another store now. Whoever waits under the old policies does so since
+        // before this, because the epoch is checked under the slot's lock.
+        self.end_all_waits();
     }
 
     /// Starts or stops serving a slot. Its data stays.
     pub fn set_serving(&self, slot: Slot, serving: bool) {
         if let Some(cell) = self.cell(slot) {
-            let _state = cell.state.lock();
+            let mut state = cell.state.lock();
             cell.serving.store(serving, Relaxed);
             self.served.set(slot, serving);
+            if !serving {
+                state.end_waits();
+                cell.waited.store(false, Relaxed);
+            }
         }
     }
 
@@ -247,13 +264,15 @@ impl Keyspace {
     /// whether it did.
     pub fn fence_if_empty(&self, slot: Slot, now_ms: u64) -> bool {
         let Some(cell) = self.cell(slot) else { return false };
-        let state = cell.state.lock();
+        let mut state = cell.state.lock();
         let empty = state.tables.iter().all(|table| {
             table.table.iter().all(|entry| table.is_over(&self.hasher, entry, now_ms))
         });
         if empty {
             cell.serving.store(false, Relaxed);
             self.served.set(slot, false);
+            state.end_waits();
+            cell.waited.store(false, Relaxed);
         }
         empty
     }
@@ -338,8 +357,25 @@ impl Keyspace {
         needs_room: bool,
         run: impl FnOnce(&mut Access<'_>) -> R,
     ) -> Result<R, Refusal> {
-        let hash = self.hasher.hash(key);
-        let slot = slot_of(key);
+        let hashed = Hashed { slot: slot_of(key), hash: self.hasher.hash(key) };
+        self.with_hashed_key(number, key, hashed, now_ms, needs_room, run)
+    }
+
+    /// As [`Self::with_key`], for a key of which [`Self::hashed`] is known.
+    ///
+    /// # Errors
+    /// As [`Self::with_key`].
+    #[inline]
+    pub fn with_hashed_key<R>(
+        &self,
+        number: StoreNumber,
+        key: &[u8],
+        hashed: Hashed,
+        now_ms: u64,
+        needs_room: bool,
+        run: impl FnOnce(&mut Access<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let Hashed { slot, hash } = hashed;
         let cell = self.cell(slot).ok_or(NotServing { slot })?;
         // Dropped after the lock.
         let mut buried = Vec::new();
@@ -356,7 +392,7 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(run(&mut Access {
+            let result = run(&mut Access {
                 space: self,
                 state: &mut state,
                 store,
@@ -365,8 +401,27 @@ impl Keyspace {
                 hash,
                 now_ms,
                 buried: &mut buried,
-            }));
+            });
+            if cell.waited.load(Relaxed) {
+                self.serve_in(&registry, slot, state, now_ms, buried);
+            }
+            return Ok(result);
         }
+    }
+
+    /// Lets those try again who wait for keys of a slot that a command changed; unlocks it.
+    #[cold]
+    fn serve_in(
+        &self,
+        registry: &Registry,
+        slot: Slot,
+        state: MutexGuard<'_, State>,
+        now_ms: u64,
+        buried: Vec<Value>,
+    ) {
+        let mut guards = SmallVec::new();
+        guards.push((slot, state));
+        Locked::new(self, registry, 0, now_ms, guards, buried).serve_ready();
     }
 
     /// Locks the slots of several keys, in slot order, for `run`. With `needs_room`, their stores
@@ -410,14 +465,10 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(run(&mut Locked {
-                space: self,
-                registry: &registry,
-                number,
-                now_ms,
-                guards,
-                buried: Vec::new(),
-            }));
+            let mut locked = Locked::new(self, &registry, number, now_ms, guards, Vec::new());
+            let result = run(&mut locked);
+            locked.serve_waits();
+            return Ok(result);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::entry::Entry;
 use super::filter::Filter;
 use super::hash::{KeyHasher, POSITION_BITS, position};
 use super::memory::block_bytes;
+use super::prefetch;
 use hashbrown::HashTable;
 use std::cell::Cell;
 
@@ -251,6 +252,23 @@ impl Table {
                 }
                 None
             }
+        }
+    }
+
+    /// Asks for the line of the index where a key's place is.
+    #[inline]
+    pub fn prefetch_index(&self, _hash: u64) {
+        // `HashTable` does not show where its index is.
+    }
+
+    /// Asks for the block of the value of a key with this hash.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        if let Some(place) = self.find_where(hash, |_| true)
+            && let Some(entry) = self.get(place)
+            && let Some(block) = entry.value.block()
+        {
+            prefetch::line(block);
         }
     }
 

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed,
+    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::Relaxed,
 };
 use std::sync::{Arc, OnceLock};
 
 use hypercache_core::command::{self, Spec};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::transaction::NOT_IN_MULTI;
+use crate::router::Unblock;
+use crate::server::stats::Whose;
 
 /// What other connections may see of one. The connection's own loop writes it; relaxed atomics
 /// suffice, as a reader wants a recent picture and no more.
@@ -44,8 +48,16 @@ pub struct Client {
     pub output_bytes: AtomicU64,
     /// How many channels, patterns and shard channels it listens to, by `Topic::index`.
     pub subscriptions: [AtomicU32; 3],
+    /// Ends its wait for keys.
+    unblock: Mutex<Option<oneshot::Sender<Unblock>>>,
     /// Whether it has authenticated, or need not.
     pub authenticated: AtomicBool,
+    /// CLIENT NO-EVICT: it stays when connections are closed for their memory.
+    pub no_evict: AtomicBool,
+    /// CLIENT NO-TOUCH: its commands are no use of their keys.
+    pub no_touch: AtomicBool,
+    /// It waits for something: for keys, or the end of CLIENT PAUSE.
+    pub waits: AtomicBool,
     /// What it says of itself.
     pub labels: Mutex<Labels>,
     abort: OnceLock<AbortHandle>,
@@ -75,19 +87,47 @@ impl Client {
         let _ = self.abort.set(abort);
     }
 
+    /// Hands over the way to end its wait.
+    pub fn set_unblock(&self, unblock: oneshot::Sender<Unblock>) {
+        *self.unblock.lock() = Some(unblock);
+    }
+
+    /// The way to end its wait, for whoever asks first; `None` if it does not wait.
+    pub fn take_unblock(&self) -> Option<oneshot::Sender<Unblock>> {
+        self.unblock.lock().take()
+    }
+
     /// Whether it listens to anything: a client of type `pubsub`.
     pub fn is_subscriber(&self) -> bool {
         self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
     }
 
+    /// What the connection takes.
+    pub fn memory_bytes(&self) -> u64 {
+        [&self.input_bytes, &self.multi_bytes, &self.output_bytes]
+            .iter()
+            .map(|bytes| bytes.load(Relaxed))
+            .sum::<u64>()
+            + size_of::<Self>() as u64
+    }
+
+    /// Whose commands its commands are, for the slow log.
+    pub fn whose(&self) -> Whose {
+        Whose { addr: self.addr.to_string(), name: self.labels.lock().name.clone() }
+    }
+
     /// The letters of its flags, as Redis has them.
-    fn flags(&self, multi: i32) -> &'static str {
-        match (multi != NOT_IN_MULTI, self.is_subscriber()) {
-            (true, true) => "xP",
-            (true, false) => "x",
-            (false, true) => "P",
-            (false, false) => "N",
-        }
+    fn flags(&self, multi: i32) -> String {
+        let letters = [
+            (self.is_subscriber(), 'P'),
+            (multi != NOT_IN_MULTI, 'x'),
+            (self.waits.load(Relaxed), 'b'),
+            (self.no_evict.load(Relaxed), 'e'),
+            (self.no_touch.load(Relaxed), 'T'),
+        ];
+        let flags: String =
+            letters.iter().filter(|(is, _)| *is).map(|(_, letter)| letter).collect();
+        if flags.is_empty() { "N".into() } else { flags }
     }
 
     /// One line of `CLIENT LIST`, in the fields and order of Redis 7.
@@ -119,10 +159,7 @@ impl Client {
             self.input_bytes.load(Relaxed),
             multi_bytes,
             output_bytes,
-            self.input_bytes.load(Relaxed)
-                + multi_bytes
-                + output_bytes
-                + std::mem::size_of::<Self>() as u64,
+            self.memory_bytes(),
             command_name(index),
             self.protocol.load(Relaxed),
         );
@@ -170,7 +207,11 @@ impl Client {
             multi_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
             subscriptions: Default::default(),
+            unblock: Mutex::default(),
             authenticated: AtomicBool::new(authenticated),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
             labels: Mutex::default(),
             abort: OnceLock::new(),
         }
@@ -182,6 +223,7 @@ impl Client {
 pub struct Clients {
     open: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_id: AtomicU64,
+    blocked: AtomicUsize,
 }
 
 impl Clients {
@@ -212,6 +254,25 @@ impl Clients {
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The connection of a number.
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.open.lock().get(&id).cloned()
+    }
+
+    /// Notes that a client's command begins or ends to wait for keys.
+    pub(super) fn count_blocked(&self, begins: bool) {
+        if begins {
+            self.blocked.fetch_add(1, Relaxed);
+        } else {
+            self.blocked.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// How many clients' commands wait for keys.
+    pub fn blocked(&self) -> usize {
+        self.blocked.load(Relaxed)
     }
 
     /// All connections, oldest first.

@@ -15,16 +15,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hypercache_core::command::{self, Flags, Run, Spec};
+use hypercache_core::keyspace::Hashed;
 use hypercache_core::resp::{Parser, ProtocolError, Writer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::ahead::{Ahead, Upcoming};
 use super::commands;
-use super::session::Session;
+use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
-use crate::router::{Batch, Tried, wire};
-use crate::server::stats::Count;
+use crate::router::{Batch, Request, Tried, wire};
+use crate::server::stats::{Count, ticks};
 use hypercache_core::cluster::View;
 
 /// What one read takes at the most into the shared buffer.
@@ -41,7 +43,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Where reads of this loop's connections land.
-    static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    pub(super) static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
     /// Buffers for replies, used by one connection after the other.
     static OUTPUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
@@ -55,19 +57,27 @@ enum Next {
     Flush,
     /// The next command has to wait for other members.
     Wait,
+    /// The next command has to wait until CLIENT PAUSE is over.
+    Pause,
     /// The connection ends after the replies so far.
     Close,
 }
 
 /// A connection and its unfinished input.
 pub struct Connection {
-    stream: TcpStream,
-    shared: Rc<Loop>,
-    session: Session,
-    parser: Parser,
+    pub(super) stream: TcpStream,
+    pub(super) shared: Rc<Loop>,
+    pub(super) session: Session,
+    pub(super) parser: Parser,
     /// Input that is not run yet.
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
+    /// The input holds a request that waits for those of other connections to be read.
+    gathering: bool,
     batch: Batch,
+    /// When the command before ended, in ticks.
+    pub(super) since: u64,
+    /// The next command is one that CLIENT PAUSE holds up.
+    pausing: bool,
 }
 
 /// Leaves the list of clients, however the connection's task ends.
@@ -98,8 +108,12 @@ impl Connection {
             session: Session::new(client, authenticated),
             parser: Parser::new(),
             input: Vec::new(),
+            gathering: false,
             batch: Batch::default(),
+            since: 0,
+            pausing: false,
         };
+        connection.session.limits.max_bulk_bytes = connection.shared.tunables.read().max_bulk_bytes;
         // A client that went away is no news.
         if let Err(error) = connection.run().await {
             tracing::debug!(client = connection.session.client.id, %error, "connection ended");
@@ -139,7 +153,7 @@ impl Connection {
                 }
             }
             if next == Next::Wait {
-                self.wait_for_one(&mut out).await;
+                self.wait_for_one(&mut out).await?;
             }
             if next == Next::Close {
                 let _ = tokio::time::timeout(FAREWELL, self.send(&mut out)).await;
@@ -148,6 +162,9 @@ impl Connection {
             }
             self.send(&mut out).await?;
             give_output(out);
+            if next == Next::Pause {
+                self.shared.pause.over(&self.session.client).await;
+            }
             if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
                 self.input = Vec::new();
             }
@@ -157,6 +174,12 @@ impl Connection {
     /// Reads once and runs what has come whole. `None`: the client has left.
     async fn read(&mut self, out: &mut Vec<u8>) -> std::io::Result<Option<Next>> {
         poll_fn(|cx| {
+            if self.gathering {
+                self.gathering = false;
+                self.shared.gathered.prefetch(self.shared.keyspace());
+                *out = take_output();
+                return Poll::Ready(Ok(Some(self.run_kept(out))));
+            }
             // A long value goes straight to where it is kept; all else into the shared buffer.
             let wanted = self.parser.wanted_bytes();
             if wanted > READ_BYTES && !self.input.is_empty() {
@@ -193,6 +216,12 @@ impl Connection {
                             return Poll::Ready(Ok(None));
                         }
                         self.received(bytes.len());
+                        if self.gathers(bytes) {
+                            self.input.extend_from_slice(bytes);
+                            // To the end of the loop's queue, behind all that is readable now.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                         *out = take_output();
                         let next = if self.input.is_empty() {
                             let (used, next) = self.run_commands(bytes, out);
@@ -211,6 +240,14 @@ impl Connection {
         .await
     }
 
+    /// Whether what came is one request that is better run when other connections were read too.
+    #[inline]
+    fn gathers(&mut self, bytes: &[u8]) -> bool {
+        self.gathering = self.input.is_empty()
+            && self.shared.gathered.add(bytes, &self.session.limits, self.shared.keyspace());
+        self.gathering
+    }
+
     /// As [`Self::read`], for a subscriber: published messages are as good. It may be idle for
     /// as long as it likes.
     async fn read_or_hear(&mut self, out: &mut Vec<u8>) -> std::io::Result<Option<Next>> {
@@ -225,7 +262,7 @@ impl Connection {
         }
     }
 
-    fn received(&self, bytes: usize) {
+    pub(super) fn received(&self, bytes: usize) {
         self.shared.cell().add(Count::NetInputBytes, bytes as u64);
     }
 
@@ -243,23 +280,42 @@ impl Connection {
         let now_ms = now_ms();
         self.session.client.last_ms.store(now_ms, Relaxed);
         let view = self.shared.router.cluster().view();
+        self.since = ticks::now();
         let mut at = 0;
         loop {
             if out.len() >= FLUSH_BYTES || self.batch.bytes() >= FLUSH_BYTES {
                 return (at, Next::Flush);
             }
             let rest = &input[at..];
+            if self.parser.is_fresh() {
+                let ahead = Ahead::look(rest, &self.session.limits, self.shared.keyspace());
+                if let Some((used, next)) = self.run_ahead(&view, &ahead, now_ms, out) {
+                    at += used;
+                    match next {
+                        Some(next) => return (at, next),
+                        None => continue,
+                    }
+                }
+            }
             match self.parser.parse(rest, &self.session.limits) {
                 Ok(Some(len)) => {
                     // Out of `self` for as long as its arguments are looked at.
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
-                    let ran = args.is_empty() || self.run_one(&view, &args, now_ms, out);
+                    let ran = args.is_empty()
+                        || self.run_next(
+                            &view,
+                            &args,
+                            command::lookup_quiet(&args),
+                            None,
+                            now_ms,
+                            out,
+                        );
                     drop(args);
                     self.parser = parser;
                     self.parser.reset();
                     if !ran {
-                        return (at, Next::Wait);
+                        return (at, self.what_holds());
                     }
                     at += len;
                     if self.session.closing {
@@ -283,16 +339,77 @@ impl Connection {
         }
     }
 
-    /// Runs one command, or takes note of it for another member. `false`: it has to wait, alone.
+    /// Runs the commands of a look ahead; gives how many bytes they took and what is next, if that is
+    /// not to go on. `None` if there are none.
     #[inline]
-    fn run_one(&mut self, view: &View, args: &[&[u8]], now_ms: u64, out: &mut Vec<u8>) -> bool {
-        let cell = self.shared.cell();
+    fn run_ahead(
+        &mut self,
+        view: &View,
+        ahead: &Ahead<'_>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> Option<(usize, Option<Next>)> {
+        let (mut used, mut index) = (0, 0);
+        while let Some(upcoming) = ahead.get(index) {
+            if out.len() >= FLUSH_BYTES || self.batch.bytes() >= FLUSH_BYTES {
+                return Some((used, Some(Next::Flush)));
+            }
+            let Upcoming { args, spec, hashed, end } = upcoming;
+            if !self.run_next(view, args, spec, hashed, now_ms, out) {
+                return Some((used, Some(self.what_holds())));
+            }
+            used = end;
+            index += 1;
+            if self.session.closing {
+                return Some((used, Some(Next::Close)));
+            }
+        }
+        (index > 0).then_some((used, None))
+    }
+
+    /// Why a command did not run.
+    #[cold]
+    fn what_holds(&mut self) -> Next {
+        if std::mem::take(&mut self.pausing) { Next::Pause } else { Next::Wait }
+    }
+
+    /// As [`Self::run_one`]; messages go before its reply, and one that is not wanted is taken back.
+    #[inline]
+    fn run_next(
+        &mut self,
+        view: &View,
+        args: &[&[u8]],
+        known: Option<&'static Spec>,
+        hashed: Option<Hashed>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
         if let Some(subscriber) = &self.session.subscriber {
             subscriber.outbox().drain(out);
         }
         let start = out.len();
+        let ran = self.run_one(view, args, known, hashed, now_ms, out);
+        if self.session.replies != Replies::Wanted && ran {
+            self.session.mute(start, out);
+        }
+        ran
+    }
+
+    /// Runs one command, or takes note of it for another member. `false`: it has to wait, alone.
+    #[inline]
+    fn run_one(
+        &mut self,
+        view: &View,
+        args: &[&[u8]],
+        known: Option<&'static Spec>,
+        hashed: Option<Hashed>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let cell = self.shared.cell();
+        let start = out.len();
         let mut writer = Writer::new(out, self.session.protocol);
-        let spec = match self.look_up(args) {
+        let spec = match self.allowed(known, args) {
             Ok(spec) => spec,
             Err(text) => {
                 self.session.transaction.fail();
@@ -304,9 +421,19 @@ impl Connection {
                     writer.error(&text);
                 }
                 cell.add(Count::ErrorReplies, 1);
+                if let Some(spec) = command::find(args) {
+                    cell.rejected(spec);
+                }
+                if out.len() > start {
+                    self.shared.stats.errors.add(&out[start..]);
+                }
                 return true;
             }
         };
+        if self.shared.pause.is_on() && self.shared.pause.holds(spec, &self.session.transaction) {
+            self.pausing = true;
+            return false;
+        }
         self.session.client.runs(spec);
         if self.session.transaction.is_open() && !transaction::runs_inside(spec) {
             let Session { transaction, client, .. } = &mut self.session;
@@ -315,6 +442,8 @@ impl Connection {
                 Err(text) => {
                     writer.error(&text);
                     cell.add(Count::ErrorReplies, 1);
+                    cell.rejected(spec);
+                    self.shared.stats.errors.add(&out[start..]);
                 }
             }
             return true;
@@ -323,22 +452,29 @@ impl Connection {
             if commands::waits(shell, args) {
                 return false;
             }
-            cell.call(spec);
             commands::run(&self.shared, &mut self.session, view, spec, shell, args, out);
             self.session.settle(start, out);
+        } else if spec.flags.contains(Flags::BLOCKING) {
+            return false;
         } else {
+            if self.session.no_touch {
+                return false;
+            }
             match self.shared.router.try_here(
                 view,
-                spec,
+                Request { spec, args, hashed },
                 self.session.store,
-                args,
                 now_ms,
                 &mut writer,
             ) {
-                Tried::Done => cell.call(spec),
-                Tried::There(member) => {
-                    cell.call(spec);
+                Tried::Done => {}
+                Tried::There(_) if self.session.replies != Replies::Wanted => {
                     out.truncate(start);
+                    return false;
+                }
+                Tried::There(member) => {
+                    out.truncate(start);
+                    self.ran(spec, args, &[]);
                     self.batch.push(member, start, spec, self.session.caller(), args);
                     return true;
                 }
@@ -348,16 +484,30 @@ impl Connection {
                 }
             }
         }
-        if out.get(start) == Some(&b'-') {
-            cell.add(Count::ErrorReplies, 1);
-        }
+        self.ran(spec, args, &out[start..]);
         true
     }
 
-    /// The command that the arguments name, if this client may run it.
+    /// Accounts for a command that ends now, and began when the one before it ended.
     #[inline]
-    fn look_up(&self, args: &[&[u8]]) -> Result<&'static Spec, String> {
-        let spec = command::lookup(args)?;
+    fn ran(&mut self, spec: &'static Spec, args: &[&[u8]], reply: &[u8]) {
+        let now = ticks::now();
+        let took = now.saturating_sub(self.since);
+        self.since = now;
+        account(&self.shared, &self.session.client, spec, args, took, reply);
+    }
+
+    /// The command that the arguments name, if there is one that this client may run.
+    #[inline]
+    fn allowed(
+        &self,
+        known: Option<&'static Spec>,
+        args: &[&[u8]],
+    ) -> Result<&'static Spec, String> {
+        let spec = match known {
+            Some(spec) => spec,
+            None => command::lookup(args)?,
+        };
         if !self.session.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
             return Err("NOAUTH Authentication required.".into());
         }
@@ -368,24 +518,36 @@ impl Connection {
     }
 
     /// Runs the first command of the input, which has to wait for other members.
-    async fn wait_for_one(&mut self, out: &mut Vec<u8>) {
+    async fn wait_for_one(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
         let start = out.len();
-        let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else { return };
+        let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else {
+            return Ok(());
+        };
         let args: wire::Args<'_> = self.parser.args(&self.input);
+        self.since = ticks::now();
         if let Ok(spec) = command::lookup(&args) {
-            self.shared.cell().call(spec);
             if let Run::Shell(_) = spec.run {
                 let view = self.shared.router.cluster().view();
                 commands::run_and_wait(&self.shared, &mut self.session, &view, spec, &args, out)
                     .await;
+            } else if spec.flags.contains(Flags::BLOCKING) {
+                drop(args);
+                return self.block(spec, len, out).await;
+            } else if self.session.no_touch && spec.name != "touch" {
+                self.shared.router.run_untouched(spec, self.session.caller(), &args, out).await;
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
             }
             self.session.settle(start, out);
+            let now = ticks::now();
+            let took = now.saturating_sub(self.since);
+            account(&self.shared, &self.session.client, spec, &args, took, &out[start..]);
+            self.session.mute(start, out);
         }
         drop(args);
         self.parser.reset();
         self.input.drain(..len);
+        Ok(())
     }
 
     /// Tells the client what is wrong with its frame; the connection ends with that.
@@ -396,7 +558,7 @@ impl Connection {
         Writer::new(out, self.session.protocol).error(&format!("ERR {error}"));
     }
 
-    async fn send(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
+    pub(super) async fn send(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
         if out.is_empty() {
             return Ok(());
         }
@@ -407,6 +569,28 @@ impl Connection {
         self.shared.cell().add(Count::NetOutputBytes, out.len() as u64);
         out.clear();
         Ok(())
+    }
+}
+
+/// Accounts for a command that took so many ticks.
+#[inline]
+pub(super) fn account(
+    shared: &Loop,
+    client: &Client,
+    spec: &'static Spec,
+    args: &[&[u8]],
+    took: u64,
+    reply: &[u8],
+) {
+    let (stats, cell) = (&shared.stats, shared.cell());
+    cell.ran(spec, took, stats.watch.keeps_spread());
+    if reply.first() == Some(&b'-') {
+        cell.failed(spec, reply);
+        cell.add(Count::ErrorReplies, 1);
+        stats.errors.add(reply);
+    }
+    if stats.watch.is_slow(took) {
+        stats.watch.note(spec, args, took, || client.whose());
     }
 }
 

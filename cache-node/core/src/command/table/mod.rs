@@ -1,12 +1,15 @@
 //! Every command, one file a family. A row here, and a function for it, is all a command needs.
 
 mod bitmap;
+mod blocking;
 mod cluster;
 mod connection;
+mod cuckoo;
 mod generic;
 mod hash;
 mod hyperloglog;
 mod list;
+mod observe;
 mod pubsub;
 mod scripting;
 mod server;
@@ -25,10 +28,11 @@ use super::spec::Spec;
 /// What the families' files are written with.
 mod prelude {
     pub use super::super::ops::*;
-    pub use super::super::spec::RunKeys::{Many, One};
+    pub use super::super::spec::RunKeys::{Many, One, Waits};
     pub use super::super::spec::ShellCommand::*;
     pub use super::super::spec::{
-        Acl, Arg, Find, Flags as F, Group, KeySpec as Key, Run, ScriptBy, Spec, Spread,
+        Acl, Arg, Blocking, Find, Flags as F, Group, KeySpec as Key, Run, RunOrWait, ScriptBy,
+        Spec, Spread, TimeoutAt,
     };
     pub use super::numbered;
 }
@@ -40,15 +44,20 @@ const COMMAND_FIRST: usize = CLIENT_FIRST + connection::CLIENT_LIST.len();
 const CONFIG_FIRST: usize = COMMAND_FIRST + server::COMMAND_LIST.len();
 const CLUSTER_FIRST: usize = CONFIG_FIRST + server::CONFIG_LIST.len();
 const PUBSUB_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
-const SCRIPT_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
+const MEMORY_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
+const SLOWLOG_FIRST: usize = MEMORY_FIRST + observe::MEMORY_LIST.len();
+const LATENCY_FIRST: usize = SLOWLOG_FIRST + observe::SLOWLOG_LIST.len();
+const SCRIPT_FIRST: usize = LATENCY_FIRST + observe::LATENCY_LIST.len();
 const TOP_FIRST: usize = SCRIPT_FIRST + scripting::SCRIPT_LIST.len();
 
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
     + list::LIST.len()
+    + blocking::LIST.len()
     + hash::LIST.len()
     + bitmap::LIST.len()
     + hyperloglog::LIST.len()
+    + cuckoo::LIST.len()
     + set::LIST.len()
     + sort::LIST.len()
     + set_combine::LIST.len()
@@ -60,6 +69,7 @@ const TOP: usize = generic::LIST.len()
     + scripting::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
+    + observe::LIST.len()
     + cluster::LIST.len()
     + transactions::LIST.len();
 
@@ -70,13 +80,15 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 19] = [
+    let families: [&[Spec]; 22] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
+        &blocking::LIST,
         &hash::LIST,
         &bitmap::LIST,
         &hyperloglog::LIST,
+        &cuckoo::LIST,
         &set::LIST,
         &sort::LIST,
         &set_combine::LIST,
@@ -88,6 +100,7 @@ const fn all() -> [Spec; TOP] {
         &scripting::LIST,
         &connection::LIST,
         &server::LIST,
+        &observe::LIST,
         &cluster::LIST,
         &transactions::LIST,
     ];

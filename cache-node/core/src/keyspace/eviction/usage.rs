@@ -96,6 +96,13 @@ impl Usage {
             | u32::from(frequency) << CLOCK_BITS;
     }
 
+    /// Makes the accesses since `before` none; the flags stay as they are.
+    pub fn take_back(&mut self, before: Self) {
+        const COUNTED: u32 = CLOCK_MASK | FREQUENCY_MASK;
+        self.touched = before.touched;
+        self.word = self.word & !COUNTED | before.word & COUNTED;
+    }
+
     /// The turn of the last access.
     #[inline]
     pub fn touched(self) -> u32 {

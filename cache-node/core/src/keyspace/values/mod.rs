@@ -1,6 +1,7 @@
 //! What a key can hold.
 
 mod chunk;
+pub mod cuckoo;
 mod dict;
 mod hash;
 mod intset;
@@ -11,6 +12,7 @@ mod set;
 mod sorted_set;
 mod tree;
 
+pub use cuckoo::Cuckoo;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
@@ -48,6 +50,8 @@ pub enum Value {
     Set(Set),
     /// A sorted set.
     SortedSet(SortedSet),
+    /// A cuckoo filter.
+    Cuckoo(Box<Cuckoo>),
 }
 
 impl Value {
@@ -78,6 +82,7 @@ impl Value {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::SortedSet(_) => "zset",
+            Self::Cuckoo(_) => "MBbloomCF",
             _ => "string",
         }
     }
@@ -88,7 +93,7 @@ impl Value {
             Self::Int(_) => "int",
             Self::Inline { .. } => "embstr",
             Self::Str(bytes) if bytes.len() <= EMBSTR_BYTES => "embstr",
-            Self::Str(_) | Self::Raw(_) => "raw",
+            Self::Str(_) | Self::Raw(_) | Self::Cuckoo(_) => "raw",
             Self::List(_) => "quicklist",
             Self::Hash(Hash::Packed(_)) | Self::SortedSet(SortedSet::Packed(_)) => "listpack",
             Self::Set(set) if set.is_ints() => "intset",
@@ -105,7 +110,9 @@ impl Value {
             Self::Inline { len, bytes } => &bytes[..usize::from(*len).min(INLINE_BYTES)],
             Self::Str(bytes) => bytes,
             Self::Raw(bytes) => bytes,
-            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::SortedSet(_) => return None,
+            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::SortedSet(_) | Self::Cuckoo(_) => {
+                return None;
+            }
         })
     }
 
@@ -153,7 +160,18 @@ impl Value {
                 true
             }
             Self::Set(set) => set.is_table(),
+            Self::Cuckoo(_) => true,
             _ => false,
+        }
+    }
+
+    /// Where a string's block on the heap begins, if it has one.
+    #[inline]
+    pub fn block(&self) -> Option<*const u8> {
+        match self {
+            Self::Str(bytes) => Some(bytes.as_ptr()),
+            Self::Raw(bytes) => Some(bytes.as_ptr()),
+            _ => None,
         }
     }
 
@@ -168,6 +186,7 @@ impl Value {
             Self::Hash(hash) => hash.heap_bytes(),
             Self::Set(set) => set.heap_bytes(),
             Self::SortedSet(set) => set.heap_bytes(),
+            Self::Cuckoo(filter) => block_bytes(size_of::<Cuckoo>()) + filter.heap_bytes(),
         }
     }
 }
