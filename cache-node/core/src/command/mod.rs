@@ -20,7 +20,7 @@ pub use spec::{
     Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ScriptBy,
     ShellCommand, Spec, Spread,
 };
-pub use table::COUNT;
+pub use table::{COUNT, DIFFERS, IN_GENERAL, NOT_HERE};
 pub use transact::{NoScripts, Scripts, Step, Transacted};
 pub use waiting::Call;
 

@@ -617,8 +617,8 @@ impl KeySpec {
             }
             Find::Count => {
                 let keys = args.get(self.first).and_then(|arg| parse_i64(arg)).unwrap_or(0);
-                let keys = usize::try_from(keys).unwrap_or(0);
-                (self.first + 1, (self.first + 1).saturating_add(keys), 1)
+                let words = usize::try_from(keys).unwrap_or(0).saturating_mul(self.step);
+                (self.first + 1, (self.first + 1).saturating_add(words), self.step)
             }
             Find::SortStore => match sort_store(args) {
                 Some(at) => (at, at + 1, 1),

@@ -334,6 +334,13 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// Ends the key's lifetime now, which counts as any other end of one; false if it is not there.
+    pub fn end_now(&mut self) -> bool {
+        let there = self.discard();
+        self.store.counters.expired.fetch_add(u64::from(there), Relaxed);
+        there
+    }
+
     #[inline]
     fn note_expiry(&self, at: u64) {
         if let Some(due) = self.space.due_ms(self.slot)

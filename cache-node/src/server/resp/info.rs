@@ -71,6 +71,9 @@ fn server(out: &mut String, shared: &Shared, _: &View) {
     let uptime_seconds = now_ms.saturating_sub(shared.started_ms) / 1000;
     fields!(out,
         "redis_version": REDIS_VERSION,
+        // A build of ours is told by its version.
+        "redis_git_sha1": "00000000",
+        "redis_git_dirty": 0,
         "hypercache_version": env!("CARGO_PKG_VERSION"),
         "redis_mode": "cluster",
         "os": format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -103,11 +106,20 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "blocked_clients": shared.pause.waiting() + shared.clients.blocked() as u64,
         "tracking_clients": 0,
         "pubsub_clients": shared.pubsub.registry().clients(),
+        "watching_clients": watching(shared).0,
         "clients_in_timeout_table": 0,
+        "total_watched_keys": watching(shared).1,
         "paused_reason": if paused.is_some() { "client_pause" } else { "none" },
         "paused_actions": held,
         "paused_timeout_milliseconds": left_ms,
     );
+}
+
+/// How many connections watch keys, and how many keys.
+fn watching(shared: &Shared) -> (usize, u64) {
+    let watched = shared.clients.all();
+    let watched = watched.iter().map(|client| u64::from(client.watched.load(Relaxed)));
+    watched.filter(|keys| *keys > 0).fold((0, 0), |(n, sum), keys| (n + 1, sum + keys))
 }
 
 /// The most that any connection has of something.
@@ -241,7 +253,7 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
 }
 
 fn replication(out: &mut String, _: &Shared, _: &View) {
-    fields!(out, "role": "master", "connected_slaves": 0);
+    fields!(out, "role": "master", "connected_slaves": 0, "master_repl_offset": 0);
 }
 
 fn cpu(out: &mut String, _: &Shared, _: &View) {
