@@ -133,6 +133,9 @@ fn report(from: MemberId, malformed: Malformed) {
 
 impl Handler for Forwarded {
     fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer {
+        if let Some(later) = self.router.walk_for_another(&payload, &self.held) {
+            return later;
+        }
         let mut answers = Vec::new();
         let mut at = 0;
         // While a script holds slots for long, a command may have to wait for them.

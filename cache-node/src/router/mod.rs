@@ -14,6 +14,7 @@ pub mod place;
 mod scatter;
 mod scripts;
 mod transact;
+mod walk;
 pub mod wire;
 
 use std::sync::Arc;
@@ -55,6 +56,9 @@ impl Owners for View {
         self.state.members.len() == 1 && self.is_mine(0)
     }
 }
+
+/// How long a command over all of this member's keys may take that a client of it sent.
+const WALK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
@@ -197,6 +201,8 @@ impl Router {
                     Evaluated::NotServing | Evaluated::Unknown => Tried::Later,
                 }
             }
+            // Step by step, with others in between.
+            Place::Here if matches!(spec.run, Run::Walk(_)) => Tried::Later,
             Place::Here => {
                 match self.0.keyspace.execute_hashed(spec, store, args, hashed, now_ms, out) {
                     Ok(()) => Tried::Done,
@@ -311,12 +317,17 @@ impl Router {
                 }
                 Tried::Later => {
                     out.truncate(start);
-                    match place(&*view, spec, args) {
-                        Place::Scattered => {
+                    match (place(&*view, spec, args), spec.run) {
+                        (Place::Here, Run::Walk(run)) => {
+                            return self
+                                .walk(Instant::now() + WALK_TIMEOUT, run, caller, args, out)
+                                .await;
+                        }
+                        (Place::Scattered, _) => {
                             Box::pin(self.scatter(deadline, &view, spec, caller, args, out)).await;
                             return;
                         }
-                        Place::Here if self.lacks_script(spec, args) => {
+                        (Place::Here, Run::Script(_)) if self.lacks_script(spec, args) => {
                             if self.named_script(order, args).await.is_none() {
                                 Writer::new(out, protocol).error(NO_SCRIPT);
                                 return;

@@ -122,7 +122,7 @@ impl Session<'_, '_> {
                     Err(text) => out.error(text),
                 }
             }
-            Run::Keyspace(_) => self.over_all_keys(spec, args, reply),
+            Run::Keyspace(_) | Run::Walk(_) => self.over_all_keys(spec, args, reply),
             Run::Shell(command) => self.outside(spec, command, args, reply),
             Run::Script(_) => Writer::new(reply, protocol).error(NOT_ALLOWED),
         }

@@ -15,9 +15,10 @@ mod waiting;
 
 pub use introspect::introspect;
 pub use lookup::{find, lookup, lookup_quiet};
+pub use ops::walk::Walk;
 pub use pattern::matches;
 pub use spec::{
-    Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ScriptBy,
+    Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, RunWalk, ScriptBy,
     ShellCommand, Spec, Spread,
 };
 pub use table::{COUNT, DIFFERS, IN_GENERAL, NOT_HERE};

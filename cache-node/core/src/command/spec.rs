@@ -1,5 +1,6 @@
 //! What stands in the table for one command.
 
+use super::ops::walk::Walk;
 use crate::keyspace::{Access, Keyspace, Locked, NotServing, Value};
 use crate::resp::{Writer, parse_i64};
 use crate::store::StoreNumber;
@@ -336,6 +337,17 @@ pub type RunKeyspace = fn(
     out: &mut Writer<'_>,
 ) -> Result<(), NotServing>;
 
+/// A command over the whole keyspace of a member, in steps that take less than a millisecond; true
+/// once its reply is written. No step sees all keys at one time.
+pub type RunWalk = fn(
+    space: &Keyspace,
+    store: StoreNumber,
+    args: &[&[u8]],
+    now_ms: u64,
+    walk: &mut Walk,
+    out: &mut Writer<'_>,
+) -> bool;
+
 /// A command over the keys it names; their slots are locked.
 #[derive(Debug, Clone, Copy)]
 pub enum RunKeys {
@@ -406,6 +418,8 @@ pub enum Run {
     Keys(RunKeys),
     /// Works on every slot this member serves.
     Keyspace(RunKeyspace),
+    /// Works on every slot this member serves, step by step.
+    Walk(RunWalk),
     /// Runs a script over the keys it names; the shell has the interpreter.
     Script(ScriptBy),
     /// Done by the server.

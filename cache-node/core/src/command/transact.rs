@@ -32,7 +32,7 @@ impl Step<'_> {
 
     /// Whether it works on all keys rather than on those it names.
     pub fn is_over_all_keys(&self) -> bool {
-        matches!(self.spec.run, Run::Keyspace(_))
+        matches!(self.spec.run, Run::Keyspace(_) | Run::Walk(_))
     }
 }
 
@@ -186,7 +186,7 @@ impl Locked<'_> {
             },
             Run::Keys(RunKeys::Many(run)) => run(self, args, out),
             Run::Keys(RunKeys::Waits(blocking)) => blocking.run_at_once(self, args, out),
-            Run::Keyspace(_) | Run::Script(_) | Run::Shell(_) => {
+            Run::Keyspace(_) | Run::Walk(_) | Run::Script(_) | Run::Shell(_) => {
                 out.error("ERR this command is not one over keys");
             }
         }

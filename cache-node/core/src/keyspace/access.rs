@@ -378,6 +378,16 @@ impl<'a> Locked<'a> {
     ) -> Self {
         Self { space, registry, number, now_ms, guards, buried, wakes: Wakes::default() }
     }
+
+    /// Unlocks the slots; then what went is let go, and last those are woken who were served.
+    pub(super) fn unlock(self) {
+        let Self { space, guards, buried, wakes, .. } = self;
+        drop(guards);
+        if !buried.is_empty() {
+            space.let_go(buried);
+        }
+        drop(wakes);
+    }
 }
 
 impl Locked<'_> {

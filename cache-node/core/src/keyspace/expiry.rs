@@ -36,7 +36,6 @@ impl Keyspace {
     /// others hold the slot, a script for long perhaps: it has its turn in the next cycle.
     fn expire_step(&self, slot: Slot, now_ms: u64) -> Option<(usize, usize)> {
         let (mut seen, mut gone) = (0, 0);
-        // Dropped after the lock.
         let mut buried = Vec::new();
         let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return None };
         let mut state = cell.state.try_lock()?;
@@ -50,6 +49,10 @@ impl Keyspace {
             next = next.min(table.next_expiry_ms);
         }
         due.store(next, Relaxed);
+        drop(state);
+        if !buried.is_empty() {
+            self.let_go(buried);
+        }
         Some((seen, gone))
     }
 

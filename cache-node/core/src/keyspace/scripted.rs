@@ -177,23 +177,4 @@ mod tests {
             })
             .unwrap();
     }
-
-    #[test]
-    fn two_scripts_that_want_each_others_slots_both_end() {
-        let space = space();
-        std::thread::scope(|scope| {
-            for (first, second) in [(&b"a"[..], &b"b"[..]), (b"b", b"a")] {
-                let space = &space;
-                scope.spawn(move || {
-                    for _ in 0..2000 {
-                        space
-                            .with_script(0, &[first], true, NOW, |locked| {
-                                locked.lock_slot(slot_of(second)).unwrap();
-                            })
-                            .unwrap();
-                    }
-                });
-            }
-        });
-    }
 }

@@ -10,6 +10,7 @@ use super::clients::Client;
 use super::commands::REDIS_VERSION;
 use super::pause::Held;
 use crate::clock::now_ms;
+use crate::memory;
 use crate::pubsub::Topic;
 use crate::server::stats::{Account, ticks};
 use crate::telemetry::process::{self, Allocator};
@@ -138,7 +139,9 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
     let limit = process::memory_limit_bytes();
     let clients: u64 = shared.clients.all().iter().map(|client| client.memory_bytes()).sum();
     let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
-    let default = stores.iter().find(|s| s.number == 0);
+    let known = shared.memory.snapshot();
+    // Of all stores together; as in Redis, 0 is no bound.
+    let budget = stores.iter().map(|s| s.max_memory_bytes).sum::<Option<u64>>().unwrap_or(0);
     let policies = shared.keyspace().policies();
     let policy = policies
         .iter()
@@ -168,8 +171,8 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "number_of_cached_scripts": scripts.cached,
         "used_memory_scripts": scripts.bytes,
         "used_memory_scripts_human": human(scripts.bytes as u64),
-        "maxmemory": default.and_then(|s| s.max_memory_bytes).unwrap_or(0),
-        "maxmemory_human": human(default.and_then(|s| s.max_memory_bytes).unwrap_or(0)),
+        "maxmemory": budget,
+        "maxmemory_human": human(budget),
         "maxmemory_policy": policy,
         "allocator_frag_ratio": format_args!("{:.2}", ratio(active, allocated)),
         "allocator_frag_bytes": active.saturating_sub(allocated),
@@ -181,6 +184,12 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "mem_fragmentation_bytes": resident as i64 - allocated as i64,
         "mem_clients_normal": clients,
         "mem_allocator": "jemalloc",
+        "lazyfree_pending_objects": known.frees_pending,
+        "lazyfreed_objects": known.freed,
+        "memory_limit": known.limit_bytes,
+        "memory_working_set": known.working_set_bytes,
+        "memory_stage": memory::word(known.stage),
+        "memory_relieved_bytes": known.relieved_bytes,
     );
 }
 

@@ -7,7 +7,7 @@ const RUNS: F = F::NOSCRIPT
     .union(F::SKIP_MONITOR)
     .union(F::NO_MANDATORY_KEYS)
     .union(F::MOVABLEKEYS);
-const ABOUT: F = F::NOSCRIPT.union(F::STALE);
+const ABOUT: F = F::NOSCRIPT;
 
 const UNKNOWN_RW: &str =
     "We cannot tell how the keys will be used so we assume the worst, RW and UPDATE";
@@ -105,13 +105,13 @@ pub(super) const SCRIPT_LIST: [Spec; 7] = [
         "O(N) for N bytes of the script",
         "Keeps a script on every member, for EVALSHA.",
     )
-    .flags(ABOUT)
+    .flags(ABOUT.union(F::STALE))
     .acl(Acl::SCRIPTING)
     .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .args(&[Arg::new("script", "string")])
     .run(Run::Shell(ScriptLoad)),
     Spec::new("script|show", 3, Group::Scripting, "8.0.0", "O(1)", "Shows the text of a script.")
-        .flags(ABOUT)
+        .flags(ABOUT.union(F::STALE))
         .acl(Acl::SCRIPTING)
         .args(&[Arg::new("sha1", "string")])
         .run(Run::Shell(ScriptShow)),

@@ -175,6 +175,9 @@ impl Keyspace {
             // The entry's blocks are given back after the lock is.
             drop(chooser);
             fruitless = if gone.is_some() { 0 } else { fruitless + 1 };
+            if let Some(entry) = gone {
+                self.let_one_go(entry.value);
+            }
         }
         true
     }
