@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use hypercache_core::keyspace::EventClasses;
+
 use super::source::Source;
 use super::units::parse_duration;
 use super::{
@@ -27,6 +29,11 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
         cluster,
         stores: policies,
         cleanup_interval_ms,
+        keyspace_events: source.get(
+            "cache.notify_keyspace_events",
+            EventClasses::empty(),
+            values::event_classes,
+        ),
         script: Script {
             time_limit_ms: source.get("script.time_limit", 5_000, values::positive_duration(1)),
             memory_bytes: source.get("script.memory_limit", 64 << 20, values::script_memory),

@@ -86,10 +86,11 @@ impl Locked<'_> {
         self.space.epoch.load(Acquire) == self.registry.epoch
     }
 
-    /// Whether the store of a key holds more than its budget.
+    /// Whether the store of a key holds more than its budget, or this member more than it may.
     pub fn is_over_budget(&self, number: StoreNumber, key: &[u8]) -> bool {
-        self.registry.bounded
-            && self.registry.route(number, key).is_some_and(super::stores::Store::is_over)
+        let is_over = |store: &super::stores::Store| store.is_over();
+        self.space.refusing.load(Relaxed)
+            || (self.registry.bounded && self.registry.route(number, key).is_some_and(is_over))
     }
 }
 
@@ -110,12 +111,10 @@ impl Keyspace {
     ) -> Result<R, NotServing> {
         if grows {
             let registry = self.registry.load();
-            if registry.bounded {
-                let key = keys.first().copied().unwrap_or_default();
-                for key in std::iter::once(key).chain(keys.iter().skip(1).copied()) {
-                    if let Some(store) = registry.route(store, key) {
-                        self.make_room(store, now_ms);
-                    }
+            let first = keys.first().copied().unwrap_or_default();
+            for key in std::iter::once(first).chain(keys.iter().skip(1).copied()) {
+                if let Some(store) = registry.route(store, key) {
+                    self.has_room(&registry, store, now_ms);
                 }
             }
         }

@@ -49,7 +49,7 @@ pub const DIFFERS: &[(&str, &str)] = &[
     (
         "eval",
         "stopped at `script.time_limit` (at twice that once it has written) where Redis answers BUSY and goes on; in a \
-         cluster of several members, keys that are not named are in the script's slot; decision 12 says more",
+         cluster of several members, keys that are not named are in the script's slot; decision 13 says more",
     ),
     ("evalsha", "as EVAL; the script may be one that any other member knows"),
     (
@@ -99,7 +99,10 @@ pub const DIFFERS: &[(&str, &str)] = &[
         "slowlog|get",
         "of this member; the time is from the end of the command before it, parsing included",
     ),
-    ("sort", "`BY` and `GET` patterns need the hash tag of the key, so that one member has all"),
+    (
+        "sort",
+        "in a cluster of several members, `BY` and `GET` patterns need the hash tag of the key, so that one member has all",
+    ),
     ("sort_ro", "as SORT"),
     ("spublish", "as PUBLISH"),
     ("zrank", "takes `WITHSCORE`, as Redis 7.2 and Valkey"),

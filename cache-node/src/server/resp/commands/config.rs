@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hypercache_core::keyspace::EventClasses;
 use hypercache_core::resp::Writer;
 use hypercache_core::store::{DEFAULT_STORE, EvictionPolicy, StorePolicy};
 
@@ -24,6 +25,7 @@ fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         }
         all.push((kept.name, value));
     }
+    all.sort_unstable_by_key(|(name, _)| *name);
     all
 }
 
@@ -54,6 +56,7 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("maxclients", tunables.max_connections.to_string()),
         ("maxmemory", default.and_then(|p| p.max_memory_bytes).unwrap_or(0).to_string()),
         ("maxmemory-policy", policy.into()),
+        ("notify-keyspace-events", tunables.keyspace_events.letters()),
         ("port", shared.port.to_string()),
         ("proto-max-bulk-len", tunables.max_bulk_bytes.to_string()),
         ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
@@ -137,6 +140,7 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
 /// Puts what was set in force.
 fn apply(context: &Context<'_>, tunables: Tunables) {
     context.shared.stats.watch.set(tunables.thresholds);
+    context.shared.keyspace().notices().set_classes(tunables.keyspace_events);
     if let Some((_, limits)) = tunables.output.iter().find(|(class, _)| *class == "pubsub") {
         context.shared.pubsub.limits().set(*limits);
     }
@@ -223,6 +227,12 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                 }
                 tunables.max_bulk_bytes = bytes as usize;
             }
+            "notify-keyspace-events" => {
+                let classes = std::str::from_utf8(pair[1]).ok().and_then(EventClasses::parse);
+                tunables.keyspace_events = classes.ok_or_else(|| {
+                    refuse("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+                })?;
+            }
             "timeout" => {
                 let seconds = whole(0, i64::from(i32::MAX))? as u64;
                 tunables.idle_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
@@ -238,6 +248,11 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             // What clients set to what it is anyway.
             "save" if pair[1].is_empty() => {}
             "appendonly" if pair[1].eq_ignore_ascii_case(b"no") => {}
+            // So are these, which only the file can change.
+            "bind" | "dir" | "port" | "io-threads" | "cluster-announce-hostname"
+                if own_parameters(context)
+                    .iter()
+                    .any(|(known, value)| *known == name && value.as_bytes() == pair[1]) => {}
             "maxmemory" => {
                 let word = String::from_utf8_lossy(pair[1]).into_owned();
                 let bytes = units::parse_size(&word)
