@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hypercache_core::cluster::{Liveness, MemberId, Slot, View};
 use hypercache_core::command::{self, Run, Spec};
-use hypercache_core::keyspace::Keyspace;
+use hypercache_core::keyspace::{Hashed, Keyspace};
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use hypercache_core::store::StoreNumber;
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub use batch::Batch;
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
-use place::{Owners, Place, place};
+use place::{Owners, Place, place, place_one};
 use wire::Status;
 
 use crate::clock::now_ms;
@@ -81,6 +81,17 @@ pub struct Caller {
     pub protocol: Protocol,
     /// Commands of one order reach another member one after the other; of several, side by side.
     pub order: u64,
+}
+
+/// A data command to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// What it is.
+    pub spec: &'static Spec,
+    /// Its name and arguments.
+    pub args: &'a [&'a [u8]],
+    /// Its key's slot and hash, where they are known and it has one key.
+    pub hashed: Option<Hashed>,
 }
 
 /// What became of an attempt to run a command here and now.
@@ -147,21 +158,27 @@ impl Router {
     pub fn try_here(
         &self,
         view: &View,
-        spec: &'static Spec,
+        request: Request<'_>,
         store: StoreNumber,
-        args: &[&[u8]],
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Tried {
+        let Request { spec, args, hashed } = request;
         if !view.quorum && !view.is_outside() {
             out.error(NO_QUORUM);
             return Tried::Done;
         }
-        match place(view, spec, args) {
-            Place::Here => match self.0.keyspace.execute(spec, store, args, now_ms, out) {
-                Ok(()) => Tried::Done,
-                Err(_) => Tried::Later,
-            },
+        let place = match hashed {
+            Some(hashed) => place_one(view, hashed.slot),
+            None => place(view, spec, args),
+        };
+        match place {
+            Place::Here => {
+                match self.0.keyspace.execute_hashed(spec, store, args, hashed, now_ms, out) {
+                    Ok(()) => Tried::Done,
+                    Err(_) => Tried::Later,
+                }
+            }
             Place::There(member) => Tried::There(member),
             Place::CrossSlot => {
                 out.error("CROSSSLOT Keys in request don't hash to the same slot");
@@ -198,9 +215,8 @@ impl Router {
             let start = out.len();
             let waits_for = match self.try_here(
                 &view,
-                spec,
+                Request { spec, args, hashed: None },
                 store,
-                args,
                 now_ms(),
                 &mut Writer::new(out, protocol),
             ) {

@@ -72,6 +72,12 @@ pub fn place(owners: &impl Owners, spec: &Spec, args: &[&[u8]]) -> Place {
     }
 }
 
+/// Decides where a command over one key runs.
+#[inline]
+pub fn place_one(owners: &impl Owners, slot: Slot) -> Place {
+    if owners.owns_all() { Place::Here } else { member(owners, slot) }
+}
+
 /// Decides where commands run that are one: where all their slots are.
 pub fn place_whole(owners: &impl Owners, mut slots: impl Iterator<Item = Slot>) -> Place {
     let Some(first) = slots.next().filter(|_| !owners.owns_all()) else { return Place::Here };

@@ -6,8 +6,9 @@ pub const SLOTS: u16 = 16384;
 /// A slot's number, below [`SLOTS`].
 pub type Slot = u16;
 
-const TABLE: [u16; 256] = {
-    let mut table = [0u16; 256];
+/// `TABLES[n][byte]`: what a byte does to the checksum when `n` bytes follow it.
+const TABLES: [[u16; 256]; 8] = {
+    let mut tables = [[0u16; 256]; 8];
     let mut i = 0;
     while i < 256 {
         let mut crc = (i as u16) << 8;
@@ -16,15 +17,39 @@ const TABLE: [u16; 256] = {
             crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
             bit += 1;
         }
-        table[i] = crc;
+        tables[0][i] = crc;
         i += 1;
     }
-    table
+    let mut n = 1;
+    while n < 8 {
+        let mut i = 0;
+        while i < 256 {
+            let crc = tables[n - 1][i];
+            tables[n][i] = (crc << 8) ^ tables[0][(crc >> 8) as usize];
+            i += 1;
+        }
+        n += 1;
+    }
+    tables
 };
 
-/// CRC-16/XMODEM (polynomial 0x1021, initial value 0), which Redis Cluster uses.
+/// CRC-16/XMODEM (polynomial 0x1021, initial value 0), which Redis Cluster uses; eight bytes at a
+/// time by as many tables ("slicing-by-8", Kounavis and Berry 2008), as each byte alone would
+/// wait for the one before it.
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, &byte| (crc << 8) ^ TABLE[usize::from((crc >> 8) as u8 ^ byte)])
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    let crc = chunks.iter().fold(0u16, |crc, chunk| {
+        let [high, low] = crc.to_be_bytes();
+        TABLES[7][usize::from(chunk[0] ^ high)]
+            ^ TABLES[6][usize::from(chunk[1] ^ low)]
+            ^ TABLES[5][usize::from(chunk[2])]
+            ^ TABLES[4][usize::from(chunk[3])]
+            ^ TABLES[3][usize::from(chunk[4])]
+            ^ TABLES[2][usize::from(chunk[5])]
+            ^ TABLES[1][usize::from(chunk[6])]
+            ^ TABLES[0][usize::from(chunk[7])]
+    });
+    rest.iter().fold(crc, |crc, &byte| (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)])
 }
 
 /// The part of a key that is hashed: what stands between the first `{` and the first `}` after
@@ -55,6 +80,19 @@ mod tests {
         assert_eq!(slot_of(b"123456789"), 0x31c3);
         assert_eq!(slot_of(b"foo"), 12182);
         assert_eq!(slot_of(b"{user1000}.following"), slot_of(b"user1000"));
+    }
+
+    #[test]
+    fn eight_bytes_at_a_time_give_what_one_at_a_time_gives() {
+        let plain = |bytes: &[u8]| {
+            bytes.iter().fold(0u16, |crc, &byte| {
+                (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)]
+            })
+        };
+        let bytes: Vec<u8> = (0..100u8).map(|i| i.wrapping_mul(37) ^ 0x5a).collect();
+        for len in 0..bytes.len() {
+            assert_eq!(crc16(&bytes[..len]), plain(&bytes[..len]), "{len}");
+        }
     }
 
     #[test]

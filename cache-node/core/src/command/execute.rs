@@ -2,7 +2,7 @@
 
 use super::ops::texts;
 use super::spec::{Flags, Run, RunKeys, Spec};
-use crate::keyspace::{Keyspace, NotServing, Refusal};
+use crate::keyspace::{Access, Hashed, Keyspace, NotServing, Refusal};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
 
@@ -22,11 +22,31 @@ impl Keyspace {
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Result<(), NotServing> {
+        self.execute_hashed(spec, store, args, None, now_ms, out)
+    }
+
+    /// As [`Self::execute`]; `hashed` is what [`Keyspace::hashed`] gave for the first key, where
+    /// it is known.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    #[inline]
+    pub fn execute_hashed(
+        &self,
+        spec: &'static Spec,
+        store: StoreNumber,
+        args: &[&[u8]],
+        hashed: Option<Hashed>,
+        now_ms: u64,
+        out: &mut Writer<'_>,
+    ) -> Result<(), NotServing> {
         let needs_room = spec.flags.contains(Flags::DENYOOM);
         let result = match spec.run {
             Run::Keys(RunKeys::One(run)) => match spec.first_key(args) {
                 Some(key) => {
-                    self.with_key(store, key, now_ms, needs_room, |key| run(key, args, out))
+                    let hashed = hashed.unwrap_or_else(|| self.hashed(key));
+                    let run = |key: &mut Access<'_>| run(key, args, out);
+                    self.with_hashed_key(store, key, hashed, now_ms, needs_room, run)
                 }
                 None => {
                     out.error(texts::SYNTAX);

@@ -18,6 +18,12 @@ pub fn lookup(args: &[&[u8]]) -> Result<&'static Spec, String> {
     }
 }
 
+/// As [`lookup`], with no word on what is wrong.
+#[inline]
+pub fn lookup_quiet(args: &[&[u8]]) -> Option<&'static Spec> {
+    find(args).filter(|spec| has_arity(spec, args.len()))
+}
+
 /// The command or subcommand that `args` name, whatever its arity.
 #[inline]
 pub(super) fn find(args: &[&[u8]]) -> Option<&'static Spec> {

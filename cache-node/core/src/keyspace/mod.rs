@@ -6,6 +6,7 @@
 //! | `table`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access`, `together` | what a command may do with a key; with the keys of many slots |
+//! | `prefetch` | what a batch of commands will need, asked for at once |
 //! | `watch` | keys whose changes EXEC has to see |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
@@ -21,6 +22,7 @@ mod filter;
 mod hash;
 mod memory;
 mod occupancy;
+mod prefetch;
 pub mod pressure;
 mod slot;
 mod stores;
@@ -34,6 +36,7 @@ pub use access::{Access, Lifetime, Locked};
 pub use entry::{CLOCK_UNIT_MS, Entry, clock};
 pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
+pub use prefetch::Hashed;
 pub use values::{Hash, List, Set, SortedSet, Value};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
@@ -337,8 +340,25 @@ impl Keyspace {
         needs_room: bool,
         run: impl FnOnce(&mut Access<'_>) -> R,
     ) -> Result<R, Refusal> {
-        let hash = self.hasher.hash(key);
-        let slot = slot_of(key);
+        let hashed = Hashed { slot: slot_of(key), hash: self.hasher.hash(key) };
+        self.with_hashed_key(number, key, hashed, now_ms, needs_room, run)
+    }
+
+    /// As [`Self::with_key`], for a key of which [`Self::hashed`] is known.
+    ///
+    /// # Errors
+    /// As [`Self::with_key`].
+    #[inline]
+    pub fn with_hashed_key<R>(
+        &self,
+        number: StoreNumber,
+        key: &[u8],
+        hashed: Hashed,
+        now_ms: u64,
+        needs_room: bool,
+        run: impl FnOnce(&mut Access<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let Hashed { slot, hash } = hashed;
         let cell = self.cell(slot).ok_or(NotServing { slot })?;
         // Dropped after the lock.
         let mut buried = Vec::new();

@@ -7,12 +7,14 @@ mod double;
 mod inline;
 mod number;
 mod parser;
+mod pipeline;
 mod reply;
 mod writer;
 
 pub use double::{format_double, parse_bound, parse_double};
 pub use number::parse_i64;
 pub use parser::{Args, Limits, Parser, ProtocolError};
+pub use pipeline::Pipeline;
 pub use reply::{Reply, ReplyScan, array_elements, reply_len};
 pub use writer::Writer;
 

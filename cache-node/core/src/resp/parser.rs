@@ -175,6 +175,12 @@ impl Parser {
         }
     }
 
+    /// Whether it has seen nothing of a command yet.
+    #[inline]
+    pub fn is_fresh(&self) -> bool {
+        self.state == State::Start
+    }
+
     /// Ready for the next command.
     #[inline]
     pub fn reset(&mut self) {

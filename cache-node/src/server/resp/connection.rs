@@ -15,15 +15,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hypercache_core::command::{self, Flags, Run, Spec};
+use hypercache_core::keyspace::Hashed;
 use hypercache_core::resp::{Parser, ProtocolError, Writer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::ahead::{Ahead, Upcoming};
 use super::commands;
 use super::session::Session;
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
-use crate::router::{Batch, Tried, wire};
+use crate::router::{Batch, Request, Tried, wire};
 use crate::server::stats::Count;
 use hypercache_core::cluster::View;
 
@@ -249,12 +251,30 @@ impl Connection {
                 return (at, Next::Flush);
             }
             let rest = &input[at..];
+            if self.parser.is_fresh() {
+                let ahead = Ahead::look(rest, &self.session.limits, self.shared.keyspace());
+                if let Some((used, next)) = self.run_ahead(&view, &ahead, now_ms, out) {
+                    at += used;
+                    match next {
+                        Some(next) => return (at, next),
+                        None => continue,
+                    }
+                }
+            }
             match self.parser.parse(rest, &self.session.limits) {
                 Ok(Some(len)) => {
                     // Out of `self` for as long as its arguments are looked at.
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
-                    let ran = args.is_empty() || self.run_one(&view, &args, now_ms, out);
+                    let ran = args.is_empty()
+                        || self.run_one(
+                            &view,
+                            &args,
+                            command::lookup_quiet(&args),
+                            None,
+                            now_ms,
+                            out,
+                        );
                     drop(args);
                     self.parser = parser;
                     self.parser.reset();
@@ -283,16 +303,52 @@ impl Connection {
         }
     }
 
+    /// Runs the commands of a look ahead; gives how many bytes they took and what is next, if that is
+    /// not to go on. `None` if there are none.
+    #[inline]
+    fn run_ahead(
+        &mut self,
+        view: &View,
+        ahead: &Ahead<'_>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> Option<(usize, Option<Next>)> {
+        let (mut used, mut index) = (0, 0);
+        while let Some(upcoming) = ahead.get(index) {
+            if out.len() >= FLUSH_BYTES || self.batch.bytes() >= FLUSH_BYTES {
+                return Some((used, Some(Next::Flush)));
+            }
+            let Upcoming { args, spec, hashed, end } = upcoming;
+            if !self.run_one(view, args, spec, hashed, now_ms, out) {
+                return Some((used, Some(Next::Wait)));
+            }
+            used = end;
+            index += 1;
+            if self.session.closing {
+                return Some((used, Some(Next::Close)));
+            }
+        }
+        (index > 0).then_some((used, None))
+    }
+
     /// Runs one command, or takes note of it for another member. `false`: it has to wait, alone.
     #[inline]
-    fn run_one(&mut self, view: &View, args: &[&[u8]], now_ms: u64, out: &mut Vec<u8>) -> bool {
+    fn run_one(
+        &mut self,
+        view: &View,
+        args: &[&[u8]],
+        known: Option<&'static Spec>,
+        hashed: Option<Hashed>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let cell = self.shared.cell();
         if let Some(subscriber) = &self.session.subscriber {
             subscriber.outbox().drain(out);
         }
         let start = out.len();
         let mut writer = Writer::new(out, self.session.protocol);
-        let spec = match self.look_up(args) {
+        let spec = match self.allowed(known, args) {
             Ok(spec) => spec,
             Err(text) => {
                 self.session.transaction.fail();
@@ -329,9 +385,8 @@ impl Connection {
         } else {
             match self.shared.router.try_here(
                 view,
-                spec,
+                Request { spec, args, hashed },
                 self.session.store,
-                args,
                 now_ms,
                 &mut writer,
             ) {
@@ -354,10 +409,17 @@ impl Connection {
         true
     }
 
-    /// The command that the arguments name, if this client may run it.
+    /// The command that the arguments name, if there is one that this client may run.
     #[inline]
-    fn look_up(&self, args: &[&[u8]]) -> Result<&'static Spec, String> {
-        let spec = command::lookup(args)?;
+    fn allowed(
+        &self,
+        known: Option<&'static Spec>,
+        args: &[&[u8]],
+    ) -> Result<&'static Spec, String> {
+        let spec = match known {
+            Some(spec) => spec,
+            None => command::lookup(args)?,
+        };
         if !self.session.authenticated && !spec.flags.contains(Flags::NO_AUTH) {
             return Err("NOAUTH Authentication required.".into());
         }

@@ -159,6 +159,16 @@ impl Value {
         }
     }
 
+    /// Where a string's block on the heap begins, if it has one.
+    #[inline]
+    pub fn block(&self) -> Option<*const u8> {
+        match self {
+            Self::Str(bytes) => Some(bytes.as_ptr()),
+            Self::Raw(bytes) => Some(bytes.as_ptr()),
+            _ => None,
+        }
+    }
+
     /// What stands on the heap for it.
     #[inline]
     pub fn heap_bytes(&self) -> usize {
