@@ -3,7 +3,7 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `slot` | a slot's lock and tables, and their accounts |
-//! | `table`, `entry`, `hash` | where entries are and how they are found |
+//! | `table`, `part/`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access`, `together` | what a command may do with a key; with the keys of many slots |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
@@ -22,6 +22,7 @@ mod filter;
 mod hash;
 mod memory;
 mod occupancy;
+mod part;
 mod prefetch;
 pub mod pressure;
 mod slot;
@@ -33,11 +34,11 @@ mod walk;
 mod watch;
 
 pub use access::{Access, Lifetime, Locked};
-pub use entry::{CLOCK_UNIT_MS, Entry, clock};
+pub use entry::{Entry, Taken};
 pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
 pub use prefetch::Hashed;
-pub use values::{Hash, List, Set, SortedSet, Value};
+pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
 
@@ -251,7 +252,9 @@ impl Keyspace {
         let Some(cell) = self.cell(slot) else { return false };
         let state = cell.state.lock();
         let empty = state.tables.iter().all(|table| {
-            table.table.iter().all(|entry| table.is_over(&self.hasher, entry, now_ms))
+            let mut lives = false;
+            table.table.visit(|entry| lives |= !table.is_over(&self.hasher, &entry, now_ms));
+            !lives
         });
         if empty {
             cell.serving.store(false, Relaxed);

@@ -6,6 +6,7 @@ use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, position};
 use super::memory::block_bytes;
 use super::part::New;
+use super::prefetch;
 use super::stores::Counters;
 use super::table::{Place, Table};
 use super::values::Value;
@@ -106,9 +107,15 @@ impl State {
     #[inline]
     pub fn tidy(&mut self, number: StoreNumber) {
         if self.get(number).is_some_and(StoreTable::is_idle) {
-            self.tables.retain(|table| table.number != number);
-            self.tables.shrink_to_fit();
+            self.tidy_all();
         }
+    }
+
+    /// Lets go of all tables in which nothing is.
+    #[cold]
+    pub fn tidy_all(&mut self) {
+        self.tables.retain(|table| !table.is_idle());
+        self.tables.shrink_to_fit();
     }
 }
 
@@ -124,8 +131,15 @@ impl StoreTable {
 
     /// Whether nothing is in it, and nobody waits for something.
     #[inline]
-    fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.table.len() == 0 && self.watches.is_none()
+    }
+
+    /// Asks for its lines from memory.
+    #[inline]
+    pub fn prefetch(&self) {
+        let start = std::ptr::from_ref(self).cast::<u8>();
+        (0..size_of::<Self>()).step_by(64).for_each(|at| prefetch::line(start.wrapping_add(at)));
     }
 
     /// Adds a key that is not there yet.
@@ -337,6 +351,7 @@ impl StoreTable {
         change: impl FnOnce(&mut Value) -> (R, bool),
     ) -> Option<R> {
         let entry = self.table.get(place)?;
+        let watched: Option<Vec<u8>> = self.watches.as_ref().map(|_| entry.key.to_vec());
         let before = self.heap_bytes();
         let (result, changed) = match entry.value.object() {
             Some(_) => {
@@ -356,18 +371,11 @@ impl StoreTable {
                 (result, changed)
             }
         };
-        if changed && self.watches.is_some() {
-            self.note_change(place);
+        if let Some(key) = watched.filter(|_| changed) {
+            watch::changed(&mut self.watches, &key);
         }
         self.counters.charge(before, self.heap_bytes());
         Some(result)
-    }
-
-    #[cold]
-    fn note_change(&mut self, place: Place) {
-        if let Some(entry) = self.table.get(place) {
-            watch::changed(&mut self.watches, entry.key);
-        }
     }
 
     /// Sets when an entry ends; 0 for never. Where it is then.

@@ -11,6 +11,7 @@ use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, POSITION_BITS, position};
 use super::memory::block_bytes;
 use super::part::{At, New, Part};
+use super::prefetch;
 use super::values::Value;
 use std::cell::Cell;
 
@@ -25,6 +26,11 @@ const MAX_DEPTH: u32 = 24;
 /// Nor has it more than this many places for each segment: then too many keys are in one
 /// position for chance, and the segment grows instead.
 const MAX_PLACES_PER_SEGMENT: usize = 256;
+
+/// What the processor brings near at once.
+const LINE_BYTES: usize = 64;
+/// So much of a record is asked for before it is needed.
+const PREFETCHED_LINES: usize = 2;
 
 /// Where an entry is, until one is added or removed.
 #[derive(Debug, Clone, Copy)]
@@ -399,7 +405,7 @@ impl Table {
         let Kind::Split(directory) = &mut self.kind else { return };
         let mut whole = Part::for_records(self.len);
         for segment in directory.segments.drain(..) {
-            segment.part.scatter(hasher, |_| Some(&mut whole));
+            segment.part.scatter(hasher, std::slice::from_mut(&mut whole), |_| 0);
         }
         whole.build_filter(hasher, self.filter_bits);
         self.kind = Kind::Small(whole);
@@ -532,20 +538,20 @@ impl Table {
         }
     }
 
-    /// Brings near what [`Self::find`] will read first.
+    /// Asks for the line of the index where a key's place is.
     #[inline]
     pub fn prefetch_index(&self, hash: u64) {
         if let Some(line) = self.part_of(hash).1.line(hash) {
-            prefetch(line);
+            prefetch::line(line);
         }
     }
 
-    /// Brings near what [`Self::find`] will read last; reads what [`Self::prefetch_index`] brought.
+    /// Asks for the records that a key with this hash may have; the index is near by now.
     #[inline]
-    pub fn prefetch_record(&self, hash: u64) {
+    pub fn prefetch_entry(&self, hash: u64) {
         for record in self.part_of(hash).1.likely_records(hash) {
-            for line in record.chunks(64).take(2) {
-                prefetch(line);
+            for line in record.chunks(LINE_BYTES).take(PREFETCHED_LINES) {
+                prefetch::line(line.as_ptr());
             }
         }
     }
@@ -562,10 +568,9 @@ impl Directory {
         let bit = POSITION_BITS - depth - 1;
         let old = std::mem::take(&mut self.segments[segment].part);
         let half = old.len() / 2 + old.len() / 16;
-        let (mut low, mut high) = (Part::for_records(half), Part::for_records(half));
-        old.scatter(hasher, |hash| {
-            Some(if position(hash) >> bit & 1 == 0 { &mut low } else { &mut high })
-        });
+        let mut halves = [Part::for_records(half), Part::for_records(half)];
+        old.scatter(hasher, &mut halves, |hash| (position(hash) >> bit & 1) as usize);
+        let [low, high] = halves;
         let filtered = |mut part: Part| {
             part.build_filter(hasher, filter_bits);
             Segment { depth: depth + 1, part }

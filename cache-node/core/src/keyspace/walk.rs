@@ -21,7 +21,7 @@ pub fn scan_cursor(slot: u32) -> u64 {
 
 impl Keyspace {
     /// Visits the live keys of a store in the slots served here.
-    pub fn visit_keys(&self, number: StoreNumber, now_ms: u64, mut visit: impl FnMut(&Entry)) {
+    pub fn visit_keys(&self, number: StoreNumber, now_ms: u64, mut visit: impl FnMut(&Entry<'_>)) {
         let registry = self.registry.load();
         let Some(store) = registry.get(number) else { return };
         for slot in store.counters.occupancy.iter() {
@@ -31,8 +31,11 @@ impl Keyspace {
                 continue;
             }
             let Some(table) = state.get(number) else { continue };
-            let lives = |entry: &&Entry| !table.is_over(&self.hasher, entry, now_ms);
-            table.table.iter().filter(lives).for_each(&mut visit);
+            table.table.visit(|entry| {
+                if !table.is_over(&self.hasher, &entry, now_ms) {
+                    visit(&entry);
+                }
+            });
         }
     }
 
@@ -44,7 +47,7 @@ impl Keyspace {
         cursor: u64,
         count: u64,
         now_ms: u64,
-        mut visit: impl FnMut(&Entry),
+        mut visit: impl FnMut(&Entry<'_>),
     ) -> u64 {
         let registry = self.registry.load();
         let Some(store) = registry.get(number) else { return 0 };
@@ -85,7 +88,7 @@ impl Keyspace {
         mut from: u64,
         left: &mut u64,
         now_ms: u64,
-        visit: &mut impl FnMut(&Entry),
+        visit: &mut impl FnMut(&Entry<'_>),
     ) -> Option<u64> {
         let state = self.cell(slot)?.state.lock();
         let stored = state.get(number)?;
@@ -94,7 +97,7 @@ impl Keyspace {
             let mut keys: Vec<(u64, u32)> = Vec::new();
             let mut index = 0;
             let next = table.visit_segment(from, |entry| {
-                let at = position(self.hasher.hash(entry.key.as_slice()));
+                let at = position(self.hasher.hash(entry.key));
                 if at >= from {
                     keys.push((at, index));
                 }
@@ -109,12 +112,12 @@ impl Keyspace {
             let end = keys.get(taken).map(|(at, _)| *at);
             *left = left.saturating_sub(taken as u64);
             table.visit_segment(from, |entry| {
-                let at = position(self.hasher.hash(entry.key.as_slice()));
+                let at = position(self.hasher.hash(entry.key));
                 if at >= from
                     && end.is_none_or(|end| at < end)
-                    && !stored.is_over(&self.hasher, entry, now_ms)
+                    && !stored.is_over(&self.hasher, &entry, now_ms)
                 {
-                    visit(entry);
+                    visit(&entry);
                 }
             });
             match (end, next) {
@@ -141,14 +144,14 @@ impl Keyspace {
                 && self.is_serving(slot)
             {
                 table.table.sample(mix(random), 1, |entry| {
-                    if !table.is_over(&self.hasher, entry, now_ms) {
-                        key = Some(entry.key.clone());
+                    if !table.is_over(&self.hasher, &entry, now_ms) {
+                        key = Some(entry.key.to_vec());
                     }
                 });
             }
             drop(state);
             if let Some(key) = key {
-                visit(key.as_slice());
+                visit(&key);
                 return true;
             }
         }

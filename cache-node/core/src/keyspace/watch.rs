@@ -154,7 +154,7 @@ impl State {
         number: StoreNumber,
         slot: Slot,
         space: &Keyspace,
-    ) -> Option<StoreTable> {
+    ) -> Option<Box<StoreTable>> {
         let mut table = self.take(number)?;
         if let Some(mut watches) = table.watches.take() {
             watches.retain(|key| table.table.find(space.hasher.hash(key), key).is_none());

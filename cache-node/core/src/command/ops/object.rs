@@ -1,11 +1,11 @@
 //! OBJECT: how a value is kept.
 
-use crate::keyspace::{Access, CLOCK_UNIT_MS, Entry, clock};
+use crate::keyspace::{Access, Entry};
 use crate::resp::Writer;
 
-fn tell(key: &mut Access<'_>, out: &mut Writer<'_>, tell: impl FnOnce(&Entry, &mut Writer<'_>)) {
+fn tell(key: &mut Access<'_>, out: &mut Writer<'_>, tell: impl FnOnce(&Entry<'_>, &mut Writer<'_>)) {
     match key.look() {
-        Some(entry) => tell(entry, out),
+        Some(entry) => tell(&entry, out),
         None => out.null(),
     }
 }
@@ -17,11 +17,8 @@ pub fn encoding(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
 
 /// OBJECT IDLETIME key
 pub fn idletime(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
-    let now = clock(key.now_ms());
-    tell(key, out, |entry, out| {
-        let idle_ms = u64::from(entry.idle(now)) * CLOCK_UNIT_MS;
-        out.integer((idle_ms / 1000) as i64);
-    });
+    let idle_ms = key.idle_ms().unwrap_or(0);
+    tell(key, out, |_, out| out.integer((idle_ms / 1000) as i64));
 }
 
 /// OBJECT REFCOUNT key. Nothing is shared here, not even the small integers that Redis shares.

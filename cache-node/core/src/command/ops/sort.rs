@@ -127,9 +127,12 @@ fn look_up(keys: &Locked<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>>
         None => (behind, None),
     };
     let key = [&pattern[..star], element, postfix].concat();
-    match (keys.peek(&key)?, field) {
-        (Value::Hash(hash), Some(field)) => hash.get(keys.hasher(), field).map(<[u8]>::to_vec),
-        (value, None) => value.as_bytes(&mut itoa::Buffer::new()).map(<[u8]>::to_vec),
+    let value = keys.peek(&key)?;
+    match (value.object(), field) {
+        (Some(Value::Hash(hash)), Some(field)) => {
+            hash.get(keys.hasher(), field).map(<[u8]>::to_vec)
+        }
+        (_, None) => value.as_bytes(&mut itoa::Buffer::new()).map(<[u8]>::to_vec),
         _ => None,
     }
 }
@@ -204,8 +207,8 @@ fn run(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, read_only: b
     if let Some(mut key) = keys.at(args[1])
         && let Some(value) = key.read()
     {
-        is_set = matches!(value, Value::Set(_));
-        match elements(value) {
+        is_set = matches!(value.object(), Some(Value::Set(_)));
+        match value.object().and_then(elements) {
             Some(elements) => found = elements,
             None => return out.error(texts::WRONG_TYPE),
         }

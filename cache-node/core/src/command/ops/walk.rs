@@ -42,7 +42,7 @@ pub fn keys(
     let pattern = args[1];
     let mut found = Collected::default();
     space.visit_keys(store, now_ms, |entry| {
-        let key = entry.key.as_slice();
+        let key = entry.key;
         if pattern == b"*" || matches(pattern, key) {
             found.push(key);
         }
@@ -93,7 +93,7 @@ pub fn scan(
     }
     let mut found = Collected::default();
     let next = space.scan(store, from, count, now_ms, |entry| {
-        let key = entry.key.as_slice();
+        let key = entry.key;
         let wanted = pattern.is_none_or(|pattern| matches(pattern, key))
             && kind.is_none_or(|kind| is(kind, entry.value.type_name()));
         if wanted {

@@ -68,19 +68,22 @@ impl Pace {
             return;
         }
         if times.len() >= TIMES {
-            // Of the older half every other one goes.
-            let mut index = 0;
-            times.retain(|_| {
-                index += 1;
-                index > TIMES / 2 || index % 2 == 1
-            });
+            // The one goes without which the others say most, for how long ago they are.
+            let fault = |three: &[(u64, u64)]| {
+                let gap = three[2].1 - three[0].1;
+                gap as f64 / (second - three[0].1) as f64
+            };
+            let faults = times.windows(3).map(fault).enumerate();
+            if let Some((index, _)) = faults.min_by(|(_, a), (_, b)| a.total_cmp(b)) {
+                times.remove(index + 1);
+            }
         }
         times.push((self.next_turn(), second));
         self.second.store(second, Relaxed);
     }
 
-    /// How long ago a turn was, in milliseconds: exact to the second for the last hundred seconds
-    /// with accesses and their likes, and to some hundredths of it for what is long ago.
+    /// How long ago a turn was, in milliseconds: exact to the second of late, and to some
+    /// hundredths for what is long ago.
     pub fn idle_ms(&self, touched: u32, now_ms: u64) -> u64 {
         let touched = self.full(touched);
         let times = self.times.lock();
@@ -183,8 +186,8 @@ mod tests {
         for (second, touched) in touched.iter().enumerate() {
             let idle = now - start - second as u64;
             let told = pace.idle_ms(*touched, now * 1000 + 999) / 1000;
-            assert!(told >= idle && told - idle <= idle / 16, "{told} for {idle}");
-            assert!(idle > 100 || told == idle, "{told} for {idle}");
+            assert!(told >= idle && told - idle <= idle / 12, "{told} for {idle}");
+            assert!(idle > 20 || told == idle, "{told} for {idle}");
         }
         assert!(pace.times.lock().len() <= TIMES);
         assert_eq!(pace.idle_ms(pace.turn() as u32, 0), 0);

@@ -26,12 +26,16 @@ use super::memory::block_bytes;
 use super::values::{Value, ValueRef};
 use index::Index;
 use objects::Objects;
-use pages::Pages;
+use pages::{PAGE_BYTES, Pages};
 use record::{Draft, Ends, Head, MAX_RECORD_BYTES, ObjectNumber};
 use smallvec::SmallVec;
 
 /// Holes are worth closing if they are more than this, and an eighth of all.
 const MIN_HOLES_BYTES: usize = 128;
+/// A part has no more bytes of records: whatever their order, with what is left free at the ends
+/// of pages, their addresses then have 16 bits.
+const MAX_LIVE_BYTES: usize =
+    (1 << 16) / PAGE_BYTES * (PAGE_BYTES - MAX_RECORD_BYTES + 1) + MAX_RECORD_BYTES;
 /// The base of a part's lifetimes is so long before the first of them.
 const BASE_BEFORE_MS: u64 = 1 << 30;
 
@@ -223,12 +227,9 @@ impl Part {
     /// Whether any record can be added.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.pages.has_room(MAX_RECORD_BYTES, self.max_address())
-    }
-
-    #[inline]
-    fn max_address(&self) -> u32 {
-        if self.index.is_wide() { u32::MAX } else { u32::from(u16::MAX) }
+        self.index.is_wide()
+            || (self.live_bytes() + MAX_RECORD_BYTES <= MAX_LIVE_BYTES
+                && self.pages.has_room(MAX_RECORD_BYTES, self.index.max_address()))
     }
 
     /// Whether its addresses are wide; then it always has room.
@@ -535,11 +536,12 @@ impl Part {
         self.tidy();
     }
 
-    /// Moves all records to other parts: `choose` says which has those of a hash.
-    pub fn scatter<'p>(
+    /// Moves all records to other parts: `choose` says to which of them those of a hash go.
+    pub fn scatter(
         mut self,
         hasher: &KeyHasher,
-        mut choose: impl FnMut(u64) -> Option<&'p mut Part>,
+        into: &mut [Self],
+        choose: impl Fn(u64) -> usize,
     ) {
         let pages = std::mem::take(&mut self.pages);
         pages.visit(|_, bytes| {
@@ -558,7 +560,7 @@ impl Part {
                 _ => key,
             };
             let hash = hasher.hash(full_key);
-            let Some(to) = choose(hash) else { return };
+            let Some(to) = into.get_mut(choose(hash)) else { return };
             let object = object.map(|object| to.put_object(object).to_le_bytes());
             let long_key = long_key.map(|key| to.put_object(key).to_le_bytes());
             let draft = Draft {

@@ -370,7 +370,7 @@ mod tests {
             value in proptest::collection::vec(any::<u8>(), 0..500),
             at_ms in prop_oneof![Just(0), 1..10_000_000_000u64, any::<u64>()],
             base_ms in 0..10_000_000_000u64,
-            (word, window, session): (u32, bool, bool),
+            word: u32, window: bool, session: bool,
             kind in INT..=OBJECT,
             long_key: bool,
         ) {
