@@ -121,3 +121,15 @@ kube_report() {
         done
     done
 }
+
+# replace_part FILE NAME PART: what stands between the two comments of that name becomes the file PART.
+replace_part() {
+    local file=$1 name=$2 part=$3 fresh
+    fresh=$(mktemp)
+    awk -v begin="<!-- $name:begin -->" -v end="<!-- $name:end -->" -v part="$part" '
+        $0 == begin { print; print ""; while ((getline line < part) > 0) print line; print ""; inside = 1; next }
+        $0 == end { inside = 0 }
+        !inside' "$file" >"$fresh"
+    cat "$fresh" >"$file"
+    rm -f "$fresh"
+}

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hypercache_core::keyspace::{self, Keyspace};
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::pubsub::{self, PubSub};
 use crate::raft;
 use crate::router::{self, Forwarded, Router};
+use crate::server::resp::pause::Pause;
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
 use crate::telemetry;
@@ -26,6 +27,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const LAST_SPANS: Duration = Duration::from_secs(2);
 /// Keys that one step of the expiry cycle looks at.
 const EXPIRY_BUDGET: usize = 20_000;
+/// How often it is looked how much is allocated.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// The pause between steps while there is more to remove.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(2);
 
@@ -136,7 +139,10 @@ async fn serve(config: Config) -> Result<(), Error> {
         stats: stats.clone(),
         request_timeout: Duration::from_millis(network.request_timeout_ms),
     });
-    cluster.on_forward(Arc::new(Forwarded::new(router.clone())));
+    let pause = Arc::new(Pause::default());
+    let held = pause.clone();
+    let held = Arc::new(move |args: &[&[u8]]| held.is_on() && held.holds_forwarded(args));
+    cluster.on_forward(Arc::new(Forwarded::new(router.clone(), held)));
     let registry = Arc::new(pubsub::Registry::new(stats.clone()));
     cluster.on_publish(Arc::new(pubsub::Arrivals::new(registry.clone())));
     let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());
@@ -149,6 +155,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         router: router.clone(),
         pubsub,
         stats: stats.clone(),
+        pause: pause.clone(),
         config: config.clone(),
         started_ms,
     }
@@ -160,7 +167,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             router,
             cluster: handle.clone(),
             keyspace: keyspace.clone(),
-            stats,
+            stats: stats.clone(),
             config: config.clone(),
             password: Arc::new(password),
             started_ms,
@@ -197,7 +204,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     });
     let interval = Duration::from_millis(config.cleanup_interval_ms.max(1));
     parts.spawn(async move {
-        expire(&keyspace, interval, stopping).await;
+        expire(&keyspace, &stats, &pause, interval, stopping).await;
         Ok("the expiry cycle")
     });
 
@@ -223,13 +230,30 @@ async fn serve(config: Config) -> Result<(), Error> {
 
 /// Removes expired keys that nobody asks for, a step at an interval, and the next soon where one
 /// was not enough.
-async fn expire(keyspace: &Keyspace, interval: Duration, mut stop: watch::Receiver<bool>) {
-    let mut pause = interval;
+async fn expire(
+    keyspace: &Keyspace,
+    stats: &Stats,
+    clients: &Pause,
+    interval: Duration,
+    mut stop: watch::Receiver<bool>,
+) {
+    let (mut pause, mut looked) = (interval, Instant::now());
     loop {
         if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
             return;
         }
+        // Data that clients may not change stays as it is; nobody sees what has expired.
+        if clients.now().is_some() {
+            continue;
+        }
+        let began = Instant::now();
         let removed = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+        if began.duration_since(looked) >= LOOK_PAUSE {
+            looked = began;
+            stats.peak_allocated(telemetry::process::allocated_bytes());
+        }
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        stats.watch.moment("expire-cycle", took_ms);
         keyspace.prune_watches(now_ms());
         pause = if removed > EXPIRY_BUDGET / 4 { EXPIRY_PAUSE } else { interval };
     }

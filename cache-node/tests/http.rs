@@ -516,7 +516,7 @@ async fn the_openapi_document_and_the_router_say_the_same() {
     }
     assert_eq!(
         paths.values().map(|p| p.as_object().unwrap().len()).sum::<usize>(),
-        ROUTES.len() + 2
+        ROUTES.len() + 3
     );
 }
 

@@ -13,9 +13,9 @@ mod status;
 
 pub use definition::definition;
 pub use spec::{
-    EvictionPolicy, HyperCacheCluster, HyperCacheClusterSpec, LogLevel, MAX_KEY_PREFIXES,
-    MAX_MEMBERS, MAX_STORES, MemberConfig, PullPolicy, PullSecret, ServiceSpec, ServiceType,
-    StorageSpec, StoreSpec,
+    CuckooFilter, EvictionPolicy, FalsePositiveRate, HyperCacheCluster, HyperCacheClusterSpec,
+    LogLevel, MAX_KEY_PREFIXES, MAX_MEMBERS, MAX_STORES, MemberConfig, PullPolicy, PullSecret,
+    ServiceSpec, ServiceType, StorageSpec, StoreSpec,
 };
 pub use status::{HyperCacheClusterStatus, Problem, RingStatus, StoreStatus};
 

@@ -230,6 +230,67 @@ pub struct StoreSpec {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub key_prefixes: Vec<String>,
+
+    /// A cuckoo filter that tells keys that are surely absent. Left out, there is none. It can be
+    /// switched while data is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuckoo_filter: Option<CuckooFilter>,
+}
+
+/// A store's cuckoo filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CuckooFilter {
+    /// Whether there is one.
+    #[serde(default = "default_true")]
+    pub enabled: bool,
+
+    /// The share of absent keys that the filter may let through, 0.001 to 0.1. A lower one takes
+    /// more memory: about 1.2 bytes a key at 0.01.
+    #[serde(default)]
+    pub false_positive_rate: FalsePositiveRate,
+}
+
+/// A rate of false positives, kept in parts per million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct FalsePositiveRate {
+    ppm: u32,
+}
+
+impl Default for FalsePositiveRate {
+    /// One in a hundred.
+    fn default() -> Self {
+        Self { ppm: 10_000 }
+    }
+}
+
+impl From<f64> for FalsePositiveRate {
+    /// What is no rate ends at the bounds of the cast, and is refused by the cluster if the API
+    /// server let it pass.
+    fn from(rate: f64) -> Self {
+        Self { ppm: (rate * 1e6).round() as u32 }
+    }
+}
+
+impl From<FalsePositiveRate> for f64 {
+    fn from(rate: FalsePositiveRate) -> Self {
+        Self::from(rate.ppm) / 1e6
+    }
+}
+
+impl JsonSchema for FalsePositiveRate {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "FalsePositiveRate".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "number", "minimum": 0.001, "maximum": 0.1 })
+    }
 }
 
 /// What a store does at its memory bound.
@@ -384,6 +445,10 @@ impl ServiceType {
             Self::LoadBalancer => "LoadBalancer",
         }
     }
+}
+
+fn default_true() -> bool {
+    true
 }
 
 fn default_members() -> i32 {

@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::spec::CuckooFilter;
+
 /// What the operator last saw of the cluster.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -106,6 +108,9 @@ pub struct StoreStatus {
     /// What happens at the bound.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub eviction_policy: String,
+    /// Its cuckoo filter; none when it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cuckoo_filter: Option<CuckooFilter>,
     /// The cluster runs this store as the resource says. A store that the resource does not list
     /// is not applied.
     #[serde(default)]

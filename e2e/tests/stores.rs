@@ -39,6 +39,7 @@ fn an_edited_memory_bound_reaches_every_member_and_the_status_without_a_restart(
             &json!([
                 {"op": "replace", "path": "/spec/stores/0/maxMemory", "value": "96Mi"},
                 {"op": "replace", "path": "/spec/stores/0/evictionPolicy", "value": "noeviction"},
+                {"op": "add", "path": "/spec/stores/0/cuckooFilter", "value": {"falsePositiveRate": 0.002}},
             ]),
         )?;
         let bytes = 96 * 1024 * 1024;
@@ -47,13 +48,16 @@ fn an_edited_memory_bound_reaches_every_member_and_the_status_without_a_restart(
             let seen = store(&resource["status"], "user_sessions").context("no such store")?;
             Ok(seen["maxMemoryBytes"] == bytes
                 && seen["evictionPolicy"] == "noeviction"
+                && seen["cuckooFilter"]["falsePositiveRate"] == 0.002
                 && seen["applied"] == true)
         })?;
         for member in 0..2 {
             until("every member runs the new bound", 30, || {
                 let seen = cluster.admin(member)?;
                 let seen = store(&seen, "user_sessions").context("no such store")?;
-                Ok(seen["max_memory_bytes"] == bytes && seen["eviction_policy"] == "noeviction")
+                Ok(seen["max_memory_bytes"] == bytes
+                    && seen["eviction_policy"] == "noeviction"
+                    && seen["cuckoo_filter"]["false_positive_rate"] == 0.002)
             })?;
         }
         cluster.wait_condition("StoresApplied", "True")?;

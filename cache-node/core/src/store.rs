@@ -1,5 +1,10 @@
 //! A store: a named database with policies of its own, and a number that `SELECT` takes.
 
+mod filter_rate;
+mod kept;
+
+pub use filter_rate::{FilterRate, FilterSetting, filter_setting};
+
 use serde::{Deserialize, Serialize};
 
 /// The number of a store, as `SELECT` takes it. Store 0 is `default` and always exists.
@@ -78,48 +83,8 @@ impl EvictionPolicy {
     }
 }
 
-/// The rate of false positives of a store's filter: 0.001 to 0.1, kept in parts per million.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct FilterRate(u32);
-
-impl Default for FilterRate {
-    /// One in a hundred.
-    fn default() -> Self {
-        Self(10_000)
-    }
-}
-
-impl FilterRate {
-    /// The lowest and the highest rate in parts per million.
-    pub const RANGE_PPM: std::ops::RangeInclusive<u32> = 1_000..=100_000;
-
-    /// A rate as people write it, such as 0.01.
-    ///
-    /// # Errors
-    /// It is not from 0.001 to 0.1.
-    pub fn new(rate: f64) -> Result<Self, Invalid> {
-        let wrong = || {
-            Invalid::new("filter", format!("a rate of false positives is 0.001 to 0.1, not {rate}"))
-        };
-        // Not a number, and what is too large, end at the bounds of the cast and so out of range.
-        let ppm = (rate * 1e6).round() as u32;
-        if Self::RANGE_PPM.contains(&ppm) { Ok(Self(ppm)) } else { Err(wrong()) }
-    }
-
-    /// In parts per million.
-    pub fn ppm(self) -> u32 {
-        self.0
-    }
-
-    /// As people write it.
-    pub fn rate(self) -> f64 {
-        f64::from(self.0) / 1e6
-    }
-}
-
 /// The policies of one store: what the cluster's table holds and every member runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorePolicy {
     /// `[a-z][a-z0-9_-]{0,62}`, unique in the cluster.
     pub name: String,
@@ -134,7 +99,6 @@ pub struct StorePolicy {
     /// Keys of database 0 that start with one of these belong to this store.
     pub key_prefixes: Vec<String>,
     /// The rate of false positives of the store's filter; `None`: it has no filter.
-    #[serde(default)]
     pub filter: Option<FilterRate>,
     /// How many members hold each key. 1 until replication exists.
     pub replication_factor: u8,
@@ -293,20 +257,5 @@ mod tests {
             assert_eq!(EvictionPolicy::parse(word), Some(policy));
         }
         assert_eq!(EvictionPolicy::parse("allkeys-lru"), None);
-    }
-
-    #[test]
-    fn rates_of_filters_out_of_range_are_refused_by_name() {
-        for rate in [0.0, -1.0, 0.0009, 0.11, 1.0, 1e300, f64::NAN, f64::INFINITY] {
-            let refused = FilterRate::new(rate).unwrap_err();
-            assert_eq!(refused.field, "filter");
-            assert!(refused.message.contains("0.001 to 0.1"), "{refused}");
-        }
-        for rate in [0.001, 0.01, 0.05, 0.1] {
-            assert_eq!(FilterRate::new(rate).unwrap().rate(), rate);
-        }
-        let mut policy = StorePolicy::new("a", 1);
-        policy.filter = Some(FilterRate(5));
-        assert_eq!(policy.validate().unwrap_err().field, "filter");
     }
 }

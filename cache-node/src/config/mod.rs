@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 
 use hypercache_core::store::StorePolicy;
 
+use crate::server::stats::Thresholds;
+
 pub use cli::{Cli, Command, ConfigCommand, ServerArgs};
 pub use error::{Error, Place, Problem};
 pub use secret::Secret;
@@ -46,6 +48,8 @@ pub struct Config {
     pub auth: Auth,
     /// What is logged.
     pub log: Log,
+    /// Which commands the slow log keeps.
+    pub slowlog: SlowLog,
     /// Where traces go.
     pub telemetry: Telemetry,
 }
@@ -112,6 +116,29 @@ pub struct Auth {
 pub struct Log {
     /// A level, or directives such as `info,hypercache::raft=debug`.
     pub level: String,
+}
+
+/// Which commands the slow log keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlowLog {
+    /// Those that take at least so many microseconds; -1: none.
+    pub slower_than_us: i64,
+    /// So many of them.
+    pub max_len: usize,
+    /// What takes at least so many milliseconds goes to the latency monitor; 0: nothing.
+    pub latency_threshold_ms: u64,
+}
+
+impl SlowLog {
+    /// The same for the server.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            slowlog_us: u64::try_from(self.slower_than_us).ok(),
+            slowlog_entries: self.max_len,
+            latency_ms: self.latency_threshold_ms,
+            ..Thresholds::default()
+        }
+    }
 }
 
 /// Where traces go.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::source::Source;
 use super::units::parse_duration;
-use super::{Auth, Cluster, Config, Log, Network, Node, Telemetry, stores, values};
+use super::{Auth, Cluster, Config, Log, Network, Node, SlowLog, Telemetry, stores, values};
 
 /// Reads everything; whatever is wrong is reported to `source` and stands as its default in what
 /// is returned.
@@ -27,6 +27,19 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
         cleanup_interval_ms,
         auth: Auth { password: source.optional("auth.password", values::secret) },
         log: Log { level: source.get("log.level", "info".into(), values::log_level) },
+        slowlog: SlowLog {
+            slower_than_us: source.get(
+                "slowlog.slower_than_us",
+                10_000,
+                values::number("a number of microseconds (-1 for no slow log)", -1, i64::MAX),
+            ),
+            max_len: source.get(
+                "slowlog.max_len",
+                128,
+                values::number("a number of commands", 0, 1_000_000),
+            ),
+            latency_threshold_ms: source.get("slowlog.latency_threshold", 0, parse_duration),
+        },
         telemetry: Telemetry {
             otlp_endpoint: source.optional("telemetry.otlp_endpoint", values::endpoint),
             service_name: source.get("telemetry.service_name", "hypercache".into(), values::name),

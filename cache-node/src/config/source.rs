@@ -84,6 +84,13 @@ impl<'a> Source<'a> {
         (!matches!(at.value, Value::Null)).then_some(at)
     }
 
+    /// What the file has for a key, if no higher layer has anything.
+    pub fn file_value(&mut self, path: &str) -> Option<&'a Value> {
+        self.asked.insert(path.to_owned());
+        let overridden = self.overrides.iter().any(|(p, _)| *p == path);
+        self.node(path).filter(|_| !overridden).map(|node| &node.value)
+    }
+
     /// The single value of a key.
     pub fn text(&mut self, path: &str) -> Option<Text> {
         self.asked.insert(path.to_owned());
@@ -164,7 +171,7 @@ impl<'a> Source<'a> {
         let Some(sections) = self.entries("", file) else { return };
         for section in sections {
             if !schema::sections().any(|known| known == section.key) {
-                self.unknown("", section, schema::sections().collect());
+                self.unknown("", section, &schema::sections().collect::<Vec<_>>());
                 continue;
             }
             let Some(entries) = self.entries(&section.key, &section.node) else { continue };
@@ -174,12 +181,12 @@ impl<'a> Source<'a> {
                 if !stores {
                     let known: Vec<_> = schema::keys_of(&section.key).collect();
                     if !known.contains(&entry.key.as_str()) {
-                        self.unknown(&section.key, entry, known);
+                        self.unknown(&section.key, entry, &known);
                     }
                 } else if let Some(keys) = self.entries(&path, &entry.node) {
                     let known: Vec<_> = schema::keys_of("stores.*").collect();
                     for key in keys.iter().filter(|key| !known.contains(&key.key.as_str())) {
-                        self.unknown(&path, key, known.clone());
+                        self.unknown(&path, key, &known);
                     }
                 }
             }
@@ -200,7 +207,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn unknown(&mut self, parent: &str, entry: &super::tree::Entry, known: Vec<&'static str>) {
+    /// Reports a key that is none of those known under `parent`.
+    pub fn unknown(&mut self, parent: &str, entry: &super::tree::Entry, known: &[&'static str]) {
         let path =
             if parent.is_empty() { entry.key.clone() } else { format!("{parent}.{}", entry.key) };
         // The key may be right and only stand in the wrong section.

@@ -5,7 +5,7 @@
 //! whatever clients select by number should be given its number in the file.
 
 use hypercache_core::store::{
-    DEFAULT_STORE, MAX_STORE_NUMBER, StoreNumber, StorePolicy, validate_all,
+    DEFAULT_STORE, FilterRate, MAX_STORE_NUMBER, StoreNumber, StorePolicy, validate_all,
 };
 
 use super::error::Place;
@@ -73,7 +73,7 @@ fn read_one(source: &mut Source<'_>, name: &str, path: &str) -> (StorePolicy, bo
         source.get(&at("eviction_policy"), policy.eviction_policy, values::eviction_policy);
     policy.key_prefixes =
         source.list(&at("key_prefixes")).into_iter().map(|prefix| prefix.text).collect();
-    source.optional(&at("cuckoo_filter"), values::off_until_later("the cuckoo filter"));
+    policy.filter = filter(source, &at("cuckoo_filter"));
     persistence(source, &at("persistence"));
     source.optional(&at("replication_factor"), |text| {
         match values::number("a replication factor", 1u8, u8::MAX)(text)? {
@@ -84,6 +84,26 @@ fn read_one(source: &mut Source<'_>, name: &str, path: &str) -> (StorePolicy, bo
         }
     });
     (policy, number.is_some())
+}
+
+/// The keys of a filter that is written as a mapping.
+const FILTER_KEYS: [&str; 2] = ["enabled", "false_positive_rate"];
+
+/// A store's filter: `true`, `false`, a rate, or a mapping of both.
+fn filter(source: &mut Source<'_>, path: &str) -> Option<FilterRate> {
+    let Some(Value::Map(entries)) = source.file_value(path) else {
+        return source.get(path, None, values::filter);
+    };
+    let (mut enabled, mut rate) = (true, FilterRate::default());
+    for entry in entries {
+        let path = format!("{path}.{}", entry.key);
+        match entry.key.as_str() {
+            "enabled" => enabled = source.get(&path, enabled, values::boolean),
+            "false_positive_rate" => rate = source.get(&path, rate, values::filter_rate),
+            _ => source.unknown(&path[..path.len() - entry.key.len() - 1], entry, &FILTER_KEYS),
+        }
+    }
+    enabled.then_some(rate)
 }
 
 const NO_PERSISTENCE: &str =
@@ -168,6 +188,7 @@ pub fn read_default(source: &mut Source<'_>) -> StorePolicy {
     policy.default_ttl_ms = source.get("cache.default_ttl", None, values::lifetime);
     policy.eviction_policy =
         source.get("cache.eviction_policy", policy.eviction_policy, values::eviction_policy);
+    policy.filter = filter(source, "cache.cuckoo_filter");
     policy
 }
 

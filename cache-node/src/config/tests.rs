@@ -159,12 +159,10 @@ fn the_file_of_the_readme_gets_one_error_for_each_feature_that_comes_later() {
             "persistence.aof_enabled",
             "persistence.snapshot_enabled",
             "persistence.snapshot_interval",
-            "stores.user_sessions.cuckoo_filter",
             "stores.user_sessions.persistence",
             "stores.user_sessions.replication_factor",
             "stores.page_cache.persistence",
             "stores.page_cache.replication_factor",
-            "stores.temporary_data.cuckoo_filter",
         ]
     );
     for (path, line, column, message) in &all {
@@ -178,7 +176,7 @@ fn the_readmes_file_works_once_that_is_taken_out() {
     let text = README
         .replace("\"session\"", "lru")
         .replace("\"lfu\"", "noeviction")
-        .replace("true", "false")
+        .replace("enabled: true", "enabled: false")
         .replace("  snapshot_interval: 300s\n", "")
         .replace("\"aof+snapshot\"", "disabled")
         .replace("\"aof_only\"", "disabled")
@@ -191,6 +189,51 @@ fn the_readmes_file_works_once_that_is_taken_out() {
     let names: Vec<_> = config.stores.iter().map(|s| (s.name.as_str(), s.number)).collect();
     let expected = [("default", 0), ("user_sessions", 1), ("page_cache", 2), ("temporary_data", 3)];
     assert_eq!(names, expected);
+    let filtered: Vec<_> = config.stores.iter().map(|s| s.filter.is_some()).collect();
+    assert_eq!(filtered, [false, true, false, true]);
+}
+
+#[test]
+fn a_filter_is_a_switch_a_rate_or_a_mapping_of_both() {
+    let ppm = |value: &str| {
+        let text =
+            format!("cache: {{cuckoo_filter: {value}}}\nstores: {{a: {{cuckoo_filter: {value}}}}}");
+        let config = read(&text).unwrap();
+        assert_eq!(config.stores[0].filter, config.stores[1].filter);
+        let shown = config.to_yaml().unwrap();
+        assert_eq!(read(&shown).unwrap(), config, "{shown}");
+        config.stores[0].filter.map(|rate| rate.ppm())
+    };
+    assert_eq!(ppm("true"), Some(10_000));
+    assert_eq!(ppm("false"), None);
+    assert_eq!(ppm("0.001"), Some(1_000));
+    assert_eq!(ppm("{}"), Some(10_000));
+    assert_eq!(ppm("{false_positive_rate: 0.1}"), Some(100_000));
+    assert_eq!(ppm("{enabled: false, false_positive_rate: 0.1}"), None);
+    for (text, path, word) in [
+        ("cache: {cuckoo_filter: 0.5}", "cache.cuckoo_filter", "0.001 to 0.1"),
+        ("cache: {cuckoo_filter: yes}", "cache.cuckoo_filter", "true, false or a rate"),
+        (
+            "stores: {a: {cuckoo_filter: {rate: 1}}}",
+            "stores.a.cuckoo_filter.rate",
+            "false_positive_rate",
+        ),
+        (
+            "stores: {a: {cuckoo_filter: {enabled: false, false_positive_rate: 1}}}",
+            "stores.a.cuckoo_filter.false_positive_rate",
+            "0.001 to 0.1",
+        ),
+        ("stores: {a: {cuckoo_filter: [1]}}", "stores.a.cuckoo_filter", "a list"),
+    ] {
+        let problem = only_problem(text);
+        assert_eq!(problem.0, path);
+        assert!(problem.3.contains(word), "{problem:?}");
+    }
+    let args = ServerArgs::default();
+    let env = |name: &str| (name == "HYPERCACHE_CUCKOO_FILTER").then(|| "0.05".to_owned());
+    let text = "cache: {cuckoo_filter: {enabled: false}}";
+    let config = from_text(text, None, &args, &env).unwrap();
+    assert_eq!(config.stores[0].filter.map(|rate| rate.ppm()), Some(50_000), "it beats the file");
 }
 
 #[test]

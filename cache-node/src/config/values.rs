@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use hypercache_core::store::EvictionPolicy;
+use hypercache_core::store::{EvictionPolicy, FilterRate};
 
 use super::error::nearest;
 use super::secret::{HIDDEN, Secret};
@@ -132,6 +132,23 @@ pub fn eviction_policy(text: &str) -> Result<EvictionPolicy, String> {
         Some(near) => format!("'{text}' is not an eviction policy; did you mean '{near}'?"),
         None => format!("'{text}' is not an eviction policy; what works: {known}"),
     })
+}
+
+/// A rate of false positives.
+pub fn filter_rate(text: &str) -> Result<FilterRate, String> {
+    let rate = text.parse().ok().and_then(|rate| FilterRate::new(rate).ok());
+    rate.ok_or_else(|| format!("'{text}' is not a rate of false positives: write 0.001 to 0.1"))
+}
+
+/// A store's filter in one word: on, off, or on with a rate.
+pub fn filter(text: &str) -> Result<Option<FilterRate>, String> {
+    match (boolean(text), filter_rate(text)) {
+        (Ok(enabled), _) => Ok(enabled.then(FilterRate::default)),
+        (_, Ok(rate)) => Ok(Some(rate)),
+        _ => Err(format!(
+            "'{text}' is no setting of a filter: write true, false or a rate of false positives from 0.001 to 0.1"
+        )),
+    }
 }
 
 /// A password or key.

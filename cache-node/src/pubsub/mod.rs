@@ -18,7 +18,7 @@ use std::sync::Arc;
 use hypercache_core::cluster::View;
 
 pub use arrivals::Arrivals;
-pub use outbox::Outbox;
+pub use outbox::{Limits, Outbox};
 pub use registry::Registry;
 pub use relay::Relay;
 pub use subscriber::Subscriber;
@@ -69,6 +69,11 @@ impl PubSub {
     /// Who listens on this member.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// What may wait for a subscriber.
+    pub fn limits(&self) -> &Limits {
+        self.registry.limits()
     }
 
     /// Sends a message to the subscribers of all members; how many receive it on this one. Never

@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -19,6 +19,64 @@ pub const HARD_BYTES: usize = 32 << 20;
 pub const SOFT_BYTES: usize = 8 << 20;
 /// How long more than [`SOFT_BYTES`] may wait, in milliseconds.
 pub const SOFT_MS: u64 = 60_000;
+/// Also where no limit is asked for, this is one.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// The bounds in force; CONFIG SET changes them while subscribers listen.
+#[derive(Debug)]
+pub struct Limits {
+    hard_bytes: AtomicU64,
+    soft_bytes: AtomicU64,
+    soft_ms: AtomicU64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hard_bytes: AtomicU64::new(HARD_BYTES as u64),
+            soft_bytes: AtomicU64::new(SOFT_BYTES as u64),
+            soft_ms: AtomicU64::new(SOFT_MS),
+        }
+    }
+}
+
+impl Limits {
+    /// Bytes at once, bytes for a time, that time in seconds; as they were set.
+    pub fn in_force(&self) -> [u64; 3] {
+        [
+            self.hard_bytes.load(Relaxed),
+            self.soft_bytes.load(Relaxed),
+            self.soft_ms.load(Relaxed) / 1000,
+        ]
+    }
+
+    /// Puts bounds in force; 0 bytes is no bound but for the one that always holds.
+    pub fn set(&self, [hard_bytes, soft_bytes, soft_seconds]: [u64; 3]) {
+        self.hard_bytes.store(hard_bytes, Relaxed);
+        self.soft_bytes.store(soft_bytes, Relaxed);
+        self.soft_ms.store(soft_seconds.saturating_mul(1000), Relaxed);
+    }
+
+    fn bytes(limit: &AtomicU64) -> usize {
+        match limit.load(Relaxed) {
+            0 => MOST_BYTES as usize,
+            bytes => bytes.min(MOST_BYTES) as usize,
+        }
+    }
+
+    fn hard_bytes(&self) -> usize {
+        Self::bytes(&self.hard_bytes)
+    }
+
+    fn soft_bytes(&self) -> usize {
+        Self::bytes(&self.soft_bytes)
+    }
+
+    fn soft_ms(&self) -> u64 {
+        self.soft_ms.load(Relaxed)
+    }
+}
+
 /// How often it is looked whether a client that takes nothing is over the soft bound too long.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -28,6 +86,7 @@ pub struct Outbox {
     /// Whose messages they are.
     client: Arc<Client>,
     stats: Arc<Stats>,
+    limits: Arc<Limits>,
     state: Mutex<State>,
 }
 
@@ -71,8 +130,8 @@ pub enum Pushed {
 
 impl Outbox {
     /// An empty one.
-    pub fn new(client: Arc<Client>, stats: Arc<Stats>) -> Self {
-        Self { client, stats, state: Mutex::default() }
+    pub fn new(client: Arc<Client>, stats: Arc<Stats>, limits: Arc<Limits>) -> Self {
+        Self { client, stats, limits, state: Mutex::default() }
     }
 
     /// The number of the client whose messages these are.
@@ -93,13 +152,13 @@ impl Outbox {
                 return Pushed::Closed;
             }
             let unsent = state.unsent_bytes() + frame.len();
-            let mut too_much = unsent > HARD_BYTES;
-            if unsent <= SOFT_BYTES {
+            let mut too_much = unsent > self.limits.hard_bytes();
+            if unsent <= self.limits.soft_bytes() {
                 state.over_since_ms = None;
             } else {
                 let now_ms = now_ms();
                 let since_ms = *state.over_since_ms.get_or_insert(now_ms);
-                too_much |= now_ms.saturating_sub(since_ms) > SOFT_MS;
+                too_much |= now_ms.saturating_sub(since_ms) > self.limits.soft_ms();
             }
             if too_much {
                 state.closed = true;
@@ -173,7 +232,7 @@ impl Outbox {
 
     fn is_overdue(&self, now_ms: u64) -> bool {
         let mut state = self.state.lock();
-        let is_over = |since_ms| now_ms.saturating_sub(since_ms) > SOFT_MS;
+        let is_over = |since_ms| now_ms.saturating_sub(since_ms) > self.limits.soft_ms();
         let overdue = !state.closed && state.over_since_ms.is_some_and(is_over);
         state.closed |= overdue;
         overdue
@@ -183,7 +242,7 @@ impl Outbox {
         let mut state = self.state.lock();
         if state.taken_bytes > 0 {
             state.taken_bytes = 0;
-            if state.waiting.len() <= SOFT_BYTES {
+            if state.waiting.len() <= self.limits.soft_bytes() {
                 state.over_since_ms = None;
             }
             self.client.output_bytes.store(state.waiting.len() as u64, Relaxed);
@@ -232,7 +291,7 @@ mod tests {
         let addr = ([127, 0, 0, 1], 1).into();
         let client = Clients::default().enter(addr, addr, 0, true);
         client.protocol.store(protocol, Relaxed);
-        Outbox::new(client, Arc::new(Stats::new(1)))
+        Outbox::new(client, Arc::new(Stats::new(1)), Arc::default())
     }
 
     #[test]
@@ -284,6 +343,18 @@ mod tests {
         assert!(stuck.is_overdue(1001 + SOFT_MS), "also when nothing more is published");
         assert_eq!(stuck.push(b">"), Pushed::Closed);
         assert_eq!(slow.push_at(b">", || 1001 + SOFT_MS), Pushed::TooMuch);
+    }
+
+    #[test]
+    fn bounds_change_while_a_subscriber_listens_and_never_go_away() {
+        let outbox = outbox(3);
+        outbox.limits.set([100, 0, 0]);
+        outbox.push(&[b'>'; 60]);
+        outbox.limits.set([50, 10, 5]);
+        assert_eq!(outbox.limits.in_force(), [50, 10, 5]);
+        assert_eq!(outbox.push(b">"), Pushed::TooMuch);
+        outbox.limits.set([0, 0, 0]);
+        assert_eq!(outbox.limits.hard_bytes() as u64, MOST_BYTES);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use hypercache_core::resp::{Protocol, Writer};
 use parking_lot::RwLock;
 
 use super::outbox::Pushed;
-use super::{Outbox, Target, Topic};
+use super::{Limits, Outbox, Target, Topic};
 use crate::server::stats::Stats;
 
 /// The name of a channel, pattern or shard channel.
@@ -31,12 +31,23 @@ pub struct Registry {
     names: [Names; 3],
     clients: AtomicUsize,
     stats: Arc<Stats>,
+    limits: Arc<Limits>,
 }
 
 impl Registry {
     /// Nobody listens.
     pub fn new(stats: Arc<Stats>) -> Self {
-        Self { names: Default::default(), clients: AtomicUsize::new(0), stats }
+        Self {
+            names: Default::default(),
+            clients: AtomicUsize::new(0),
+            stats,
+            limits: Arc::default(),
+        }
+    }
+
+    /// What may wait for a subscriber.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     /// Where closed subscribers are counted.

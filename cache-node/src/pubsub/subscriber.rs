@@ -24,7 +24,8 @@ impl Subscriber {
     /// A client that listens to nothing yet.
     pub fn new(registry: Arc<Registry>, client: Arc<Client>) -> Self {
         registry.count_client(true);
-        let outbox = Arc::new(Outbox::new(client.clone(), registry.stats().clone()));
+        let (stats, limits) = (registry.stats().clone(), registry.limits().clone());
+        let outbox = Arc::new(Outbox::new(client.clone(), stats, limits));
         Self { registry, client, outbox, names: Default::default(), left: false }
     }
 

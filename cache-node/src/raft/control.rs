@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use hypercache_core::{
     cluster::{Applied, Change, Desired, Member, MemberId, Refused, SLOTS, Slot},
+    keyspace::{FilterStats, Verdict},
     store::StoreNumber,
 };
 use openraft::errors::{ClientWriteError, RaftError};
@@ -39,6 +40,12 @@ pub enum Ask {
     Keys(Vec<(Slot, Slot)>),
     /// Fence runs of slots for the open move.
     Fence { move_id: u64, runs: Vec<(Slot, Slot)> },
+    /// What a store's filter is and did.
+    FilterStats(StoreNumber),
+    /// What a store's filter says of a key.
+    FilterCheck { store: StoreNumber, key: Vec<u8> },
+    /// To say when it has applied the table of this epoch.
+    Reached(u64),
 }
 
 /// What comes back.
@@ -55,6 +62,11 @@ pub enum Said {
     Refused(Refused),
     /// It was not done, or nobody knows whether it was.
     Failed(String),
+    /// `None`: there is no such store (yet).
+    FilterStats(Option<FilterStats>),
+    /// `None`: there is no such store (yet).
+    FilterCheck(Option<Verdict>),
+    Reached,
 }
 
 /// What a member's stores hold: number → keys, bytes.
@@ -117,7 +129,12 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
         Ask::Decided => Said::NotLeader,
         Ask::Stats => Said::Stats(stats(shared)),
         Ask::Keys(runs) => Said::Keys(shared.serving.slots().keys_in_slots(&slots(&runs))),
+        Ask::Reached(epoch) => reached(shared, epoch, deadline).await,
         Ask::Fence { move_id, runs } => fence(shared, move_id, &slots(&runs), deadline).await,
+        Ask::FilterStats(store) => Said::FilterStats(shared.serving.slots().filter_stats(store)),
+        Ask::FilterCheck { store, key } => {
+            Said::FilterCheck(shared.serving.slots().filter_check(store, &key))
+        }
     }
 }
 
@@ -198,6 +215,16 @@ async fn fence(shared: &Shared, move_id: u64, slots: &[Slot], deadline: Instant)
         Err(NotFenced::HoldsKeys) => Said::Fenced(false),
         Err(NotFenced::MoveNotOpen) => Said::Failed("the move is closed".to_owned()),
         Err(NotFenced::NotMine) => Said::Failed("it does not own these slots".to_owned()),
+    }
+}
+
+/// Waits until this member has applied the table of an epoch.
+async fn reached(shared: &Shared, epoch: u64, deadline: Instant) -> Said {
+    let mut table = shared.table.clone();
+    let applied = table.wait_for(|state| state.epoch >= epoch);
+    match timeout_at(deadline, applied).await {
+        Ok(Ok(_)) => Said::Reached,
+        _ => Said::Failed("that table is not known here".to_owned()),
     }
 }
 

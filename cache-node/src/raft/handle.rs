@@ -7,8 +7,9 @@ use super::{
     status,
 };
 use hypercache_core::{
-    cluster::{Applied, Change, Desired, Liveness, View},
-    store::StorePolicy,
+    cluster::{Applied, Change, Desired, Liveness, View, slot_of},
+    keyspace::{FilterStats, Verdict},
+    store::{StoreNumber, StorePolicy},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -95,6 +96,43 @@ impl Handle {
         let alive = |id| view.liveness(id) == Liveness::Alive;
         let target = self.shared.planner.lock().target(&view.state, alive);
         status::status(&view, target.as_ref(), &said, &self.twins(&view))
+    }
+
+    /// What a store's filter is and did on each member; `None` where one did not say in time.
+    pub async fn filter_stats(&self, store: StoreNumber) -> Vec<(String, Option<FilterStats>)> {
+        let deadline = Instant::now() + STATUS_TIMEOUT;
+        let view = self.view();
+        let asked = view.state.members.values().map(|member| async {
+            let reached = self.shared.reach(member);
+            match control::ask(&self.shared, &reached, Ask::FilterStats(store), deadline).await {
+                Ok(Said::FilterStats(stats)) => (member.name.clone(), stats),
+                _ => (member.name.clone(), None),
+            }
+        });
+        futures::future::join_all(asked).await
+    }
+
+    /// What a store's filter says of a key on the member that owns it, and that member's name;
+    /// `None` if it knows no such store.
+    ///
+    /// # Errors
+    /// The key's slot has no owner, or that could not be asked within 5 s.
+    pub async fn filter_check(
+        &self,
+        store: StoreNumber,
+        key: Vec<u8>,
+    ) -> Result<(String, Option<Verdict>), Error> {
+        let view = self.view();
+        let slot = slot_of(&key);
+        let owner = view.owner(slot).and_then(|id| view.member(id));
+        let Some(owner) = owner.map(|owner| self.shared.reach(owner)) else {
+            return Err(Error::NoQuorum(format!("slot {slot} has no owner")));
+        };
+        let deadline = Instant::now() + PROPOSE_TIMEOUT;
+        match control::ask(&self.shared, &owner, Ask::FilterCheck { store, key }, deadline).await? {
+            Said::FilterCheck(verdict) => Ok((owner.name, verdict)),
+            _ => Err(Error::Failed(format!("{} answered oddly", owner.name))),
+        }
     }
 
     /// Why this member is not ready; empty when it is.

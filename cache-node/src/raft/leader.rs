@@ -260,6 +260,9 @@ impl Driver {
                 within(changed).await?;
             }
             Decision::RemoveFromRaft(ids) => {
+                if !self.told(&ids, state.epoch).await {
+                    return Ok(false);
+                }
                 let change = ChangeMembers::RemoveNodes(ids);
                 within(self.shared.raft.change_membership(change, false)).await?;
             }
@@ -274,6 +277,19 @@ impl Driver {
             }
         }
         Ok(true)
+    }
+
+    /// Whether members that leave Raft know of the table without them, as far as they live: one
+    /// that did not would take itself for a member without a quorum for ever.
+    async fn told(&self, ids: &BTreeSet<MemberId>, epoch: u64) -> bool {
+        let deadline = Instant::now() + FENCE_TIMEOUT;
+        let alive = |seen: &Seen| seen.liveness == Liveness::Alive && ids.contains(&seen.member.id);
+        let asked = self.seen().into_iter().filter(alive).map(|seen| async move {
+            let said =
+                control::ask(&self.shared, &seen.member, Ask::Reached(epoch), deadline).await;
+            matches!(said, Ok(Said::Reached))
+        });
+        futures::future::join_all(asked).await.into_iter().all(|told| told)
     }
 
     /// Moves slots that hold nothing. Every primary that loses slots fences them first; if one

@@ -7,8 +7,8 @@
 
 use hypercache_core::{
     cluster::{ClusterState, MemberId, SLOTS, Slot},
-    keyspace::{Keyspace, StoreStats},
-    store::StorePolicy,
+    keyspace::{FilterStats, Keyspace, StoreStats, Verdict},
+    store::{StoreNumber, StorePolicy},
 };
 use parking_lot::Mutex;
 use std::{collections::BTreeSet, sync::Arc};
@@ -27,6 +27,10 @@ pub trait Slots: Send + Sync + 'static {
     fn keys_in_slots(&self, slots: &[Slot]) -> u64;
     /// What the stores hold.
     fn stats(&self) -> Vec<StoreStats>;
+    /// What a store's filter is and did; `None` if there is no such store.
+    fn filter_stats(&self, store: StoreNumber) -> Option<FilterStats>;
+    /// What a store's filter says of a key; `None` if there is no such store.
+    fn filter_check(&self, store: StoreNumber, key: &[u8]) -> Option<Verdict>;
 }
 
 impl Slots for Keyspace {
@@ -47,6 +51,12 @@ impl Slots for Keyspace {
     }
     fn stats(&self) -> Vec<StoreStats> {
         Keyspace::stats(self)
+    }
+    fn filter_stats(&self, store: StoreNumber) -> Option<FilterStats> {
+        Keyspace::filter_stats(self, store)
+    }
+    fn filter_check(&self, store: StoreNumber, key: &[u8]) -> Option<Verdict> {
+        Keyspace::filter_check(self, store, key)
     }
 }
 

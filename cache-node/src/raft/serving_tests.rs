@@ -76,6 +76,12 @@ impl Slots for Fake {
             })
             .collect()
     }
+    fn filter_stats(&self, _: StoreNumber) -> Option<FilterStats> {
+        None
+    }
+    fn filter_check(&self, _: StoreNumber, _: &[u8]) -> Option<Verdict> {
+        None
+    }
 }
 
 fn member(id: MemberId) -> Member {

@@ -3,7 +3,7 @@
 use super::control::MemberStats;
 use hypercache_core::{
     cluster::{Assignment, Liveness, MemberId, View, node_id},
-    store::{EvictionPolicy, StoreNumber},
+    store::{EvictionPolicy, FilterRate, StoreNumber, filter_setting},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -96,6 +96,9 @@ pub struct StoreStatus {
     pub default_ttl_ms: Option<u64>,
     /// Keys of database 0 that belong to it.
     pub key_prefixes: Vec<String>,
+    /// The rate of false positives of its filter; none: it has no filter.
+    #[serde(with = "filter_setting")]
+    pub cuckoo_filter: Option<FilterRate>,
     /// Made by the desired state.
     pub managed: bool,
     /// The keys on all members that said so.
@@ -155,6 +158,7 @@ pub fn status(view: &View, target: Option<&Assignment>, said: &Said, twins: &[St
                 max_memory_bytes: store.max_memory_bytes,
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
+                cuckoo_filter: store.filter,
                 managed: store.managed,
                 keys,
                 used_memory_bytes: used,
@@ -306,6 +310,7 @@ mod tests {
         assert_eq!(json["ring"]["balanced"], true);
         assert_eq!(json["ring"]["slots_assigned"], 16384);
         assert_eq!(json["stores"][0]["eviction_policy"], "wtinylfu");
+        assert_eq!(json["stores"][0]["cuckoo_filter"], serde_json::json!({ "enabled": false }));
         assert_eq!(json["stores"][0]["used_memory_bytes"], 400);
         assert_eq!(json["problems"], serde_json::json!([]));
     }

@@ -1,5 +1,7 @@
 //! The owner's side of a forwarded batch.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{self, Run};
@@ -16,12 +18,19 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// Answers batches of commands that other members send here because this one owns their slots.
 #[derive(Clone)]
-pub struct Forwarded(Router);
+pub struct Forwarded {
+    router: Router,
+    held: Held,
+}
+
+/// Whether a command, which has these arguments, has to wait (CLIENT PAUSE).
+pub type Held = Arc<dyn Fn(&[&[u8]]) -> bool + Send + Sync>;
 
 impl Forwarded {
-    /// Answers with what `router`'s member holds.
-    pub fn new(router: Router) -> Self {
-        Self(router)
+    /// Answers with what `router`'s member holds. What is `held` up is not served: the sender asks
+    /// again until its deadline.
+    pub fn new(router: Router, held: Held) -> Self {
+        Self { router, held }
     }
 
     /// Runs the commands of `request` in order and appends an answer for each to `out`. From the
@@ -31,7 +40,7 @@ impl Forwarded {
     /// # Errors
     /// The request is malformed; the commands before that place have run.
     pub fn answer(&self, request: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let Router(options) = &self.0;
+        let Router(options) = &self.router;
         let view = options.cluster.view();
         let mut serving = view.quorum;
         let (mut at, now_ms) = (0, now_ms());
@@ -43,6 +52,9 @@ impl Forwarded {
                     return Status::NotServing;
                 }
                 let keyspace = &options.keyspace;
+                if (self.held)(&command.args) {
+                    return Status::NotServing;
+                }
                 if let Some(status) = envelope::answer(keyspace, &command, now_ms, out) {
                     return status;
                 }

@@ -188,6 +188,29 @@ impl Router {
         }
     }
 
+    /// As [`Self::run`], for a client whose commands are no use of their keys, as far as these are
+    /// on this member.
+    pub async fn run_untouched(
+        &self,
+        spec: &'static Spec,
+        caller: Caller,
+        args: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) {
+        let view = self.0.cluster.view();
+        let here = (view.quorum || view.is_outside()) && place(&*view, spec, args) == Place::Here;
+        if here {
+            let start = out.len();
+            let Caller { store, protocol, .. } = caller;
+            let writer = &mut Writer::new(out, protocol);
+            if self.0.keyspace.execute_untouched(spec, store, args, now_ms(), writer).is_ok() {
+                return;
+            }
+            out.truncate(start);
+        }
+        self.run(spec, caller, args, out).await;
+    }
+
     /// Runs a data command, wherever its slots are, and appends its reply to `out`. Always
     /// appends one, within the request's deadline.
     pub async fn run(

@@ -7,7 +7,7 @@
 
 use std::fmt::Error;
 
-use hypercache_core::keyspace::StoreStats;
+use hypercache_core::keyspace::{FilterStats, StoreStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub server: StatsSnapshot,
     /// What each store holds and did on this member.
     pub stores: Vec<StoreStats>,
+    /// What the filter of each store that has one is and did on this member, by the store's name.
+    pub filters: Vec<(String, FilterStats)>,
     /// The cluster, as this member sees it.
     pub cluster: ClusterSnapshot,
 }
@@ -106,6 +108,7 @@ impl Collector for Snapshot {
         self.encode_build(&mut out)?;
         self.encode_server(&mut out)?;
         self.encode_stores(&mut out)?;
+        self.encode_filters(&mut out)?;
         self.encode_cluster(&mut out)?;
         encode_process(&mut out)
     }
@@ -236,6 +239,42 @@ impl Snapshot {
         for (name, help, read) in counters {
             let stores = self.stores.iter().filter_map(|s| Some((s.name.as_str(), read(s)?)));
             out.counters(name, help, None, stores.map(|(s, n)| ([("store", s)], n as f64)))?;
+        }
+        Ok(())
+    }
+
+    fn encode_filters(&self, out: &mut Out<'_>) -> Result<(), Error> {
+        type Read = fn(&FilterStats) -> u64;
+        let of = |read: Read| {
+            self.filters.iter().map(move |(s, f)| ([("store", s.as_str())], read(f) as f64))
+        };
+        out.gauges(
+            "hypercache_store_filter",
+            "What the store's cuckoo filter costs here, a part of the store's memory",
+            Some(Unit::Bytes),
+            of(|f| f.bytes),
+        )?;
+        out.gauges(
+            "hypercache_store_filter_keys",
+            "Keys that it knows here",
+            None,
+            of(|f| f.keys),
+        )?;
+        let counters: [(&str, &str, Read); 3] = [
+            ("hypercache_store_filter_checks", "Look-ups here that asked it", |f| f.checks),
+            (
+                "hypercache_store_filter_negatives",
+                "Look-ups here to which it said that the key is surely absent",
+                |f| f.negatives,
+            ),
+            (
+                "hypercache_store_filter_false_positives",
+                "Look-ups here that it let through although the key was absent",
+                |f| f.false_positives,
+            ),
+        ];
+        for (name, help, read) in counters {
+            out.counters(name, help, None, of(read))?;
         }
         Ok(())
     }
@@ -376,6 +415,10 @@ mod tests {
                 ..StatsSnapshot::default()
             },
             stores: vec![default, store],
+            filters: vec![(
+                "page_cache".into(),
+                FilterStats { bytes: 9, checks: 8, negatives: 7, ..FilterStats::default() },
+            )],
             cluster: ClusterSnapshot {
                 members_by_state: vec![("alive", 2), ("suspect", 0), ("down", 1)],
                 quorum: true,
@@ -400,6 +443,10 @@ mod tests {
             "hypercache_store_memory_bytes{store=\"page_cache\"} 700",
             "hypercache_store_max_memory_bytes{store=\"page_cache\"} 1048576",
             "hypercache_store_hits_total{store=\"page_cache\"} 3",
+            "hypercache_store_filter_bytes{store=\"page_cache\"} 9",
+            "hypercache_store_filter_checks_total{store=\"page_cache\"} 8",
+            "hypercache_store_filter_negatives_total{store=\"page_cache\"} 7",
+            "hypercache_store_filter_false_positives_total{store=\"page_cache\"} 0",
             "hypercache_cluster_members{state=\"down\"} 1",
             "hypercache_cluster_quorum 1",
             "hypercache_cluster_leader 0",

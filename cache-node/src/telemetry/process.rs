@@ -11,6 +11,66 @@ pub fn allocated_bytes() -> u64 {
     stats::allocated::read().map_or(0, |bytes| bytes as u64)
 }
 
+/// What the allocator says of itself, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allocator {
+    /// What the program has allocated.
+    pub allocated: u64,
+    /// The pages that this stands in.
+    pub active: u64,
+    /// All pages that it holds, its own data and what it has not given back yet included.
+    pub resident: u64,
+}
+
+/// What the allocator says of itself; zeros if it does not.
+pub fn allocator() -> Allocator {
+    let _ = epoch::advance();
+    let bytes = |read: tikv_jemalloc_ctl::Result<usize>| read.map_or(0, |bytes| bytes as u64);
+    Allocator {
+        allocated: bytes(stats::allocated::read()),
+        active: bytes(stats::active::read()),
+        resident: bytes(stats::resident::read()),
+    }
+}
+
+/// The allocator's own statistics, as a text for people.
+pub fn allocator_report() -> Vec<u8> {
+    let mut text = Vec::new();
+    let options = tikv_jemalloc_ctl::stats_print::Options::default();
+    // Writing to memory does not fail.
+    let _ = tikv_jemalloc_ctl::stats_print::stats_print(&mut text, options);
+    text
+}
+
+/// Has the allocator give pages back to the system that it does not need; false if it cannot.
+pub fn purge() -> bool {
+    // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
+    let name = c"arena.4096.purge";
+    let (none, nothing) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: the name ends with a NUL; this control neither reads nor writes through the pointers.
+    let result = unsafe {
+        tikv_jemalloc_sys::mallctl(name.as_ptr(), none, std::ptr::null_mut(), nothing, 0)
+    };
+    result == 0
+}
+
+/// Memory of this machine, or the limit of this process's control group if that is lower; 0 where the
+/// system does not say.
+pub fn memory_limit_bytes() -> u64 {
+    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .and_then(|kb| kb.trim().parse::<u64>().ok())
+        .map_or(0, |kb| kb * 1024);
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    match group.trim().parse::<u64>() {
+        Ok(limit) if total == 0 || limit < total => limit,
+        _ => total,
+    }
+}
+
 /// Bytes of memory that the process holds; 0 where the system does not say.
 pub fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -46,6 +106,7 @@ mod tests {
     fn the_process_knows_what_it_costs() {
         assert!(resident_bytes() > 1024 * 1024);
         assert!(open_fds() >= 3);
+        assert!(memory_limit_bytes() > 1024 * 1024);
         let (user, system) = cpu_seconds();
         assert!(user + system > 0.0);
     }

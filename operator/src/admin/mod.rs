@@ -3,6 +3,7 @@
 
 mod access;
 
+use hypercache_crds::{CuckooFilter, FalsePositiveRate};
 use serde::{Deserialize, Serialize};
 
 pub use access::{ClusterAccess, Direct, Target, ThroughApiServer};
@@ -33,6 +34,35 @@ pub struct DesiredStore {
     pub eviction_policy: String,
     /// Keys of database 0 that belong here.
     pub key_prefixes: Vec<String>,
+    /// Its cuckoo filter.
+    pub cuckoo_filter: FilterSetting,
+}
+
+/// A store's cuckoo filter, as cache-node writes and reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FilterSetting {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// The rate of false positives, of one that is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub false_positive_rate: Option<FalsePositiveRate>,
+}
+
+impl From<Option<CuckooFilter>> for FilterSetting {
+    fn from(filter: Option<CuckooFilter>) -> Self {
+        let on = filter.filter(|filter| filter.enabled);
+        let false_positive_rate = on.map(|filter| filter.false_positive_rate);
+        Self { enabled: on.is_some(), false_positive_rate }
+    }
+}
+
+impl From<FilterSetting> for Option<CuckooFilter> {
+    fn from(setting: FilterSetting) -> Self {
+        setting.enabled.then(|| CuckooFilter {
+            enabled: true,
+            false_positive_rate: setting.false_positive_rate.unwrap_or_default(),
+        })
+    }
 }
 
 /// What a member says of its cluster.
@@ -108,6 +138,8 @@ pub struct StoreReport {
     pub default_ttl_ms: Option<u64>,
     /// Keys of database 0 that belong here.
     pub key_prefixes: Vec<String>,
+    /// Its cuckoo filter.
+    pub cuckoo_filter: FilterSetting,
     /// Made by the desired state.
     pub managed: bool,
     /// The keys on all members.

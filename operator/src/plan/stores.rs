@@ -4,7 +4,7 @@ use hypercache_crds::{
     DEFAULT_STORE, EvictionPolicy, HyperCacheCluster, StoreSpec, duration, quantity,
 };
 
-use crate::admin::{DesiredState, DesiredStore, Report, StoreReport};
+use crate::admin::{DesiredState, DesiredStore, FilterSetting, Report, StoreReport};
 use crate::names::Names;
 
 /// The members and stores of a resource. The store `default` is always among them, so that its
@@ -19,6 +19,7 @@ pub fn desired_state(cluster: &HyperCacheCluster, names: &Names) -> DesiredState
             default_ttl_ms: None,
             eviction_policy: EvictionPolicy::default().as_str().to_owned(),
             key_prefixes: Vec::new(),
+            cuckoo_filter: FilterSetting::default(),
         });
     }
     stores.sort_by_key(|store| store.number);
@@ -38,6 +39,7 @@ fn store(spec: &StoreSpec) -> DesiredStore {
         default_ttl_ms: spec.default_ttl.as_deref().and_then(|text| duration::millis(text).ok()),
         eviction_policy: spec.eviction_policy.as_str().to_owned(),
         key_prefixes: spec.key_prefixes.clone(),
+        cuckoo_filter: spec.cuckoo_filter.into(),
     }
 }
 
@@ -61,6 +63,7 @@ pub fn applied(store: &DesiredStore, reported: &[StoreReport]) -> bool {
             && report.max_memory_bytes == store.max_memory_bytes
             && report.default_ttl_ms == store.default_ttl_ms
             && report.eviction_policy == store.eviction_policy
+            && report.cuckoo_filter == store.cuckoo_filter
             && same_set(&report.key_prefixes, &store.key_prefixes)
     })
 }
@@ -82,6 +85,7 @@ pub fn spec_field(cluster: &HyperCacheCluster, desired: &DesiredState, field: &s
             ".default_ttl_ms" => ".defaultTtl",
             ".eviction_policy" => ".evictionPolicy",
             ".key_prefixes" => ".keyPrefixes",
+            ".cuckoo_filter" => ".cuckooFilter",
             other => other,
         };
         Some(format!("spec.stores[{index}]{rest}"))

@@ -76,6 +76,7 @@ fn report(cluster: &HyperCacheCluster) -> Report {
                 max_memory_bytes: store.max_memory_bytes,
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
+                cuckoo_filter: store.cuckoo_filter,
                 managed: true,
                 ..StoreReport::default()
             })
@@ -170,6 +171,31 @@ fn the_default_store_is_always_told_so_that_its_policies_can_go_back() {
     let plan = super::plan(&cluster(json!({ "stores": own })), &Facts::default(), None, false);
     assert_eq!(plan.desired.stores.len(), 1);
     assert_eq!(plan.desired.stores[0].eviction_policy, "noeviction");
+}
+
+#[test]
+fn a_store_s_filter_is_told_and_another_rate_is_a_difference() {
+    let stores = json!([
+        { "name": "a", "number": 1, "cuckooFilter": { "falsePositiveRate": 0.002 } },
+        { "name": "b", "number": 2, "cuckooFilter": { "enabled": false } },
+        { "name": "c", "number": 3, "cuckooFilter": {} },
+    ]);
+    let cluster = cluster(json!({ "stores": stores }));
+    let desired = plan(&cluster, &Facts::default(), None, false).desired;
+    let told: Vec<_> =
+        desired.stores.iter().map(|store| json!(store)["cuckoo_filter"].clone()).collect();
+    let on = |rate: f64| json!({ "enabled": true, "false_positive_rate": rate });
+    let off = json!({ "enabled": false });
+    assert_eq!(told, [off.clone(), on(0.002), off, on(0.01)]);
+
+    let mut report = report(&cluster);
+    assert!(!stores::differs(&desired, &report));
+    report.stores[1].cuckoo_filter.false_positive_rate = Some(0.003.into());
+    assert!(stores::differs(&desired, &report));
+    assert_eq!(
+        stores::spec_field(&cluster, &desired, "stores[1].cuckoo_filter"),
+        "spec.stores[0].cuckooFilter"
+    );
 }
 
 #[test]

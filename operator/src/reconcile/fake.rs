@@ -159,6 +159,7 @@ pub fn report(desired: &DesiredState) -> Report {
                 max_memory_bytes: store.max_memory_bytes,
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
+                cuckoo_filter: store.cuckoo_filter,
                 managed: true,
                 ..StoreReport::default()
             })

@@ -38,6 +38,7 @@ mod tests {
                 used_memory_bytes: keys * 100,
                 max_memory_bytes: None,
                 eviction_policy: "wtinylfu".into(),
+                cuckoo_filter: None,
                 applied: true,
             }],
             ..Default::default()

@@ -91,6 +91,7 @@ fn store_statuses(plan: &Plan, report: &Report) -> Vec<StoreStatus> {
                 used_memory_bytes: signed(store.used_memory_bytes),
                 max_memory_bytes: store.max_memory_bytes.map(signed),
                 eviction_policy: store.eviction_policy.clone(),
+                cuckoo_filter: store.cuckoo_filter.into(),
                 applied: plan.desired.stores.iter().any(|wanted| {
                     wanted.name == store.name && stores::applied(wanted, &report.stores)
                 }),

@@ -5,6 +5,7 @@ use super::spec::{Flags, Run, RunKeys, Spec};
 use crate::keyspace::{Access, Hashed, Keyspace, NotServing, Refusal};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
+use smallvec::SmallVec;
 
 impl Keyspace {
     /// Runs a `Run::Keys` or `Run::Keyspace` command, whose arity [`super::lookup`] checked. All
@@ -81,5 +82,70 @@ impl Keyspace {
                 Ok(())
             }
         }
+    }
+
+    /// As [`Self::execute`], but what the command does is no use of its keys (CLIENT NO-TOUCH).
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub fn execute_untouched(
+        &self,
+        spec: &'static Spec,
+        store: StoreNumber,
+        args: &[&[u8]],
+        now_ms: u64,
+        out: &mut Writer<'_>,
+    ) -> Result<(), NotServing> {
+        let keys = spec.keys(args);
+        let usages: SmallVec<[_; 4]> = keys
+            .iter()
+            .map(|key| self.with_key(store, key, now_ms, false, |key| key.usage()).ok().flatten())
+            .collect();
+        self.execute(spec, store, args, now_ms, out)?;
+        for (key, usage) in keys.iter().zip(usages) {
+            if let Some(usage) = usage {
+                // A slot that has gone meanwhile has nothing to take back.
+                let _ = self.with_key(store, key, now_ms, false, |key| key.set_usage(usage));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::command::lookup;
+    use crate::keyspace::{Keyspace, Options};
+    use crate::resp::{Protocol, Writer};
+    use crate::store::{EvictionPolicy, StorePolicy};
+
+    #[test]
+    fn a_command_that_does_not_touch_its_key_is_no_use_of_it() {
+        let space = Keyspace::new(Options { hash_seed: 1, eviction_seed: 1 });
+        let mut policy = StorePolicy::new("default", 0);
+        policy.eviction_policy = EvictionPolicy::Lfu;
+        space.set_stores(&[policy]);
+        (0..16384).for_each(|slot| space.set_serving(slot, true));
+        let call = |words: &str, touches: bool, now_ms: u64| {
+            let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+            let spec = lookup(&args).unwrap();
+            let mut bytes = Vec::new();
+            let out = &mut Writer::new(&mut bytes, Protocol::Resp2);
+            if touches {
+                space.execute(spec, 0, &args, now_ms, out).unwrap();
+            } else {
+                space.execute_untouched(spec, 0, &args, now_ms, out).unwrap();
+            }
+            String::from_utf8(bytes).unwrap()
+        };
+        call("set a b", true, 1_000_000);
+        assert_eq!(call("object freq a", true, 1_000_000), ":5\r\n");
+        assert_eq!(call("get a", false, 1_030_000), "$1\r\nb\r\n");
+        assert_eq!(call("object freq a", true, 1_030_000), ":5\r\n");
+        assert_eq!(call("object idletime a", true, 1_030_000), ":30\r\n");
+        call("get a", true, 1_030_000);
+        assert_ne!(call("object freq a", true, 1_030_000), ":5\r\n");
+        assert_eq!(call("object idletime a", true, 1_030_000), ":0\r\n");
+        assert_eq!(call("object freq nokey", true, 1_030_000), "$-1\r\n");
     }
 }

@@ -135,8 +135,27 @@ fn doc(spec: &Spec, out: &mut Writer<'_>) {
         ("complexity", spec.complexity),
     ];
     let has_args = usize::from(!spec.arguments.is_empty());
-    out.map(rows.len() + has_args + usize::from(!spec.subcommands.is_empty()));
+    let replaced = DEPRECATED.iter().find(|(name, ..)| *name == spec.name);
+    let history = history(spec);
+    let more = 3 * usize::from(replaced.is_some()) + usize::from(!history.is_empty());
+    out.map(rows.len() + more + has_args + usize::from(!spec.subcommands.is_empty()));
     rows.iter().for_each(|row| pair(*row, out));
+    if let Some((_, since, by)) = replaced {
+        out.bulk(b"doc_flags");
+        out.set(1);
+        out.simple("deprecated");
+        pair(("deprecated_since", since), out);
+        pair(("replaced_by", by), out);
+    }
+    if !history.is_empty() {
+        out.bulk(b"history");
+        out.set(history.len());
+        for (since, what) in history {
+            out.array(2);
+            out.bulk(since.as_bytes());
+            out.bulk(what.as_bytes());
+        }
+    }
     if has_args == 1 {
         arguments(spec.arguments, out);
     }
@@ -145,6 +164,50 @@ fn doc(spec: &Spec, out: &mut Writer<'_>) {
         out.map(spec.subcommands.len());
         spec.subcommands.iter().for_each(|sub| doc(sub, out));
     }
+}
+
+/// Commands that have a successor: since which version of Redis, and which it is.
+const DEPRECATED: [(&str, &str, &str); 15] = [
+    ("brpoplpush", "6.2.0", "`BLMOVE` with `RIGHT` and `LEFT`"),
+    ("cluster|slots", "7.0.0", "`CLUSTER SHARDS`"),
+    ("getset", "6.2.0", "`SET` with `GET`"),
+    ("hmset", "4.0.0", "`HSET` with several fields"),
+    ("psetex", "2.6.12", "`SET` with `PX`"),
+    ("quit", "7.2.0", "closing the connection"),
+    ("rpoplpush", "6.2.0", "`LMOVE` with `RIGHT` and `LEFT`"),
+    ("setex", "2.6.12", "`SET` with `EX`"),
+    ("setnx", "2.6.12", "`SET` with `NX`"),
+    ("substr", "2.0.0", "`GETRANGE`"),
+    ("zrangebylex", "6.2.0", "`ZRANGE` with `BYLEX`"),
+    ("zrangebyscore", "6.2.0", "`ZRANGE` with `BYSCORE`"),
+    ("zrevrange", "6.2.0", "`ZRANGE` with `REV`"),
+    ("zrevrangebylex", "6.2.0", "`ZRANGE` with `REV` and `BYLEX`"),
+    ("zrevrangebyscore", "6.2.0", "`ZRANGE` with `REV` and `BYSCORE`"),
+];
+
+/// What later versions of Redis added to a command: its arguments that say so.
+fn history(spec: &Spec) -> Vec<(&'static str, String)> {
+    fn collect(args: &[Arg], found: &mut Vec<(&'static str, Vec<&'static str>)>) {
+        for arg in args {
+            if let Some(since) = arg.since {
+                let word = arg.token.unwrap_or(arg.name);
+                match found.iter_mut().find(|(version, _)| *version == since) {
+                    Some((_, words)) => words.push(word),
+                    None => found.push((since, vec![word])),
+                }
+            }
+            collect(arg.arguments, found);
+        }
+    }
+    let mut found = Vec::new();
+    collect(spec.arguments, &mut found);
+    found.sort_by_key(|(since, _)| {
+        since.split('.').map(|n| n.parse().unwrap_or(0u32)).collect::<Vec<_>>()
+    });
+    found
+        .into_iter()
+        .map(|(since, words)| (since, format!("Added `{}`.", words.join("`, `"))))
+        .collect()
 }
 
 fn pair((name, value): (&str, &str), out: &mut Writer<'_>) {
@@ -210,6 +273,7 @@ fn list(args: &[&[u8]], out: &mut Writer<'_>) {
 /// COMMAND GETKEYS and GETKEYSANDFLAGS
 fn get_keys(args: &[&[u8]], out: &mut Writer<'_>, with_flags: bool) {
     let Some(spec) = find(args) else { return out.error("ERR Invalid command specified") };
+    let command = spec.name;
     if spec.key_specs.is_empty() {
         return out.error("ERR The command has no key arguments");
     }
@@ -232,9 +296,24 @@ fn get_keys(args: &[&[u8]], out: &mut Writer<'_>, with_flags: bool) {
         }
         out.bulk(key);
         if with_flags {
-            out.set(spec.flags.len());
-            spec.flags.iter().for_each(|flag| out.simple(flag));
+            let flags = key_flags(command, spec, args);
+            out.set(flags.len());
+            flags.iter().for_each(|flag| out.simple(flag));
         }
+    }
+}
+
+/// What a command does to a key, where that depends on its arguments.
+fn key_flags(command: &str, keys: &KeySpec, args: &[&[u8]]) -> &'static [&'static str] {
+    let has = |from: usize, words: &[&str]| {
+        args.iter().skip(from).any(|arg| words.iter().any(|word| texts::is(arg, word)))
+    };
+    match command {
+        "set" if has(3, &["GET"]) => &["RW", "access", "update"],
+        "set" => &["OW", "update"],
+        "bitfield" if has(2, &["SET", "INCRBY"]) => &["RW", "access", "update"],
+        "bitfield" => &["RO", "access"],
+        _ => keys.flags,
     }
 }
 
@@ -309,6 +388,31 @@ mod tests {
         ] {
             assert!(!matches!(answer(words), Reply::Error(_)), "{words}");
         }
+    }
+
+    #[test]
+    fn what_is_done_to_a_key_follows_from_the_arguments() {
+        let flags = |words: &str| match answer(&format!("command getkeysandflags {words}")) {
+            Reply::Array(keys) => match &keys[0] {
+                Reply::Array(pair) => format!("{:?}", pair[1]),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        assert!(flags("set k v").contains("OW") && !flags("set k v").contains("access"));
+        assert!(flags("set k v ex 5 get").contains("RW"));
+        assert!(flags("bitfield k get u8 0").contains("RO"));
+        assert!(flags("bitfield k get u8 0 set u8 0 1").contains("RW"));
+        assert!(flags("get k").contains("RO"));
+    }
+
+    #[test]
+    fn docs_tell_what_came_later_and_what_has_a_successor() {
+        let set = format!("{:?}", answer("command docs set"));
+        let bulk = |text: &str| format!("{:?}", Reply::Bulk(text.as_bytes().to_vec()));
+        assert!(set.contains(&bulk("Added `KEEPTTL`.")), "{set}");
+        let hmset = format!("{:?}", answer("command docs hmset"));
+        assert!(hmset.contains(&bulk("`HSET` with several fields")), "{hmset}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub fn lookup_quiet(args: &[&[u8]]) -> Option<&'static Spec> {
 
 /// The command or subcommand that `args` name, whatever its arity.
 #[inline]
-pub(super) fn find(args: &[&[u8]]) -> Option<&'static Spec> {
+pub fn find(args: &[&[u8]]) -> Option<&'static Spec> {
     let spec = table::find(args.first()?)?;
     match args.get(1) {
         Some(name) if !spec.subcommands.is_empty() => table::find_subcommand(spec, name),

@@ -13,7 +13,7 @@ mod table;
 mod transact;
 
 pub use introspect::introspect;
-pub use lookup::{lookup, lookup_quiet};
+pub use lookup::{find, lookup, lookup_quiet};
 pub use pattern::matches;
 pub use spec::{
     Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec, Spread,

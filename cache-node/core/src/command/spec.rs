@@ -88,6 +88,8 @@ bitflags! {
         const HYPERLOGLOG = 1 << 14;
         /// Several commands as one.
         const TRANSACTION = 1 << 15;
+        /// Cuckoo filters.
+        const CUCKOO = 1 << 16;
     }
 }
 
@@ -142,6 +144,8 @@ pub enum Group {
     Bitmap,
     /// Estimates of how many there are.
     HyperLogLog,
+    /// Cuckoo filters.
+    Cuckoo,
     /// Publishing and subscribing.
     PubSub,
     /// The connection itself.
@@ -166,6 +170,7 @@ impl Group {
             Self::SortedSet => "sorted-set",
             Self::Bitmap => "bitmap",
             Self::HyperLogLog => "hyperloglog",
+            Self::Cuckoo => "cf",
             Self::PubSub => "pubsub",
             Self::Connection => "connection",
             Self::Server => "server",
@@ -242,6 +247,14 @@ pub enum ShellCommand {
     ClientList,
     ClientKill,
     ClientInfo,
+    ClientPause,
+    ClientUnpause,
+    ClientNoEvict,
+    ClientNoTouch,
+    ClientTrackingInfo,
+    ClientReply,
+    ClientGetRedir,
+    ClientCapa,
     Info,
     Time,
     /// COMMAND and all its subcommands: [`super::introspect`] answers.
@@ -249,6 +262,20 @@ pub enum ShellCommand {
     ConfigGet,
     ConfigSet,
     ConfigResetStat,
+    ConfigRewrite,
+    MemoryDoctor,
+    MemoryMallocStats,
+    MemoryPurge,
+    MemoryStats,
+    SlowlogGet,
+    SlowlogLen,
+    SlowlogReset,
+    LatencyDoctor,
+    LatencyGraph,
+    LatencyHistogram,
+    LatencyHistory,
+    LatencyLatest,
+    LatencyReset,
     ClusterShards,
     ClusterSlots,
     ClusterNodes,

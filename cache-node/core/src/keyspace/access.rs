@@ -3,6 +3,7 @@
 use super::Keyspace;
 use super::entry::{Entry, Taken};
 use super::eviction::session::Fate;
+use super::eviction::usage::Usage;
 use super::hash::KeyHasher;
 use super::part::New;
 use super::slot::State;
@@ -215,6 +216,31 @@ impl<'a> Access<'a> {
     pub fn idle_ms(&mut self) -> Option<u64> {
         let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
         self.peek().map(|entry| pace.idle_ms(entry.usage.touched(), now_ms))
+    }
+
+    /// Who leaves the key's store when it is full.
+    pub fn eviction(&self) -> EvictionPolicy {
+        self.store.eviction
+    }
+
+    /// What the key's entry knows of its use, with nothing counted.
+    pub(crate) fn usage(&mut self) -> Option<Usage> {
+        self.peek().map(|entry| entry.usage)
+    }
+
+    /// Takes back what was counted as use since `usage`.
+    pub(crate) fn set_usage(&mut self, usage: Usage) {
+        let Some(place) = self.place() else { return };
+        if let Some(table) = self.state.get_mut(self.store.number) {
+            table.take_back(place, usage);
+        }
+    }
+
+    /// How often the key was used of late, as its store counts it, up to
+    /// [`super::MAX_FREQUENCY`]; counts as [`Self::look`].
+    pub fn frequency(&mut self) -> Option<u8> {
+        let store = self.store;
+        self.look().map(|entry| entry.usage.frequency(&store.counters.pace))
     }
 
     /// Whether the key is there, with nothing counted.

@@ -35,9 +35,11 @@ mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 pub use entry::{Entry, Taken};
+pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use hash::KeyHasher;
 pub use prefetch::Hashed;
+pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;

@@ -255,6 +255,13 @@ impl StoreTable {
         self.table.set_usage(place, usage);
     }
 
+    /// Makes what was counted as use of an entry since `before` none.
+    pub fn take_back(&mut self, place: Place, before: Usage) {
+        let Some(mut usage) = self.table.get(place).map(|entry| entry.usage) else { return };
+        usage.take_back(before);
+        self.table.set_usage(place, usage);
+    }
+
     /// Binds a key's lifetime to its session, or lets it go by its own.
     pub fn bind_session(&mut self, hasher: &KeyHasher, place: Place, bind: bool, now_ms: u64) {
         let Some(Entry { key, mut usage, .. }) = self.table.get(place) else { return };

@@ -10,13 +10,13 @@ use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hypercache_core::cluster::{Applied, Desired, Liveness, Refused, SLOTS};
-use hypercache_core::store::{StoreNumber, StorePolicy};
+use hypercache_core::store::{FilterSetting, StoreNumber, StorePolicy};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
 use super::error::ApiError;
-use super::stores::{eviction_policy, json_body};
+use super::stores::{eviction_policy, filter, json_body};
 use crate::{peer, raft};
 
 /// How much longer than one request's timeout the cluster may take: it tries a leader more than
@@ -50,7 +50,11 @@ pub async fn status(app: &App) -> Result<Value, ApiError> {
     as_json(&status.map_err(|_| late(app))?)
 }
 
-async fn within<T>(
+/// Waits for what the cluster answers.
+///
+/// # Errors
+/// Why it did not, 504 when it takes too long.
+pub async fn within<T>(
     app: &App,
     change: impl Future<Output = Result<T, raft::Error>>,
 ) -> Result<T, ApiError> {
@@ -147,6 +151,8 @@ struct DesiredStore {
     eviction_policy: Option<String>,
     #[serde(default)]
     key_prefixes: Vec<String>,
+    #[serde(default)]
+    cuckoo_filter: Option<FilterSetting>,
 }
 
 impl DesiredStore {
@@ -159,6 +165,7 @@ impl DesiredStore {
             policy.eviction_policy = eviction_policy(&word, &field)?;
         }
         policy.key_prefixes = self.key_prefixes;
+        policy.filter = filter(self.cuckoo_filter, &format!("stores[{index}]."))?;
         policy.managed = true;
         Ok(policy)
     }

@@ -11,6 +11,7 @@ mod body;
 mod cache;
 mod cluster;
 mod error;
+mod filter;
 mod key;
 mod listener;
 mod observe;

@@ -153,6 +153,24 @@ fn list(of: Value) -> Value {
     json!({ "type": "array", "items": of })
 }
 
+/// A store's filter as it is written; it is always shown by the names.
+fn filter_setting() -> Value {
+    let rate = json!({ "type": "number", "minimum": 0.001, "maximum": 0.1 });
+    json!({
+        "description": "The store's cuckoo filter: on or off, a rate of false positives (0.01 unless given), or both by name",
+        "default": false,
+        "oneOf": [
+            { "type": ["boolean", "null"] },
+            rate,
+            {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": { "enabled": { "type": "boolean" }, "false_positive_rate": rate },
+            },
+        ],
+    })
+}
+
 fn schemas() -> Value {
     let key = ("key", text("The key, when it is UTF-8"));
     let key_base64 = ("key_base64", text("The key as base64, when it is not UTF-8"));
@@ -168,6 +186,7 @@ fn schemas() -> Value {
         ),
         ("eviction_policy", json!({ "enum": EvictionPolicy::ALL.map(|(word, _)| word) })),
         ("key_prefixes", list(text("Keys of database 0 that begin with this belong to the store"))),
+        ("cuckoo_filter", filter_setting()),
     ];
     let named = [
         ("name", text("a lower-case letter, then up to 62 of a-z, 0-9, '_', '-'")),
@@ -212,6 +231,29 @@ fn schemas() -> Value {
         ("evicted_keys", integer("Keys that left for the budget")),
         ("expired_keys", integer("Keys whose time was over")),
     ];
+    let filter = [
+        ("keys", integer("Keys that the filter knows")),
+        ("keys_unfiltered", integer("Keys in slots where it is not built yet")),
+        ("bytes", integer("What it costs; counted in the store's budget")),
+        ("bytes_per_key", or_null("number", "bytes by keys")),
+        ("checks", integer("Look-ups that asked it")),
+        ("negatives", integer("Those that it answered: surely absent")),
+        ("false_positives", integer("Those that it let through although the key was absent")),
+        (
+            "measured_false_positive_rate",
+            or_null(
+                "number",
+                "false_positives of all look-ups of absent keys; null before the first",
+            ),
+        ),
+    ];
+    let filtered_member = object(
+        &["name"],
+        &[("name", text("The member")), ("answered", boolean("false when it did not in time"))]
+            .into_iter()
+            .chain(filter.iter().cloned())
+            .collect::<Vec<_>>(),
+    );
     let table = [
         ("cluster_id", or_null("string", "The cluster's own ID")),
         ("epoch", integer("Counts the changes of the table")),
@@ -271,6 +313,19 @@ fn schemas() -> Value {
         ])),
         "Stores": object(&["stores"], &[("stores", list(reference("Store")))]),
         "Dropped": object(&["name", "dropped"], &[("name", text("The store's name")), ("dropped", boolean("true"))]),
+        "FilterStats": object(&["store", "cuckoo_filter", "members"], &[
+            ("store", text("The store's name")),
+            ("cuckoo_filter", filter_setting()),
+            ("members", list(filtered_member)),
+        ].into_iter().chain(filter.iter().cloned()).collect::<Vec<_>>()),
+        "FilterCheck": object(&["store", "member", "verdict"], &[
+            ("key", text("The key, when it is UTF-8")),
+            ("key_base64", text("The key as base64, when it is not UTF-8")),
+            ("store", text("The store's name")),
+            ("member", text("The member that owns the key, and answered")),
+            ("verdict", json!({ "enum": ["surely_absent", "may_be_present", "no_filter"] })),
+            ("may_be_present", or_null("boolean", "The verdict as a switch; null without a filter")),
+        ]),
         "Member": member,
         "Members": object(&["members"], &table),
         "Problem": problem,

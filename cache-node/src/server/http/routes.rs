@@ -2,7 +2,7 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::{App, cache, cluster, openapi, stats, stores};
+use super::{App, cache, cluster, filter, openapi, stats, stores};
 
 /// A method that a route answers. `GET` answers `HEAD` as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -292,6 +292,28 @@ pub const ROUTES: &[Route] = &[
         gives: (200, "Deleted"),
         errors: &[400, 404, 503, 504],
         handler: |m| on(m, cache::delete_from_store),
+    },
+    Route {
+        method: Method::Get,
+        path: "/api/filter/stats",
+        id: "getFilterStats",
+        summary: "What a store's cuckoo filter is and did, on all members and on each",
+        params: &[STORE],
+        takes: None,
+        gives: (200, "FilterStats"),
+        errors: &[400, 404],
+        handler: |m| on(m, filter::stats),
+    },
+    Route {
+        method: Method::Get,
+        path: "/api/filter/check/{key}",
+        id: "checkFilter",
+        summary: "What a store's cuckoo filter says of a key, asked of the member that owns it",
+        params: &[KEY, STORE],
+        takes: None,
+        gives: (200, "FilterCheck"),
+        errors: &[400, 404, 503, 504],
+        handler: |m| on(m, filter::check),
     },
     Route {
         method: Method::Get,

@@ -4,7 +4,7 @@ use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hypercache_core::cluster::Liveness;
-use hypercache_core::keyspace::StoreStats;
+use hypercache_core::keyspace::{FilterStats, StoreStats};
 use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 
@@ -98,6 +98,13 @@ pub async fn node(Of(app): Of<App>) -> Response {
     axum::Json(body).into_response()
 }
 
+/// The filters of stores that have one, by the store's name.
+fn filters(app: &App) -> Vec<(String, FilterStats)> {
+    let policies = app.keyspace.policies();
+    let filtered = policies.iter().filter(|policy| policy.filter.is_some());
+    filtered.filter_map(|p| Some((p.name.clone(), app.keyspace.filter_stats(p.number)?))).collect()
+}
+
 /// `GET /metrics`
 pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let format =
@@ -118,6 +125,7 @@ pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, A
         started_at_ms: app.started_ms,
         server: app.stats.total(),
         stores: app.keyspace.stats(),
+        filters: filters(&app),
         cluster: ClusterSnapshot {
             members_by_state: by_state.to_vec(),
             quorum: view.quorum,

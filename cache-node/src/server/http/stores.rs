@@ -6,7 +6,8 @@ use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hypercache_core::store::{
-    DEFAULT_STORE, EvictionPolicy, MAX_STORE_NUMBER, StoreNumber, StorePolicy,
+    DEFAULT_STORE, EvictionPolicy, FilterRate, FilterSetting, MAX_STORE_NUMBER, StoreNumber,
+    StorePolicy,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -30,6 +31,7 @@ struct Wanted {
     eviction_policy: Option<String>,
     #[serde(default)]
     key_prefixes: Vec<String>,
+    cuckoo_filter: Option<FilterSetting>,
 }
 
 /// What `PATCH` changes: a field that is left out stays, `null` takes a bound or lifetime away.
@@ -42,10 +44,16 @@ struct Patch {
     default_ttl_ms: Option<Option<u64>>,
     eviction_policy: Option<String>,
     key_prefixes: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
+    cuckoo_filter: Option<Option<FilterSetting>>,
 }
 
 /// Tells `null` from a field that is not there.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
+fn given<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -79,6 +87,13 @@ pub fn eviction_policy(word: &str, field: &str) -> Result<EvictionPolicy, ApiErr
         let known = EvictionPolicy::ALL.map(|(word, _)| word).join(", ");
         let message = format!("'{word}' is not an eviction policy; what works: {known}");
         ApiError::field("invalid_store", field, message)
+    })
+}
+
+/// A store's filter as a request writes it.
+pub fn filter(setting: Option<FilterSetting>, at: &str) -> Result<Option<FilterRate>, ApiError> {
+    setting.map_or(Ok(None), FilterSetting::rate).map_err(|invalid| {
+        ApiError::field("invalid_store", &format!("{at}{}", invalid.field), invalid.message)
     })
 }
 
@@ -160,6 +175,7 @@ impl Wanted {
             None => EvictionPolicy::default(),
         };
         policy.key_prefixes = self.key_prefixes;
+        policy.filter = filter(self.cuckoo_filter, "")?;
         Ok(policy)
     }
 }
@@ -207,6 +223,9 @@ pub async fn change(
     }
     if let Some(prefixes) = patch.key_prefixes {
         policy.key_prefixes = prefixes;
+    }
+    if let Some(setting) = patch.cuckoo_filter {
+        policy.filter = filter(setting, "")?;
     }
     changed(&app, app.cluster.change_store(valid(policy)?)).await?;
     Ok(axum::Json(described(&app, &name).await?).into_response())

@@ -1,5 +1,7 @@
 //! A look ahead over a pipeline: which commands come next, and what they will need from memory.
 
+use std::cell::RefCell;
+
 use hypercache_core::command::{self, Find, Run, RunKeys, Spec};
 use hypercache_core::keyspace::{Hashed, Keyspace};
 use hypercache_core::resp::{Limits, Pipeline};
@@ -10,6 +12,49 @@ use smallvec::SmallVec;
 const GROUP: usize = 32;
 /// So many keys are asked for at the most.
 const KEYS: usize = 128;
+
+/// A request longer than this is run at once: it gains little by waiting for others.
+const SHORT: usize = 512;
+
+/// The keys of requests that came alone, one on each of several connections, and that wait for one
+/// another to ask for them at once: what [`Ahead`] is for one connection, for all that were
+/// readable together.
+#[derive(Debug, Default)]
+pub struct Gathered(RefCell<SmallVec<[Hashed; GROUP]>>);
+
+impl Gathered {
+    /// Adds the key of a short request that is all of an input and has one key; says whether the
+    /// request should wait until the connections that are ready now have been read.
+    #[inline]
+    pub fn add(&self, input: &[u8], limits: &Limits, keyspace: &Keyspace) -> bool {
+        if input.len() > SHORT {
+            return false;
+        }
+        let requests = Pipeline::read(input, limits, 2);
+        let (Some((args, _)), 1) = (requests.get(0), requests.len()) else { return false };
+        let Some(spec) = command::lookup_quiet(args) else { return false };
+        let (Run::Keys(RunKeys::One(_)), Some(key)) = (spec.run, spec.first_key(args)) else {
+            return false;
+        };
+        let mut keys = self.0.borrow_mut();
+        if keys.len() == GROUP {
+            return false;
+        }
+        keys.push(keyspace.hashed(key));
+        true
+    }
+
+    /// Asks for all keys that were added since.
+    #[inline]
+    pub fn prefetch(&self, keyspace: &Keyspace) {
+        let mut keys = self.0.borrow_mut();
+        // One alone has nobody to overlap with.
+        if keys.len() > 1 {
+            keyspace.prefetch(&keys);
+        }
+        keys.clear();
+    }
+}
 
 /// The next commands of a connection.
 pub struct Ahead<'a> {

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
 use super::transaction::NOT_IN_MULTI;
+use crate::server::stats::Whose;
 
 /// What other connections may see of one. The connection's own loop writes it; relaxed atomics
 /// suffice, as a reader wants a recent picture and no more.
@@ -46,6 +47,12 @@ pub struct Client {
     pub subscriptions: [AtomicU32; 3],
     /// Whether it has authenticated, or need not.
     pub authenticated: AtomicBool,
+    /// CLIENT NO-EVICT: it stays when connections are closed for their memory.
+    pub no_evict: AtomicBool,
+    /// CLIENT NO-TOUCH: its commands are no use of their keys.
+    pub no_touch: AtomicBool,
+    /// It waits for something: the end of CLIENT PAUSE, for example.
+    pub waits: AtomicBool,
     /// What it says of itself.
     pub labels: Mutex<Labels>,
     abort: OnceLock<AbortHandle>,
@@ -80,14 +87,32 @@ impl Client {
         self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
     }
 
+    /// What the connection takes.
+    pub fn memory_bytes(&self) -> u64 {
+        [&self.input_bytes, &self.multi_bytes, &self.output_bytes]
+            .iter()
+            .map(|bytes| bytes.load(Relaxed))
+            .sum::<u64>()
+            + size_of::<Self>() as u64
+    }
+
+    /// Whose commands its commands are, for the slow log.
+    pub fn whose(&self) -> Whose {
+        Whose { addr: self.addr.to_string(), name: self.labels.lock().name.clone() }
+    }
+
     /// The letters of its flags, as Redis has them.
-    fn flags(&self, multi: i32) -> &'static str {
-        match (multi != NOT_IN_MULTI, self.is_subscriber()) {
-            (true, true) => "xP",
-            (true, false) => "x",
-            (false, true) => "P",
-            (false, false) => "N",
-        }
+    fn flags(&self, multi: i32) -> String {
+        let letters = [
+            (self.is_subscriber(), 'P'),
+            (multi != NOT_IN_MULTI, 'x'),
+            (self.waits.load(Relaxed), 'b'),
+            (self.no_evict.load(Relaxed), 'e'),
+            (self.no_touch.load(Relaxed), 'T'),
+        ];
+        let flags: String =
+            letters.iter().filter(|(is, _)| *is).map(|(_, letter)| letter).collect();
+        if flags.is_empty() { "N".into() } else { flags }
     }
 
     /// One line of `CLIENT LIST`, in the fields and order of Redis 7.
@@ -119,10 +144,7 @@ impl Client {
             self.input_bytes.load(Relaxed),
             multi_bytes,
             output_bytes,
-            self.input_bytes.load(Relaxed)
-                + multi_bytes
-                + output_bytes
-                + std::mem::size_of::<Self>() as u64,
+            self.memory_bytes(),
             command_name(index),
             self.protocol.load(Relaxed),
         );
@@ -178,6 +200,9 @@ impl Clients {
             output_bytes: AtomicU64::new(0),
             subscriptions: Default::default(),
             authenticated: AtomicBool::new(authenticated),
+            no_evict: AtomicBool::new(false),
+            no_touch: AtomicBool::new(false),
+            waits: AtomicBool::new(false),
             labels: Mutex::default(),
             abort: OnceLock::new(),
         });

@@ -22,11 +22,11 @@ use tokio::net::TcpStream;
 
 use super::ahead::{Ahead, Upcoming};
 use super::commands;
-use super::session::Session;
+use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::router::{Batch, Request, Tried, wire};
-use crate::server::stats::Count;
+use crate::server::stats::{Count, ticks};
 use hypercache_core::cluster::View;
 
 /// What one read takes at the most into the shared buffer.
@@ -57,6 +57,8 @@ enum Next {
     Flush,
     /// The next command has to wait for other members.
     Wait,
+    /// The next command has to wait until CLIENT PAUSE is over.
+    Pause,
     /// The connection ends after the replies so far.
     Close,
 }
@@ -69,7 +71,13 @@ pub struct Connection {
     parser: Parser,
     /// Input that is not run yet.
     input: Vec<u8>,
+    /// The input holds a request that waits for those of other connections to be read.
+    gathering: bool,
     batch: Batch,
+    /// When the command before ended, in ticks.
+    since: u64,
+    /// The next command is one that CLIENT PAUSE holds up.
+    pausing: bool,
 }
 
 /// Leaves the list of clients, however the connection's task ends.
@@ -100,8 +108,12 @@ impl Connection {
             session: Session::new(client, authenticated),
             parser: Parser::new(),
             input: Vec::new(),
+            gathering: false,
             batch: Batch::default(),
+            since: 0,
+            pausing: false,
         };
+        connection.session.limits.max_bulk_bytes = connection.shared.tunables.read().max_bulk_bytes;
         // A client that went away is no news.
         if let Err(error) = connection.run().await {
             tracing::debug!(client = connection.session.client.id, %error, "connection ended");
@@ -150,6 +162,9 @@ impl Connection {
             }
             self.send(&mut out).await?;
             give_output(out);
+            if next == Next::Pause {
+                self.shared.pause.over(&self.session.client).await;
+            }
             if self.input.is_empty() && self.input.capacity() > KEEP_BYTES {
                 self.input = Vec::new();
             }
@@ -159,6 +174,12 @@ impl Connection {
     /// Reads once and runs what has come whole. `None`: the client has left.
     async fn read(&mut self, out: &mut Vec<u8>) -> std::io::Result<Option<Next>> {
         poll_fn(|cx| {
+            if self.gathering {
+                self.gathering = false;
+                self.shared.gathered.prefetch(self.shared.keyspace());
+                *out = take_output();
+                return Poll::Ready(Ok(Some(self.run_kept(out))));
+            }
             // A long value goes straight to where it is kept; all else into the shared buffer.
             let wanted = self.parser.wanted_bytes();
             if wanted > READ_BYTES && !self.input.is_empty() {
@@ -195,6 +216,12 @@ impl Connection {
                             return Poll::Ready(Ok(None));
                         }
                         self.received(bytes.len());
+                        if self.gathers(bytes) {
+                            self.input.extend_from_slice(bytes);
+                            // To the end of the loop's queue, behind all that is readable now.
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
                         *out = take_output();
                         let next = if self.input.is_empty() {
                             let (used, next) = self.run_commands(bytes, out);
@@ -211,6 +238,14 @@ impl Connection {
             })
         })
         .await
+    }
+
+    /// Whether what came is one request that is better run when other connections were read too.
+    #[inline]
+    fn gathers(&mut self, bytes: &[u8]) -> bool {
+        self.gathering = self.input.is_empty()
+            && self.shared.gathered.add(bytes, &self.session.limits, self.shared.keyspace());
+        self.gathering
     }
 
     /// As [`Self::read`], for a subscriber: published messages are as good. It may be idle for
@@ -245,6 +280,7 @@ impl Connection {
         let now_ms = now_ms();
         self.session.client.last_ms.store(now_ms, Relaxed);
         let view = self.shared.router.cluster().view();
+        self.since = ticks::now();
         let mut at = 0;
         loop {
             if out.len() >= FLUSH_BYTES || self.batch.bytes() >= FLUSH_BYTES {
@@ -267,7 +303,7 @@ impl Connection {
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
                     let ran = args.is_empty()
-                        || self.run_one(
+                        || self.run_next(
                             &view,
                             &args,
                             command::lookup_quiet(&args),
@@ -279,7 +315,7 @@ impl Connection {
                     self.parser = parser;
                     self.parser.reset();
                     if !ran {
-                        return (at, Next::Wait);
+                        return (at, self.what_holds());
                     }
                     at += len;
                     if self.session.closing {
@@ -319,8 +355,8 @@ impl Connection {
                 return Some((used, Some(Next::Flush)));
             }
             let Upcoming { args, spec, hashed, end } = upcoming;
-            if !self.run_one(view, args, spec, hashed, now_ms, out) {
-                return Some((used, Some(Next::Wait)));
+            if !self.run_next(view, args, spec, hashed, now_ms, out) {
+                return Some((used, Some(self.what_holds())));
             }
             used = end;
             index += 1;
@@ -329,6 +365,34 @@ impl Connection {
             }
         }
         (index > 0).then_some((used, None))
+    }
+
+    /// Why a command did not run.
+    #[cold]
+    fn what_holds(&mut self) -> Next {
+        if std::mem::take(&mut self.pausing) { Next::Pause } else { Next::Wait }
+    }
+
+    /// As [`Self::run_one`]; messages go before its reply, and one that is not wanted is taken back.
+    #[inline]
+    fn run_next(
+        &mut self,
+        view: &View,
+        args: &[&[u8]],
+        known: Option<&'static Spec>,
+        hashed: Option<Hashed>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if let Some(subscriber) = &self.session.subscriber {
+            subscriber.outbox().drain(out);
+        }
+        let start = out.len();
+        let ran = self.run_one(view, args, known, hashed, now_ms, out);
+        if self.session.replies != Replies::Wanted && ran {
+            self.session.mute(start, out);
+        }
+        ran
     }
 
     /// Runs one command, or takes note of it for another member. `false`: it has to wait, alone.
@@ -343,9 +407,6 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> bool {
         let cell = self.shared.cell();
-        if let Some(subscriber) = &self.session.subscriber {
-            subscriber.outbox().drain(out);
-        }
         let start = out.len();
         let mut writer = Writer::new(out, self.session.protocol);
         let spec = match self.allowed(known, args) {
@@ -360,9 +421,19 @@ impl Connection {
                     writer.error(&text);
                 }
                 cell.add(Count::ErrorReplies, 1);
+                if let Some(spec) = command::find(args) {
+                    cell.rejected(spec);
+                }
+                if out.len() > start {
+                    self.shared.stats.errors.add(&out[start..]);
+                }
                 return true;
             }
         };
+        if self.shared.pause.is_on() && self.shared.pause.holds(spec, &self.session.transaction) {
+            self.pausing = true;
+            return false;
+        }
         self.session.client.runs(spec);
         if self.session.transaction.is_open() && !transaction::runs_inside(spec) {
             let Session { transaction, client, .. } = &mut self.session;
@@ -371,6 +442,8 @@ impl Connection {
                 Err(text) => {
                     writer.error(&text);
                     cell.add(Count::ErrorReplies, 1);
+                    cell.rejected(spec);
+                    self.shared.stats.errors.add(&out[start..]);
                 }
             }
             return true;
@@ -379,10 +452,12 @@ impl Connection {
             if commands::waits(shell, args) {
                 return false;
             }
-            cell.call(spec);
             commands::run(&self.shared, &mut self.session, view, spec, shell, args, out);
             self.session.settle(start, out);
         } else {
+            if self.session.no_touch {
+                return false;
+            }
             match self.shared.router.try_here(
                 view,
                 Request { spec, args, hashed },
@@ -390,10 +465,14 @@ impl Connection {
                 now_ms,
                 &mut writer,
             ) {
-                Tried::Done => cell.call(spec),
-                Tried::There(member) => {
-                    cell.call(spec);
+                Tried::Done => {}
+                Tried::There(_) if self.session.replies != Replies::Wanted => {
                     out.truncate(start);
+                    return false;
+                }
+                Tried::There(member) => {
+                    out.truncate(start);
+                    self.ran(spec, args, &[]);
                     self.batch.push(member, start, spec, self.session.caller(), args);
                     return true;
                 }
@@ -403,10 +482,17 @@ impl Connection {
                 }
             }
         }
-        if out.get(start) == Some(&b'-') {
-            cell.add(Count::ErrorReplies, 1);
-        }
+        self.ran(spec, args, &out[start..]);
         true
+    }
+
+    /// Accounts for a command that ends now, and began when the one before it ended.
+    #[inline]
+    fn ran(&mut self, spec: &'static Spec, args: &[&[u8]], reply: &[u8]) {
+        let now = ticks::now();
+        let took = now.saturating_sub(self.since);
+        self.since = now;
+        account(&self.shared, &self.session.client, spec, args, took, reply);
     }
 
     /// The command that the arguments name, if there is one that this client may run.
@@ -434,16 +520,22 @@ impl Connection {
         let start = out.len();
         let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else { return };
         let args: wire::Args<'_> = self.parser.args(&self.input);
+        self.since = ticks::now();
         if let Ok(spec) = command::lookup(&args) {
-            self.shared.cell().call(spec);
             if let Run::Shell(_) = spec.run {
                 let view = self.shared.router.cluster().view();
                 commands::run_and_wait(&self.shared, &mut self.session, &view, spec, &args, out)
                     .await;
+            } else if self.session.no_touch && spec.name != "touch" {
+                self.shared.router.run_untouched(spec, self.session.caller(), &args, out).await;
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
             }
             self.session.settle(start, out);
+            let now = ticks::now();
+            let took = now.saturating_sub(self.since);
+            account(&self.shared, &self.session.client, spec, &args, took, &out[start..]);
+            self.session.mute(start, out);
         }
         drop(args);
         self.parser.reset();
@@ -469,6 +561,28 @@ impl Connection {
         self.shared.cell().add(Count::NetOutputBytes, out.len() as u64);
         out.clear();
         Ok(())
+    }
+}
+
+/// Accounts for a command that took so many ticks.
+#[inline]
+fn account(
+    shared: &Loop,
+    client: &Client,
+    spec: &'static Spec,
+    args: &[&[u8]],
+    took: u64,
+    reply: &[u8],
+) {
+    let (stats, cell) = (&shared.stats, shared.cell());
+    cell.ran(spec, took, stats.watch.keeps_spread());
+    if reply.first() == Some(&b'-') {
+        cell.failed(spec, reply);
+        cell.add(Count::ErrorReplies, 1);
+        stats.errors.add(reply);
+    }
+    if stats.watch.is_slow(took) {
+        stats.watch.note(spec, args, took, || client.whose());
     }
 }
 

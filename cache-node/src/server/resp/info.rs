@@ -1,18 +1,22 @@
 //! INFO, with Redis's sections and field names.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hypercache_core::cluster::SLOTS;
 
 use super::Shared;
+use super::clients::Client;
 use super::commands::REDIS_VERSION;
+use super::pause::Held;
 use crate::clock::now_ms;
 use crate::pubsub::Topic;
-use crate::telemetry::process;
+use crate::server::stats::{Account, ticks};
+use crate::telemetry::process::{self, Allocator};
 use hypercache_core::cluster::View;
 
 /// The sections that INFO without arguments shows, and those that must be asked for.
-const SECTIONS: [(&str, bool, Section); 10] = [
+const SECTIONS: [(&str, bool, Section); 14] = [
     ("server", true, server),
     ("clients", true, clients),
     ("memory", true, memory),
@@ -20,9 +24,13 @@ const SECTIONS: [(&str, bool, Section); 10] = [
     ("stats", true, stats),
     ("replication", true, replication),
     ("cpu", true, cpu),
+    ("modules", true, modules),
     ("commandstats", false, commandstats),
+    ("errorstats", true, errorstats),
+    ("latencystats", false, latencystats),
     ("cluster", true, cluster),
     ("keyspace", true, keyspace),
+    ("filters", true, filters),
 ];
 
 type Section = fn(&mut String, &Shared, &View);
@@ -79,22 +87,44 @@ fn server(out: &mut String, shared: &Shared, _: &View) {
 }
 
 fn clients(out: &mut String, shared: &Shared, _: &View) {
+    let paused = shared.pause.now();
+    let held = match paused.map(|paused| paused.held) {
+        None => "none",
+        Some(Held::Writes) => "write",
+        Some(Held::All) => "all",
+    };
+    let left_ms = paused.map_or(0, |paused| paused.until_ms.saturating_sub(now_ms()));
     fields!(out,
         "connected_clients": shared.clients.len(),
         "cluster_connections": 0,
         "maxclients": shared.tunables.read().max_connections,
-        "blocked_clients": 0,
+        "client_recent_max_input_buffer": largest(shared, |client| &client.input_bytes),
+        "client_recent_max_output_buffer": largest(shared, |client| &client.output_bytes),
+        "blocked_clients": shared.pause.waiting(),
         "tracking_clients": 0,
         "pubsub_clients": shared.pubsub.registry().clients(),
         "clients_in_timeout_table": 0,
+        "paused_reason": if paused.is_some() { "client_pause" } else { "none" },
+        "paused_actions": held,
+        "paused_timeout_milliseconds": left_ms,
     );
+}
+
+/// The most that any connection has of something.
+fn largest(shared: &Shared, of: fn(&Client) -> &AtomicU64) -> u64 {
+    shared.clients.all().iter().map(|client| of(client).load(Relaxed)).max().unwrap_or(0)
 }
 
 fn memory(out: &mut String, shared: &Shared, _: &View) {
     let stores = shared.keyspace().stats();
     let dataset: u64 = stores.iter().map(|s| s.used_memory_bytes).sum();
-    let allocated = process::allocated_bytes();
+    let Allocator { allocated, active, resident: held } = process::allocator();
     let resident = process::resident_bytes();
+    let peak = shared.stats.peak_allocated(allocated);
+    let startup = shared.startup_bytes;
+    let limit = process::memory_limit_bytes();
+    let clients: u64 = shared.clients.all().iter().map(|client| client.memory_bytes()).sum();
+    let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
     let default = stores.iter().find(|s| s.number == 0);
     let policies = shared.keyspace().policies();
     let policy = policies
@@ -106,11 +136,33 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "used_memory_human": human(allocated),
         "used_memory_rss": resident,
         "used_memory_rss_human": human(resident),
+        "used_memory_peak": peak,
+        "used_memory_peak_human": human(peak),
+        "used_memory_peak_perc": format_args!("{:.2}%", ratio(allocated, peak) * 100.0),
+        "used_memory_overhead": allocated.saturating_sub(dataset),
+        "used_memory_startup": startup,
         "used_memory_dataset": dataset,
+        "used_memory_dataset_perc": format_args!(
+            "{:.2}%",
+            (ratio(dataset, allocated.saturating_sub(startup)) * 100.0).min(100.0)
+        ),
+        "allocator_allocated": allocated,
+        "allocator_active": active,
+        "allocator_resident": held,
+        "total_system_memory": limit,
+        "total_system_memory_human": human(limit),
         "maxmemory": default.and_then(|s| s.max_memory_bytes).unwrap_or(0),
         "maxmemory_human": human(default.and_then(|s| s.max_memory_bytes).unwrap_or(0)),
         "maxmemory_policy": policy,
-        "mem_fragmentation_ratio": format_args!("{:.2}", resident as f64 / allocated.max(1) as f64),
+        "allocator_frag_ratio": format_args!("{:.2}", ratio(active, allocated)),
+        "allocator_frag_bytes": active.saturating_sub(allocated),
+        "allocator_rss_ratio": format_args!("{:.2}", ratio(held, active)),
+        "allocator_rss_bytes": held.saturating_sub(active),
+        "rss_overhead_ratio": format_args!("{:.2}", ratio(resident, held)),
+        "rss_overhead_bytes": resident as i64 - held as i64,
+        "mem_fragmentation_ratio": format_args!("{:.2}", ratio(resident, allocated)),
+        "mem_fragmentation_bytes": resident as i64 - allocated as i64,
+        "mem_clients_normal": clients,
         "mem_allocator": "jemalloc",
     );
 }
@@ -180,14 +232,6 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
         "forward_errors": counted.forward_errors,
         "protocol_errors": counted.protocol_errors,
     );
-    let listened = |topic| shared.pubsub.registry().count(topic);
-    fields!(out,
-        "pubsub_channels": listened(Topic::Channel),
-        "pubsub_patterns": listened(Topic::Pattern),
-        "pubsubshard_channels": listened(Topic::Shard),
-        "pubsub_published_dropped": counted.published_dropped,
-        "client_output_buffer_limit_disconnections": counted.slow_subscribers_closed,
-    );
 }
 
 fn replication(out: &mut String, _: &Shared, _: &View) {
@@ -202,11 +246,48 @@ fn cpu(out: &mut String, _: &Shared, _: &View) {
     );
 }
 
+fn modules(_: &mut String, _: &Shared, _: &View) {}
+
 fn commandstats(out: &mut String, shared: &Shared, _: &View) {
-    for (name, calls) in shared.stats.snapshot().calls_by_command {
-        if calls > 0 {
-            line(out, format_args!("cmdstat_{name}:calls={calls}"));
+    let ns_per_tick = ticks::ns_per_tick();
+    for (name, account) in shared.stats.snapshot().work {
+        let Account { calls, rejected, failed, .. } = account;
+        if calls + rejected + failed == 0 {
+            continue;
         }
+        let us = (account.ticks as f64 * ns_per_tick / 1000.0) as u64;
+        let per_call = if calls == 0 { 0.0 } else { us as f64 / calls as f64 };
+        line(
+            out,
+            format_args!(
+                "cmdstat_{name}:calls={calls},usec={us},usec_per_call={per_call:.2},rejected_calls={rejected},\
+                 failed_calls={failed}"
+            ),
+        );
+    }
+}
+
+fn errorstats(out: &mut String, shared: &Shared, _: &View) {
+    for (kind, count) in shared.stats.errors.all() {
+        line(out, format_args!("errorstat_{kind}:count={count}"));
+    }
+}
+
+fn latencystats(out: &mut String, shared: &Shared, _: &View) {
+    let ns_per_tick = ticks::ns_per_tick();
+    let percentiles = shared.tunables.read().percentiles.clone();
+    if percentiles.is_empty() {
+        return;
+    }
+    for (name, account) in shared.stats.snapshot().work.iter().filter(|(_, a)| a.measured() > 0) {
+        let shown: Vec<String> = percentiles
+            .iter()
+            .map(|percent| {
+                let ticks = account.percentile(percent.parse().unwrap_or(100.0));
+                format!("p{percent}={:.3}", ticks as f64 * ns_per_tick / 1000.0)
+            })
+            .collect();
+        line(out, format_args!("latency_percentiles_usec_{name}:{}", shown.join(",")));
     }
 }
 
@@ -227,6 +308,27 @@ fn keyspace(out: &mut String, shared: &Shared, _: &View) {
             format_args!(
                 "db{}:keys={},expires={},avg_ttl=0",
                 store.number, store.keys, store.keys_with_ttl
+            ),
+        );
+    }
+}
+
+/// One line for each store with a filter: what it is and did on this member.
+fn filters(out: &mut String, shared: &Shared, _: &View) {
+    let keyspace = shared.keyspace();
+    for policy in keyspace.policies().iter().filter(|policy| policy.filter.is_some()) {
+        let Some(filter) = keyspace.filter_stats(policy.number) else { continue };
+        let rate = filter.rate.map_or(0.0, hypercache_core::store::FilterRate::rate);
+        line(
+            out,
+            format_args!(
+                "filter{}:rate={rate},keys={},bytes={},checks={},negatives={},false_positives={}",
+                policy.number,
+                filter.keys,
+                filter.bytes,
+                filter.checks,
+                filter.negatives,
+                filter.false_positives,
             ),
         );
     }

@@ -9,15 +9,18 @@ pub mod clients;
 mod commands;
 mod connection;
 mod info;
+pub mod pause;
 mod session;
 mod transaction;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hypercache_core::keyspace::Keyspace;
+use hypercache_core::resp::Limits;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
@@ -27,7 +30,8 @@ use crate::clock::now_ms;
 use crate::config::{Config, Secret};
 use crate::pubsub::PubSub;
 use crate::router::Router;
-use crate::server::stats::{Cell, Count, Stats};
+use crate::server::stats::{Cell, Count, Stats, Thresholds};
+use crate::telemetry::process;
 use clients::{Client, Clients};
 use connection::Connection;
 
@@ -66,6 +70,17 @@ pub struct Tunables {
     pub idle_timeout: Option<Duration>,
     /// What `AUTH` must show; `None`: nothing is asked.
     pub password: Option<Secret>,
+    /// From when on something took long.
+    pub thresholds: Thresholds,
+    /// The percentiles that INFO latencystats shows, as they were written.
+    pub percentiles: Vec<String>,
+    /// The longest bulk string that is taken from a connection that begins now.
+    pub max_bulk_bytes: usize,
+    /// `client-output-buffer-limit` by class: bytes at once, bytes for a time, that time in seconds; 0 for
+    /// no limit. Only `pubsub` has buffers to limit.
+    pub output: [(&'static str, [u64; 3]); 3],
+    /// Parameters that are only kept: see [`commands::config_kept`].
+    pub kept: Arc<BTreeMap<&'static str, String>>,
 }
 
 /// What a RESP server is made of.
@@ -80,6 +95,8 @@ pub struct Options {
     pub pubsub: Arc<PubSub>,
     /// Where work is counted.
     pub stats: Arc<Stats>,
+    /// Whether clients are paused.
+    pub pause: Arc<pause::Pause>,
     /// The effective configuration, for INFO and CONFIG GET.
     pub config: Arc<Config>,
     /// When the process started, in Unix milliseconds.
@@ -94,8 +111,11 @@ pub struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) clients: Arc<Clients>,
     pub(crate) tunables: RwLock<Tunables>,
+    pub(crate) pause: Arc<pause::Pause>,
     /// What the stores had counted at the last `CONFIG RESETSTAT`; INFO shows what came since.
     pub(crate) counted_before: Mutex<info::StoreCounts>,
+    /// What the process had allocated when it began to serve.
+    pub(crate) startup_bytes: u64,
     pub(crate) started_ms: u64,
     pub(crate) port: u16,
     /// 40 hex digits, other ones at each start.
@@ -114,6 +134,8 @@ pub struct Loop {
     index: usize,
     shared: Arc<Shared>,
     idle_timeout: Option<Duration>,
+    /// What the requests that came just now will need.
+    gathered: Rc<ahead::Gathered>,
 }
 
 impl std::ops::Deref for Loop {
@@ -151,7 +173,17 @@ impl Options {
             idle_timeout: (network.idle_timeout_ms > 0)
                 .then(|| Duration::from_millis(network.idle_timeout_ms)),
             password: self.config.auth.password.clone(),
+            thresholds: self.config.slowlog.thresholds(),
+            percentiles: ["50", "99", "99.9"].map(str::to_owned).to_vec(),
+            max_bulk_bytes: Limits::default().max_bulk_bytes,
+            output: [
+                ("normal", [0, 0, 0]),
+                ("slave", [256 << 20, 64 << 20, 60]),
+                ("pubsub", self.pubsub.limits().in_force()),
+            ],
+            kept: Arc::default(),
         };
+        self.stats.watch.set(tunables.thresholds);
         Server {
             listener: self.listener.listener,
             threads: self.threads.max(1),
@@ -162,7 +194,9 @@ impl Options {
                 config: self.config,
                 clients: Arc::default(),
                 tunables: RwLock::new(tunables),
+                pause: self.pause,
                 counted_before: Mutex::default(),
+                startup_bytes: process::allocated_bytes(),
                 started_ms: self.started_ms,
                 port: self.listener.port,
                 run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
@@ -306,12 +340,18 @@ fn serve_loop(index: usize, shared: Arc<Shared>, mut arrivals: mpsc::Receiver<Ar
     };
     runtime.block_on(async move {
         let mut tasks = tokio::task::JoinSet::new();
+        let gathered = Rc::new(ahead::Gathered::default());
         loop {
             tokio::select! {
                 arrival = arrivals.recv() => match arrival {
                     Some(Arrival { stream, client }) => {
                         let idle_timeout = shared.tunables.read().idle_timeout;
-                        let this = Rc::new(Loop { index, shared: shared.clone(), idle_timeout });
+                        let this = Rc::new(Loop {
+                            index,
+                            shared: shared.clone(),
+                            idle_timeout,
+                            gathered: gathered.clone(),
+                        });
                         match TcpStream::from_std(stream) {
                             Ok(stream) => {
                                 let task = Connection::serve(stream, this, client.clone());

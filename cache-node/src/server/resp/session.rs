@@ -11,6 +11,19 @@ use super::transaction::Transaction;
 use crate::pubsub::Subscriber;
 use crate::router::Caller;
 
+/// Whether a connection wants replies, as CLIENT REPLY says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replies {
+    /// All.
+    Wanted,
+    /// None.
+    Unwanted,
+    /// Not to CLIENT REPLY SKIP, which ran just now, nor to the command after it.
+    SkipNext,
+    /// Not to this command.
+    SkipThis,
+}
+
 /// What a connection has chosen: protocol, store, identity.
 #[derive(Debug)]
 pub struct Session {
@@ -28,6 +41,10 @@ pub struct Session {
     pub limits: Limits,
     /// What MULTI and WATCH began.
     pub transaction: Transaction,
+    /// Whether it wants replies.
+    pub replies: Replies,
+    /// CLIENT NO-TOUCH: its commands are no use of their keys.
+    pub no_touch: bool,
     /// What it listens to, while it does.
     pub subscriber: Option<Box<Subscriber>>,
 }
@@ -43,8 +60,21 @@ impl Session {
             closing: false,
             limits: Limits { authenticated, ..Limits::default() },
             transaction: Transaction::default(),
+            replies: Replies::Wanted,
+            no_touch: false,
             subscriber: None,
         }
+    }
+
+    /// After a command whose reply begins at `at` of `out`: takes it back if it is not wanted.
+    pub fn mute(&mut self, at: usize, out: &mut Vec<u8>) {
+        self.replies = match self.replies {
+            Replies::Wanted => return,
+            Replies::Unwanted => Replies::Unwanted,
+            Replies::SkipNext => Replies::SkipThis,
+            Replies::SkipThis => Replies::Wanted,
+        };
+        out.truncate(at);
     }
 
     /// Whose commands its commands are.
@@ -72,6 +102,12 @@ impl Session {
         self.client.protocol.store(if protocol == Protocol::Resp3 { 3 } else { 2 }, Relaxed);
     }
 
+    /// Says whether commands are no use of their keys.
+    pub fn set_no_touch(&mut self, on: bool) {
+        self.no_touch = on;
+        self.client.no_touch.store(on, Relaxed);
+    }
+
     /// Chooses a store.
     pub fn set_store(&mut self, store: StoreNumber) {
         self.store = store;
@@ -91,6 +127,9 @@ impl Session {
         self.set_store(0);
         self.set_authenticated(authenticated);
         self.client.labels.lock().name.clear();
+        self.client.no_evict.store(false, Relaxed);
+        self.set_no_touch(false);
+        self.replies = Replies::Wanted;
         self.subscriber = None;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use hypercache_core::command::{Flags, Run, ShellCommand, Spec};
 use hypercache_core::resp::Protocol;
 
-use super::clients::Client;
+use super::{clients::Client, pause};
 use crate::router::{Watched, wire};
 
 /// What the commands since MULTI may take (Redis counts them against
@@ -26,6 +26,8 @@ pub struct Transaction {
     /// The commands, as they travel between members.
     queue: Vec<u8>,
     count: usize,
+    /// One of the commands is held up by CLIENT PAUSE … WRITE.
+    writes: bool,
     watched: Vec<Watched>,
 }
 
@@ -47,6 +49,11 @@ impl Transaction {
     #[inline]
     pub fn is_open(&self) -> bool {
         self.open
+    }
+
+    /// Whether EXEC would run a command that CLIENT PAUSE … WRITE holds up.
+    pub fn writes(&self) -> bool {
+        self.writes
     }
 
     /// Begins to queue commands; false if it is nested.
@@ -83,6 +90,7 @@ impl Transaction {
             return Err(format!("ERR the transaction is over {MAX_QUEUE_BYTES} bytes"));
         }
         self.count += 1;
+        self.writes |= pause::writes(spec);
         // One that has failed runs nothing, so there is nothing to keep.
         if !self.failed {
             wire::put_command(&mut self.queue, 0, Protocol::Resp2, args);

@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 /// Subcommands of CLIENT.
-pub(super) const CLIENT_LIST: [Spec; 8] = [
+pub(super) const CLIENT_LIST: [Spec; 16] = [
     Spec::new(
         "client|getname",
         2,
@@ -102,15 +102,119 @@ pub(super) const CLIENT_LIST: [Spec; 8] = [
         "O(1)",
         "Tells the server which client library is in use.",
     )
-    .flags(F::NOSCRIPT.union(F::LOADING).union(F::STALE))
+    .flags(F::NOSCRIPT.union(F::LOADING).union(F::STALE).union(F::ALLOW_BUSY))
     .acl(Acl::CONNECTION)
+    .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
     .args(&[Arg::new("attr", "oneof").of(&[
         Arg::new("libname", "string").token("LIB-NAME"),
         Arg::new("libver", "string").token("LIB-VER"),
     ])])
     .run(Run::Shell(ClientSetInfo)),
+    Spec::new(
+        "client|pause",
+        -3,
+        Group::Connection,
+        "3.0.0",
+        "O(1)",
+        "Lets commands wait for a time.",
+    )
+    .flags(F::ADMIN.union(F::NOSCRIPT).union(F::LOADING).union(F::STALE))
+    .acl(Acl::CONNECTION)
+    .args(&[
+        Arg::new("timeout", "integer"),
+        Arg::new("mode", "oneof")
+            .since("6.2.0")
+            .optional()
+            .of(&[Arg::word("write", "WRITE"), Arg::word("all", "ALL")]),
+    ])
+    .run(Run::Shell(ClientPause)),
+    Spec::new(
+        "client|unpause",
+        2,
+        Group::Connection,
+        "6.2.0",
+        "O(N) for N paused connections",
+        "Lets commands that wait go on.",
+    )
+    .flags(F::ADMIN.union(F::NOSCRIPT).union(F::LOADING).union(F::STALE))
+    .acl(Acl::CONNECTION)
+    .run(Run::Shell(ClientUnpause)),
+    Spec::new(
+        "client|no-evict",
+        3,
+        Group::Connection,
+        "7.0.0",
+        "O(1)",
+        "Keeps the connection when connections are closed for their memory.",
+    )
+    .flags(F::ADMIN.union(F::NOSCRIPT).union(F::LOADING).union(F::STALE).union(F::ALLOW_BUSY))
+    .acl(Acl::CONNECTION)
+    .args(&[Arg::new("enabled", "oneof").of(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])])
+    .run(Run::Shell(ClientNoEvict)),
+    Spec::new(
+        "client|no-touch",
+        3,
+        Group::Connection,
+        "7.2.0",
+        "O(1)",
+        "Says whether the connection's commands count as a use of their keys.",
+    )
+    .flags(F::NOSCRIPT.union(F::LOADING).union(F::STALE).union(F::ALLOW_BUSY))
+    .acl(Acl::CONNECTION)
+    .args(&[Arg::new("enabled", "oneof").of(&[Arg::word("on", "ON"), Arg::word("off", "OFF")])])
+    .run(Run::Shell(ClientNoTouch)),
+    Spec::new(
+        "client|trackinginfo",
+        2,
+        Group::Connection,
+        "6.2.0",
+        "O(1)",
+        "Tells how the connection is told of changed keys.",
+    )
+    .flags(F::NOSCRIPT.union(F::LOADING).union(F::STALE))
+    .acl(Acl::CONNECTION)
+    .run(Run::Shell(ClientTrackingInfo)),
+    Spec::new(
+        "client|reply",
+        3,
+        Group::Connection,
+        "3.2.0",
+        "O(1)",
+        "Says whether the connection wants replies.",
+    )
+    .flags(F::NOSCRIPT.union(F::LOADING).union(F::STALE).union(F::NO_MULTI).union(F::ALLOW_BUSY))
+    .acl(Acl::CONNECTION)
+    .args(&[Arg::new("action", "oneof").of(&[
+        Arg::word("on", "ON"),
+        Arg::word("off", "OFF"),
+        Arg::word("skip", "SKIP"),
+    ])])
+    .run(Run::Shell(ClientReply)),
+    Spec::new(
+        "client|getredir",
+        2,
+        Group::Connection,
+        "6.0.0",
+        "O(1)",
+        "Tells which connection is told of changed keys in this one's place.",
+    )
+    .flags(F::NOSCRIPT.union(F::LOADING).union(F::STALE).union(F::ALLOW_BUSY))
+    .acl(Acl::CONNECTION)
+    .run(Run::Shell(ClientGetRedir)),
+    Spec::new(
+        "client|capa",
+        -3,
+        Group::Connection,
+        "8.0.0",
+        "O(1)",
+        "Says what the client is able to do.",
+    )
+    .flags(F::NOSCRIPT.union(F::LOADING).union(F::STALE).union(F::ALLOW_BUSY))
+    .acl(Acl::CONNECTION)
+    .args(&[Arg::new("capability", "string").multiple()])
+    .run(Run::Shell(ClientCapa)),
 ];
-static CLIENT: [Spec; 8] = numbered(CLIENT_LIST, super::CLIENT_FIRST);
+static CLIENT: [Spec; 16] = numbered(CLIENT_LIST, super::CLIENT_FIRST);
 
 /// The commands of this family.
 pub(super) const LIST: [Spec; 8] = [

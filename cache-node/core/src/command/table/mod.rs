@@ -3,10 +3,12 @@
 mod bitmap;
 mod cluster;
 mod connection;
+mod cuckoo;
 mod generic;
 mod hash;
 mod hyperloglog;
 mod list;
+mod observe;
 mod pubsub;
 mod server;
 mod set;
@@ -39,7 +41,10 @@ const COMMAND_FIRST: usize = CLIENT_FIRST + connection::CLIENT_LIST.len();
 const CONFIG_FIRST: usize = COMMAND_FIRST + server::COMMAND_LIST.len();
 const CLUSTER_FIRST: usize = CONFIG_FIRST + server::CONFIG_LIST.len();
 const PUBSUB_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
-const TOP_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
+const MEMORY_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
+const SLOWLOG_FIRST: usize = MEMORY_FIRST + observe::MEMORY_LIST.len();
+const LATENCY_FIRST: usize = SLOWLOG_FIRST + observe::SLOWLOG_LIST.len();
+const TOP_FIRST: usize = LATENCY_FIRST + observe::LATENCY_LIST.len();
 
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
@@ -47,6 +52,7 @@ const TOP: usize = generic::LIST.len()
     + hash::LIST.len()
     + bitmap::LIST.len()
     + hyperloglog::LIST.len()
+    + cuckoo::LIST.len()
     + set::LIST.len()
     + sort::LIST.len()
     + set_combine::LIST.len()
@@ -57,6 +63,7 @@ const TOP: usize = generic::LIST.len()
     + pubsub::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
+    + observe::LIST.len()
     + cluster::LIST.len()
     + transactions::LIST.len();
 
@@ -67,13 +74,14 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 18] = [
+    let families: [&[Spec]; 20] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
         &hash::LIST,
         &bitmap::LIST,
         &hyperloglog::LIST,
+        &cuckoo::LIST,
         &set::LIST,
         &sort::LIST,
         &set_combine::LIST,
@@ -84,6 +92,7 @@ const fn all() -> [Spec; TOP] {
         &pubsub::LIST,
         &connection::LIST,
         &server::LIST,
+        &observe::LIST,
         &cluster::LIST,
         &transactions::LIST,
     ];

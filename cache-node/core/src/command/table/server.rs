@@ -81,7 +81,7 @@ pub(super) const COMMAND_LIST: [Spec; 7] = [
 static COMMAND: [Spec; 7] = numbered(COMMAND_LIST, super::COMMAND_FIRST);
 
 /// Subcommands of CONFIG.
-pub(super) const CONFIG_LIST: [Spec; 4] = [
+pub(super) const CONFIG_LIST: [Spec; 5] = [
     Spec::new("config|get", -3, Group::Server, "2.0.0", "O(N) for N settings", "Reads settings.")
         .flags(F::ADMIN.union(F::NOSCRIPT).union(F::LOADING).union(F::STALE))
         .args(&[Arg::new("parameter", "block").multiple().of(&[Arg::new("parameter", "string")])])
@@ -113,8 +113,19 @@ pub(super) const CONFIG_LIST: [Spec; 4] = [
         .multiple()
         .of(&[Arg::new("parameter", "string"), Arg::new("value", "string")])])
     .run(Run::Shell(ConfigSet)),
+    Spec::new(
+        "config|rewrite",
+        2,
+        Group::Server,
+        "2.8.0",
+        "O(1)",
+        "Writes the settings in force to the configuration file.",
+    )
+    .flags(F::ADMIN.union(F::NOSCRIPT).union(F::LOADING).union(F::STALE))
+    .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .run(Run::Shell(ConfigRewrite)),
 ];
-static CONFIG: [Spec; 4] = numbered(CONFIG_LIST, super::CONFIG_FIRST);
+static CONFIG: [Spec; 5] = numbered(CONFIG_LIST, super::CONFIG_FIRST);
 
 /// The commands of this family.
 pub(super) const LIST: [Spec; 8] = [

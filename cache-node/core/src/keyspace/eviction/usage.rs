@@ -96,6 +96,11 @@ impl Usage {
         self.word = turn as u32 & TURN_MASK | u32::from(frequency) << TURN_BITS;
     }
 
+    /// Makes the accesses since `before` none; the flags stay as they are.
+    pub fn take_back(&mut self, before: Self) {
+        self.word = before.word;
+    }
+
     /// The lowest bits of the turn of the last access.
     #[inline]
     pub fn touched(self) -> u32 {

@@ -4,10 +4,11 @@ use super::super::Keyspace;
 use super::super::table::Filtered;
 use crate::cluster::{SLOTS, Slot, slot_of};
 use crate::store::{FilterRate, StoreNumber};
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// What the filter of a store is and did on this member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FilterStats {
     /// The rate of false positives that the store's policy bounds; `None`: the filter is off.
     pub rate: Option<FilterRate>,
@@ -34,7 +35,7 @@ impl FilterStats {
 }
 
 /// What a filter says of a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The key is not there.
     SurelyAbsent,

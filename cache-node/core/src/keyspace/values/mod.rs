@@ -1,6 +1,7 @@
 //! What a key can hold.
 
 mod chunk;
+pub mod cuckoo;
 mod dict;
 mod hash;
 mod intset;
@@ -12,6 +13,7 @@ mod sorted_set;
 mod tree;
 mod view;
 
+pub use cuckoo::Cuckoo;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
@@ -50,6 +52,8 @@ pub enum Value {
     Set(Set),
     /// A sorted set.
     SortedSet(SortedSet),
+    /// A cuckoo filter.
+    Cuckoo(Box<Cuckoo>),
 }
 
 impl Value {
@@ -80,6 +84,7 @@ impl Value {
             Self::Hash(_) => "hash",
             Self::Set(_) => "set",
             Self::SortedSet(_) => "zset",
+            Self::Cuckoo(_) => "MBbloomCF",
             _ => "string",
         }
     }
@@ -90,7 +95,7 @@ impl Value {
             Self::Int(_) => "int",
             Self::Inline { .. } => "embstr",
             Self::Str(bytes) if bytes.len() <= EMBSTR_BYTES => "embstr",
-            Self::Str(_) | Self::Raw(_) => "raw",
+            Self::Str(_) | Self::Raw(_) | Self::Cuckoo(_) => "raw",
             Self::List(_) => "quicklist",
             Self::Hash(Hash::Packed(_)) | Self::SortedSet(SortedSet::Packed(_)) => "listpack",
             Self::Set(set) if set.is_ints() => "intset",
@@ -107,7 +112,9 @@ impl Value {
             Self::Inline { len, bytes } => &bytes[..usize::from(*len).min(INLINE_BYTES)],
             Self::Str(bytes) => bytes,
             Self::Raw(bytes) => bytes,
-            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::SortedSet(_) => return None,
+            Self::List(_) | Self::Hash(_) | Self::Set(_) | Self::SortedSet(_) | Self::Cuckoo(_) => {
+                return None;
+            }
         })
     }
 
@@ -155,6 +162,7 @@ impl Value {
                 true
             }
             Self::Set(set) => set.is_table(),
+            Self::Cuckoo(_) => true,
             _ => false,
         }
     }
@@ -180,6 +188,7 @@ impl Value {
             Self::Hash(hash) => hash.heap_bytes(),
             Self::Set(set) => set.heap_bytes(),
             Self::SortedSet(set) => set.heap_bytes(),
+            Self::Cuckoo(filter) => block_bytes(size_of::<Cuckoo>()) + filter.heap_bytes(),
         }
     }
 }

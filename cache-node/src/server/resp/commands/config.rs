@@ -1,20 +1,34 @@
 //! CONFIG GET and CONFIG SET, for the parameters of Redis's that have a meaning here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hypercache_core::resp::Writer;
 use hypercache_core::store::{DEFAULT_STORE, EvictionPolicy, StorePolicy};
 
-use super::{Context, integer};
+use super::Context;
+use super::config_kept::{self, number};
 use crate::config::{Secret, units};
 use crate::server::resp::Tunables;
 use hypercache_core::command::matches;
 
-/// The bounds of [`crate::pubsub::Outbox`]; the other classes of clients wait for their own replies.
-const OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
-
 /// Every parameter with its value in force, by Redis's names.
 fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
+    let mut all = own_parameters(context);
+    let tunables = context.shared.tunables.read();
+    for kept in config_kept::ALL {
+        let value =
+            tunables.kept.get(kept.name).cloned().unwrap_or_else(|| kept.default.to_owned());
+        if let Some(alias) = kept.alias {
+            all.push((alias, value.clone()));
+        }
+        all.push((kept.name, value));
+    }
+    all
+}
+
+/// Those that have a meaning here.
+fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     let shared = context.shared;
     let tunables = shared.tunables.read().clone();
     let policies = shared.keyspace().policies();
@@ -26,21 +40,52 @@ fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     vec![
         ("appendonly", "no".into()),
         ("bind", config.network.bind.to_string()),
-        ("client-output-buffer-limit", OUTPUT_LIMITS.into()),
+        ("client-output-buffer-limit", output_limits(context)),
         ("cluster-announce-hostname", config.network.advertise.clone()),
         ("cluster-enabled", "yes".into()),
         ("databases", databases.to_string()),
         ("dir", dir.unwrap_or_default()),
         ("io-threads", config.node.threads.to_string()),
+        ("latency-monitor-threshold", tunables.thresholds.latency_ms.to_string()),
+        ("latency-tracking", yes_no(tunables.thresholds.spread)),
+        ("latency-tracking-info-percentiles", tunables.percentiles.join(" ")),
         ("maxclients", tunables.max_connections.to_string()),
         ("maxmemory", default.and_then(|p| p.max_memory_bytes).unwrap_or(0).to_string()),
         ("maxmemory-policy", policy.into()),
         ("port", shared.port.to_string()),
-        ("proto-max-bulk-len", context.session.limits.max_bulk_bytes.to_string()),
+        ("proto-max-bulk-len", tunables.max_bulk_bytes.to_string()),
         ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
         ("save", String::new()),
+        (
+            "slowlog-log-slower-than",
+            tunables.thresholds.slowlog_us.map_or(-1, |us| us as i64).to_string(),
+        ),
+        ("slowlog-max-len", tunables.thresholds.slowlog_entries.to_string()),
         ("timeout", tunables.idle_timeout.map_or(0, |t| t.as_secs()).to_string()),
     ]
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+/// The bounds of what waits for subscribers; the other classes of clients wait for their own replies.
+fn output_limits(context: &Context<'_>) -> String {
+    let limits = &context.shared.tunables.read().output;
+    limits
+        .iter()
+        .map(|(class, [hard, soft, seconds])| format!("{class} {hard} {soft} {seconds}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// CONFIG REWRITE: the file is the operator's or a person's, and what holds for the whole cluster stands
+/// in the cluster's table anyway.
+pub(super) fn rewrite(out: &mut Writer<'_>) {
+    out.error(
+        "ERR CONFIG REWRITE is not supported: this member does not write its configuration file. Change the \
+         file, or the custom resource; the policies of stores are kept by the cluster",
+    );
 }
 
 pub(super) fn get(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
@@ -65,7 +110,7 @@ pub(super) fn set_waits(args: &[&[u8]]) -> bool {
 pub(super) fn set(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     match check(context, args) {
         Ok(changed) => {
-            *context.shared.tunables.write() = changed.tunables;
+            apply(context, changed.tunables);
             out.simple("OK");
         }
         Err(text) => out.error(&text),
@@ -83,8 +128,17 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
     {
         return out.error(&format!("ERR CONFIG SET failed - {error}"));
     }
-    *context.shared.tunables.write() = changed.tunables;
+    apply(context, changed.tunables);
     out.simple("OK");
+}
+
+/// Puts what was set in force.
+fn apply(context: &Context<'_>, tunables: Tunables) {
+    context.shared.stats.watch.set(tunables.thresholds);
+    if let Some((_, limits)) = tunables.output.iter().find(|(class, _)| *class == "pubsub") {
+        context.shared.pubsub.limits().set(*limits);
+    }
+    *context.shared.tunables.write() = tunables;
 }
 
 /// What a CONFIG SET that is in order changes.
@@ -108,15 +162,17 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
     let mut tunables = context.shared.tunables.read().clone();
     let default = context.view.state.store_named(DEFAULT_STORE).cloned();
     let mut policy = None;
+    let mut names = std::collections::BTreeSet::new();
     for pair in pairs.chunks_exact(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
         let refuse = |why: &str| {
             format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}")
         };
-        let number = |least: i64| {
-            let least_text = format!("argument must be an integer of at least {least}");
-            integer(pair[1]).filter(|n| *n >= least).ok_or_else(|| refuse(&least_text))
-        };
+        if !names.insert(name.clone()) {
+            return Err(refuse("duplicate parameter"));
+        }
+        let whole =
+            |least: i64, most: i64| number(pair[1], least, most).map_err(|why| refuse(&why));
         let store = |policy: &mut Option<StorePolicy>| {
             policy
                 .take()
@@ -124,9 +180,37 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                 .ok_or_else(|| refuse("there is no cluster yet"))
         };
         match name.as_str() {
-            "maxclients" => tunables.max_connections = number(1)? as usize,
+            "maxclients" => tunables.max_connections = whole(1, 0xffff_ffff)? as usize,
+            "slowlog-log-slower-than" => {
+                tunables.thresholds.slowlog_us = u64::try_from(whole(-1, i64::MAX)?).ok();
+            }
+            "slowlog-max-len" => {
+                tunables.thresholds.slowlog_entries = whole(0, i64::MAX)? as usize;
+            }
+            "latency-monitor-threshold" => {
+                tunables.thresholds.latency_ms = whole(0, i64::MAX)? as u64;
+            }
+            "latency-tracking" => tunables.thresholds.spread = flag(pair[1]).map_err(refuse)?,
+            "latency-tracking-info-percentiles" => {
+                tunables.percentiles = percentiles(pair[1]).map_err(refuse)?;
+            }
+            "client-output-buffer-limit" => {
+                set_output_limits(&mut tunables.output, pair[1]).map_err(refuse)?;
+            }
+            "proto-max-bulk-len" => {
+                let word = String::from_utf8_lossy(pair[1]).into_owned();
+                let bytes = units::parse_size(&word)
+                    .map_err(|_| refuse("argument must be a memory value"))?;
+                if !(1 << 20..=MOST_BULK_BYTES).contains(&bytes) {
+                    return Err(refuse(&format!(
+                        "argument must be between {} and {MOST_BULK_BYTES} inclusive",
+                        1 << 20
+                    )));
+                }
+                tunables.max_bulk_bytes = bytes as usize;
+            }
             "timeout" => {
-                let seconds = number(0)? as u64;
+                let seconds = whole(0, i64::from(i32::MAX))? as u64;
                 tunables.idle_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
             }
             "requirepass" => {
@@ -158,6 +242,11 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                 };
                 policy = Some(changed);
             }
+            _ if let Some(kept) = config_kept::find(&name) => {
+                let value = kept.read(pair[1]).map_err(|why| refuse(&why))?;
+                let changed = Arc::make_mut(&mut tunables.kept);
+                changed.insert(kept.name, value);
+            }
             _ if parameters(context).iter().any(|(known, _)| *known == name) => {
                 return Err(refuse("can't set immutable config"));
             }
@@ -170,4 +259,55 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
         }
     }
     Ok(Changed { tunables, policy })
+}
+
+/// What a bulk string may be at the most: what a request between members holds.
+const MOST_BULK_BYTES: u64 = 512 << 20;
+
+fn flag(word: &[u8]) -> Result<bool, &'static str> {
+    match &word.to_ascii_lowercase()[..] {
+        b"yes" => Ok(true),
+        b"no" => Ok(false),
+        _ => Err("argument must be 'yes' or 'no'"),
+    }
+}
+
+/// Percentiles as INFO latencystats shows them.
+fn percentiles(words: &[u8]) -> Result<Vec<String>, &'static str> {
+    const MOST: usize = 32;
+    let words = String::from_utf8_lossy(words);
+    let read: Option<Vec<String>> = words
+        .split_ascii_whitespace()
+        .map(|word| {
+            let percent: f64 = word.parse().ok()?;
+            (0.0..=100.0).contains(&percent).then(|| percent.to_string())
+        })
+        .collect();
+    read.filter(|percents| percents.len() <= MOST)
+        .ok_or("latency-tracking-info-percentiles contains a value that is not a percentile from 0.0 to 100.0")
+}
+
+/// Limits by class: `class hard soft seconds`, four words for each class that changes.
+fn set_output_limits(
+    limits: &mut [(&'static str, [u64; 3]); 3],
+    words: &[u8],
+) -> Result<(), &'static str> {
+    let words = String::from_utf8_lossy(words).to_ascii_lowercase();
+    let words: Vec<&str> = words.split_ascii_whitespace().collect();
+    if words.is_empty() || !words.len().is_multiple_of(4) {
+        return Err("Wrong number of arguments in buffer limit configuration.");
+    }
+    for four in words.chunks_exact(4) {
+        let class = match four[0] {
+            "replica" => "slave",
+            class => class,
+        };
+        let Some((_, limit)) = limits.iter_mut().find(|(name, _)| *name == class) else {
+            return Err("Invalid client class specified in buffer limit configuration.");
+        };
+        let wrong = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
+        let bytes = |word: &str| units::parse_size(word).map_err(|_| wrong);
+        *limit = [bytes(four[1])?, bytes(four[2])?, four[3].parse().map_err(|_| wrong)?];
+    }
+    Ok(())
 }

@@ -1,9 +1,14 @@
 //! The commands that the server carries out itself: of the connection, the server, the cluster.
 
 mod client;
+mod client_modes;
 mod config;
+pub mod config_kept;
 mod connection;
+mod latency;
+mod memory;
 mod pubsub;
+mod slowlog;
 mod stores;
 mod transactions;
 
@@ -66,6 +71,15 @@ pub fn run(
         C::ClientList => client::list(&context, args, writer),
         C::ClientInfo => writer.verbatim("txt", &context.session.client.line(now_ms())),
         C::ClientKill => client::kill(&mut context, args, writer),
+        C::ClientPause => client_modes::pause(&context, args, writer),
+        C::ClientUnpause => client_modes::unpause(&context, writer),
+        C::ClientNoEvict => client_modes::no_evict(&context, args, writer),
+        C::ClientNoTouch => client_modes::no_touch(&mut context, args, writer),
+        C::ClientTrackingInfo => client_modes::tracking_info(writer),
+        C::ClientReply => client_modes::reply(&mut context, args, writer),
+        C::ClientGetRedir => writer.integer(-1),
+        // Every member answers for every key, so there is nothing to redirect.
+        C::ClientCapa => writer.simple("OK"),
         C::Info => writer.verbatim("txt", info::text(shared, view, &args[1..]).as_bytes()),
         C::Time => connection::time(writer),
         C::Command | C::Help => introspect(args, writer),
@@ -76,6 +90,20 @@ pub fn run(
             *shared.counted_before.lock() = info::StoreCounts::now(shared);
             writer.simple("OK");
         }
+        C::ConfigRewrite => config::rewrite(writer),
+        C::MemoryDoctor => memory::doctor(&context, writer),
+        C::MemoryMallocStats => memory::malloc_stats(writer),
+        C::MemoryPurge => memory::purge(writer),
+        C::MemoryStats => memory::stats(&context, writer),
+        C::SlowlogGet => slowlog::get(&context, args, writer),
+        C::SlowlogLen => slowlog::len(&context, writer),
+        C::SlowlogReset => slowlog::reset(&context, writer),
+        C::LatencyDoctor => latency::doctor(&context, writer),
+        C::LatencyGraph => latency::graph(&context, args, writer),
+        C::LatencyHistogram => latency::histogram(&context, args, writer),
+        C::LatencyHistory => latency::history(&context, args, writer),
+        C::LatencyLatest => latency::latest(&context, writer),
+        C::LatencyReset => latency::reset(&context, args, writer),
         C::ClusterShards
         | C::ClusterSlots
         | C::ClusterNodes

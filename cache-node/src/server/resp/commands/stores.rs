@@ -16,7 +16,7 @@ pub(super) fn list(context: &Context<'_>, out: &mut Writer<'_>) {
     out.array(policies.len());
     for policy in policies.iter() {
         let of_store = stats.iter().find(|s| s.number == policy.number);
-        out.map(8);
+        out.map(10);
         out.bulk(b"name");
         out.bulk(policy.name.as_bytes());
         out.bulk(b"number");
@@ -31,6 +31,13 @@ pub(super) fn list(context: &Context<'_>, out: &mut Writer<'_>) {
         out.array(policy.key_prefixes.len());
         for prefix in &policy.key_prefixes {
             out.bulk(prefix.as_bytes());
+        }
+        out.bulk(b"cuckoo_filter");
+        out.bulk(if policy.filter.is_some() { b"on" } else { b"off" });
+        out.bulk(b"false_positive_rate");
+        match policy.filter {
+            Some(rate) => out.double(rate.rate()),
+            None => out.null(),
         }
         out.bulk(b"keys");
         number(out, of_store.map(|s| s.keys));

@@ -3,9 +3,21 @@
 //! Each I/O loop adds to a cell of its own with relaxed atomics, so that no cache line is shared
 //! between cores; a reader sums the cells.
 
+mod errors;
+pub mod latency;
+pub mod slowlog;
+pub mod ticks;
+mod watch;
+mod work;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hypercache_core::command::{self, Spec};
+
+pub use errors::Errors;
+pub use watch::{Thresholds, Watch, Whose};
+use work::Work;
+pub use work::{Account, bucket, highest};
 
 /// The counters of one I/O loop.
 #[derive(Debug)]
@@ -22,7 +34,9 @@ pub struct Cell {
     error_replies: AtomicU64,
     slow_subscribers_closed: AtomicU64,
     published_dropped: AtomicU64,
-    calls: Box<[AtomicU64]>,
+    work: Box<[Work]>,
+    /// One thread alone counts commands here.
+    alone: bool,
 }
 
 /// One count that a loop can add to.
@@ -53,7 +67,7 @@ pub enum Count {
 }
 
 impl Cell {
-    fn new() -> Self {
+    fn new(alone: bool) -> Self {
         Self {
             connections_received: AtomicU64::new(0),
             connections_closed: AtomicU64::new(0),
@@ -66,11 +80,12 @@ impl Cell {
             error_replies: AtomicU64::new(0),
             slow_subscribers_closed: AtomicU64::new(0),
             published_dropped: AtomicU64::new(0),
-            calls: command::all()
+            work: command::all()
                 .iter()
                 .flat_map(with_subcommands)
-                .map(|_| AtomicU64::new(0))
+                .map(|_| Work::default())
                 .collect(),
+            alone,
         }
     }
 
@@ -96,11 +111,42 @@ impl Cell {
         self.counter(count).fetch_add(n, Relaxed);
     }
 
-    /// Counts one call of a command.
+    /// Counts one call of a command whose time nobody took.
     #[inline]
     pub fn call(&self, spec: &Spec) {
-        if let Some(calls) = self.calls.get(usize::from(spec.index)) {
-            calls.fetch_add(1, Relaxed);
+        if let Some(work) = self.work.get(usize::from(spec.index)) {
+            work.ran(0, false, self.alone);
+        }
+    }
+
+    /// Counts one call of a command that took so many [`ticks`]; with `spread` among its times as
+    /// well. On the cell of a loop, that loop's thread alone may.
+    #[inline]
+    pub fn ran(&self, spec: &Spec, ticks: u64, spread: bool) {
+        if let Some(work) = self.work.get(usize::from(spec.index)) {
+            work.ran(ticks, spread, self.alone);
+        }
+    }
+
+    /// Counts a command that was refused before it ran.
+    #[cold]
+    pub fn rejected(&self, spec: &Spec) {
+        if let Some(work) = self.work.get(usize::from(spec.index)) {
+            work.rejected();
+        }
+    }
+
+    /// Counts a command whose reply was this error. One that says why nothing was done at all (no
+    /// memory, no quorum) counts as refused, not as run.
+    #[cold]
+    pub fn failed(&self, spec: &Spec, reply: &[u8]) {
+        let Some(work) = self.work.get(usize::from(spec.index)) else { return };
+        let refused: [&[u8]; 4] = [b"-OOM ", b"-CLUSTERDOWN ", b"-CROSSSLOT ", b"-MOVED "];
+        if refused.iter().any(|word| reply.starts_with(word)) {
+            work.uncall();
+            work.rejected();
+        } else {
+            work.failed();
         }
     }
 }
@@ -115,15 +161,29 @@ pub fn with_subcommands(spec: &'static Spec) -> impl Iterator<Item = &'static Sp
 pub struct Stats {
     cells: Box<[Cell]>,
     base: parking_lot::Mutex<StatsSnapshot>,
+    /// Errors by kind, since the start or the last [`Stats::reset`].
+    pub errors: Errors,
+    /// What took long.
+    pub watch: Watch,
+    peak_bytes: AtomicU64,
 }
 
 impl Stats {
     /// Counters for `loops` I/O loops.
     pub fn new(loops: usize) -> Self {
+        ticks::begin();
         Self {
-            cells: (0..=loops).map(|_| Cell::new()).collect(),
+            cells: (0..=loops).map(|index| Cell::new(index < loops)).collect(),
             base: parking_lot::Mutex::default(),
+            errors: Errors::default(),
+            watch: Watch::default(),
+            peak_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// The most that was allocated at any time that somebody looked; now it is so much.
+    pub fn peak_allocated(&self, now_bytes: u64) -> u64 {
+        self.peak_bytes.fetch_max(now_bytes, Relaxed).max(now_bytes)
     }
 
     /// The cell of loop `index`; any index beyond the loops names the shared one.
@@ -147,17 +207,17 @@ impl Stats {
     /// The sums since the start of the process.
     pub fn total(&self) -> StatsSnapshot {
         let sum = |count| self.cells.iter().map(|c| c.counter(count).load(Relaxed)).sum::<u64>();
-        let names = command::all().iter().flat_map(with_subcommands);
-        let mut calls: Vec<_> = names.map(|spec| (spec.name, 0u64)).collect();
-        for cell in &self.cells {
-            for spec in command::all().iter().flat_map(with_subcommands) {
-                let index = usize::from(spec.index);
-                if let (Some(total), Some(part)) = (calls.get_mut(index), cell.calls.get(index)) {
-                    total.0 = spec.name;
-                    total.1 += part.load(Relaxed);
-                }
-            }
+        let mut work: Vec<_> = (0..command::COUNT).map(|_| ("", Account::default())).collect();
+        for spec in command::all().iter().flat_map(with_subcommands) {
+            let index = usize::from(spec.index);
+            let Some((name, account)) = work.get_mut(index) else { continue };
+            *name = spec.name;
+            self.cells
+                .iter()
+                .filter_map(|cell| cell.work.get(index))
+                .for_each(|w| w.add_to(account));
         }
+        let calls: Vec<_> = work.iter().map(|(name, account)| (*name, account.calls)).collect();
         StatsSnapshot {
             connections_received: sum(Count::ConnectionsReceived),
             connected_clients: self.connected_clients(),
@@ -172,6 +232,7 @@ impl Stats {
             slow_subscribers_closed: sum(Count::SlowSubscribersClosed),
             published_dropped: sum(Count::PublishedDropped),
             calls_by_command: calls,
+            work,
         }
     }
 
@@ -191,7 +252,10 @@ impl Stats {
         now.slow_subscribers_closed -= base.slow_subscribers_closed;
         now.published_dropped -= base.published_dropped;
         for (n, b) in now.calls_by_command.iter_mut().zip(&base.calls_by_command) {
-            n.1 -= b.1;
+            n.1 = n.1.saturating_sub(b.1);
+        }
+        for (now, (_, before)) in now.work.iter_mut().zip(&base.work) {
+            now.1 = std::mem::take(&mut now.1).since(before);
         }
         now
     }
@@ -200,6 +264,7 @@ impl Stats {
     pub fn reset(&self) {
         let now = self.total();
         *self.base.lock() = now;
+        self.errors.reset();
     }
 }
 
@@ -232,4 +297,6 @@ pub struct StatsSnapshot {
     pub published_dropped: u64,
     /// Calls by full command name (`get`, `client|id`).
     pub calls_by_command: Vec<(&'static str, u64)>,
+    /// What they cost, in the same order.
+    pub work: Vec<(&'static str, Account)>,
 }

@@ -1,0 +1,208 @@
+//! What took long: the slow log and the latency monitor, and from when on "long" is.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use hypercache_core::command::{Flags, Spec};
+
+use super::latency::Monitor;
+use super::slowlog::{Entry, SlowLog, shortened};
+use super::ticks;
+use crate::clock::now_ms;
+
+/// From when on something took long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Commands that take at least this go to the slow log; `None`: none does.
+    pub slowlog_us: Option<u64>,
+    /// How many the slow log keeps.
+    pub slowlog_entries: usize,
+    /// What takes at least this goes to the latency monitor; 0: nothing does.
+    pub latency_ms: u64,
+    /// Whether the times of commands are kept by how they are spread.
+    pub spread: bool,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self { slowlog_us: Some(10_000), slowlog_entries: 128, latency_ms: 0, spread: true }
+    }
+}
+
+/// The slow log, the latency monitor, and their thresholds.
+#[derive(Debug)]
+pub struct Watch {
+    /// A command that took so many ticks is worth a look: the lower one of the thresholds.
+    slow_ticks: AtomicU64,
+    spread: AtomicBool,
+    slowlog_us: AtomicU64,
+    slowlog_entries: AtomicU64,
+    latency_ms: AtomicU64,
+    /// Commands that took long.
+    pub slowlog: SlowLog,
+    /// Moments that took long.
+    pub latency: Monitor,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Default for Watch {
+    fn default() -> Self {
+        let watch = Self {
+            slow_ticks: AtomicU64::new(NEVER),
+            spread: AtomicBool::new(true),
+            slowlog_us: AtomicU64::new(NEVER),
+            slowlog_entries: AtomicU64::new(0),
+            latency_ms: AtomicU64::new(0),
+            slowlog: SlowLog::default(),
+            latency: Monitor::default(),
+        };
+        watch.set(Thresholds::default());
+        watch
+    }
+}
+
+/// Whose command it was.
+#[derive(Debug)]
+pub struct Whose {
+    /// The client's address.
+    pub addr: String,
+    /// The client's name.
+    pub name: Vec<u8>,
+}
+
+impl Watch {
+    /// Puts thresholds in force.
+    pub fn set(&self, thresholds: Thresholds) {
+        let slowlog_us = thresholds.slowlog_us.unwrap_or(NEVER);
+        let latency_ms = thresholds.latency_ms;
+        self.slowlog_us.store(slowlog_us, Relaxed);
+        self.slowlog_entries.store(thresholds.slowlog_entries as u64, Relaxed);
+        self.latency_ms.store(latency_ms, Relaxed);
+        self.spread.store(thresholds.spread, Relaxed);
+        self.slowlog.keep(thresholds.slowlog_entries);
+        let latency_us = if latency_ms == 0 { NEVER } else { latency_ms.saturating_mul(1000) };
+        let slow_us = slowlog_us.min(latency_us);
+        let slow_ticks = match slow_us {
+            NEVER => NEVER,
+            // A little earlier: the exact comparison is made in microseconds.
+            us => ticks::from_ns(us.saturating_mul(1000)) / 64 * 63,
+        };
+        self.slow_ticks.store(slow_ticks, Relaxed);
+    }
+
+    /// Whether a command that took so long is worth a look.
+    #[inline]
+    pub fn is_slow(&self, ticks: u64) -> bool {
+        ticks >= self.slow_ticks.load(Relaxed)
+    }
+
+    /// Whether the times of commands are kept by how they are spread.
+    #[inline]
+    pub fn keeps_spread(&self) -> bool {
+        self.spread.load(Relaxed)
+    }
+
+    /// Takes note of a command that [`Self::is_slow`].
+    #[cold]
+    pub fn note(&self, spec: &Spec, args: &[&[u8]], ticks: u64, whose: impl FnOnce() -> Whose) {
+        let took_us = ticks::ns(ticks) / 1000;
+        // EXEC too: its commands hold their slots' locks together, so their time is one.
+        if took_us >= self.slowlog_us.load(Relaxed) {
+            let Whose { addr, name } = whose();
+            let at_seconds = now_ms() / 1000;
+            let args = shortened(&discreet(spec, args));
+            let most = usize::try_from(self.slowlog_entries.load(Relaxed)).unwrap_or(usize::MAX);
+            self.slowlog.add(Entry { id: 0, at_seconds, took_us, args, addr, name }, most);
+        }
+        let fast = spec.flags.contains(Flags::FAST);
+        self.moment(if fast { "fast-command" } else { "command" }, took_us / 1000);
+    }
+
+    /// Takes note of what took so long, if that is long.
+    pub fn moment(&self, event: &'static str, took_ms: u64) {
+        let latency_ms = self.latency_ms.load(Relaxed);
+        if latency_ms > 0 && took_ms >= latency_ms {
+            self.latency.add(event, now_ms() / 1000, took_ms);
+        }
+    }
+
+    /// From when on the latency monitor takes note, in milliseconds; 0: it does not.
+    pub fn latency_ms(&self) -> u64 {
+        self.latency_ms.load(Relaxed)
+    }
+}
+
+const HIDDEN: &[u8] = b"(redacted)";
+
+/// A command's arguments without what is secret.
+fn discreet<'a>(spec: &Spec, args: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let mut shown = args.to_vec();
+    let is = |arg: &[u8], word: &str| arg.eq_ignore_ascii_case(word.as_bytes());
+    match spec.name {
+        "auth" => shown.iter_mut().skip(1).for_each(|arg| *arg = HIDDEN),
+        "hello" => {
+            if let Some(at) = args.iter().position(|arg| is(arg, "AUTH")) {
+                shown.iter_mut().skip(at + 1).take(2).for_each(|arg| *arg = HIDDEN);
+            }
+        }
+        "config|set" => {
+            for pair in shown[2..].chunks_exact_mut(2) {
+                if is(pair[0], "requirepass") {
+                    pair[1] = HIDDEN;
+                }
+            }
+        }
+        _ => {}
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hypercache_core::command::lookup;
+
+    fn note(watch: &Watch, words: &str, ms: u64) {
+        let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+        let spec = lookup(&args).unwrap();
+        let ticks = ticks::from_ns(ms * 1_000_000);
+        if watch.is_slow(ticks) {
+            watch.note(spec, &args, ticks, || Whose { addr: "a".into(), name: Vec::new() });
+        }
+    }
+
+    #[test]
+    fn what_takes_long_is_noted_where_it_is_asked_for() {
+        let watch = Watch::default();
+        note(&watch, "keys *", 5);
+        assert!(watch.slowlog.is_empty());
+        note(&watch, "keys *", 50);
+        note(&watch, "exec", 50);
+        assert_eq!((watch.slowlog.len(), watch.latency.all().len()), (2, 0));
+        watch.set(Thresholds { slowlog_us: None, latency_ms: 20, ..Thresholds::default() });
+        note(&watch, "keys *", 50);
+        note(&watch, "get a", 50);
+        assert_eq!(watch.slowlog.len(), 2);
+        let events: Vec<_> = watch.latency.all().iter().map(|(event, _)| *event).collect();
+        assert_eq!(events, ["command", "fast-command"]);
+        watch.set(Thresholds { slowlog_us: None, ..Thresholds::default() });
+        assert!(!watch.is_slow(u64::MAX - 1));
+    }
+
+    #[test]
+    fn secrets_do_not_reach_the_slow_log() {
+        let watch = Watch::default();
+        for words in [
+            "auth secret",
+            "auth user secret",
+            "hello 3 auth user secret",
+            "config set timeout 1 requirepass secret",
+        ] {
+            note(&watch, words, 50);
+        }
+        for entry in watch.slowlog.newest(10) {
+            assert!(!entry.args.contains(&b"secret".to_vec()), "{entry:?}");
+        }
+        assert_eq!(watch.slowlog.newest(1)[0].args[5], HIDDEN);
+    }
+}
