@@ -9,6 +9,13 @@ use hypercache::node;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What jemalloc reads when it starts (jemalloc(3), "malloc_conf"): a thread of its own gives
+/// memory back to the system when it is not used for ten seconds, also while nobody allocates.
+// SAFETY: nothing else has this name; jemalloc declares it as a pointer to a text that ends with
+// a zero byte, which a reference to such bytes is.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static ALLOCATOR_OPTIONS: &[u8; 48] = b"background_thread:true,max_background_threads:1\0";
+
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var(name).ok();
     let done = match Cli::parse().command {

@@ -424,9 +424,7 @@ impl Table {
         expires_at_ms: Option<u64>,
     ) -> Option<Value> {
         let place = self.with_room(hasher, place)?;
-        self.change_part(place.segment, |part| {
-            part.replace(place.at, value, usage, expires_at_ms)
-        })?
+        self.change_part(place.segment, |part| part.replace(place.at, value, usage, expires_at_ms))?
     }
 
     /// The same entry, where there is room for a record.

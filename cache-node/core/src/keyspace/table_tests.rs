@@ -94,3 +94,49 @@ fn a_sample_comes_from_everywhere() {
         assert!(seen.len() * 10 >= count * 9, "{} of {count}", seen.len());
     }
 }
+
+#[test]
+fn keys_and_values_of_any_size_are_kept_while_a_table_splits_and_collapses() {
+    let hasher = KeyHasher::new(11);
+    let mut table = Table::default();
+    let size = |i: usize| [1, 64, 300, 900, 2000][i % 5];
+    let key = |i: usize| format!("{}:{i}", "k".repeat(if i % 97 == 0 { 700 } else { 5 }));
+    for round in 0..3 {
+        for i in 0..9000 {
+            let (key, text) = (key(i), vec![b'a' + round; size(i + usize::from(round))]);
+            let hash = hasher.hash(key.as_bytes());
+            let ends_at_ms = if i % 3 == 0 { 1_700_000_000_000 + i as u64 } else { 0 };
+            match table.find(hash, key.as_bytes()) {
+                Some(place) => {
+                    let usage = table.get(place).unwrap().usage;
+                    table.replace(&hasher, place, New::Str(&text), usage, None);
+                    let place = table.find(hash, key.as_bytes()).unwrap();
+                    let place = table.set_expiry(&hasher, place, ends_at_ms).unwrap();
+                    assert_eq!(table.get(place).unwrap().key, key.as_bytes());
+                }
+                None => {
+                    let (value, usage) = (New::Str(&text), Usage::default());
+                    table.insert(&hasher, hash, key.as_bytes(), value, ends_at_ms, usage);
+                }
+            }
+        }
+        let counted = table.bytes;
+        table.recount();
+        assert_eq!(table.bytes, counted);
+        assert!(matches!(&table.kind, Kind::Split(directory) if directory.segments.len() > 60));
+        for i in 0..9000 {
+            let entry = table.get(find(&table, &hasher, &key(i)).unwrap()).unwrap();
+            assert_eq!(entry.value.string_len(), Some(size(i + usize::from(round))));
+            assert_eq!(entry.expires_at_ms != 0, i % 3 == 0);
+        }
+    }
+    for i in 0..8950 {
+        let place = find(&table, &hasher, &key(i)).unwrap();
+        assert_eq!(table.take(&hasher, place).unwrap().value.string_len(), Some(size(i + 2)));
+    }
+    assert!(matches!(&table.kind, Kind::Small(_)));
+    assert!((8950..9000).all(|i| find(&table, &hasher, &key(i)).is_some()));
+    let counted = table.bytes;
+    table.recount();
+    assert_eq!((table.bytes, table.len()), (counted, 50));
+}

@@ -120,7 +120,8 @@ pub fn lcs(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     }
     let Some(options) = Options::read(&args[3..], out) else { return };
     let (mut first, mut second) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let bytes = |value: Option<ValueRef<'_>>| value.map_or(0, |value| value.string_len().unwrap_or(0));
+    let bytes =
+        |value: Option<ValueRef<'_>>| value.map_or(0, |value| value.string_len().unwrap_or(0));
     let cells = (bytes(keys.peek(args[1])) as u64 + 1) * (bytes(keys.peek(args[2])) as u64 + 1);
     if cells * size_of::<u32>() as u64 > MAX_TABLE_BYTES {
         return out

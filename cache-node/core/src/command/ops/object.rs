@@ -5,7 +5,11 @@ use crate::keyspace::{Access, Entry, MAX_FREQUENCY};
 use crate::resp::{Writer, parse_i64};
 use crate::store::EvictionPolicy;
 
-fn tell(key: &mut Access<'_>, out: &mut Writer<'_>, tell: impl FnOnce(&Entry<'_>, &mut Writer<'_>)) {
+fn tell(
+    key: &mut Access<'_>,
+    out: &mut Writer<'_>,
+    tell: impl FnOnce(&Entry<'_>, &mut Writer<'_>),
+) {
     match key.look() {
         Some(entry) => tell(&entry, out),
         None => out.null(),

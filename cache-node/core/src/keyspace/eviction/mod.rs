@@ -22,8 +22,8 @@ pub mod usage;
 mod window;
 
 use super::Keyspace;
-use super::values::Value;
 use super::stores::Store;
+use super::values::Value;
 use crate::cluster::{SLOTS, Slot};
 use crate::store::EvictionPolicy;
 use parking_lot::Mutex;
@@ -180,7 +180,12 @@ impl Keyspace {
     }
 
     /// The best of the candidates leaves; its value is returned if it has blocks of its own.
-    fn evict_best(&self, store: &Store, chooser: &mut Chooser, now_ms: u64) -> Option<Option<Value>> {
+    fn evict_best(
+        &self,
+        store: &Store,
+        chooser: &mut Chooser,
+        now_ms: u64,
+    ) -> Option<Option<Value>> {
         self.sweep(store, chooser, now_ms);
         if store.eviction == EvictionPolicy::Ttl {
             let mut rounds = 0;

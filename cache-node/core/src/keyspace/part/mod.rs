@@ -537,12 +537,7 @@ impl Part {
     }
 
     /// Moves all records to other parts: `choose` says to which of them those of a hash go.
-    pub fn scatter(
-        mut self,
-        hasher: &KeyHasher,
-        into: &mut [Self],
-        choose: impl Fn(u64) -> usize,
-    ) {
+    pub fn scatter(mut self, hasher: &KeyHasher, into: &mut [Self], choose: impl Fn(u64) -> usize) {
         let pages = std::mem::take(&mut self.pages);
         pages.visit(|_, bytes| {
             let Some(head) = Head::read(bytes) else { return };
@@ -593,8 +588,7 @@ impl Part {
         if bits > 0 && self.len > 0 {
             let mut hashes = Vec::with_capacity(self.len());
             self.visit(|entry| hashes.push(hasher.hash(entry.key)));
-            self.filter =
-                Filter::build(bits, self.len(), || hashes.iter().copied()).map(Box::new);
+            self.filter = Filter::build(bits, self.len(), || hashes.iter().copied()).map(Box::new);
         }
     }
 

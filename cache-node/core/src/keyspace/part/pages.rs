@@ -3,7 +3,7 @@
 //! An *address* counts bytes over all pages. A record that is gone leaves a hole; the part writes
 //! all its records anew, without holes, when these are an eighth of the whole.
 
-use super::super::memory::block_bytes;
+use super::super::memory::{block_bytes, passing_block_bytes};
 use super::record;
 use smallvec::SmallVec;
 
@@ -11,6 +11,13 @@ use smallvec::SmallVec;
 pub const PAGE_BYTES: usize = 7168;
 /// So many full pages need no block for their list.
 const INLINE_PAGES: usize = 4;
+
+/// How long the last page is for so many bytes: above 2 KiB, whole ones, so that tables that grow
+/// pass through few sizes.
+fn tail_bytes(used: usize) -> usize {
+    let size = if used > 2048 { used.next_multiple_of(1024) } else { used };
+    passing_block_bytes(size).min(PAGE_BYTES)
+}
 
 /// Records, one behind the other.
 #[derive(Default)]
@@ -74,7 +81,7 @@ impl Pages {
         if used + len <= PAGE_BYTES {
             let mut tail = std::mem::take(&mut self.tail).into_vec();
             tail.truncate(used);
-            let size = block_bytes(used + len).min(PAGE_BYTES);
+            let size = tail_bytes(used + len);
             tail.reserve_exact(size - used);
             tail.resize(size, 0);
             self.tail = tail.into_boxed_slice();
@@ -86,14 +93,14 @@ impl Pages {
         if let Ok(page) = <Box<[u8; PAGE_BYTES]>>::try_from(tail.into_boxed_slice()) {
             self.full.push(page);
         }
-        self.tail = vec![0; block_bytes(len)].into_boxed_slice();
+        self.tail = vec![0; tail_bytes(len)].into_boxed_slice();
         self.used = 0;
     }
 
     #[cold]
     fn fit_tail(&mut self) {
         let mut tail = std::mem::take(&mut self.tail).into_vec();
-        tail.truncate(block_bytes(self.used as usize));
+        tail.truncate(tail_bytes(self.used as usize));
         self.tail = tail.into_boxed_slice();
     }
 
@@ -174,7 +181,7 @@ mod tests {
             assert!(address as usize % PAGE_BYTES + len <= PAGE_BYTES);
             assert!(pages.at(address).len() >= len);
             last = Some(address);
-            assert!(pages.heap_bytes() <= pages.used_bytes() + pages.used_bytes() / 4 + 200);
+            assert!(pages.heap_bytes() <= pages.used_bytes() + pages.used_bytes() / 2 + 200);
         }
         assert!(pages.has_room(100, u32::MAX) && !pages.has_room(100, last.unwrap()));
     }

@@ -282,7 +282,8 @@ impl Draft<'_> {
         };
         let mut rest = bytes;
         let mut put = |part: &[u8]| {
-            if let Some((place, behind)) = std::mem::take(&mut rest).split_at_mut_checked(part.len())
+            if let Some((place, behind)) =
+                std::mem::take(&mut rest).split_at_mut_checked(part.len())
             {
                 place.copy_from_slice(part);
                 rest = behind;
