@@ -13,7 +13,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::pubsub::{self, PubSub};
 use crate::raft;
-use crate::router::{self, Forwarded, Router};
+use crate::router::{self, Blocked, Forwarded, Router};
 use crate::server::resp::pause::Pause;
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
@@ -142,7 +142,8 @@ async fn serve(config: Config) -> Result<(), Error> {
     let pause = Arc::new(Pause::default());
     let held = pause.clone();
     let held = Arc::new(move |args: &[&[u8]]| held.is_on() && held.holds_forwarded(args));
-    cluster.on_forward(Arc::new(Forwarded::new(router.clone(), held)));
+    cluster.on_forward(Arc::new(Forwarded::new(router.clone(), held.clone())));
+    cluster.on_wait(Arc::new(Blocked::new(router.clone(), held)));
     let registry = Arc::new(pubsub::Registry::new(stats.clone()));
     cluster.on_publish(Arc::new(pubsub::Arrivals::new(registry.clone())));
     let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());

@@ -52,6 +52,7 @@ struct Peer {
     port: u16,
     control: Lane,
     forward: Vec<Lane>,
+    wait: Lane,
 }
 
 /// One connection's queue.
@@ -209,6 +210,7 @@ impl Client {
         let peer = self.peer(to);
         let lane = match kind {
             Kind::Raft | Kind::Control => &peer.control,
+            Kind::Wait => &peer.wait,
             Kind::Forward | Kind::Publish => &peer.forward[(order % FORWARD_LANES) as usize],
         };
         let bytes = payload.len();
@@ -255,6 +257,7 @@ impl Client {
             port: to.gossip_port,
             control: self.lane(to),
             forward: (0..FORWARD_LANES).map(|_| self.lane(to)).collect(),
+            wait: self.lane(to),
         });
         peers.insert(to.id, peer.clone());
         peer

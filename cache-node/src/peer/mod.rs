@@ -42,11 +42,14 @@ pub enum Kind {
     Forward = 3,
     /// Messages that clients of the asking member published.
     Publish = 4,
+    /// Commands that wait for keys that the asked member owns: answered when they end, and given up
+    /// when the connection ends.
+    Wait = 5,
 }
 
 impl Kind {
     fn parse(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Control, Self::Forward, Self::Publish]
+        [Self::Raft, Self::Control, Self::Forward, Self::Publish, Self::Wait]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }

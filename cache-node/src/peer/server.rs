@@ -28,6 +28,8 @@ const MAX_HANDSHAKES: usize = 128;
 const MAX_CONNECTIONS: usize = 4096;
 /// Requests of one connection that may be answered later; more are not read meanwhile.
 const MAX_LATER: usize = 256;
+/// Waits of one connection; more are refused.
+const MAX_WAITS: usize = 16_384;
 const FLUSH_BYTES: usize = 256 << 10;
 const READ_BYTES: usize = 64 << 10;
 
@@ -38,6 +40,7 @@ pub struct Handlers {
     control: OnceLock<Arc<dyn Handler>>,
     forward: OnceLock<Arc<dyn Handler>>,
     publish: OnceLock<Arc<dyn Handler>>,
+    wait: OnceLock<Arc<dyn Handler>>,
 }
 
 impl Handlers {
@@ -47,6 +50,7 @@ impl Handlers {
             Kind::Control => &self.control,
             Kind::Forward => &self.forward,
             Kind::Publish => &self.publish,
+            Kind::Wait => &self.wait,
         }
     }
 
@@ -138,27 +142,37 @@ impl Server {
 async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io::Result<()> {
     super::tune(&stream)?;
     let (mut read, mut write) = stream.split();
-    let (done, mut answered) = mpsc::channel::<(u32, Result<Bytes, String>)>(MAX_LATER);
+    let (done, mut answered) = mpsc::channel::<Late>(MAX_LATER);
     let mut later = 0usize;
+    // They end with the connection: nobody would hear of what they take.
+    let mut waits = JoinSet::new();
     let mut input = BytesMut::with_capacity(READ_BYTES);
     let mut out = BytesMut::with_capacity(READ_BYTES);
     loop {
         while later < MAX_LATER
             && let Some(frame) = wire::take_frame(&mut input)?
         {
-            if let Some((number, answer)) = dispatch(handlers, from, frame, &mut out)? {
+            if let Some((number, answer, waits_long)) = dispatch(handlers, from, frame, &mut out)? {
                 let done = done.clone();
-                later += 1;
-                tokio::spawn(async move {
-                    let _ = done.send((number, answer.await)).await;
-                });
+                let answered = async move {
+                    let reply = answer.await;
+                    let _ = done.send(Late { number, reply, waits_long }).await;
+                };
+                if !waits_long {
+                    later += 1;
+                    tokio::spawn(answered);
+                } else if waits.len() < MAX_WAITS {
+                    waits.spawn(answered);
+                } else {
+                    put_reply(&mut out, number, &Err("too many clients wait".to_owned()));
+                }
             }
             if out.len() >= FLUSH_BYTES {
                 flush(&mut write, &mut out).await?;
             }
         }
-        while let Ok((number, reply)) = answered.try_recv() {
-            later -= 1;
+        while let Ok(Late { number, reply, waits_long }) = answered.try_recv() {
+            later -= usize::from(!waits_long);
             put_reply(&mut out, number, &reply);
             if out.len() >= FLUSH_BYTES {
                 flush(&mut write, &mut out).await?;
@@ -172,21 +186,31 @@ async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io
             got = read.read_buf(&mut input), if later < MAX_LATER => if got? == 0 {
                 break;
             },
-            Some((number, reply)) = answered.recv() => {
-                later -= 1;
+            Some(Late { number, reply, waits_long }) = answered.recv() => {
+                later -= usize::from(!waits_long);
                 put_reply(&mut out, number, &reply);
             }
         }
+        while waits.try_join_next().is_some() {}
     }
+    drop(waits);
     // The caller sends no more, but may wait for what it asked.
     while later > 0
-        && let Some((number, reply)) = answered.recv().await
+        && let Some(Late { number, reply, waits_long }) = answered.recv().await
     {
-        later -= 1;
+        later -= usize::from(!waits_long);
         put_reply(&mut out, number, &reply);
         flush(&mut write, &mut out).await?;
     }
     Ok(())
+}
+
+/// A reply that came later.
+struct Late {
+    number: u32,
+    reply: Result<Bytes, String>,
+    /// Whether it was one of those that are not counted, because they may take for ever.
+    waits_long: bool,
 }
 
 type Later = std::pin::Pin<Box<dyn Future<Output = Result<Bytes, String>> + Send>>;
@@ -196,7 +220,7 @@ fn dispatch(
     from: MemberId,
     frame: Frame,
     out: &mut BytesMut,
-) -> io::Result<Option<(u32, Later)>> {
+) -> io::Result<Option<(u32, Later, bool)>> {
     let Frame { number, tag, payload } = frame;
     let Some(kind) = Kind::parse(tag) else {
         let message = format!("a request of the unknown kind {tag}");
@@ -214,7 +238,7 @@ fn dispatch(
         },
         Answer::Later(answer) => {
             out.truncate(start);
-            return Ok(Some((number, answer)));
+            return Ok(Some((number, answer, kind == Kind::Wait)));
         }
         Answer::Refused(reason) => reason,
     };

@@ -242,6 +242,11 @@ impl Cluster {
         self.handlers.set(Kind::Forward, handler);
     }
 
+    /// Who lets other members' clients wait for keys; may be set once.
+    pub fn on_wait(&self, handler: Arc<dyn peer::Handler>) {
+        self.handlers.set(Kind::Wait, handler);
+    }
+
     /// Who delivers what other members publish; may be set once.
     pub fn on_publish(&self, handler: Arc<dyn peer::Handler>) {
         self.handlers.set(Kind::Publish, handler);

@@ -6,6 +6,8 @@
 //! waited for, within the request's deadline.
 
 mod batch;
+mod blocked;
+mod blocking;
 mod envelope;
 mod forwarded;
 pub mod place;
@@ -25,6 +27,8 @@ use hypercache_core::store::StoreNumber;
 use tokio::time::Instant;
 
 pub use batch::Batch;
+pub use blocked::Blocked;
+pub use blocking::Unblock;
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
 use place::{Owners, Place, place, place_one};
@@ -53,6 +57,9 @@ impl Owners for View {
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
     "CLUSTERDOWN The cluster is down: this member reaches no majority of the voters";
+
+/// Redis's words for keys that cannot be handled as one.
+const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// What a router is made of.
 pub struct Options {
@@ -181,7 +188,7 @@ impl Router {
             }
             Place::There(member) => Tried::There(member),
             Place::CrossSlot => {
-                out.error("CROSSSLOT Keys in request don't hash to the same slot");
+                out.error(CROSS_SLOT);
                 Tried::Done
             }
             Place::Scattered | Place::Unowned(_) => Tried::Later,

@@ -12,15 +12,12 @@ use tokio::time::Instant;
 use super::envelope::{self, Watched};
 use super::place::{Owners, Place, place_whole};
 use super::wire::{self, Status};
-use super::{NO_QUORUM, Router, lost};
+use super::{CROSS_SLOT, NO_QUORUM, Router, lost};
 use crate::clock::now_ms;
 use crate::peer;
 
 /// Between two attempts, where nothing says that the table changed.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// Redis's words for keys that cannot be handled as one.
-const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 impl Router {
     /// Runs commands as one, on whichever member holds all their slots, if no watched key changed:

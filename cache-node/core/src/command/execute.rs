@@ -58,6 +58,12 @@ impl Keyspace {
                 let keys = spec.keys(args);
                 self.with_keys(store, &keys, now_ms, needs_room, |keys| run(keys, args, out))
             }
+            Run::Keys(RunKeys::Waits(blocking)) => {
+                let keys = spec.keys(args);
+                self.with_keys(store, &keys, now_ms, needs_room, |keys| {
+                    blocking.run_at_once(keys, args, out);
+                })
+            }
             Run::Keyspace(run) => {
                 if !self.has_store(store) {
                     Err(Refusal::NoStore)

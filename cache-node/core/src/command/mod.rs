@@ -11,15 +11,18 @@ mod pattern;
 mod spec;
 mod table;
 mod transact;
+mod waiting;
 
 pub use introspect::introspect;
 pub use lookup::{find, lookup, lookup_quiet};
 pub use pattern::matches;
 pub use spec::{
-    Acl, Arg, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec, Spread,
+    Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec,
+    Spread,
 };
 pub use table::COUNT;
 pub use transact::{Step, Transacted};
+pub use waiting::Call;
 
 /// Every command, its subcommands inside it.
 pub fn all() -> &'static [Spec] {

@@ -1,6 +1,6 @@
 //! What stands in the table for one command.
 
-use crate::keyspace::{Access, Keyspace, Locked, NotServing};
+use crate::keyspace::{Access, Keyspace, Locked, NotServing, Value};
 use crate::resp::{Writer, parse_i64};
 use crate::store::StoreNumber;
 use bitflags::bitflags;
@@ -22,6 +22,8 @@ bitflags! {
         const PUBSUB = 1 << 20;
         /// Not for scripts.
         const NOSCRIPT = 1 << 4;
+        /// May wait for its keys.
+        const BLOCKING = 1 << 21;
         /// Allowed while data is loaded.
         const LOADING = 1 << 5;
         /// Allowed while data is stale.
@@ -72,6 +74,8 @@ bitflags! {
         const FAST = 1 << 6;
         /// Not fast.
         const SLOW = 1 << 7;
+        /// May wait for keys.
+        const BLOCKING = 1 << 21;
         /// Can do harm.
         const DANGEROUS = 1 << 8;
         /// About connections.
@@ -246,6 +250,7 @@ pub enum ShellCommand {
     ClientSetInfo,
     ClientList,
     ClientKill,
+    ClientUnblock,
     ClientInfo,
     ClientPause,
     ClientUnpause,
@@ -327,6 +332,51 @@ pub enum RunKeys {
     One(fn(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>)),
     /// Over several keys.
     Many(fn(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>)),
+    /// Over several keys, waiting for them where nobody else waits for it.
+    Waits(Blocking),
+}
+
+/// One attempt of a command that waits: it answers and gives true, or changes and writes nothing and
+/// gives false.
+pub type RunOrWait = fn(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) -> bool;
+
+/// How a command waits.
+#[derive(Clone, Copy)]
+pub struct Blocking {
+    /// One attempt.
+    pub run: RunOrWait,
+    /// Whether a value is of the type that it waits for.
+    pub wants: fn(&Value) -> bool,
+    /// Where its timeout stands.
+    pub timeout_at: TimeoutAt,
+    /// Whether it waits for its first key and needs all, rather than for any one of them.
+    pub needs_all_keys: bool,
+    /// What it answers where it may not wait (in transactions and scripts) and finds nothing.
+    pub nothing: fn(&mut Writer<'_>),
+}
+
+impl std::fmt::Debug for Blocking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blocking").field("timeout_at", &self.timeout_at).finish_non_exhaustive()
+    }
+}
+
+impl Blocking {
+    /// Runs it where it may not wait.
+    pub fn run_at_once(&self, keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+        if !(self.run)(keys, args, out) {
+            (self.nothing)(out);
+        }
+    }
+}
+
+/// Where the timeout of a command that waits stands among its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeoutAt {
+    /// Before the others.
+    First,
+    /// Behind the others.
+    Last,
 }
 
 /// Who carries a command out.
@@ -453,6 +503,7 @@ impl Spec {
         acl.set(Acl::READ, flags.contains(Flags::READONLY));
         acl.set(Acl::ADMIN, flags.contains(Flags::ADMIN));
         acl.set(Acl::PUBSUB, flags.contains(Flags::PUBSUB));
+        acl.set(Acl::BLOCKING, flags.contains(Flags::BLOCKING));
         acl.set(Acl::FAST, flags.contains(Flags::FAST));
         acl.set(Acl::SLOW, !flags.contains(Flags::FAST));
         acl |= if flags.contains(Flags::ADMIN) { Acl::DANGEROUS } else { Acl::empty() };

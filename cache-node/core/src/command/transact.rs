@@ -153,6 +153,7 @@ fn run(step: &Step<'_>, locked: &mut Locked<'_>, out: &mut Vec<u8>) {
             None => out.error(texts::SYNTAX),
         },
         Run::Keys(RunKeys::Many(run)) => run(locked, &step.args, out),
+        Run::Keys(RunKeys::Waits(blocking)) => blocking.run_at_once(locked, &step.args, out),
         Run::Keyspace(_) | Run::Shell(_) => out.error("ERR this command is not one over keys"),
     }
 }

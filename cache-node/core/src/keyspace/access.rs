@@ -10,6 +10,7 @@ use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
 use super::values::{Value, ValueRef};
+use super::wait::Wakes;
 use crate::cluster::{Slot, slot_of};
 use crate::resp::parse_i64;
 use crate::store::{EvictionPolicy, StoreNumber};
@@ -369,6 +370,21 @@ pub struct Locked<'a> {
     /// Large values that went, whose many blocks are given back after the locks (fields drop in
     /// order).
     pub(super) buried: Vec<Value>,
+    /// Clients that were served meanwhile, to be woken after that.
+    pub(super) wakes: Wakes,
+}
+
+impl<'a> Locked<'a> {
+    pub(super) fn new(
+        space: &'a Keyspace,
+        registry: &'a Registry,
+        number: StoreNumber,
+        now_ms: u64,
+        guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+        buried: Vec<Value>,
+    ) -> Self {
+        Self { space, registry, number, now_ms, guards, buried, wakes: Wakes::default() }
+    }
 }
 
 impl Locked<'_> {

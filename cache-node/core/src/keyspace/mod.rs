@@ -7,7 +7,7 @@
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access`, `together` | what a command may do with a key; with the keys of many slots |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
-//! | `watch` | keys whose changes EXEC has to see |
+//! | `watch`, `wait` | keys whose changes EXEC has to see; keys that clients wait for |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
@@ -30,6 +30,7 @@ mod stores;
 mod table;
 mod together;
 mod values;
+mod wait;
 mod walk;
 mod watch;
 
@@ -41,6 +42,7 @@ pub use hash::KeyHasher;
 pub use prefetch::Hashed;
 pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};
+pub use wait::{Attempt, Ended, Wait, Waiting};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
 
@@ -49,8 +51,8 @@ use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::mix;
 use occupancy::Occupancy;
-use parking_lot::Mutex;
-use slot::Cell;
+use parking_lot::{Mutex, MutexGuard};
+use slot::{Cell, State};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -136,6 +138,8 @@ pub struct Keyspace {
     filter_slot: AtomicU32,
     /// The slots that may have watched keys.
     watching: Occupancy,
+    /// What all waits are and cost.
+    waits: Arc<wait::Account>,
     /// When old watches are looked for again.
     watches_due_ms: AtomicU64,
 }
@@ -162,6 +166,7 @@ impl Keyspace {
             expiry_slot: AtomicU32::new(0),
             filter_slot: AtomicU32::new(u32::from(SLOTS)),
             watching: Occupancy::default(),
+            waits: Arc::default(),
             watches_due_ms: AtomicU64::new(0),
         }
     }
@@ -231,14 +236,21 @@ impl Keyspace {
         let epoch = self.epoch.load(Relaxed) + 1;
         self.registry.store(Arc::new(Registry::new(policies, epoch, old)));
         self.epoch.store(epoch, Release);
+        // A key may belong to another store now. Whoever waits under the old policies does so since
+        // before this, because the epoch is checked under the slot's lock.
+        self.end_all_waits();
     }
 
     /// Starts or stops serving a slot. Its data stays.
     pub fn set_serving(&self, slot: Slot, serving: bool) {
         if let Some(cell) = self.cell(slot) {
-            let _state = cell.state.lock();
+            let mut state = cell.state.lock();
             cell.serving.store(serving, Relaxed);
             self.served.set(slot, serving);
+            if !serving {
+                state.end_waits();
+                cell.waited.store(false, Relaxed);
+            }
         }
     }
 
@@ -252,7 +264,7 @@ impl Keyspace {
     /// whether it did.
     pub fn fence_if_empty(&self, slot: Slot, now_ms: u64) -> bool {
         let Some(cell) = self.cell(slot) else { return false };
-        let state = cell.state.lock();
+        let mut state = cell.state.lock();
         let empty = state.tables.iter().all(|table| {
             let mut lives = false;
             table.table.visit(|entry| lives |= !table.is_over(&self.hasher, &entry, now_ms));
@@ -261,6 +273,8 @@ impl Keyspace {
         if empty {
             cell.serving.store(false, Relaxed);
             self.served.set(slot, false);
+            state.end_waits();
+            cell.waited.store(false, Relaxed);
         }
         empty
     }
@@ -380,7 +394,7 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(run(&mut Access {
+            let result = run(&mut Access {
                 space: self,
                 state: &mut state,
                 store,
@@ -389,8 +403,27 @@ impl Keyspace {
                 hash,
                 now_ms,
                 buried: &mut buried,
-            }));
+            });
+            if cell.waited.load(Relaxed) {
+                self.serve_in(&registry, slot, state, now_ms, buried);
+            }
+            return Ok(result);
         }
+    }
+
+    /// Lets those try again who wait for keys of a slot that a command changed; unlocks it.
+    #[cold]
+    fn serve_in(
+        &self,
+        registry: &Registry,
+        slot: Slot,
+        state: MutexGuard<'_, State>,
+        now_ms: u64,
+        buried: Vec<Value>,
+    ) {
+        let mut guards = SmallVec::new();
+        guards.push((slot, state));
+        Locked::new(self, registry, 0, now_ms, guards, buried).serve_ready();
     }
 
     /// Locks the slots of several keys, in slot order, for `run`. With `needs_room`, their stores
@@ -434,14 +467,10 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(run(&mut Locked {
-                space: self,
-                registry: &registry,
-                number,
-                now_ms,
-                guards,
-                buried: Vec::new(),
-            }));
+            let mut locked = Locked::new(self, &registry, number, now_ms, guards, Vec::new());
+            let result = run(&mut locked);
+            locked.serve_waits();
+            return Ok(result);
         }
     }
 }

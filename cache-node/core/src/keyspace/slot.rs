@@ -9,7 +9,7 @@ use super::part::New;
 use super::prefetch;
 use super::stores::Counters;
 use super::table::{Place, Table};
-use super::values::Value;
+use super::values::{Value, ValueRef};
 use super::watch::{self, Watches};
 use crate::cluster::Slot;
 use crate::store::StoreNumber;
@@ -26,6 +26,8 @@ pub const NEVER: u64 = u64::MAX;
 pub struct Cell {
     /// Written under the lock only.
     pub serving: AtomicBool,
+    /// Whether anybody waits for a key here. Written under the lock only.
+    pub waited: AtomicBool,
     /// What the lock guards.
     pub state: Mutex<State>,
 }
@@ -114,8 +116,10 @@ impl State {
     /// Lets go of all tables in which nothing is.
     #[cold]
     pub fn tidy_all(&mut self) {
-        self.tables.retain(|table| !table.is_idle());
-        self.tables.shrink_to_fit();
+        if self.tables.iter().any(|table| table.is_idle()) {
+            self.tables.retain(|table| !table.is_idle());
+            self.tables.shrink_to_fit();
+        }
     }
 }
 
@@ -219,6 +223,12 @@ impl StoreTable {
         let done = self.table.tend_filter(hasher, self.counters.filter_bits.load(Relaxed));
         self.counters.charge(before, self.heap_bytes());
         done
+    }
+
+    /// A live key's value, with nothing counted and nothing removed.
+    pub fn value(&self, hash: u64, key: &[u8], now_ms: u64) -> Option<ValueRef<'_>> {
+        let entry = self.table.get(self.table.find(hash, key)?)?;
+        (!entry.is_expired(now_ms)).then_some(entry.value)
     }
 
     /// Whether a key's lifetime is over: its own, or its session's.

@@ -100,7 +100,7 @@ fn keys_and_values_of_any_size_are_kept_while_a_table_splits_and_collapses() {
     let hasher = KeyHasher::new(11);
     let mut table = Table::default();
     let size = |i: usize| [1, 64, 300, 900, 2000][i % 5];
-    let key = |i: usize| format!("{}:{i}", "k".repeat(if i % 97 == 0 { 700 } else { 5 }));
+    let key = |i: usize| format!("{}:{i}", "k".repeat(if i.is_multiple_of(97) { 700 } else { 5 }));
     for round in 0..3 {
         for i in 0..9000 {
             let (key, text) = (key(i), vec![b'a' + round; size(i + usize::from(round))]);

@@ -50,14 +50,10 @@ impl Keyspace {
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
-            return Ok(run(&mut Locked {
-                space: self,
-                registry: &registry,
-                number: 0,
-                now_ms,
-                guards,
-                buried: Vec::new(),
-            }));
+            let mut locked = Locked::new(self, &registry, 0, now_ms, guards, Vec::new());
+            let result = run(&mut locked);
+            locked.serve_waits();
+            return Ok(result);
         }
     }
 }

@@ -8,6 +8,7 @@
 use super::access::Access;
 use super::slot::{State, StoreTable};
 use super::stores::Counters;
+use super::wait::Waits;
 use super::{Keyspace, Locked, Refusal};
 use crate::cluster::Slot;
 use crate::store::StoreNumber;
@@ -33,9 +34,11 @@ struct Watch {
     since_ms: u64,
 }
 
-/// The watched keys of one store in one slot.
+/// The keys of one store in one slot whose changes somebody wants to see.
 pub struct Watches {
     keys: BTreeMap<Box<[u8]>, Watch>,
+    /// Those who wait for a key, rather than for EXEC.
+    pub waits: Waits,
     counters: Arc<Counters>,
 }
 
@@ -64,7 +67,7 @@ impl Watches {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.keys.is_empty() && self.waits.is_empty()
     }
 }
 
@@ -87,17 +90,28 @@ pub fn changed(watches: &mut Option<Box<Watches>>, key: &[u8]) {
 fn forget(watches: &mut Option<Box<Watches>>, key: &[u8]) {
     let Some(watched) = watches else { return };
     watched.remove(key);
+    watched.waits.changed(key);
     if watched.is_empty() {
         *watches = None;
     }
 }
 
 impl StoreTable {
-    fn watch(&mut self, key: &[u8], new_token: u64, now_ms: u64) -> Option<u64> {
+    /// What is kept for those who want to see changes here.
+    pub fn watches_or_new(&mut self) -> &mut Watches {
         let counters = &self.counters;
-        let watches = self.watches.get_or_insert_with(|| {
-            Box::new(Watches { keys: BTreeMap::new(), counters: Arc::clone(counters) })
-        });
+        self.watches.get_or_insert_with(|| {
+            Box::new(Watches {
+                keys: BTreeMap::new(),
+                waits: Waits::default(),
+                counters: Arc::clone(counters),
+            })
+        })
+    }
+
+    fn watch(&mut self, key: &[u8], new_token: u64, now_ms: u64) -> Option<u64> {
+        let counters = Arc::clone(&self.counters);
+        let watches = self.watches_or_new();
         if let Some(watch) = watches.keys.get_mut(key) {
             watch.watchers = watch.watchers.saturating_add(1);
             watch.since_ms = now_ms;
@@ -127,7 +141,7 @@ impl StoreTable {
         }
         watch.watchers = watch.watchers.saturating_sub(1);
         if watch.watchers == 0 {
-            forget(&mut self.watches, key);
+            self.end_watch(key);
         }
     }
 
@@ -140,7 +154,15 @@ impl StoreTable {
             .map(|(key, _)| key.clone())
             .collect();
         for key in old {
-            forget(&mut self.watches, &key);
+            self.end_watch(&key);
+        }
+    }
+
+    fn end_watch(&mut self, key: &[u8]) {
+        let Some(watches) = &mut self.watches else { return };
+        watches.remove(key);
+        if watches.is_empty() {
+            self.watches = None;
         }
     }
 }
@@ -189,6 +211,7 @@ impl Access<'_> {
         if let Some(table) = self.state.get_mut(self.store.number) {
             table.unwatch(self.key, token);
         }
+        self.state.tidy(self.store.number);
     }
 }
 
@@ -259,6 +282,7 @@ impl Keyspace {
                 table.prune_watches(now_ms);
                 left |= table.watches.is_some();
             }
+            state.tidy_all();
             self.watching.set(slot, left);
         }
     }

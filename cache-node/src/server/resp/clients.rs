@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed,
+    AtomicBool, AtomicI32, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::Relaxed,
 };
 use std::sync::{Arc, OnceLock};
 
 use hypercache_core::command::{self, Spec};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::transaction::NOT_IN_MULTI;
+use crate::router::Unblock;
 use crate::server::stats::Whose;
 
 /// What other connections may see of one. The connection's own loop writes it; relaxed atomics
@@ -45,13 +48,15 @@ pub struct Client {
     pub output_bytes: AtomicU64,
     /// How many channels, patterns and shard channels it listens to, by `Topic::index`.
     pub subscriptions: [AtomicU32; 3],
+    /// Ends its wait for keys.
+    unblock: Mutex<Option<oneshot::Sender<Unblock>>>,
     /// Whether it has authenticated, or need not.
     pub authenticated: AtomicBool,
     /// CLIENT NO-EVICT: it stays when connections are closed for their memory.
     pub no_evict: AtomicBool,
     /// CLIENT NO-TOUCH: its commands are no use of their keys.
     pub no_touch: AtomicBool,
-    /// It waits for something: the end of CLIENT PAUSE, for example.
+    /// It waits for something: for keys, or the end of CLIENT PAUSE.
     pub waits: AtomicBool,
     /// What it says of itself.
     pub labels: Mutex<Labels>,
@@ -80,6 +85,16 @@ impl Client {
     /// Hands over the way to end the connection's task.
     pub fn set_abort(&self, abort: AbortHandle) {
         let _ = self.abort.set(abort);
+    }
+
+    /// Hands over the way to end its wait.
+    pub fn set_unblock(&self, unblock: oneshot::Sender<Unblock>) {
+        *self.unblock.lock() = Some(unblock);
+    }
+
+    /// The way to end its wait, for whoever asks first; `None` if it does not wait.
+    pub fn take_unblock(&self) -> Option<oneshot::Sender<Unblock>> {
+        self.unblock.lock().take()
     }
 
     /// Whether it listens to anything: a client of type `pubsub`.
@@ -174,6 +189,7 @@ fn command_name(index: u16) -> &'static str {
 pub struct Clients {
     open: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_id: AtomicU64,
+    blocked: AtomicUsize,
 }
 
 impl Clients {
@@ -199,6 +215,7 @@ impl Clients {
             multi_bytes: AtomicU64::new(0),
             output_bytes: AtomicU64::new(0),
             subscriptions: Default::default(),
+            unblock: Mutex::default(),
             authenticated: AtomicBool::new(authenticated),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
@@ -223,6 +240,25 @@ impl Clients {
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The connection of a number.
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.open.lock().get(&id).cloned()
+    }
+
+    /// Notes that a client's command begins or ends to wait for keys.
+    pub(super) fn count_blocked(&self, begins: bool) {
+        if begins {
+            self.blocked.fetch_add(1, Relaxed);
+        } else {
+            self.blocked.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// How many clients' commands wait for keys.
+    pub fn blocked(&self) -> usize {
+        self.blocked.load(Relaxed)
     }
 
     /// All connections, oldest first.

@@ -43,7 +43,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Where reads of this loop's connections land.
-    static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+    pub(super) static INPUT: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
     /// Buffers for replies, used by one connection after the other.
     static OUTPUT: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
@@ -65,17 +65,17 @@ enum Next {
 
 /// A connection and its unfinished input.
 pub struct Connection {
-    stream: TcpStream,
-    shared: Rc<Loop>,
-    session: Session,
-    parser: Parser,
+    pub(super) stream: TcpStream,
+    pub(super) shared: Rc<Loop>,
+    pub(super) session: Session,
+    pub(super) parser: Parser,
     /// Input that is not run yet.
-    input: Vec<u8>,
+    pub(super) input: Vec<u8>,
     /// The input holds a request that waits for those of other connections to be read.
     gathering: bool,
     batch: Batch,
     /// When the command before ended, in ticks.
-    since: u64,
+    pub(super) since: u64,
     /// The next command is one that CLIENT PAUSE holds up.
     pausing: bool,
 }
@@ -153,7 +153,7 @@ impl Connection {
                 }
             }
             if next == Next::Wait {
-                self.wait_for_one(&mut out).await;
+                self.wait_for_one(&mut out).await?;
             }
             if next == Next::Close {
                 let _ = tokio::time::timeout(FAREWELL, self.send(&mut out)).await;
@@ -262,7 +262,7 @@ impl Connection {
         }
     }
 
-    fn received(&self, bytes: usize) {
+    pub(super) fn received(&self, bytes: usize) {
         self.shared.cell().add(Count::NetInputBytes, bytes as u64);
     }
 
@@ -454,6 +454,8 @@ impl Connection {
             }
             commands::run(&self.shared, &mut self.session, view, spec, shell, args, out);
             self.session.settle(start, out);
+        } else if spec.flags.contains(Flags::BLOCKING) {
+            return false;
         } else {
             if self.session.no_touch {
                 return false;
@@ -516,9 +518,11 @@ impl Connection {
     }
 
     /// Runs the first command of the input, which has to wait for other members.
-    async fn wait_for_one(&mut self, out: &mut Vec<u8>) {
+    async fn wait_for_one(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
         let start = out.len();
-        let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else { return };
+        let Ok(Some(len)) = self.parser.parse(&self.input, &self.session.limits) else {
+            return Ok(());
+        };
         let args: wire::Args<'_> = self.parser.args(&self.input);
         self.since = ticks::now();
         if let Ok(spec) = command::lookup(&args) {
@@ -526,6 +530,9 @@ impl Connection {
                 let view = self.shared.router.cluster().view();
                 commands::run_and_wait(&self.shared, &mut self.session, &view, spec, &args, out)
                     .await;
+            } else if spec.flags.contains(Flags::BLOCKING) {
+                drop(args);
+                return self.block(spec, len, out).await;
             } else if self.session.no_touch && spec.name != "touch" {
                 self.shared.router.run_untouched(spec, self.session.caller(), &args, out).await;
             } else {
@@ -540,6 +547,7 @@ impl Connection {
         drop(args);
         self.parser.reset();
         self.input.drain(..len);
+        Ok(())
     }
 
     /// Tells the client what is wrong with its frame; the connection ends with that.
@@ -550,7 +558,7 @@ impl Connection {
         Writer::new(out, self.session.protocol).error(&format!("ERR {error}"));
     }
 
-    async fn send(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
+    pub(super) async fn send(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
         if out.is_empty() {
             return Ok(());
         }
@@ -566,7 +574,7 @@ impl Connection {
 
 /// Accounts for a command that took so many ticks.
 #[inline]
-fn account(
+pub(super) fn account(
     shared: &Loop,
     client: &Client,
     spec: &'static Spec,

@@ -100,7 +100,7 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "maxclients": shared.tunables.read().max_connections,
         "client_recent_max_input_buffer": largest(shared, |client| &client.input_bytes),
         "client_recent_max_output_buffer": largest(shared, |client| &client.output_bytes),
-        "blocked_clients": shared.pause.waiting(),
+        "blocked_clients": shared.pause.waiting() + shared.clients.blocked() as u64,
         "tracking_clients": 0,
         "pubsub_clients": shared.pubsub.registry().clients(),
         "clients_in_timeout_table": 0,

@@ -5,6 +5,7 @@
 //! any loop may run a command on any slot.
 
 mod ahead;
+mod blocked;
 pub mod clients;
 mod commands;
 mod connection;

@@ -177,7 +177,7 @@ pub fn lpos(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     });
 }
 
-fn end(arg: &[u8]) -> Option<End> {
+pub(super) fn end(arg: &[u8]) -> Option<End> {
     if is(arg, "LEFT") {
         Some(End::Left)
     } else if is(arg, "RIGHT") {
@@ -201,15 +201,32 @@ pub fn rpoplpush(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 }
 
 fn move_element(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, from: End, to: End) {
+    if !try_move(keys, args, out, from, to) {
+        out.null();
+    }
+}
+
+/// Moves an element and answers; false if there is none.
+pub(super) fn try_move(
+    keys: &mut Locked<'_>,
+    args: &[&[u8]],
+    out: &mut Writer<'_>,
+    from: End,
+    to: End,
+) -> bool {
     let (source, target) = (args[1], args[2]);
     match keys.at(source).map_or(Found::Nothing, |mut key| find(&mut key)) {
-        Found::Nothing => return out.null(),
-        Found::Other => return out.error(texts::WRONG_TYPE),
+        Found::Nothing => return false,
+        Found::Other => {
+            out.error(texts::WRONG_TYPE);
+            return true;
+        }
         Found::List => {}
     }
     let found = keys.at(target).map_or(Found::Nothing, |mut key| find(&mut key));
     if matches!(found, Found::Other) {
-        return out.error(texts::WRONG_TYPE);
+        out.error(texts::WRONG_TYPE);
+        return true;
     }
     let take = |list: &mut List| {
         let element = from.peek(list).unwrap_or_default().to_vec();
@@ -220,7 +237,7 @@ fn move_element(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, fro
         element
     };
     let Some(element) = keys.at(source).and_then(|mut key| edit(&mut key, take)) else {
-        return out.null();
+        return false;
     };
     if source != target
         && let Some(mut key) = keys.at(target)
@@ -234,17 +251,28 @@ fn move_element(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, fro
         }
     }
     out.bulk(&element);
+    true
 }
 
 /// LMPOP numkeys key [key ...] LEFT|RIGHT [COUNT count]
 pub fn lmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some(pops) = Pops::read(args, ["LEFT", "RIGHT"], out) else { return };
+    if !pop_first(keys, &pops, out) {
+        out.null_array();
+    }
+}
+
+/// Takes elements out of the first list that has any, and answers; false if none has.
+pub(super) fn pop_first(keys: &mut Locked<'_>, pops: &Pops<'_, '_>, out: &mut Writer<'_>) -> bool {
     let end = if pops.second_end { End::Right } else { End::Left };
     for name in pops.names {
         let Some(mut key) = keys.at(name) else { continue };
         match find(&mut key) {
             Found::Nothing => {}
-            Found::Other => return out.error(texts::WRONG_TYPE),
+            Found::Other => {
+                out.error(texts::WRONG_TYPE);
+                return true;
+            }
             Found::List => {
                 out.array(2);
                 out.bulk(name);
@@ -256,9 +284,9 @@ pub fn lmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
                         end.drop(list);
                     }
                 });
-                return;
+                return true;
             }
         }
     }
-    out.null_array();
+    false
 }

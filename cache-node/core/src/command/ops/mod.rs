@@ -4,6 +4,7 @@
 pub mod bit_op;
 pub mod bitfield;
 pub mod bits;
+pub mod blocking;
 pub mod cuckoo;
 pub mod expire;
 mod extended;

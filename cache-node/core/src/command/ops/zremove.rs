@@ -146,17 +146,39 @@ impl<'b, 'c> Pops<'b, 'c> {
 /// ZMPOP numkeys key [key ...] MIN|MAX [COUNT count]
 pub fn zmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some(pops) = Pops::read(args, ["MIN", "MAX"], out) else { return };
+    if !zpop_first(keys, &pops, out) {
+        out.null_array();
+    }
+}
+
+/// Takes the lowest or the highest member out and writes it and its score.
+pub(super) fn pop_lowest_or_highest(key: &mut Access<'_>, highest: bool, out: &mut Writer<'_>) {
+    let hasher = key.hasher();
+    edit(key, |set: &mut SortedSet| {
+        let place = if highest { set.len().saturating_sub(1) } else { 0 };
+        set.visit(place, place + 1, false, |member, score| {
+            out.bulk(member);
+            out.double(score);
+            true
+        });
+        set.remove_range(hasher, place, place + 1);
+    });
+}
+
+/// Takes members out of the first sorted set that has any, and answers; false if none has.
+pub(super) fn zpop_first(keys: &mut Locked<'_>, pops: &Pops<'_, '_>, out: &mut Writer<'_>) -> bool {
     for name in pops.names {
         let Some(mut key) = keys.at(name) else { continue };
         match find::<SortedSet>(&mut key, out) {
-            None => return,
+            None => return true,
             Some(None) => {}
             Some(Some(_)) => {
                 out.array(2);
                 out.bulk(name);
-                return take(&mut key, pops.count, pops.second_end, true, out);
+                take(&mut key, pops.count, pops.second_end, true, out);
+                return true;
             }
         }
     }
-    out.null_array();
+    false
 }

@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 /// Subcommands of CLIENT.
-pub(super) const CLIENT_LIST: [Spec; 16] = [
+pub(super) const CLIENT_LIST: [Spec; 17] = [
     Spec::new(
         "client|getname",
         2,
@@ -213,8 +213,25 @@ pub(super) const CLIENT_LIST: [Spec; 16] = [
     .acl(Acl::CONNECTION)
     .args(&[Arg::new("capability", "string").multiple()])
     .run(Run::Shell(ClientCapa)),
+    Spec::new(
+        "client|unblock",
+        -3,
+        Group::Connection,
+        "5.0.0",
+        "O(log N) for N connections",
+        "Ends another connection's wait for keys.",
+    )
+    .flags(F::ADMIN.union(F::NOSCRIPT).union(F::LOADING).union(F::STALE))
+    .acl(Acl::CONNECTION)
+    .args(&[
+        Arg::new("client-id", "integer"),
+        Arg::new("timeout_error", "oneof")
+            .optional()
+            .of(&[Arg::word("timeout", "TIMEOUT"), Arg::word("error", "ERROR")]),
+    ])
+    .run(Run::Shell(ClientUnblock)),
 ];
-static CLIENT: [Spec; 16] = numbered(CLIENT_LIST, super::CLIENT_FIRST);
+static CLIENT: [Spec; 17] = numbered(CLIENT_LIST, super::CLIENT_FIRST);
 
 /// The commands of this family.
 pub(super) const LIST: [Spec; 8] = [

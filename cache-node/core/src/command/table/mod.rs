@@ -1,6 +1,7 @@
 //! Every command, one file a family. A row here, and a function for it, is all a command needs.
 
 mod bitmap;
+mod blocking;
 mod cluster;
 mod connection;
 mod cuckoo;
@@ -26,10 +27,11 @@ use super::spec::Spec;
 /// What the families' files are written with.
 mod prelude {
     pub use super::super::ops::*;
-    pub use super::super::spec::RunKeys::{Many, One};
+    pub use super::super::spec::RunKeys::{Many, One, Waits};
     pub use super::super::spec::ShellCommand::*;
     pub use super::super::spec::{
-        Acl, Arg, Find, Flags as F, Group, KeySpec as Key, Run, Spec, Spread,
+        Acl, Arg, Blocking, Find, Flags as F, Group, KeySpec as Key, Run, RunOrWait, Spec, Spread,
+        TimeoutAt,
     };
     pub use super::numbered;
 }
@@ -49,6 +51,7 @@ const TOP_FIRST: usize = LATENCY_FIRST + observe::LATENCY_LIST.len();
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
     + list::LIST.len()
+    + blocking::LIST.len()
     + hash::LIST.len()
     + bitmap::LIST.len()
     + hyperloglog::LIST.len()
@@ -74,10 +77,11 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 20] = [
+    let families: [&[Spec]; 21] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
+        &blocking::LIST,
         &hash::LIST,
         &bitmap::LIST,
         &hyperloglog::LIST,

@@ -2,7 +2,7 @@
 //!
 //! A record holds a key, its value and all else that is known of it; pages hold records without
 //! gaps; the index says where the record of a key stands. Only what is larger than a record has a
-//! heap block of its own. `docs/decisions/0011-memory-layout.md` has the reasons and the figures.
+//! heap block of its own. `docs/decisions/0013-memory-layout.md` has the reasons and the figures.
 //!
 //! | file | what it is about |
 //! |---|---|

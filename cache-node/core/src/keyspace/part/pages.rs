@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn a_page_is_a_block_without_a_rest() {
         assert_eq!(block_bytes(PAGE_BYTES), PAGE_BYTES);
-        assert!(PAGE_BYTES > 4 * record::MAX_RECORD_BYTES);
+        const { assert!(PAGE_BYTES > 4 * record::MAX_RECORD_BYTES) };
     }
 
     #[test]

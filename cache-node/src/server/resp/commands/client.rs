@@ -7,6 +7,8 @@ use hypercache_core::resp::Writer;
 
 use super::{Context, integer};
 use crate::clock::now_ms;
+use crate::router::Unblock;
+use crate::server::resp::blocked;
 use crate::server::resp::clients::Client;
 
 pub(super) const BAD_NAME: &str =
@@ -174,6 +176,24 @@ impl Filter {
                 .max_age_seconds
                 .is_none_or(|s| now_ms.saturating_sub(client.created_ms) / 1000 >= s)
     }
+}
+
+/// CLIENT UNBLOCK client-id [TIMEOUT|ERROR]
+pub(super) fn unblock(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let how = match args {
+        [_, _, _] => Unblock::Timeout,
+        [_, _, _, word] if word.eq_ignore_ascii_case(b"TIMEOUT") => Unblock::Timeout,
+        [_, _, _, word] if word.eq_ignore_ascii_case(b"ERROR") => Unblock::Error,
+        [_, _, _, _] => {
+            return out.error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+        }
+        _ => return out.error("ERR syntax error"),
+    };
+    let Some(id) = integer(args[2]) else {
+        return out.error("ERR value is not an integer or out of range");
+    };
+    let client = u64::try_from(id).ok().and_then(|id| context.shared.clients.get(id));
+    out.integer(client.is_some_and(|client| blocked::unblock(&client, how)).into());
 }
 
 pub(super) fn kill(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {

@@ -70,6 +70,7 @@ pub fn run(
         C::ClientSetInfo => client::set_info(&context, args, writer),
         C::ClientList => client::list(&context, args, writer),
         C::ClientInfo => writer.verbatim("txt", &context.session.client.line(now_ms())),
+        C::ClientUnblock => client::unblock(&context, args, writer),
         C::ClientKill => client::kill(&mut context, args, writer),
         C::ClientPause => client_modes::pause(&context, args, writer),
         C::ClientUnpause => client_modes::unpause(&context, writer),
