@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config;
 pub mod gossip;
+pub mod memory;
 pub mod node;
 pub mod peer;
 pub mod pubsub;

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::memory::{self, Memory};
 use crate::pubsub::{self, PubSub};
 use crate::raft;
 use crate::router::{self, Blocked, Forwarded, Router};
@@ -107,6 +108,10 @@ async fn serve(config: Config) -> Result<(), Error> {
     let [hash_seed, eviction_seed] = random_seeds()?;
     let keyspace = Arc::new(Keyspace::new(keyspace::Options { hash_seed, eviction_seed }));
     let stats = Arc::new(Stats::new(config.node.threads));
+    let watched = memory::Options { limit_bytes: config.node.memory_limit_bytes }
+        .start(&keyspace)
+        .map_err(system("threads"))?;
+    let memory = watched.memory();
     let network = &config.network;
     let resp_listener = resp::listen(SocketAddr::new(network.bind, network.resp_port))?;
     let http_listener = http::listen(SocketAddr::new(network.bind, network.http_port)).await?;
@@ -158,6 +163,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         stats: stats.clone(),
         pause: pause.clone(),
         config: config.clone(),
+        memory: memory.clone(),
         started_ms,
     }
     .build();
@@ -170,6 +176,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             keyspace: keyspace.clone(),
             stats: stats.clone(),
             config: config.clone(),
+            memory: memory.clone(),
             password: Arc::new(password),
             started_ms,
         },
@@ -205,7 +212,9 @@ async fn serve(config: Config) -> Result<(), Error> {
     });
     let interval = Duration::from_millis(config.cleanup_interval_ms.max(1));
     parts.spawn(async move {
-        expire(&keyspace, &stats, &pause, interval, stopping).await;
+        let watched =
+            Watched { keyspace: &keyspace, stats: &stats, clients: &pause, memory: &memory };
+        expire(watched, interval, stopping).await;
         Ok("the expiry cycle")
     });
 
@@ -229,15 +238,18 @@ async fn serve(config: Config) -> Result<(), Error> {
     ended
 }
 
+/// What the expiry cycle works on, and what it asks.
+struct Watched<'a> {
+    keyspace: &'a Keyspace,
+    stats: &'a Stats,
+    clients: &'a Pause,
+    memory: &'a Memory,
+}
+
 /// Removes expired keys that nobody asks for, a step at an interval, and the next soon where one
 /// was not enough.
-async fn expire(
-    keyspace: &Keyspace,
-    stats: &Stats,
-    clients: &Pause,
-    interval: Duration,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn expire(of: Watched<'_>, interval: Duration, mut stop: watch::Receiver<bool>) {
+    let Watched { keyspace, stats, clients, memory } = of;
     let (mut pause, mut looked) = (interval, Instant::now());
     loop {
         if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
@@ -248,7 +260,16 @@ async fn expire(
             continue;
         }
         let began = Instant::now();
-        let removed = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+        // More is looked at where memory runs out, in steps that let the others run.
+        let mut removed = 0;
+        for _ in 0..memory.expire_factor() {
+            let gone = keyspace.expire_cycle(now_ms(), EXPIRY_BUDGET);
+            removed += gone;
+            if gone == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
         if began.duration_since(looked) >= LOOK_PAUSE {
             looked = began;
             stats.peak_allocated(telemetry::process::allocated_bytes());

@@ -200,13 +200,13 @@ fn client_list_shows_what_is_queued_and_reset_ends_it() {
         let line = ask(&mut other, &format!("CLIENT LIST ID {id}"));
         assert!(line.contains(wanted), "{wanted} in {line}");
     };
-    shown(" flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 ");
+    shown(" flags=N capa= db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0 ");
     talk(&mut raw, &[("MULTI", "+OK\r\n")]);
-    shown(" flags=x db=0 sub=0 psub=0 ssub=0 multi=0 ");
+    shown(" flags=x capa= db=0 sub=0 psub=0 ssub=0 multi=0 ");
     talk(&mut raw, &[("SET a 1", "+QUEUED\r\n"), ("SET a 2", "+QUEUED\r\n")]);
     shown(" multi=2 ");
     talk(&mut raw, &[("RESET", "+RESET\r\n")]);
-    shown(" flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 ");
+    shown(" flags=N capa= db=0 sub=0 psub=0 ssub=0 multi=-1 watch=0 ");
     talk(&mut raw, &[("EXEC", "-ERR EXEC without MULTI\r\n"), ("EXISTS a", ":0\r\n")]);
 }
 

@@ -67,6 +67,8 @@ pub struct Node {
     pub weight: u32,
     /// I/O threads.
     pub threads: usize,
+    /// What its process may hold at most in bytes, whatever the system allows; `None`: only that.
+    pub memory_limit_bytes: Option<u64>,
 }
 
 /// Sockets and their bounds.

@@ -61,6 +61,7 @@ fn node(source: &mut Source<'_>, host_name: &str, cores: usize) -> Node {
         zone: source.optional("node.zone", values::name),
         weight: source.get("node.weight", 1, values::number("a weight", 1u32, 100)),
         threads: source.get("node.threads", cores, values::number("a number of threads", 1, 1024)),
+        memory_limit_bytes: source.get("node.memory_limit", None, values::memory_limit),
     }
 }
 

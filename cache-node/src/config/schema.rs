@@ -41,6 +41,7 @@ pub const KEYS: &[Key] = &[
     key("node.zone", Some("HYPERCACHE_ZONE"), None),
     key("node.weight", Some("HYPERCACHE_WEIGHT"), None),
     key("node.threads", Some("HYPERCACHE_THREADS"), Some("--threads")),
+    key("node.memory_limit", Some("HYPERCACHE_MEMORY_LIMIT"), None),
     key("network.bind", Some("HYPERCACHE_BIND"), Some("--bind")),
     key("network.advertise", Some("HYPERCACHE_ADVERTISE"), Some("--advertise")),
     key("network.resp_port", Some("HYPERCACHE_RESP_PORT"), Some("--resp-port")),

@@ -33,6 +33,7 @@ struct Node<'a> {
     zone: Option<&'a str>,
     weight: u32,
     threads: usize,
+    memory_limit: String,
 }
 
 #[derive(Serialize)]
@@ -147,6 +148,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             zone: config.node.zone.as_deref(),
             weight: config.node.weight,
             threads: config.node.threads,
+            memory_limit: format_size(config.node.memory_limit_bytes.unwrap_or(0)),
         },
         network: Network {
             bind: config.network.bind.to_string(),

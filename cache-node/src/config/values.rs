@@ -121,6 +121,17 @@ pub fn budget(text: &str) -> Result<Option<u64>, String> {
     }
 }
 
+/// What the process may hold; zero: whatever the system allows.
+pub fn memory_limit(text: &str) -> Result<Option<u64>, String> {
+    match super::units::parse_size(text)? {
+        0 => Ok(None),
+        bytes if bytes < 64 << 20 => {
+            Err(format!("'{text}' is too small: 64MB at least, or 0 for what the system allows"))
+        }
+        bytes => Ok(Some(bytes)),
+    }
+}
+
 /// An eviction policy that works.
 pub fn eviction_policy(text: &str) -> Result<EvictionPolicy, String> {
     if let Some(policy) = EvictionPolicy::parse(text) {

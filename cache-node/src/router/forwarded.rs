@@ -94,6 +94,9 @@ impl Forwarded {
 
 impl Handler for Forwarded {
     fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer {
+        if let Some(later) = self.router.walk_for_another(&payload, &self.held) {
+            return later;
+        }
         let mut answers = Vec::new();
         if let Err(malformed) = self.answer(&payload, &mut answers) {
             // What ran has run: its answers go out, and the sender misses the others.

@@ -13,6 +13,7 @@ mod forwarded;
 pub mod place;
 mod scatter;
 mod transact;
+mod walk;
 pub mod wire;
 
 use std::sync::Arc;
@@ -53,6 +54,9 @@ impl Owners for View {
         self.state.members.len() == 1 && self.is_mine(0)
     }
 }
+
+/// How long a command over all of this member's keys may take that a client of it sent.
+const WALK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
@@ -180,6 +184,8 @@ impl Router {
             None => place(view, spec, args),
         };
         match place {
+            // Step by step, with others in between.
+            Place::Here if matches!(spec.run, Run::Walk(_)) => Tried::Later,
             Place::Here => {
                 match self.0.keyspace.execute_hashed(spec, store, args, hashed, now_ms, out) {
                     Ok(()) => Tried::Done,
@@ -283,8 +289,13 @@ impl Router {
                 }
                 Tried::Later => {
                     out.truncate(start);
-                    match place(&*view, spec, args) {
-                        Place::Scattered => {
+                    match (place(&*view, spec, args), spec.run) {
+                        (Place::Here, Run::Walk(run)) => {
+                            return self
+                                .walk(Instant::now() + WALK_TIMEOUT, run, caller, args, out)
+                                .await;
+                        }
+                        (Place::Scattered, _) => {
                             Box::pin(self.scatter(deadline, &view, spec, caller, args, out)).await;
                             return;
                         }

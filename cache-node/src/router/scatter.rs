@@ -5,7 +5,7 @@
 
 use futures::future::join_all;
 use hypercache_core::cluster::{MemberId, Slot, slot_of};
-use hypercache_core::command::{Spec, Spread};
+use hypercache_core::command::{Run, Spec, Spread};
 use hypercache_core::resp::{Protocol, Reply, Writer, array_elements};
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -121,6 +121,10 @@ impl Router {
         let Caller { store, protocol, order } = caller;
         let mut out = Vec::new();
         if member == view.me {
+            if let Run::Walk(run) = spec.run {
+                self.walk(deadline, run, caller, args, &mut out).await;
+                return out;
+            }
             if self
                 .0
                 .keyspace

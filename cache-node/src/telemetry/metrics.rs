@@ -14,6 +14,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::process;
+use crate::memory;
 use crate::server::stats::StatsSnapshot;
 
 /// The content type of [`Format::Prometheus`].
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub stores: Vec<StoreStats>,
     /// What the filter of each store that has one is and did on this member, by the store's name.
     pub filters: Vec<(String, FilterStats)>,
+    /// The member's memory.
+    pub memory: memory::Snapshot,
     /// The cluster, as this member sees it.
     pub cluster: ClusterSnapshot,
 }
@@ -110,6 +113,7 @@ impl Collector for Snapshot {
         self.encode_stores(&mut out)?;
         self.encode_filters(&mut out)?;
         self.encode_cluster(&mut out)?;
+        self.encode_memory(&mut out)?;
         encode_process(&mut out)
     }
 }
@@ -279,6 +283,57 @@ impl Snapshot {
         Ok(())
     }
 
+    fn encode_memory(&self, out: &mut Out<'_>) -> Result<(), Error> {
+        let m = &self.memory;
+        out.gauge(
+            "hypercache_memory_limit",
+            "What this member may have: of its control group, its configuration or the machine; 0 when nobody says",
+            Some(Unit::Bytes),
+            m.limit_bytes as f64,
+        )?;
+        out.gauge(
+            "hypercache_memory_working_set",
+            "What counts against that limit",
+            Some(Unit::Bytes),
+            m.working_set_bytes as f64,
+        )?;
+        out.gauge(
+            "hypercache_memory_stage",
+            "How far memory has run out: 0 there is room, 1 expired keys are looked for harder, 2 stores evict, 3 writes are refused as well",
+            None,
+            f64::from(m.stage as u8),
+        )?;
+        out.gauge(
+            "hypercache_memory_frees_pending",
+            "Keys that are gone and whose memory waits to be given back",
+            None,
+            m.frees_pending as f64,
+        )?;
+        for (name, help, unit, value) in [
+            (
+                "hypercache_memory_relieved",
+                "What stores evicted because this member's memory ran out",
+                Some(Unit::Bytes),
+                m.relieved_bytes,
+            ),
+            (
+                "hypercache_memory_purges",
+                "How often free pages were given back to the system",
+                None,
+                m.purges,
+            ),
+            (
+                "hypercache_memory_freed_keys",
+                "Keys whose memory was given back in the background",
+                None,
+                m.freed,
+            ),
+        ] {
+            out.counters(name, help, unit, [(NO_LABELS, value as f64)])?;
+        }
+        Ok(())
+    }
+
     fn encode_cluster(&self, out: &mut Out<'_>) -> Result<(), Error> {
         let c = &self.cluster;
         out.gauges(
@@ -419,6 +474,7 @@ mod tests {
                 "page_cache".into(),
                 FilterStats { bytes: 9, checks: 8, negatives: 7, ..FilterStats::default() },
             )],
+            memory: memory::Snapshot { limit_bytes: 640, ..memory::Snapshot::default() },
             cluster: ClusterSnapshot {
                 members_by_state: vec![("alive", 2), ("suspect", 0), ("down", 1)],
                 quorum: true,
@@ -447,6 +503,9 @@ mod tests {
             "hypercache_store_filter_checks_total{store=\"page_cache\"} 8",
             "hypercache_store_filter_negatives_total{store=\"page_cache\"} 7",
             "hypercache_store_filter_false_positives_total{store=\"page_cache\"} 0",
+            "hypercache_memory_limit_bytes 640",
+            "hypercache_memory_stage 0",
+            "hypercache_memory_purges_total 0",
             "hypercache_cluster_members{state=\"down\"} 1",
             "hypercache_cluster_quorum 1",
             "hypercache_cluster_leader 0",

@@ -1,14 +1,15 @@
 //! Running a command on this member's data.
 
 use super::ops::texts;
-use super::spec::{Flags, Run, RunKeys, Spec};
+use super::ops::walk::Walk;
+use super::spec::{Flags, Run, RunKeys, RunWalk, Spec};
 use crate::keyspace::{Access, Hashed, Keyspace, NotServing, Refusal};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
 use smallvec::SmallVec;
 
 impl Keyspace {
-    /// Runs a `Run::Keys` or `Run::Keyspace` command, whose arity [`super::lookup`] checked. All
+    /// Runs a `Run::Keys`, `Run::Keyspace` or `Run::Walk` command, whose arity [`super::lookup`] checked. All
     /// slots of its keys must be served here; that is checked under their locks before anything
     /// changes. `now_ms` is Unix time.
     ///
@@ -71,6 +72,11 @@ impl Keyspace {
                     return run(self, store, args, now_ms, out);
                 }
             }
+            Run::Walk(run) => {
+                let mut walk = Walk::default();
+                while !self.walk(run, store, args, now_ms, &mut walk, out) {}
+                Ok(())
+            }
             Run::Shell(_) => {
                 out.error("ERR this command is not one over keys");
                 Ok(())
@@ -88,6 +94,23 @@ impl Keyspace {
                 Ok(())
             }
         }
+    }
+
+    /// One step of a `Run::Walk` command; true once its reply is written.
+    pub fn walk(
+        &self,
+        run: RunWalk,
+        store: StoreNumber,
+        args: &[&[u8]],
+        now_ms: u64,
+        walk: &mut Walk,
+        out: &mut Writer<'_>,
+    ) -> bool {
+        if !self.has_store(store) {
+            out.error(texts::NO_STORE);
+            return true;
+        }
+        run(self, store, args, now_ms, walk, out)
     }
 
     /// As [`Self::execute`], but what the command does is no use of its keys (CLIENT NO-TOUCH).

@@ -89,7 +89,7 @@ fn key_spec(keys: &KeySpec, out: &mut Writer<'_>) {
     keys.flags.iter().for_each(|flag| out.simple(flag));
     let first = [("index", keys.first as i64)];
     let last = [("lastkey", i64::from(keys.last)), ("keystep", keys.step as i64), ("limit", 0)];
-    let count = [("keynumidx", 0), ("firstkey", 1), ("keystep", 1)];
+    let count = [("keynumidx", 0), ("firstkey", 1), ("keystep", keys.step as i64)];
     let (begin, find) = match keys.find {
         Find::Range => (("index", &first[..]), ("range", &last)),
         Find::Count => (("index", &first[..]), ("keynum", &count)),

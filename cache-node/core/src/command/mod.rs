@@ -15,12 +15,13 @@ mod waiting;
 
 pub use introspect::introspect;
 pub use lookup::{find, lookup, lookup_quiet};
+pub use ops::walk::Walk;
 pub use pattern::matches;
 pub use spec::{
-    Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, ShellCommand, Spec,
-    Spread,
+    Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, RunWalk,
+    ShellCommand, Spec, Spread,
 };
-pub use table::COUNT;
+pub use table::{COUNT, DIFFERS, IN_GENERAL, NOT_HERE};
 pub use transact::{Step, Transacted};
 pub use waiting::Call;
 

@@ -1,5 +1,6 @@
 //! What stands in the table for one command.
 
+use super::ops::walk::Walk;
 use crate::keyspace::{Access, Keyspace, Locked, NotServing, Value};
 use crate::resp::{Writer, parse_i64};
 use crate::store::StoreNumber;
@@ -325,6 +326,17 @@ pub type RunKeyspace = fn(
     out: &mut Writer<'_>,
 ) -> Result<(), NotServing>;
 
+/// A command over the whole keyspace of a member, in steps that take less than a millisecond; true
+/// once its reply is written. No step sees all keys at one time.
+pub type RunWalk = fn(
+    space: &Keyspace,
+    store: StoreNumber,
+    args: &[&[u8]],
+    now_ms: u64,
+    walk: &mut Walk,
+    out: &mut Writer<'_>,
+) -> bool;
+
 /// A command over the keys it names; their slots are locked.
 #[derive(Debug, Clone, Copy)]
 pub enum RunKeys {
@@ -386,6 +398,8 @@ pub enum Run {
     Keys(RunKeys),
     /// Works on every slot this member serves.
     Keyspace(RunKeyspace),
+    /// Works on every slot this member serves, step by step.
+    Walk(RunWalk),
     /// Done by the server.
     Shell(ShellCommand),
 }
@@ -582,8 +596,8 @@ impl KeySpec {
             }
             Find::Count => {
                 let keys = args.get(self.first).and_then(|arg| parse_i64(arg)).unwrap_or(0);
-                let keys = usize::try_from(keys).unwrap_or(0);
-                (self.first + 1, (self.first + 1).saturating_add(keys), 1)
+                let words = usize::try_from(keys).unwrap_or(0).saturating_mul(self.step);
+                (self.first + 1, (self.first + 1).saturating_add(words), self.step)
             }
             Find::SortStore => match sort_store(args) {
                 Some(at) => (at, at + 1, 1),

@@ -32,7 +32,7 @@ impl Step<'_> {
 
     /// Whether it works on all keys rather than on those it names.
     pub fn is_over_all_keys(&self) -> bool {
-        matches!(self.spec.run, Run::Keyspace(_))
+        matches!(self.spec.run, Run::Keyspace(_) | Run::Walk(_))
     }
 }
 
@@ -154,7 +154,9 @@ fn run(step: &Step<'_>, locked: &mut Locked<'_>, out: &mut Vec<u8>) {
         },
         Run::Keys(RunKeys::Many(run)) => run(locked, &step.args, out),
         Run::Keys(RunKeys::Waits(blocking)) => blocking.run_at_once(locked, &step.args, out),
-        Run::Keyspace(_) | Run::Shell(_) => out.error("ERR this command is not one over keys"),
+        Run::Keyspace(_) | Run::Walk(_) | Run::Shell(_) => {
+            out.error("ERR this command is not one over keys")
+        }
     }
 }
 

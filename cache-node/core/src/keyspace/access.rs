@@ -348,6 +348,13 @@ impl<'a> Access<'a> {
         found
     }
 
+    /// Ends the key's lifetime now, which counts as any other end of one; false if it is not there.
+    pub fn end_now(&mut self) -> bool {
+        let there = self.discard();
+        self.store.counters.expired.fetch_add(u64::from(there), Relaxed);
+        there
+    }
+
     #[inline]
     fn note_expiry(&self, at: u64) {
         if let Some(due) = self.space.due_ms(self.slot)
@@ -384,6 +391,16 @@ impl<'a> Locked<'a> {
         buried: Vec<Value>,
     ) -> Self {
         Self { space, registry, number, now_ms, guards, buried, wakes: Wakes::default() }
+    }
+
+    /// Unlocks the slots; then what went is let go, and last those are woken who were served.
+    pub(super) fn unlock(self) {
+        let Self { space, guards, buried, wakes, .. } = self;
+        drop(guards);
+        if !buried.is_empty() {
+            space.let_go(buried);
+        }
+        drop(wakes);
     }
 }
 

@@ -36,7 +36,6 @@ impl Keyspace {
     /// One segment of each due table of a slot: how many keys it looked at and removed.
     fn expire_step(&self, slot: Slot, now_ms: u64) -> (usize, usize) {
         let (mut seen, mut gone) = (0, 0);
-        // Dropped after the lock.
         let mut buried = Vec::new();
         let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return (0, 0) };
         let mut state = cell.state.lock();
@@ -55,6 +54,10 @@ impl Keyspace {
             state.tidy_all();
         }
         due.store(next, Relaxed);
+        drop(state);
+        if !buried.is_empty() {
+            self.let_go(buried);
+        }
         (seen, gone)
     }
 

@@ -19,6 +19,7 @@ mod entry;
 mod eviction;
 mod expiry;
 mod filter;
+mod free;
 mod hash;
 mod memory;
 mod occupancy;
@@ -38,6 +39,7 @@ pub use access::{Access, Lifetime, Locked};
 pub use entry::{Entry, Taken};
 pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
+pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;
 pub use prefetch::Hashed;
 pub use values::cuckoo;
@@ -54,9 +56,9 @@ use occupancy::Occupancy;
 use parking_lot::{Mutex, MutexGuard};
 use slot::{Cell, State};
 use smallvec::SmallVec;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use stores::Registry;
 
 /// What a keyspace is built from.
@@ -142,6 +144,10 @@ pub struct Keyspace {
     waits: Arc<wait::Account>,
     /// When old watches are looked for again.
     watches_due_ms: AtomicU64,
+    /// Takes what is large and goes.
+    undertaker: OnceLock<Undertaker>,
+    /// The member's memory is used up: writes that need some are refused.
+    refusing: AtomicBool,
 }
 
 impl std::fmt::Debug for Keyspace {
@@ -168,6 +174,8 @@ impl Keyspace {
             watching: Occupancy::default(),
             waits: Arc::default(),
             watches_due_ms: AtomicU64::new(0),
+            undertaker: OnceLock::new(),
+            refusing: AtomicBool::new(false),
         }
     }
 
@@ -205,11 +213,10 @@ impl Keyspace {
             // First without the stores that go, so that nothing is written to them any more.
             let kept = old.policies.iter().filter(stays).cloned().collect();
             self.publish(kept, Some(&old));
-            for cell in &self.cells {
-                for number in &gone {
-                    let table = cell.state.lock().take(*number);
-                    drop(table);
-                }
+            for number in &gone {
+                let taken = self.cells.iter().filter_map(|cell| cell.state.lock().take(*number));
+                let tables = taken.map(|mut table| table.close()).collect();
+                self.let_tables_go(tables);
             }
         }
         let current = self.registry.load_full();
@@ -288,7 +295,7 @@ impl Keyspace {
         let tables: Vec<_> = numbers.into_iter().filter_map(|number| state.take(number)).collect();
         tables.iter().for_each(|table| table.leave_sessions(&self.hasher));
         drop(state);
-        drop(tables);
+        self.let_tables_go(tables.into_iter().map(|mut table| table.close()).collect());
     }
 
     /// Whether a store has this number.
@@ -322,6 +329,12 @@ impl Keyspace {
             .sum()
     }
 
+    /// What all stores' tables, keys and values cost.
+    pub fn used_bytes(&self) -> u64 {
+        let registry = self.registry.load();
+        registry.stores.iter().map(|store| store.counters.used_bytes.load(Relaxed)).sum()
+    }
+
     /// What every store holds and did.
     pub fn stats(&self) -> Vec<StoreStats> {
         let registry = self.registry.load();
@@ -343,6 +356,22 @@ impl Keyspace {
             }
         });
         stats.collect()
+    }
+
+    /// From now on writes that need memory are refused, or not any more: the member's memory is
+    /// used up, whatever its stores' budgets are. See [`pressure`].
+    pub fn set_refusing(&self, refusing: bool) {
+        self.refusing.store(refusing, Relaxed);
+    }
+
+    /// Whether a write to a store may take memory; brings the store within its budget for that.
+    #[inline]
+    fn has_room(&self, registry: &Registry, store: &stores::Store, now_ms: u64) -> bool {
+        if self.refusing.load(Relaxed) {
+            store.counters.oom_errors.fetch_add(1, Relaxed);
+            return false;
+        }
+        !registry.bounded || self.make_room(store, now_ms)
     }
 
     /// Locks one key's slot for `run`. With `needs_room`, the key's store is brought within its
@@ -384,7 +413,7 @@ impl Keyspace {
         loop {
             let registry = self.registry.load();
             let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
-            if needs_room && registry.bounded && !self.make_room(store, now_ms) {
+            if needs_room && !self.has_room(&registry, store, now_ms) {
                 return Err(Refusal::OutOfMemory);
             }
             let mut state = cell.state.lock();
@@ -406,6 +435,11 @@ impl Keyspace {
             });
             if cell.waited.load(Relaxed) {
                 self.serve_in(&registry, slot, state, now_ms, buried);
+                return Ok(result);
+            }
+            drop(state);
+            if !buried.is_empty() {
+                self.let_go(buried);
             }
             return Ok(result);
         }
@@ -423,7 +457,9 @@ impl Keyspace {
     ) {
         let mut guards = SmallVec::new();
         guards.push((slot, state));
-        Locked::new(self, registry, 0, now_ms, guards, buried).serve_ready();
+        let mut locked = Locked::new(self, registry, 0, now_ms, guards, buried);
+        locked.serve_ready();
+        locked.unlock();
     }
 
     /// Locks the slots of several keys, in slot order, for `run`. With `needs_room`, their stores
@@ -447,10 +483,10 @@ impl Keyspace {
             if registry.get(number).is_none() {
                 return Err(Refusal::NoStore);
             }
-            if needs_room && registry.bounded {
+            if needs_room {
                 for key in keys {
                     let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
-                    if !self.make_room(store, now_ms) {
+                    if !self.has_room(&registry, store, now_ms) {
                         return Err(Refusal::OutOfMemory);
                     }
                 }
@@ -470,6 +506,7 @@ impl Keyspace {
             let mut locked = Locked::new(self, &registry, number, now_ms, guards, Vec::new());
             let result = run(&mut locked);
             locked.serve_waits();
+            locked.unlock();
             return Ok(result);
         }
     }

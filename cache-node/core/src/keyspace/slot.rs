@@ -439,14 +439,21 @@ impl StoreTable {
     }
 }
 
+impl StoreTable {
+    /// Takes its entries out of the store's accounts, and gives them to whoever drops them.
+    pub fn close(&mut self) -> Table {
+        self.counters.add_filtered(self.table.filtered());
+        self.counters.keys.fetch_sub(self.table.len() as u64, Relaxed);
+        self.counters.keys_with_ttl.fetch_sub(self.with_ttl as u64, Relaxed);
+        self.counters.charge(self.heap_bytes(), 0);
+        self.with_ttl = 0;
+        std::mem::take(&mut self.table)
+    }
+}
+
 impl Drop for StoreTable {
     /// What a table holds is given back to its store's accounts, whoever drops it.
     fn drop(&mut self) {
-        self.counters.add_filtered(self.table.filtered());
-        if self.table.len() > 0 {
-            self.counters.keys.fetch_sub(self.table.len() as u64, Relaxed);
-            self.counters.keys_with_ttl.fetch_sub(self.with_ttl as u64, Relaxed);
-            self.counters.charge(self.heap_bytes(), 0);
-        }
+        drop(self.close());
     }
 }

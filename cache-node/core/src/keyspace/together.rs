@@ -28,14 +28,12 @@ impl Keyspace {
     ) -> Result<R, Refusal> {
         loop {
             let registry = self.registry.load();
-            if registry.bounded {
-                for (number, key) in grow {
-                    // A store that is not there is its command's error.
-                    if let Some(store) = registry.route(*number, key)
-                        && !self.make_room(store, now_ms)
-                    {
-                        return Err(Refusal::OutOfMemory);
-                    }
+            for (number, key) in grow {
+                // A store that is not there is its command's error.
+                if let Some(store) = registry.route(*number, key)
+                    && !self.has_room(&registry, store, now_ms)
+                {
+                    return Err(Refusal::OutOfMemory);
                 }
             }
             let mut guards = SmallVec::new();
@@ -53,6 +51,7 @@ impl Keyspace {
             let mut locked = Locked::new(self, &registry, 0, now_ms, guards, Vec::new());
             let result = run(&mut locked);
             locked.serve_waits();
+            locked.unlock();
             return Ok(result);
         }
     }

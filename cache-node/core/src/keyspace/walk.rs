@@ -3,6 +3,7 @@
 use super::Keyspace;
 use super::entry::Entry;
 use super::hash::{POSITION_BITS, mix, position};
+use super::table::SEGMENT_ENTRIES;
 use crate::cluster::{SLOTS, Slot};
 use crate::store::StoreNumber;
 
@@ -20,22 +21,49 @@ pub fn scan_cursor(slot: u32) -> u64 {
 }
 
 impl Keyspace {
-    /// Visits the live keys of a store in the slots served here.
-    pub fn visit_keys(&self, number: StoreNumber, now_ms: u64, mut visit: impl FnMut(&Entry<'_>)) {
+    /// Visits live keys of a store in the slots served here, each once, from a place on (0 at the
+    /// start) until about `budget` keys were looked at; the place to go on from, `None` at the end.
+    /// A key that is there all the time is visited, whatever happens between the steps.
+    pub fn visit_keys(
+        &self,
+        number: StoreNumber,
+        from: u64,
+        budget: usize,
+        now_ms: u64,
+        mut visit: impl FnMut(&Entry<'_>),
+    ) -> Option<u64> {
         let registry = self.registry.load();
-        let Some(store) = registry.get(number) else { return };
-        for slot in store.counters.occupancy.iter() {
-            let Some(cell) = self.cell(slot) else { continue };
-            let state = cell.state.lock();
-            if !self.is_serving(slot) {
-                continue;
+        let store = registry.get(number)?;
+        let mut left = budget;
+        let (mut slot, mut at) = (scan_slot(from), from & ((1 << POSITION_BITS) - 1));
+        loop {
+            let found = store.counters.occupancy.next(slot)?;
+            if found != slot {
+                (slot, at) = (found, 0);
             }
-            let Some(table) = state.get(number) else { continue };
-            table.table.visit(|entry| {
-                if !table.is_over(&self.hasher, &entry, now_ms) {
-                    visit(&entry);
-                }
+            let state = self.cell(slot)?.state.lock();
+            let table = state.get(number).filter(|_| self.is_serving(slot));
+            let next = table.and_then(|table| {
+                left = left.saturating_sub(table.table.len().min(SEGMENT_ENTRIES));
+                // What stands before the place was visited, even if segments were joined since.
+                let due =
+                    |entry: &Entry<'_>| at == 0 || position(self.hasher.hash(entry.key)) >= at;
+                table.table.visit_segment(at, |entry| {
+                    if due(&entry) && !table.is_over(&self.hasher, &entry, now_ms) {
+                        visit(&entry);
+                    }
+                })
             });
+            drop(state);
+            (slot, at) = match next {
+                Some(position) => (slot, position),
+                None if slot + 1 == SLOTS => return None,
+                None => (slot + 1, 0),
+            };
+            left = left.saturating_sub(1);
+            if left == 0 {
+                return Some(scan_cursor(u32::from(slot)) | at);
+            }
         }
     }
 
@@ -160,18 +188,37 @@ impl Keyspace {
 
     /// Drops all keys of a store on this member.
     pub fn flush(&self, number: StoreNumber) {
+        let mut slot = Some(0);
+        while let Some(from) = slot {
+            slot = self.flush_step(number, from, usize::from(SLOTS));
+        }
+    }
+
+    /// Drops the keys of a store in about `budget` slots that have some, from one on; the slot to
+    /// go on from, `None` at the end.
+    pub fn flush_step(&self, number: StoreNumber, from: Slot, budget: usize) -> Option<Slot> {
         let registry = self.registry.load();
-        if let Some(store) = registry.get(number) {
-            for slot in store.counters.occupancy.iter() {
-                if let Some(cell) = self.cell(slot) {
-                    // The lock is given back before the table's blocks are.
-                    let table = cell.state.lock().flush(number, slot, self);
-                    drop(table);
-                }
+        let store = registry.get(number)?;
+        let (mut tables, mut next) = (Vec::new(), Some(from));
+        while let Some(slot) = next.and_then(|from| store.counters.occupancy.next(from)) {
+            if tables.len() >= budget {
+                break;
             }
+            let taken = self.cell(slot)?.state.lock().flush(number, slot, self);
+            tables.extend(taken.map(|mut table| table.close()));
+            next = slot.checked_add(1).filter(|next| *next < SLOTS);
+            if next.is_none() {
+                break;
+            }
+        }
+        let ended = tables.len() < budget || next.is_none();
+        self.let_tables_go(tables);
+        if ended {
             store.counters.eviction.reset(store);
             store.counters.charge(store.counters.sessions.clear(), 0);
+            return None;
         }
+        next
     }
 
     /// Drops all keys of all stores on this member.
@@ -181,3 +228,7 @@ impl Keyspace {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "walk_tests.rs"]
+mod tests;

@@ -36,6 +36,7 @@ use tokio::net::TcpListener;
 pub use error::ApiError;
 
 use crate::config::{Config, Secret};
+use crate::memory::Memory;
 use crate::raft;
 use crate::router::Router;
 use crate::server::stats::Stats;
@@ -57,6 +58,8 @@ pub struct State {
     pub stats: Arc<Stats>,
     /// The effective configuration.
     pub config: Arc<Config>,
+    /// The member's memory.
+    pub memory: Arc<Memory>,
     /// The password in force.
     pub password: Password,
     /// When the process started, in milliseconds since the Unix epoch.

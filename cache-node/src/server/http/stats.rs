@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::App;
 use super::error::ApiError;
 use crate::clock::now_ms;
+use crate::memory;
 use crate::telemetry::metrics::{ClusterSnapshot, Format, Snapshot};
 use crate::telemetry::process;
 
@@ -72,6 +73,7 @@ pub async fn node(Of(app): Of<App>) -> Response {
         .map(|(name, calls)| ((*name).to_owned(), (*calls).into()))
         .collect();
     let stores = app.keyspace.stats();
+    let memory = app.memory.snapshot();
     let body = json!({
         "member": app.config.node.id,
         "version": env!("CARGO_PKG_VERSION"),
@@ -94,6 +96,9 @@ pub async fn node(Of(app): Of<App>) -> Response {
         "cpu_user_seconds": user,
         "cpu_system_seconds": system,
         "open_fds": process::open_fds(),
+        "memory_limit_bytes": memory.limit_bytes,
+        "memory_working_set_bytes": memory.working_set_bytes,
+        "memory_stage": memory::word(memory.stage),
     });
     axum::Json(body).into_response()
 }
@@ -126,6 +131,7 @@ pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, A
         server: app.stats.total(),
         stores: app.keyspace.stats(),
         filters: filters(&app),
+        memory: app.memory.snapshot(),
         cluster: ClusterSnapshot {
             members_by_state: by_state.to_vec(),
             quorum: view.quorum,

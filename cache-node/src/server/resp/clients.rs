@@ -18,6 +18,11 @@ use super::transaction::NOT_IN_MULTI;
 use crate::router::Unblock;
 use crate::server::stats::Whose;
 
+/// The letters of flags that Redis and Valkey know.
+pub const FLAGS: &str = "NSMPxbtcUEurIDBR|OTe";
+/// The letters of what clients may be able to do.
+pub const CAPABILITIES: &str = "r";
+
 /// What other connections may see of one. The connection's own loop writes it; relaxed atomics
 /// suffice, as a reader wants a recent picture and no more.
 #[derive(Debug)]
@@ -52,6 +57,14 @@ pub struct Client {
     unblock: Mutex<Option<oneshot::Sender<Unblock>>>,
     /// Whether it has authenticated, or need not.
     pub authenticated: AtomicBool,
+    /// CLIENT CAPA REDIRECT: it could be told to go elsewhere.
+    pub can_redirect: AtomicBool,
+    /// How many keys it watches.
+    pub watched: AtomicU32,
+    /// Bytes that it has sent, and was sent.
+    pub net_bytes: [AtomicU64; 2],
+    /// Commands that it has run.
+    pub commands: AtomicU64,
     /// CLIENT NO-EVICT: it stays when connections are closed for their memory.
     pub no_evict: AtomicBool,
     /// CLIENT NO-TOUCH: its commands are no use of their keys.
@@ -116,8 +129,14 @@ impl Client {
         Whose { addr: self.addr.to_string(), name: self.labels.lock().name.clone() }
     }
 
+    /// The letters of what it is able to do, as Valkey has them.
+    pub fn capabilities(&self) -> &'static str {
+        if self.can_redirect.load(Relaxed) { "r" } else { "" }
+    }
+
     /// The letters of its flags, as Redis has them.
-    fn flags(&self, multi: i32) -> String {
+    pub fn flags(&self) -> String {
+        let multi = self.multi.load(Relaxed);
         let letters = [
             (self.is_subscriber(), 'P'),
             (multi != NOT_IN_MULTI, 'x'),
@@ -146,16 +165,18 @@ impl Client {
         let mut rest = String::new();
         let _ = write!(
             rest,
-            " age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf={} qbuf-free=0 argv-mem=0 \
+            " age={} idle={} flags={} capa={} db={} sub={} psub={} ssub={} multi={} watch={} qbuf={} qbuf-free=0 argv-mem=0 \
              multi-mem={} rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user=default redir=-1 resp={}",
             seconds(self.created_ms),
             seconds(self.last_ms.load(Relaxed)),
-            self.flags(multi),
+            self.flags(),
+            self.capabilities(),
             self.store.load(Relaxed),
             channels,
             patterns,
             shards,
             multi,
+            self.watched.load(Relaxed),
             self.input_bytes.load(Relaxed),
             multi_bytes,
             output_bytes,
@@ -168,6 +189,11 @@ impl Client {
         line.extend_from_slice(&labels.lib_name);
         line.extend_from_slice(b" lib-ver=");
         line.extend_from_slice(&labels.lib_ver);
+        let [sent, received] = self.net_bytes.each_ref().map(|n| n.load(Relaxed));
+        let mut rest = String::new();
+        let commands = self.commands.load(Relaxed);
+        let _ = write!(rest, " tot-net-in={sent} tot-net-out={received} tot-cmds={commands}");
+        line.extend_from_slice(rest.as_bytes());
         line.push(b'\n');
         line
     }
@@ -176,6 +202,8 @@ impl Client {
     #[inline]
     pub fn runs(&self, spec: &Spec) {
         self.command.store(spec.index, Relaxed);
+        // Its own loop alone adds to it.
+        self.commands.store(self.commands.load(Relaxed).wrapping_add(1), Relaxed);
     }
 }
 
@@ -217,6 +245,10 @@ impl Clients {
             subscriptions: Default::default(),
             unblock: Mutex::default(),
             authenticated: AtomicBool::new(authenticated),
+            can_redirect: AtomicBool::new(false),
+            watched: AtomicU32::new(0),
+            net_bytes: Default::default(),
+            commands: AtomicU64::new(0),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             waits: AtomicBool::new(false),

@@ -264,6 +264,7 @@ impl Connection {
 
     pub(super) fn received(&self, bytes: usize) {
         self.shared.cell().add(Count::NetInputBytes, bytes as u64);
+        self.session.client.net_bytes[0].fetch_add(bytes as u64, Relaxed);
     }
 
     /// Runs what is whole of the kept input.
@@ -567,6 +568,7 @@ impl Connection {
             Some(subscriber) => subscriber.outbox().written(self.stream.write_all(out)).await?,
         }
         self.shared.cell().add(Count::NetOutputBytes, out.len() as u64);
+        self.session.client.net_bytes[1].fetch_add(out.len() as u64, Relaxed);
         out.clear();
         Ok(())
     }

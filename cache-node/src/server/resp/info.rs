@@ -10,6 +10,7 @@ use super::clients::Client;
 use super::commands::REDIS_VERSION;
 use super::pause::Held;
 use crate::clock::now_ms;
+use crate::memory;
 use crate::pubsub::Topic;
 use crate::server::stats::{Account, ticks};
 use crate::telemetry::process::{self, Allocator};
@@ -71,6 +72,9 @@ fn server(out: &mut String, shared: &Shared, _: &View) {
     let uptime_seconds = now_ms.saturating_sub(shared.started_ms) / 1000;
     fields!(out,
         "redis_version": REDIS_VERSION,
+        // A build of ours is told by its version.
+        "redis_git_sha1": "00000000",
+        "redis_git_dirty": 0,
         "hypercache_version": env!("CARGO_PKG_VERSION"),
         "redis_mode": "cluster",
         "os": format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
@@ -103,11 +107,20 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "blocked_clients": shared.pause.waiting() + shared.clients.blocked() as u64,
         "tracking_clients": 0,
         "pubsub_clients": shared.pubsub.registry().clients(),
+        "watching_clients": watching(shared).0,
         "clients_in_timeout_table": 0,
+        "total_watched_keys": watching(shared).1,
         "paused_reason": if paused.is_some() { "client_pause" } else { "none" },
         "paused_actions": held,
         "paused_timeout_milliseconds": left_ms,
     );
+}
+
+/// How many connections watch keys, and how many keys.
+fn watching(shared: &Shared) -> (usize, u64) {
+    let watched = shared.clients.all();
+    let watched = watched.iter().map(|client| u64::from(client.watched.load(Relaxed)));
+    watched.filter(|keys| *keys > 0).fold((0, 0), |(n, sum), keys| (n + 1, sum + keys))
 }
 
 /// The most that any connection has of something.
@@ -125,7 +138,9 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
     let limit = process::memory_limit_bytes();
     let clients: u64 = shared.clients.all().iter().map(|client| client.memory_bytes()).sum();
     let ratio = |a: u64, b: u64| a as f64 / b.max(1) as f64;
-    let default = stores.iter().find(|s| s.number == 0);
+    let known = shared.memory.snapshot();
+    // Of all stores together; as in Redis, 0 is no bound.
+    let budget = stores.iter().map(|s| s.max_memory_bytes).sum::<Option<u64>>().unwrap_or(0);
     let policies = shared.keyspace().policies();
     let policy = policies
         .iter()
@@ -151,8 +166,8 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "allocator_resident": held,
         "total_system_memory": limit,
         "total_system_memory_human": human(limit),
-        "maxmemory": default.and_then(|s| s.max_memory_bytes).unwrap_or(0),
-        "maxmemory_human": human(default.and_then(|s| s.max_memory_bytes).unwrap_or(0)),
+        "maxmemory": budget,
+        "maxmemory_human": human(budget),
         "maxmemory_policy": policy,
         "allocator_frag_ratio": format_args!("{:.2}", ratio(active, allocated)),
         "allocator_frag_bytes": active.saturating_sub(allocated),
@@ -164,6 +179,12 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "mem_fragmentation_bytes": resident as i64 - allocated as i64,
         "mem_clients_normal": clients,
         "mem_allocator": "jemalloc",
+        "lazyfree_pending_objects": known.frees_pending,
+        "lazyfreed_objects": known.freed,
+        "memory_limit": known.limit_bytes,
+        "memory_working_set": known.working_set_bytes,
+        "memory_stage": memory::word(known.stage),
+        "memory_relieved_bytes": known.relieved_bytes,
     );
 }
 
@@ -235,7 +256,7 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
 }
 
 fn replication(out: &mut String, _: &Shared, _: &View) {
-    fields!(out, "role": "master", "connected_slaves": 0);
+    fields!(out, "role": "master", "connected_slaves": 0, "master_repl_offset": 0);
 }
 
 fn cpu(out: &mut String, _: &Shared, _: &View) {

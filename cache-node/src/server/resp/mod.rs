@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::now_ms;
 use crate::config::{Config, Secret};
+use crate::memory::Memory;
 use crate::pubsub::PubSub;
 use crate::router::Router;
 use crate::server::stats::{Cell, Count, Stats, Thresholds};
@@ -100,6 +101,8 @@ pub struct Options {
     pub pause: Arc<pause::Pause>,
     /// The effective configuration, for INFO and CONFIG GET.
     pub config: Arc<Config>,
+    /// The member's memory, for INFO.
+    pub memory: Arc<Memory>,
     /// When the process started, in Unix milliseconds.
     pub started_ms: u64,
 }
@@ -115,6 +118,7 @@ pub struct Shared {
     pub(crate) pause: Arc<pause::Pause>,
     /// What the stores had counted at the last `CONFIG RESETSTAT`; INFO shows what came since.
     pub(crate) counted_before: Mutex<info::StoreCounts>,
+    pub(crate) memory: Arc<Memory>,
     /// What the process had allocated when it began to serve.
     pub(crate) startup_bytes: u64,
     pub(crate) started_ms: u64,
@@ -197,6 +201,7 @@ impl Options {
                 tunables: RwLock::new(tunables),
                 pause: self.pause,
                 counted_before: Mutex::default(),
+                memory: self.memory,
                 startup_bytes: process::allocated_bytes(),
                 started_ms: self.started_ms,
                 port: self.listener.port,

@@ -107,6 +107,7 @@ impl Transaction {
         }
         client.multi.store(NOT_IN_MULTI, Relaxed);
         client.multi_bytes.store(0, Relaxed);
+        client.watched.store(0, Relaxed);
         let Self { failed, queue, count, watched, .. } = std::mem::take(self);
         Some(Ended { failed, queue, count, watched })
     }

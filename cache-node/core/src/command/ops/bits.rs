@@ -127,28 +127,30 @@ fn masked(bytes: &[u8], at: usize, range: &RangeInclusive<u64>, outside: bool) -
     if outside { byte | !inside } else { byte & inside }
 }
 
-/// BITCOUNT key [start end [BYTE|BIT]]
+/// BITCOUNT key [start [end [BYTE|BIT]]]. As in Valkey, the arguments are looked at before the key.
 pub fn bitcount(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
-    let Some(value) = key.read() else { return out.integer(0) };
-    let mut buffer = itoa::Buffer::new();
-    let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
-    let range = match &args[2..] {
-        [] => bits(0, -1, false, bytes.len()),
-        [start, end, rest @ ..] if rest.len() <= 1 => {
+    let (start, end, in_bits) = match &args[2..] {
+        [] => (0, -1, false),
+        [start, rest @ ..] if rest.len() <= 2 => {
             let Some(start) = texts::integer(start, out) else { return };
-            let Some(end) = texts::integer(end, out) else { return };
-            if start < 0 && end < 0 && start > end {
-                return out.integer(0);
-            }
-            let in_bits = match rest.first().map(|word| unit(word, out)) {
+            let end = match rest.first().map(|end| texts::integer(end, out)) {
                 Some(None) => return,
-                Some(Some(in_bits)) => in_bits,
-                None => false,
+                end => end.flatten().unwrap_or(-1),
             };
-            bits(start, end, in_bits, bytes.len())
+            match rest.get(1).map(|word| unit(word, out)) {
+                Some(None) => return,
+                in_bits => (start, end, in_bits.flatten().unwrap_or(false)),
+            }
         }
         _ => return out.error(texts::SYNTAX),
     };
+    let Some(value) = key.read() else { return out.integer(0) };
+    let mut buffer = itoa::Buffer::new();
+    let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
+    if start < 0 && end < 0 && start > end {
+        return out.integer(0);
+    }
+    let range = bits(start, end, in_bits, bytes.len());
     let Some(range) = range else { return out.integer(0) };
     let (first, last) = ((range.start() / 8) as usize, (range.end() / 8) as usize);
     let mut count = i64::from(masked(bytes, first, &range, false).count_ones());
@@ -174,9 +176,6 @@ pub fn bitpos(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Some(_) => return out.error("ERR The bit argument must be 1 or 0."),
         None => return,
     };
-    let Some(value) = key.read() else { return out.integer(if wanted { -1 } else { 0 }) };
-    let mut buffer = itoa::Buffer::new();
-    let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
     if args.len() > 6 {
         return out.error(texts::SYNTAX);
     }
@@ -192,6 +191,9 @@ pub fn bitpos(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Some(None) => return,
         end => end.flatten(),
     };
+    let Some(value) = key.read() else { return out.integer(if wanted { -1 } else { 0 }) };
+    let mut buffer = itoa::Buffer::new();
+    let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
     let Some(range) = bits(start, end.unwrap_or(-1), in_bits, bytes.len()) else {
         return out.integer(-1);
     };

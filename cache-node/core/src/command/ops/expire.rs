@@ -17,7 +17,7 @@ fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, unit: Unit, c
             key.set_expiry(end);
         }
         _ => {
-            key.remove();
+            key.end_now();
         }
     }
     out.integer(1);

@@ -79,6 +79,35 @@ pub fn hdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     }
 }
 
+/// HGETDEL key FIELDS numfields field [field ...]
+pub fn hgetdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    if !texts::is(args[2], "FIELDS") {
+        return out.error(texts::SYNTAX);
+    }
+    let Some(count) = texts::integer(args[3], out) else { return };
+    let fields = &args[4..];
+    if usize::try_from(count).ok().is_none_or(|count| count == 0 || count != fields.len()) {
+        return out.error(
+            "ERR numfields should be greater than 0 and match the provided number of fields",
+        );
+    }
+    let hasher = key.hasher();
+    let taken = edit_typed(key, out, |hash: &mut Hash| {
+        let take = |field: &&[u8]| {
+            let value = hash.get(hasher, field).map(<[u8]>::to_vec);
+            if value.is_some() {
+                hash.remove(hasher, field);
+            }
+            value
+        };
+        fields.iter().map(take).collect::<Vec<_>>()
+    });
+    let Some(taken) = taken else { return };
+    let taken = taken.unwrap_or_else(|| vec![None; fields.len()]);
+    out.array(taken.len());
+    taken.iter().for_each(|value| answer(value.as_deref(), out));
+}
+
 /// HEXISTS key field
 pub fn hexists(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let hasher = key.hasher();

@@ -84,6 +84,8 @@ pub struct Options<'a> {
     pub persist: bool,
     /// The lifetime.
     pub expiry: Option<(Unit, &'a [u8])>,
+    /// Only if the key holds this.
+    pub if_equal: Option<&'a [u8]>,
 }
 
 impl<'a> Options<'a> {
@@ -94,10 +96,14 @@ impl<'a> Options<'a> {
         while let [word, tail @ ..] = rest {
             rest = tail;
             let timed = options.expiry.is_some();
-            if is_set && is(word, "NX") && !options.xx {
+            if is_set && is(word, "NX") && !options.xx && options.if_equal.is_none() {
                 options.nx = true;
-            } else if is_set && is(word, "XX") && !options.nx {
+            } else if is_set && is(word, "XX") && !options.nx && options.if_equal.is_none() {
                 options.xx = true;
+            } else if is_set && is(word, "IFEQ") && !options.nx && !options.xx {
+                let [value, tail @ ..] = rest else { return None };
+                options.if_equal = Some(value);
+                rest = tail;
             } else if is_set && is(word, "GET") {
                 options.get = true;
             } else if is_set && is(word, "KEEPTTL") && !timed {

@@ -3,7 +3,7 @@
 use super::options::{Options, Unit};
 use super::texts;
 use crate::keyspace::{Access, Lifetime, Locked, ValueRef};
-use crate::resp::Writer;
+use crate::resp::{Writer, parse_i64};
 
 /// Answers a string; false after answering that it is of another type.
 #[inline]
@@ -27,7 +27,7 @@ pub fn get(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
     answer(key.read(), out);
 }
 
-/// SET key value [NX|XX] [GET] [EX|PX|EXAT|PXAT n|KEEPTTL]
+/// SET key value [NX|XX|IFEQ value] [GET] [EX|PX|EXAT|PXAT n|KEEPTTL]
 #[inline]
 pub fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if args.len() == 3 {
@@ -48,7 +48,15 @@ fn set_with_options(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
         return;
     }
     let found = key.exists();
-    if options.nx && found || options.xx && !found {
+    let differs = match options.if_equal.map(|wanted| holds(key, wanted)) {
+        Some(None) => {
+            // With GET, that was said already.
+            return out.error(texts::WRONG_TYPE);
+        }
+        Some(Some(equal)) => !equal,
+        None => false,
+    };
+    if options.nx && found || options.xx && !found || differs {
         if !options.get {
             out.null();
         }
@@ -57,6 +65,22 @@ fn set_with_options(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
     key.set_string(args[2], lifetime);
     if !options.get {
         out.ok();
+    }
+}
+
+/// Whether the key holds this string; `None` if it holds another type.
+fn holds(key: &mut Access<'_>, wanted: &[u8]) -> Option<bool> {
+    match key.value() {
+        Some(value) => value.as_bytes(&mut itoa::Buffer::new()).map(|bytes| bytes == wanted),
+        None => Some(false),
+    }
+}
+
+/// DELIFEQ key value
+pub fn delifeq(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    match holds(key, args[2]) {
+        Some(equal) => out.integer(i64::from(equal && key.discard())),
+        None => out.error(texts::WRONG_TYPE),
     }
 }
 
@@ -104,18 +128,23 @@ pub fn getset(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 pub fn getex(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some(options) = Options::read(&args[2..], false) else { return out.error(texts::SYNTAX) };
     let now_ms = key.now_ms();
+    let end = match options.expiry {
+        Some((unit, arg)) => match unit.read_positive(arg, now_ms, "getex", out) {
+            Some(end) => Some((unit, end)),
+            None => return,
+        },
+        None => None,
+    };
     let Some(value) = key.read() else { return out.null() };
     let mut buffer = itoa::Buffer::new();
     let Some(bytes) = value.as_bytes(&mut buffer) else { return out.error(texts::WRONG_TYPE) };
-    let Some((unit, arg)) = options.expiry else {
-        out.bulk(bytes);
+    out.bulk(bytes);
+    let Some((unit, end)) = end else {
         if options.persist {
             key.set_expiry(0);
         }
         return;
     };
-    let Some(end) = unit.read_positive(arg, now_ms, "getex", out) else { return };
-    out.bulk(bytes);
     if unit.is_absolute() && end <= now_ms {
         key.remove();
     } else {
@@ -137,10 +166,10 @@ pub fn mget(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     }
 }
 
-fn set_pairs(keys: &mut Locked<'_>, pairs: &[&[u8]]) {
+fn set_pairs(keys: &mut Locked<'_>, pairs: &[&[u8]], lifetime: Lifetime) {
     for pair in pairs.chunks_exact(2) {
         if let Some(mut key) = keys.at(pair[0]) {
-            key.set_string(pair[1], Lifetime::Default);
+            key.set_string(pair[1], lifetime);
         }
     }
 }
@@ -150,7 +179,7 @@ pub fn mset(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if args.len().is_multiple_of(2) {
         return texts::wrong_arity(out, "mset");
     }
-    set_pairs(keys, &args[1..]);
+    set_pairs(keys, &args[1..], Lifetime::Default);
     out.ok();
 }
 
@@ -162,7 +191,33 @@ pub fn msetnx(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let taken =
         args[1..].chunks_exact(2).any(|pair| keys.at(pair[0]).is_some_and(|mut key| key.exists()));
     if !taken {
-        set_pairs(keys, &args[1..]);
+        set_pairs(keys, &args[1..], Lifetime::Default);
     }
     out.integer(i64::from(!taken));
+}
+
+/// MSETEX numkeys key value [key value ...] [NX|XX] [EX|PX|EXAT|PXAT n|KEEPTTL]
+pub fn msetex(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let count = parse_i64(args[1]).filter(|count| (1..=i64::from(i32::MAX)).contains(count));
+    let Some(count) = count.and_then(|count| usize::try_from(count).ok()) else {
+        return out.error("ERR invalid numkeys value or out of range");
+    };
+    let pairs = count.checked_mul(2).and_then(|words| args[2..].split_at_checked(words));
+    let options = pairs.map(|(pairs, rest)| (pairs, Options::read(rest, true)));
+    let Some((pairs, Some(options))) = options else { return out.error(texts::SYNTAX) };
+    if options.get || options.if_equal.is_some() {
+        return out.error(texts::SYNTAX);
+    }
+    let mut lifetime = if options.keep_ttl { Lifetime::Keep } else { Lifetime::Default };
+    if let Some((unit, arg)) = options.expiry {
+        let Some(end) = unit.read_positive(arg, keys.now_ms(), "msetex", out) else { return };
+        lifetime = Lifetime::At(end);
+    }
+    let mut there =
+        pairs.chunks_exact(2).map(|pair| keys.at(pair[0]).is_some_and(|mut k| k.exists()));
+    if options.nx && there.any(|there| there) || options.xx && !there.all(|there| there) {
+        return out.integer(0);
+    }
+    set_pairs(keys, pairs, lifetime);
+    out.integer(1);
 }

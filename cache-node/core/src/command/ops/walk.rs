@@ -2,6 +2,7 @@
 
 use super::options::cursor;
 use super::texts::{self, is};
+use crate::cluster::Slot;
 use crate::command::pattern::matches;
 use crate::keyspace::{Keyspace, NotServing, scan_slot};
 use crate::resp::{Protocol, Writer};
@@ -31,24 +32,44 @@ impl Collected {
     }
 }
 
+/// How far a command over the whole keyspace is that is carried out in steps, so that nobody waits
+/// long for it.
+#[derive(Default)]
+pub struct Walk {
+    /// The place where it goes on.
+    at: u64,
+    /// How many stores are done.
+    stores: usize,
+    found: Collected,
+}
+
+/// About so many keys are looked at in one step of KEYS.
+const KEYS_A_STEP: usize = 4096;
+/// So many slots are emptied in one step of a flush.
+const SLOTS_A_STEP: usize = 1024;
+
 /// KEYS pattern
 pub fn keys(
     space: &Keyspace,
     store: StoreNumber,
     args: &[&[u8]],
     now_ms: u64,
+    walk: &mut Walk,
     out: &mut Writer<'_>,
-) -> Result<(), NotServing> {
+) -> bool {
     let pattern = args[1];
-    let mut found = Collected::default();
-    space.visit_keys(store, now_ms, |entry| {
+    let Walk { at, found, .. } = walk;
+    let next = space.visit_keys(store, *at, KEYS_A_STEP, now_ms, |entry| {
         let key = entry.key;
         if pattern == b"*" || matches(pattern, key) {
             found.push(key);
         }
     });
-    found.answer(out);
-    Ok(())
+    match next {
+        Some(next) => *at = next,
+        None => found.answer(out),
+    }
+    next.is_none()
 }
 
 /// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
@@ -145,19 +166,31 @@ fn flush_arguments(args: &[&[u8]], out: &mut Writer<'_>) -> bool {
     good
 }
 
+/// One step of emptying a store; whether it was the last.
+fn flush_step(space: &Keyspace, store: StoreNumber, walk: &mut Walk) -> bool {
+    let from = Slot::try_from(walk.at).unwrap_or_default();
+    let next = space.flush_step(store, from, SLOTS_A_STEP);
+    walk.at = next.map_or(0, u64::from);
+    next.is_none()
+}
+
 /// FLUSHDB [ASYNC|SYNC]
 pub fn flushdb(
     space: &Keyspace,
     store: StoreNumber,
     args: &[&[u8]],
     _: u64,
+    walk: &mut Walk,
     out: &mut Writer<'_>,
-) -> Result<(), NotServing> {
-    if flush_arguments(args, out) {
-        space.flush(store);
+) -> bool {
+    if !flush_arguments(args, out) {
+        return true;
+    }
+    let done = flush_step(space, store, walk);
+    if done {
         out.ok();
     }
-    Ok(())
+    done
 }
 
 /// FLUSHALL [ASYNC|SYNC]
@@ -166,11 +199,21 @@ pub fn flushall(
     _: StoreNumber,
     args: &[&[u8]],
     _: u64,
+    walk: &mut Walk,
     out: &mut Writer<'_>,
-) -> Result<(), NotServing> {
-    if flush_arguments(args, out) {
-        space.flush_all();
-        out.ok();
+) -> bool {
+    if !flush_arguments(args, out) {
+        return true;
     }
-    Ok(())
+    let policies = space.policies();
+    match policies.get(walk.stores) {
+        Some(policy) => {
+            walk.stores += usize::from(flush_step(space, policy.number, walk));
+            false
+        }
+        None => {
+            out.ok();
+            true
+        }
+    }
 }

@@ -353,7 +353,7 @@ pub(super) const LIST: [Spec; 21] = [
     .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
     .args(&[Arg::new("pattern", "pattern")])
     .spread(Spread::ConcatMembers)
-    .run(Run::Keyspace(walk::keys)),
+    .run(Run::Walk(walk::keys)),
     Spec::new(
         "scan",
         -2,

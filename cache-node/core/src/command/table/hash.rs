@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 /// The commands of this family.
-pub(super) const LIST: [Spec; 16] = [
+pub(super) const LIST: [Spec; 17] = [
     Spec::new("hset", -4, Group::Hash, "2.0.0", "O(N) for N fields", "Sets fields of a hash.")
         .flags(F::WRITE.union(F::DENYOOM).union(F::FAST))
         .acl(Acl::HASH)
@@ -63,6 +63,25 @@ pub(super) const LIST: [Spec; 16] = [
         .args(&[Arg::key("key", 0), Arg::new("field", "string").multiple()])
         .spread(Spread::OneSlot)
         .run(Run::Keys(One(hashes::hdel))),
+    Spec::new(
+        "hgetdel",
+        -5,
+        Group::Hash,
+        "9.1.0",
+        "O(N) for N fields",
+        "Reads fields and removes them.",
+    )
+    .flags(F::WRITE.union(F::FAST))
+    .acl(Acl::HASH)
+    .keyed(&[Key::at(1, &["RW", "access", "delete"])])
+    .args(&[
+        Arg::key("key", 0),
+        Arg::new("fields", "block")
+            .token("FIELDS")
+            .of(&[Arg::new("numfields", "integer"), Arg::new("field", "string").multiple()]),
+    ])
+    .spread(Spread::OneSlot)
+    .run(Run::Keys(One(hashes::hgetdel))),
     Spec::new("hexists", 3, Group::Hash, "2.0.0", "O(1)", "Tells whether a field exists.")
         .flags(F::READONLY.union(F::FAST))
         .acl(Acl::HASH)

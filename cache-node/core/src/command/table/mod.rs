@@ -5,6 +5,7 @@ mod blocking;
 mod cluster;
 mod connection;
 mod cuckoo;
+mod differs;
 mod generic;
 mod hash;
 mod hyperloglog;
@@ -23,6 +24,8 @@ mod string;
 mod transactions;
 
 use super::spec::Spec;
+
+pub use differs::{DIFFERS, IN_GENERAL, NOT_HERE};
 
 /// What the families' files are written with.
 mod prelude {

@@ -158,7 +158,7 @@ pub(super) const LIST: [Spec; 8] = [
         Arg::word("sync", "SYNC").since("6.2.0"),
     ])])
     .spread(Spread::OkMembers)
-    .run(Run::Keyspace(walk::flushdb)),
+    .run(Run::Walk(walk::flushdb)),
     Spec::new(
         "flushall",
         -1,
@@ -175,7 +175,7 @@ pub(super) const LIST: [Spec; 8] = [
         Arg::word("sync", "SYNC").since("6.2.0"),
     ])])
     .spread(Spread::OkMembers)
-    .run(Run::Keyspace(walk::flushall)),
+    .run(Run::Walk(walk::flushall)),
     Spec::new("info", -1, Group::Server, "1.0.0", "O(1)", "Tells what the server holds and does.")
         .flags(F::LOADING.union(F::STALE))
         .acl(Acl::DANGEROUS)

@@ -3,7 +3,7 @@
 use super::prelude::*;
 
 /// The commands of this family.
-pub(super) const LIST: [Spec; 21] = [
+pub(super) const LIST: [Spec; 23] = [
     Spec::new("get", 2, Group::String, "1.0.0", "O(1)", "Reads a string.")
         .flags(F::READONLY.union(F::FAST))
         .acl(Acl::STRING)
@@ -26,10 +26,11 @@ pub(super) const LIST: [Spec; 21] = [
     .args(&[
         Arg::key("key", 0),
         Arg::new("value", "string"),
-        Arg::new("condition", "oneof")
-            .since("2.6.12")
-            .optional()
-            .of(&[Arg::word("nx", "NX"), Arg::word("xx", "XX")]),
+        Arg::new("condition", "oneof").since("2.6.12").optional().of(&[
+            Arg::word("nx", "NX"),
+            Arg::word("xx", "XX"),
+            Arg::new("comparison-value", "string").token("IFEQ").since("8.1.0"),
+        ]),
         Arg::word("get", "GET").since("6.2.0").optional(),
         Arg::new("expiration", "oneof").optional().of(&[
             Arg::new("seconds", "integer").token("EX").since("2.6.12"),
@@ -145,6 +146,48 @@ pub(super) const LIST: [Spec; 21] = [
             .of(&[Arg::key("key", 0), Arg::new("value", "string")])])
         .spread(Spread::OkByKeys)
         .run(Run::Keys(Many(strings::mset))),
+    Spec::new(
+        "msetex",
+        -4,
+        Group::String,
+        "9.1.0",
+        "O(N) for N keys",
+        "Sets several strings with one lifetime; a condition is optional.",
+    )
+    .flags(F::WRITE.union(F::DENYOOM).union(F::MOVABLEKEYS))
+    .acl(Acl::STRING)
+    .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+    .keyed(&[Key::at(1, &["OW", "update"]).to(0, 2).found(Find::Count)])
+    .args(&[
+        Arg::new("numkeys", "integer"),
+        Arg::new("data", "block").multiple().of(&[Arg::key("key", 0), Arg::new("value", "string")]),
+        Arg::new("condition", "oneof")
+            .optional()
+            .of(&[Arg::word("nx", "NX"), Arg::word("xx", "XX")]),
+        Arg::new("expiration", "oneof").optional().of(&[
+            Arg::new("seconds", "integer").token("EX"),
+            Arg::new("milliseconds", "integer").token("PX"),
+            Arg::new("unix-time-seconds", "unix-time").token("EXAT"),
+            Arg::new("unix-time-milliseconds", "unix-time").token("PXAT"),
+            Arg::word("keepttl", "KEEPTTL"),
+        ]),
+    ])
+    .spread(Spread::OneSlot)
+    .run(Run::Keys(Many(strings::msetex))),
+    Spec::new(
+        "delifeq",
+        3,
+        Group::String,
+        "9.0.0",
+        "O(1)",
+        "Removes a key if it holds a certain string.",
+    )
+    .flags(F::WRITE.union(F::FAST))
+    .acl(Acl::STRING)
+    .keyed(&[Key::at(1, &["RM", "delete"])])
+    .args(&[Arg::key("key", 0), Arg::new("value", "string")])
+    .spread(Spread::OneSlot)
+    .run(Run::Keys(One(strings::delifeq))),
     Spec::new(
         "msetnx",
         -3,

@@ -215,7 +215,7 @@ proptest! {
             prop_assert!(stats(&space).used_memory_bytes < BUDGET + 16_384);
         }
         let mut keys = 0;
-        space.visit_keys(0, NOW, |_| keys += 1);
+        space.visit_keys(0, 0, usize::MAX, NOW, |_| keys += 1);
         prop_assert_eq!(stats(&space).keys, keys);
         space.flush(0);
         prop_assert_eq!(stats(&space).used_memory_bytes, 0);

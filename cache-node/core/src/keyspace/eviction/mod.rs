@@ -172,9 +172,12 @@ impl Keyspace {
                 EvictionPolicy::WTinyLfu => self.evict_by_frequency(store, &mut chooser, now_ms),
                 _ => self.evict_best(store, &mut chooser, now_ms),
             };
-            // The entry's blocks are given back after the lock is.
+            // Its blocks are given back after the lock is.
             drop(chooser);
             fruitless = if gone.is_some() { 0 } else { fruitless + 1 };
+            if let Some(Some(value)) = gone {
+                self.let_one_go(value);
+            }
         }
         true
     }

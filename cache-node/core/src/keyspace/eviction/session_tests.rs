@@ -56,7 +56,7 @@ fn a_use_of_one_key_extends_the_lifetime_of_its_whole_session() {
         assert_eq!(ends_at(&space, cart, last), Some(last + IDLE_MS));
         assert_eq!(space.expire_cycle(last, usize::MAX), 1);
         let mut seen = 0;
-        space.visit_keys(1, last + IDLE_MS - 1, |_| seen += 1);
+        space.visit_keys(1, 0, usize::MAX, last + IDLE_MS - 1, |_| seen += 1);
         assert_eq!((seen, space.scan(1, 0, 100, last, |_| seen += 1)), (2, 0));
         assert_eq!(seen, 4);
         assert!(!exists(&space, other, last));

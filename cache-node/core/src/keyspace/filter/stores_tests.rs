@@ -181,7 +181,7 @@ fn l8_what_eviction_leaves_is_found() {
         let space = space(&policy);
         (0..20_000).for_each(|i| set(&space, &format!("k{i}"), Lifetime::At(0)));
         let mut seen = 0;
-        space.visit_keys(0, NOW, |_| seen += 1);
+        space.visit_keys(0, 0, usize::MAX, NOW, |_| seen += 1);
         let found = (0..20_000).filter(|i| exists(&space, &format!("k{i}"), NOW)).count();
         assert_eq!(found, seen);
         assert!((1000..20_000).contains(&found), "{found}");

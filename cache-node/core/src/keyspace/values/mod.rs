@@ -24,6 +24,8 @@ use super::entry::{INLINE_BYTES, inline};
 use super::memory::block_bytes;
 use crate::resp::parse_i64;
 
+/// A string that is longer is slow to give back.
+const LARGE_BYTES: usize = 1 << 20;
 /// The longest string that Redis calls `embstr`.
 const EMBSTR_BYTES: usize = 44;
 
@@ -154,7 +156,8 @@ impl Value {
         }
     }
 
-    /// Whether it stands in many blocks, which are better given back outside of a lock.
+    /// Whether it stands in many blocks, or in many pages, which are better given back outside of a
+    /// lock.
     #[inline]
     pub fn is_large(&self) -> bool {
         match self {
@@ -163,6 +166,8 @@ impl Value {
             }
             Self::Set(set) => set.is_table(),
             Self::Cuckoo(_) => true,
+            Self::Str(bytes) => bytes.len() >= LARGE_BYTES,
+            Self::Raw(bytes) => bytes.capacity() >= LARGE_BYTES,
             _ => false,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use hypercache_core::resp::Writer;
 
+use super::client_filter::Filter;
 use super::{Context, integer};
 use crate::clock::now_ms;
 use crate::router::Unblock;
@@ -51,131 +52,16 @@ pub(super) fn set_info(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'
     out.simple("OK");
 }
 
-/// A kind of client, as `TYPE` names it.
-#[derive(Clone, Copy)]
-enum Kind {
-    Normal,
-    Subscriber,
-    /// Masters and replicas: they are not clients here.
-    Nobody,
-}
-
-impl Kind {
-    fn takes(self, client: &Client) -> bool {
-        match self {
-            Self::Normal => !client.is_subscriber(),
-            Self::Subscriber => client.is_subscriber(),
-            Self::Nobody => false,
-        }
-    }
-}
-
-/// The kind of client that a word names.
-fn kind(word: &[u8]) -> Result<Kind, String> {
-    match &word.to_ascii_lowercase()[..] {
-        b"normal" => Ok(Kind::Normal),
-        b"pubsub" => Ok(Kind::Subscriber),
-        b"master" | b"replica" | b"slave" => Ok(Kind::Nobody),
-        _ => Err(format!(
-            "ERR Unknown client type '{}'",
-            String::from_utf8_lossy(word).escape_debug()
-        )),
-    }
-}
-
 pub(super) fn list(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let filter = match Filter::parse(context, &args[2..], false) {
+        Ok(filter) => filter,
+        Err(text) => return out.error(&text),
+    };
+    let (now_ms, me) = (now_ms(), context.session.client.id);
     let mut clients = context.shared.clients.all();
-    match &args[2..] {
-        [] => {}
-        [option, word] if option.eq_ignore_ascii_case(b"TYPE") => match kind(word) {
-            Ok(kind) => clients.retain(|client| kind.takes(client)),
-            Err(text) => return out.error(&text),
-        },
-        [option, ids @ ..] if option.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-            let mut wanted = Vec::with_capacity(ids.len());
-            for id in ids {
-                match integer(id).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0) {
-                    Some(id) => wanted.push(id),
-                    None => return out.error("ERR Invalid client ID"),
-                }
-            }
-            clients.retain(|c| wanted.contains(&c.id));
-        }
-        _ => return out.error("ERR syntax error"),
-    }
-    let now_ms = now_ms();
+    clients.retain(|client| filter.takes(client, me, now_ms));
     let lines: Vec<u8> = clients.iter().flat_map(|c| c.line(now_ms)).collect();
     out.verbatim("txt", &lines);
-}
-
-/// What `CLIENT KILL` looks for.
-struct Filter {
-    id: Option<u64>,
-    addr: Option<Vec<u8>>,
-    laddr: Option<Vec<u8>>,
-    kind: Option<Kind>,
-    user: Option<Vec<u8>>,
-    skip_me: bool,
-    max_age_seconds: Option<u64>,
-}
-
-impl Filter {
-    fn parse(options: &[&[u8]]) -> Result<Self, String> {
-        let mut filter = Self {
-            id: None,
-            addr: None,
-            laddr: None,
-            kind: None,
-            user: None,
-            skip_me: true,
-            max_age_seconds: None,
-        };
-        for pair in options.chunks(2) {
-            let [option, value] = pair else { return Err("ERR syntax error".into()) };
-            let number = || integer(value).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
-            match &option.to_ascii_lowercase()[..] {
-                b"id" => {
-                    filter.id = Some(number().ok_or("ERR client-id should be greater than 0")?)
-                }
-                b"addr" => filter.addr = Some(value.to_vec()),
-                b"laddr" => filter.laddr = Some(value.to_vec()),
-                b"type" => filter.kind = Some(kind(value)?),
-                b"user" if *value == b"default" => filter.user = Some(value.to_vec()),
-                b"user" => {
-                    return Err(format!(
-                        "ERR No such user '{}'",
-                        String::from_utf8_lossy(value).escape_debug()
-                    ));
-                }
-                b"skipme" => {
-                    filter.skip_me = match &value.to_ascii_lowercase()[..] {
-                        b"yes" => true,
-                        b"no" => false,
-                        _ => return Err("ERR syntax error".into()),
-                    }
-                }
-                b"maxage" => {
-                    filter.max_age_seconds =
-                        Some(number().ok_or("ERR maxage is not an integer or out of range")?);
-                }
-                _ => return Err("ERR syntax error".into()),
-            }
-        }
-        Ok(filter)
-    }
-
-    fn takes(&self, client: &Client, now_ms: u64) -> bool {
-        let is = |wanted: &Option<Vec<u8>>, addr: String| {
-            wanted.as_ref().is_none_or(|w| *w == addr.into_bytes())
-        };
-        self.kind.is_none_or(|kind| kind.takes(client))
-            && self.id.is_none_or(|id| id == client.id)
-            && is(&self.addr, client.addr.to_string())
-            && is(&self.laddr, client.laddr.to_string())
-            && self
-                .max_age_seconds
-                .is_none_or(|s| now_ms.saturating_sub(client.created_ms) / 1000 >= s)
-    }
 }
 
 /// CLIENT UNBLOCK client-id [TIMEOUT|ERROR]
@@ -199,24 +85,17 @@ pub(super) fn unblock(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_
 pub(super) fn kill(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     // The old form, with an address alone, says OK or that there is none.
     let old = args.len() == 3;
-    let filter = if old {
-        Filter {
-            skip_me: false,
-            ..match Filter::parse(&[b"addr", args[2]]) {
-                Ok(filter) => filter,
-                Err(text) => return out.error(&text),
-            }
-        }
-    } else {
-        match Filter::parse(&args[2..]) {
+    let filter = match old {
+        true => Filter::of_addr(args[2]),
+        false => match Filter::parse(context, &args[2..], true) {
             Ok(filter) => filter,
             Err(text) => return out.error(&text),
-        }
+        },
     };
     let now_ms = now_ms();
     let me = context.session.client.id;
     let mut found: Vec<Arc<Client>> = context.shared.clients.all();
-    found.retain(|c| filter.takes(c, now_ms) && !(filter.skip_me && c.id == me));
+    found.retain(|client| filter.takes(client, me, now_ms));
     for client in &found {
         if client.id == me {
             // It still gets its reply.
@@ -231,4 +110,12 @@ pub(super) fn kill(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'
         (false, n) => out.integer(n as i64),
     }
     context.session.client.last_ms.store(now_ms, Relaxed);
+}
+
+/// CLIENT CAPA: what is not known is no error, as in Valkey.
+pub(super) fn capa(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    if args[2..].iter().any(|word| word.eq_ignore_ascii_case(b"redirect")) {
+        context.session.client.can_redirect.store(true, Relaxed);
+    }
+    out.simple("OK");
 }

@@ -1,6 +1,7 @@
 //! The commands that the server carries out itself: of the connection, the server, the cluster.
 
 mod client;
+mod client_filter;
 mod client_modes;
 mod config;
 pub mod config_kept;
@@ -79,8 +80,7 @@ pub fn run(
         C::ClientTrackingInfo => client_modes::tracking_info(writer),
         C::ClientReply => client_modes::reply(&mut context, args, writer),
         C::ClientGetRedir => writer.integer(-1),
-        // Every member answers for every key, so there is nothing to redirect.
-        C::ClientCapa => writer.simple("OK"),
+        C::ClientCapa => client::capa(&context, args, writer),
         C::Info => writer.verbatim("txt", info::text(shared, view, &args[1..]).as_bytes()),
         C::Time => connection::time(writer),
         C::Command | C::Help => introspect(args, writer),

@@ -3,6 +3,8 @@
 //! EXEC first runs the commands over keys, as one and wherever their slots are; then those of the
 //! connection and the server, which touch no key; and answers in the order in which they were queued.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use hypercache_core::command::{self, Run, ShellCommand, Spec, Step, Transacted};
 use hypercache_core::resp::{Protocol, Writer, reply_len};
 use hypercache_core::store::StoreNumber;
@@ -62,6 +64,7 @@ pub(in crate::server::resp) fn refused(
 
 fn unwatch_all(shared: &Shared, session: &mut Session) {
     let watched = session.transaction.take_watched();
+    session.client.watched.store(0, Relaxed);
     shared.router.forget(session.client.id, watched);
 }
 
@@ -86,6 +89,7 @@ pub(super) async fn watch(
     };
     match watched {
         Ok(watched) => {
+            session.client.watched.fetch_add(watched.len() as u32, Relaxed);
             session.transaction.watch(watched);
             out.ok();
         }

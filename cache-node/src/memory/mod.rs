@@ -1,0 +1,301 @@
+//! The member's memory as a whole: what it may have, what it has, and what it does as that runs out.
+//!
+//! `core::keyspace::pressure` decides; here a thread looks ten times a second and carries out.
+//! `cgroup` is what the kernel allows, `frees` gives back what is large and goes.
+
+pub mod cgroup;
+pub mod frees;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hypercache_core::keyspace::Keyspace;
+use hypercache_core::keyspace::pressure::{self, Relief, Stage};
+
+use crate::clock::now_ms;
+use crate::telemetry::process;
+use cgroup::Cgroup;
+use frees::Frees;
+
+/// How often memory is looked at.
+const PERIOD: Duration = Duration::from_millis(100);
+/// The least time between two purges under pressure.
+const PURGE_PAUSE: Duration = Duration::from_millis(400);
+/// How often free pages are looked for without pressure.
+const IDLE_PERIOD: Duration = Duration::from_secs(1);
+/// Without pressure, so many bytes of free pages are kept, or a quarter of those in use.
+const KEPT_BYTES: u64 = 16 << 20;
+/// The most keys of a store that leave in one step.
+const EVICT_KEYS: usize = 100_000;
+
+/// What a member's memory is watched with.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What this process may hold at most, whatever its control group may (`node.memory_limit`).
+    pub limit_bytes: Option<u64>,
+}
+
+/// What is known of the member's memory; read by INFO and the metrics.
+#[derive(Debug, Default)]
+pub struct Memory {
+    frees: Arc<Frees>,
+    stage: AtomicU8,
+    limit_bytes: AtomicU64,
+    working_set_bytes: AtomicU64,
+    relieved_bytes: AtomicU64,
+    purges: AtomicU64,
+    /// The expiry cycle runs with this many times its budget.
+    expire_factor: AtomicU32,
+}
+
+/// The member's memory at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// The stage of relief.
+    pub stage: Stage,
+    /// What the member may have in bytes; 0: nobody set a limit.
+    pub limit_bytes: u64,
+    /// What counts against that limit, in bytes.
+    pub working_set_bytes: u64,
+    /// What stores gave back under pressure since the start, in bytes.
+    pub relieved_bytes: u64,
+    /// How often free pages were given back since the start.
+    pub purges: u64,
+    /// Keys whose blocks wait to be given back.
+    pub frees_pending: u64,
+    /// Keys whose blocks were given back in the background, since the start.
+    pub freed: u64,
+}
+
+/// Stages by their numbers in metrics, with words for people.
+const STAGES: [(Stage, &str); 4] = [
+    (Stage::Calm, "calm"),
+    (Stage::Expire, "expire"),
+    (Stage::Evict, "evict"),
+    (Stage::Refuse, "refuse"),
+];
+
+/// The word for a stage, as INFO and the log have it.
+pub fn word(stage: Stage) -> &'static str {
+    STAGES.iter().find(|(known, _)| *known == stage).map_or("calm", |(_, word)| word)
+}
+
+impl Memory {
+    /// What is known now.
+    pub fn snapshot(&self) -> Snapshot {
+        let stage = STAGES.get(usize::from(self.stage.load(Relaxed)));
+        Snapshot {
+            stage: stage.map_or(Stage::Calm, |(stage, _)| *stage),
+            limit_bytes: self.limit_bytes.load(Relaxed),
+            working_set_bytes: self.working_set_bytes.load(Relaxed),
+            relieved_bytes: self.relieved_bytes.load(Relaxed),
+            purges: self.purges.load(Relaxed),
+            frees_pending: self.frees.pending(),
+            freed: self.frees.freed(),
+        }
+    }
+
+    /// How many times its budget the expiry cycle may spend.
+    pub fn expire_factor(&self) -> usize {
+        self.expire_factor.load(Relaxed).max(1) as usize
+    }
+}
+
+/// The thread that watches; it ends with this.
+pub struct Watch {
+    memory: Arc<Memory>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// What is known of the memory.
+    pub fn memory(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Options {
+    /// Begins to watch the memory of the member with this keyspace.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub fn start(self, keyspace: &Arc<Keyspace>) -> io::Result<Watch> {
+        let memory = Arc::new(Memory { frees: frees::start(keyspace)?, ..Memory::default() });
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut watcher = Watcher {
+            keyspace: Arc::clone(keyspace),
+            memory: Arc::clone(&memory),
+            sources: Sources {
+                groups: Cgroup::find(Path::new("/proc/self")),
+                own_bytes: self.limit_bytes,
+                machine_bytes: machine_bytes(),
+            },
+            stage: Stage::Calm,
+            purged: Instant::now(),
+            looked: Instant::now(),
+        };
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name("memory".into()).spawn(move || {
+            while !stopped.load(Relaxed) {
+                watcher.look();
+                std::thread::park_timeout(PERIOD);
+            }
+        })?;
+        Ok(Watch { memory, stop, thread: Some(thread) })
+    }
+}
+
+/// The machine's memory in bytes, if the system says.
+fn machine_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// A limit, and what counts against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    limit_bytes: u64,
+    resident_bytes: u64,
+}
+
+struct Sources {
+    groups: Vec<Cgroup>,
+    own_bytes: Option<u64>,
+    machine_bytes: Option<u64>,
+}
+
+impl Sources {
+    /// The limit that is nearest.
+    fn read(&self) -> Option<Reading> {
+        let resident_bytes = process::resident_bytes();
+        let own = [self.own_bytes, self.machine_bytes].into_iter().flatten();
+        let own = own.map(|limit_bytes| Reading { limit_bytes, resident_bytes });
+        let groups = self.groups.iter().filter_map(|group| {
+            let usage = group.usage()?;
+            // Of a group that is mostly other processes nothing that this one does is of any help.
+            (resident_bytes >= usage.working_set_bytes / 2).then_some(Reading {
+                limit_bytes: usage.limit_bytes,
+                resident_bytes: usage.working_set_bytes,
+            })
+        });
+        nearest(own.chain(groups))
+    }
+}
+
+/// The reading that has come nearest to its limit.
+fn nearest(readings: impl Iterator<Item = Reading>) -> Option<Reading> {
+    let part = |r: &Reading| u128::from(r.resident_bytes) * 1_000_000 / u128::from(r.limit_bytes);
+    readings.filter(|r| r.limit_bytes > 0).max_by_key(part)
+}
+
+struct Watcher {
+    keyspace: Arc<Keyspace>,
+    memory: Arc<Memory>,
+    sources: Sources,
+    stage: Stage,
+    purged: Instant,
+    looked: Instant,
+}
+
+impl Watcher {
+    fn look(&mut self) {
+        let mut relief = self.measure();
+        if relief.purge && self.purged.elapsed() >= PURGE_PAUSE {
+            self.purge();
+            // Free pages count like others: what they were is no reason to evict.
+            relief = self.measure();
+        }
+        self.keyspace.set_refusing(relief.refuse);
+        self.memory.expire_factor.store(relief.expire_factor, Relaxed);
+        if relief.evict_percent > 0 {
+            let now_ms = now_ms();
+            let freed = self.keyspace.evict_share(relief.evict_percent, EVICT_KEYS, now_ms);
+            self.memory.relieved_bytes.fetch_add(freed, Relaxed);
+            self.purge();
+        }
+        self.tell(relief.stage);
+        if relief.stage == Stage::Calm && self.looked.elapsed() >= IDLE_PERIOD {
+            self.give_back();
+        }
+    }
+
+    fn measure(&self) -> Relief {
+        let reading = self.sources.read().unwrap_or(Reading { limit_bytes: 0, resident_bytes: 0 });
+        self.memory.limit_bytes.store(reading.limit_bytes, Relaxed);
+        self.memory.working_set_bytes.store(reading.resident_bytes, Relaxed);
+        let memory = pressure::Memory {
+            used_bytes: self.keyspace.used_bytes(),
+            resident_bytes: reading.resident_bytes,
+            limit_bytes: reading.limit_bytes,
+        };
+        pressure::relief(memory, self.stage)
+    }
+
+    fn purge(&mut self) {
+        process::purge();
+        self.purged = Instant::now();
+        self.memory.purges.fetch_add(1, Relaxed);
+    }
+
+    /// Without pressure, free pages go back once there are many: after a flush or mass expiry.
+    fn give_back(&mut self) {
+        self.looked = Instant::now();
+        let held = process::allocator();
+        let free = held.resident.saturating_sub(held.active);
+        if free > KEPT_BYTES.max(held.active / 4) {
+            self.purge();
+        }
+    }
+
+    fn tell(&mut self, stage: Stage) {
+        if stage == self.stage {
+            return;
+        }
+        let number = STAGES.iter().position(|(known, _)| *known == stage).unwrap_or(0);
+        self.memory.stage.store(number as u8, Relaxed);
+        let known = self.memory.snapshot();
+        let (limit_bytes, working_set_bytes) = (known.limit_bytes, known.working_set_bytes);
+        let (from, to) = (word(self.stage), word(stage));
+        if stage > self.stage && stage >= Stage::Evict {
+            tracing::warn!(from, to, limit_bytes, working_set_bytes, "memory runs out");
+        } else {
+            tracing::info!(from, to, limit_bytes, working_set_bytes, "another stage of memory");
+        }
+        self.stage = stage;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_that_is_nearest_counts() {
+        let reading = |resident_bytes, limit_bytes| Reading { limit_bytes, resident_bytes };
+        let all = [reading(10, 100), reading(50, 0), reading(9, 10), reading(1000, 2000)];
+        assert_eq!(nearest(all.into_iter()), Some(reading(9, 10)));
+        assert_eq!(nearest([reading(1, 0)].into_iter()), None);
+    }
+
+    #[test]
+    fn stages_have_words_in_their_order() {
+        assert!(STAGES.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        assert_eq!(word(Stage::Refuse), "refuse");
+    }
+}
