@@ -12,11 +12,16 @@ pub const PAGE_BYTES: usize = 7168;
 /// So many full pages need no block for their list.
 const INLINE_PAGES: usize = 4;
 
-/// How long the last page is for so many bytes: above 2 KiB, whole ones, so that tables that grow
-/// pass through few sizes.
-fn tail_bytes(used: usize) -> usize {
-    let size = if used > 2048 { used.next_multiple_of(1024) } else { used };
-    passing_block_bytes(size).min(PAGE_BYTES)
+/// How long the last page is for so many bytes. Few sizes: those that tables grow out of leave the
+/// allocator's runs of them half empty. That is dearer than what a size too large costs.
+fn tail_bytes(used: usize, is_first: bool) -> usize {
+    match used {
+        0..=2048 if is_first => passing_block_bytes(used),
+        0..=1024 => 1024,
+        1025..=2048 => 2048,
+        2049..=4096 => 4096,
+        _ => used.next_multiple_of(1024).min(PAGE_BYTES),
+    }
 }
 
 /// Records, one behind the other.
@@ -81,7 +86,7 @@ impl Pages {
         if used + len <= PAGE_BYTES {
             let mut tail = std::mem::take(&mut self.tail).into_vec();
             tail.truncate(used);
-            let size = tail_bytes(used + len);
+            let size = tail_bytes(used + len, self.full.is_empty());
             tail.reserve_exact(size - used);
             tail.resize(size, 0);
             self.tail = tail.into_boxed_slice();
@@ -93,14 +98,14 @@ impl Pages {
         if let Ok(page) = <Box<[u8; PAGE_BYTES]>>::try_from(tail.into_boxed_slice()) {
             self.full.push(page);
         }
-        self.tail = vec![0; tail_bytes(len)].into_boxed_slice();
+        self.tail = vec![0; tail_bytes(len, self.full.is_empty())].into_boxed_slice();
         self.used = 0;
     }
 
     #[cold]
     fn fit_tail(&mut self) {
         let mut tail = std::mem::take(&mut self.tail).into_vec();
-        tail.truncate(tail_bytes(self.used as usize));
+        tail.truncate(tail_bytes(self.used as usize, self.full.is_empty()));
         self.tail = tail.into_boxed_slice();
     }
 
@@ -181,7 +186,7 @@ mod tests {
             assert!(address as usize % PAGE_BYTES + len <= PAGE_BYTES);
             assert!(pages.at(address).len() >= len);
             last = Some(address);
-            assert!(pages.heap_bytes() <= pages.used_bytes() + pages.used_bytes() / 2 + 200);
+            assert!(pages.heap_bytes() <= 2 * pages.used_bytes() + 200);
         }
         assert!(pages.has_room(100, u32::MAX) && !pages.has_room(100, last.unwrap()));
     }
