@@ -144,3 +144,19 @@ fn a_lifetime_that_is_over_at_once_counts_as_one_that_ended() {
     assert_eq!(call(&space, "expire a -1"), ":1");
     assert_eq!(space.stats()[0].expired_keys, 1);
 }
+
+#[test]
+fn a_member_that_has_all_slots_sorts_by_keys_in_any_of_them() {
+    let space = keyspace();
+    for words in ["rpush l 1 2 3", "mset w1 30 w2 20 w3 10 o1 a o3 c", "hset h1 f x"] {
+        call(&space, words);
+    }
+    assert_eq!(call(&space, "sort l by w*"), "*3 $1 3 $1 2 $1 1");
+    assert_eq!(call(&space, "sort l by w* get o* get h*->f"), "*6 $1 c $-1 $-1 $-1 $1 a $1 x");
+    assert_eq!(call(&space, "sort l by w* get # store d"), ":3");
+    assert_eq!(call(&space, "lrange d 0 -1"), "*3 $1 3 $1 2 $1 1");
+    space.set_serving(0, false);
+    let denied = "-ERR BY option of SORT denied in Cluster mode when keys formed by the pattern may be in different slots.";
+    assert_eq!(call(&space, "sort l by w*"), denied);
+    assert_eq!(call(&space, "sort l by w{l}*"), "*3 $1 1 $1 2 $1 3");
+}

@@ -57,7 +57,10 @@ impl Keyspace {
             },
             Run::Keys(RunKeys::Many(run)) => {
                 let keys = spec.keys(args);
-                self.with_keys(store, &keys, now_ms, needs_room, |keys| run(keys, args, out))
+                self.with_keys(store, &keys, now_ms, needs_room, |keys| {
+                    keys.is_alone();
+                    run(keys, args, out);
+                })
             }
             Run::Keys(RunKeys::Waits(blocking)) => {
                 let keys = spec.keys(args);

@@ -70,9 +70,9 @@ fn info(spec: &Spec, out: &mut Writer<'_>) {
     let categories = spec.acl_categories();
     out.set(categories.len());
     categories.iter().for_each(|category| out.simple(category));
-    out.array(spec.tips.len());
+    out.set(spec.tips.len());
     spec.tips.iter().for_each(|tip| out.bulk(tip.as_bytes()));
-    out.array(spec.key_specs.len());
+    out.set(spec.key_specs.len());
     spec.key_specs.iter().for_each(|keys| key_spec(keys, out));
     out.array(spec.subcommands.len());
     spec.subcommands.iter().for_each(|sub| info(sub, out));

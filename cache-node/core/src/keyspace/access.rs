@@ -379,6 +379,8 @@ pub struct Locked<'a> {
     pub(super) buried: Vec<Value>,
     /// Clients that were served meanwhile, to be woken after that.
     pub(super) wakes: Wakes,
+    /// Nothing has been done under these locks that others must not see a part of.
+    pub(super) may_lock_more: bool,
 }
 
 impl<'a> Locked<'a> {
@@ -390,7 +392,9 @@ impl<'a> Locked<'a> {
         guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
         buried: Vec<Value>,
     ) -> Self {
-        Self { space, registry, number, now_ms, guards, buried, wakes: Wakes::default() }
+        let wakes = Wakes::default();
+        let may_lock_more = false;
+        Self { space, registry, number, now_ms, guards, buried, wakes, may_lock_more }
     }
 
     /// Unlocks the slots; then what went is let go, and last those are woken who were served.

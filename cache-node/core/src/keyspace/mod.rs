@@ -42,6 +42,7 @@ pub use filter::{FilterStats, Verdict};
 pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;
 pub use prefetch::Hashed;
+pub use together::LockedAlso;
 pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};
 pub use wait::{Attempt, Ended, Wait, Waiting};

@@ -1,7 +1,7 @@
 //! Many slots under their locks at once, for commands that run as one.
 
 use super::{Keyspace, Locked, NotServing, Refusal};
-use crate::cluster::Slot;
+use crate::cluster::{Slot, slot_of};
 use crate::store::StoreNumber;
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -53,6 +53,56 @@ impl Keyspace {
             locked.serve_waits();
             locked.unlock();
             return Ok(result);
+        }
+    }
+}
+
+/// What came of [`Locked::lock_also`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockedAlso {
+    /// They are all locked, and were before.
+    Already,
+    /// They are all locked; but nothing was for a moment, so whatever was read may have changed.
+    Anew,
+    /// Not for this command: it is one of several, or other members have some of the slots.
+    Refused,
+}
+
+impl Locked<'_> {
+    /// Says that this is a command alone, which has not done anything yet.
+    pub(crate) fn is_alone(&mut self) {
+        self.may_lock_more = true;
+    }
+
+    /// Locks the slots of more keys. All locks are let go for that, as they are taken in order of the
+    /// slots; where that must not be, or where not every slot is served here, it is refused.
+    pub fn lock_also<'k>(&mut self, keys: impl IntoIterator<Item = &'k [u8]>) -> LockedAlso {
+        if !self.may_lock_more || self.space.served.next_absent(0).is_some() {
+            return LockedAlso::Refused;
+        }
+        let mut slots: Vec<Slot> = self.guards.iter().map(|(slot, _)| *slot).collect();
+        let locked = slots.len();
+        slots.extend(keys.into_iter().map(slot_of));
+        slots.sort_unstable();
+        slots.dedup();
+        if slots.len() == locked {
+            return LockedAlso::Already;
+        }
+        self.guards.clear();
+        for slot in slots {
+            let Some(cell) = self.space.cell(slot) else { return LockedAlso::Refused };
+            let state = cell.state.lock();
+            if !cell.serving.load(Relaxed) {
+                self.guards.clear();
+                return LockedAlso::Refused;
+            }
+            self.guards.push((slot, state));
+        }
+        if self.space.epoch.load(Acquire) == self.registry.epoch {
+            LockedAlso::Anew
+        } else {
+            self.guards.clear();
+            LockedAlso::Refused
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::router::Unblock;
 use crate::server::stats::Whose;
 
 /// The letters of flags that Redis and Valkey know.
-pub const FLAGS: &str = "NSMPxbtcUEurIDBR|OTe";
+pub const FLAGS: &str = "NSMPxbtcUEurIDBROTe";
 /// The letters of what clients may be able to do.
 pub const CAPABILITIES: &str = "r";
 
@@ -59,6 +59,8 @@ pub struct Client {
     pub authenticated: AtomicBool,
     /// CLIENT CAPA REDIRECT: it could be told to go elsewhere.
     pub can_redirect: AtomicBool,
+    /// READONLY: it would read from a replica.
+    pub reads_replicas: AtomicBool,
     /// How many keys it watches.
     pub watched: AtomicU32,
     /// Bytes that it has sent, and was sent.
@@ -141,6 +143,7 @@ impl Client {
             (self.is_subscriber(), 'P'),
             (multi != NOT_IN_MULTI, 'x'),
             (self.waits.load(Relaxed), 'b'),
+            (self.reads_replicas.load(Relaxed), 'r'),
             (self.no_evict.load(Relaxed), 'e'),
             (self.no_touch.load(Relaxed), 'T'),
         ];
@@ -246,6 +249,7 @@ impl Clients {
             unblock: Mutex::default(),
             authenticated: AtomicBool::new(authenticated),
             can_redirect: AtomicBool::new(false),
+            reads_replicas: AtomicBool::new(false),
             watched: AtomicU32::new(0),
             net_bytes: Default::default(),
             commands: AtomicU64::new(0),

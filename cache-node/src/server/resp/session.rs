@@ -128,6 +128,7 @@ impl Session {
         self.set_authenticated(authenticated);
         self.client.labels.lock().name.clear();
         self.client.no_evict.store(false, Relaxed);
+        self.client.reads_replicas.store(false, Relaxed);
         self.set_no_touch(false);
         self.replies = Replies::Wanted;
         self.subscriber = None;

@@ -1,11 +1,12 @@
 //! SORT and SORT_RO.
 //!
-//! Other keys (`BY`, `GET`) are looked up only if the pattern's hash tag puts them all in the slot
-//! of the sorted key, as Valkey does in a cluster: that slot is locked.
+//! Other keys (`BY`, `GET`) are looked up if the pattern's hash tag puts them all in the slot of the
+//! sorted key, as Valkey does in a cluster: that slot is locked. A member that has all slots looks up
+//! any, once it has locked their slots as well.
 
 use super::texts::{self, is};
 use crate::cluster::slot_of;
-use crate::keyspace::{Lifetime, List, Locked, Value};
+use crate::keyspace::{Lifetime, List, Locked, LockedAlso, Value, ValueRef};
 use crate::resp::{Writer, parse_bound};
 use std::cmp::Ordering;
 
@@ -18,7 +19,12 @@ struct Request<'a> {
     by: Option<&'a [u8]>,
     get: Vec<&'a [u8]>,
     store: Option<&'a [u8]>,
+    /// The first option that names keys in other slots.
+    far: Option<&'static str>,
 }
+
+/// After so many attempts to lock the slots of keys that change all the time, the client is told to try.
+const ATTEMPTS: usize = 8;
 
 /// An element with what it is sorted by.
 struct Item {
@@ -54,12 +60,7 @@ impl<'a> Request<'a> {
             by: None,
             get: Vec::new(),
             store: None,
-        };
-        let refused = |option: &str, out: &mut Writer<'_>| {
-            out.error(&format!(
-                "ERR {option} option of SORT denied in Cluster mode when keys formed by the \
-                 pattern may be in different slots."
-            ));
+            far: None,
         };
         let key = *args.get(1)?;
         let mut rest = args.get(2..)?;
@@ -80,16 +81,14 @@ impl<'a> Request<'a> {
                 }
                 [pattern, tail @ ..] if is(word, "BY") => {
                     if !is_near(pattern, key) {
-                        refused("BY", out);
-                        return None;
+                        request.far.get_or_insert("BY");
                     }
                     request.by = Some(pattern);
                     rest = tail;
                 }
                 [pattern, tail @ ..] if is(word, "GET") => {
                     if !is_near(pattern, key) {
-                        refused("GET", out);
-                        return None;
+                        request.far.get_or_insert("GET");
                     }
                     request.get.push(pattern);
                     rest = tail;
@@ -114,11 +113,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a pattern means for an element: the element itself, a string, or a hash's field.
-fn look_up(keys: &Locked<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
-    if pattern == b"#" {
-        return Some(element.to_vec());
-    }
+/// The key that a pattern names for an element, and the hash's field if it names one.
+fn named<'p>(pattern: &'p [u8], element: &[u8]) -> Option<(Vec<u8>, Option<&'p [u8]>)> {
     let star = memchr::memchr(b'*', pattern)?;
     let behind = &pattern[star + 1..];
     let arrow = memchr::memmem::find(behind, b"->").filter(|at| at + 2 < behind.len());
@@ -126,7 +122,15 @@ fn look_up(keys: &Locked<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>>
         Some(at) => (&behind[..at], Some(&behind[at + 2..])),
         None => (behind, None),
     };
-    let key = [&pattern[..star], element, postfix].concat();
+    Some(([&pattern[..star], element, postfix].concat(), field))
+}
+
+/// What a pattern means for an element: the element itself, a string, or a hash's field.
+fn look_up(keys: &Locked<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
+    if pattern == b"#" {
+        return Some(element.to_vec());
+    }
+    let (key, field) = named(pattern, element)?;
     let value = keys.peek(&key)?;
     match (value.object(), field) {
         (Some(Value::Hash(hash)), Some(field)) => {
@@ -135,6 +139,37 @@ fn look_up(keys: &Locked<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>>
         (_, None) => value.as_bytes(&mut itoa::Buffer::new()).map(<[u8]>::to_vec),
         _ => None,
     }
+}
+
+/// Locks the slots of all keys that the patterns name; false after answering with an error.
+fn lock_named(
+    keys: &mut Locked<'_>,
+    key: &[u8],
+    option: &str,
+    request: &Request<'_>,
+    out: &mut Writer<'_>,
+) -> bool {
+    for _ in 0..ATTEMPTS {
+        let found = keys.peek(key).and_then(ValueRef::object).and_then(elements).unwrap_or_default();
+        let patterns = request.by.iter().chain(&request.get);
+        let named: Vec<Vec<u8>> = patterns
+            .flat_map(|pattern| found.iter().filter_map(|element| named(pattern, element)))
+            .map(|(key, _)| key)
+            .collect();
+        match keys.lock_also(named.iter().map(Vec::as_slice)) {
+            LockedAlso::Already => return true,
+            LockedAlso::Anew => {}
+            LockedAlso::Refused => {
+                out.error(&format!(
+                    "ERR {option} option of SORT denied in Cluster mode when keys formed by the \
+                     pattern may be in different slots."
+                ));
+                return false;
+            }
+        }
+    }
+    out.error("TRYAGAIN The elements to sort change all the time");
+    false
 }
 
 /// The elements in the order in which the value has them; `None` if it has none.
@@ -203,6 +238,11 @@ fn sort_items(
 
 fn run(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, read_only: bool) {
     let Some(mut request) = Request::read(args, read_only, out) else { return };
+    if let Some(option) = request.far
+        && !lock_named(keys, args[1], option, &request, out)
+    {
+        return;
+    }
     let (mut found, mut is_set) = (Vec::new(), false);
     if let Some(mut key) = keys.at(args[1])
         && let Some(value) = key.read()

@@ -88,7 +88,10 @@ pub const DIFFERS: &[(&str, &str)] = &[
         "slowlog|get",
         "of this member; the time is from the end of the command before it, parsing included",
     ),
-    ("sort", "`BY` and `GET` patterns need the hash tag of the key, so that one member has all"),
+    (
+        "sort",
+        "in a cluster of several members, `BY` and `GET` patterns need the hash tag of the key, so that one member has all",
+    ),
     ("sort_ro", "as SORT"),
     ("spublish", "as PUBLISH"),
     ("zrank", "takes `WITHSCORE`, as Redis 7.2 and Valkey"),

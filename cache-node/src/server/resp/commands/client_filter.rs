@@ -1,5 +1,5 @@
 //! Which connections CLIENT LIST and CLIENT KILL mean: options as Valkey has them, each also with
-//! `NOT-` before it. Of an option that stands twice, the last one counts.
+//! `NOT-` before it. Of an option that stands twice, the last one counts; ids are added up.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -172,6 +172,15 @@ impl Filter {
                 }
                 _ => return Err(SYNTAX.into()),
             };
+            let same = |(other, not, _): &&mut (Vec<u8>, bool, Wanted)| {
+                (&other[..], *not) == (name, negated)
+            };
+            let before = filter.wanted.iter_mut().find(same);
+            if let (Some((_, _, Wanted::Ids(ids))), Wanted::Ids(more)) = (before, &wanted) {
+                ids.extend(more);
+                rest = tail;
+                continue;
+            }
             filter.wanted.retain(|(other, not, _)| (&other[..], *not) != (name, negated));
             filter.wanted.push((name.to_vec(), negated, wanted));
             rest = tail;

@@ -24,6 +24,7 @@ fn parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         }
         all.push((kept.name, value));
     }
+    all.sort_unstable_by_key(|(name, _)| *name);
     all
 }
 
@@ -221,6 +222,11 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             // What clients set to what it is anyway.
             "save" if pair[1].is_empty() => {}
             "appendonly" if pair[1].eq_ignore_ascii_case(b"no") => {}
+            // So are these, which only the file can change.
+            "bind" | "dir" | "port" | "io-threads" | "cluster-announce-hostname"
+                if own_parameters(context)
+                    .iter()
+                    .any(|(known, value)| *known == name && value.as_bytes() == pair[1]) => {}
             "maxmemory" => {
                 let word = String::from_utf8_lossy(pair[1]).into_owned();
                 let bytes = units::parse_size(&word)

@@ -17,6 +17,8 @@ pub(crate) use connection::REDIS_VERSION;
 pub use pubsub::allowed_while_subscribed;
 pub(super) use transactions::{abandon, refused};
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use hypercache_core::command::{Run, ShellCommand, Spec, introspect};
 use hypercache_core::resp::Writer;
 
@@ -118,8 +120,12 @@ pub fn run(
             cluster_reply(view, &args[1..], count, now_ms(), writer);
         }
         C::Stores => stores::list(&context, writer),
-        // Every member answers reads and writes of its slots, so there is no mode to change.
-        C::ReadOnly | C::ReadWrite => writer.simple("OK"),
+        // Every member answers reads and writes of its slots, so the mode changes nothing.
+        C::ReadOnly | C::ReadWrite => {
+            let reads = command == C::ReadOnly;
+            context.session.client.reads_replicas.store(reads, Relaxed);
+            writer.simple("OK");
+        }
         C::Multi => transactions::multi(&mut context, writer),
         C::Discard => transactions::discard(&mut context, writer),
         C::Unwatch => transactions::unwatch(&mut context, writer),
