@@ -2,6 +2,7 @@
 
 use super::Keyspace;
 use super::entry::Entry;
+use super::notice::Event;
 use super::slot::{NEVER, StoreTable};
 use super::values::Value;
 use crate::cluster::{SLOTS, Slot};
@@ -102,8 +103,10 @@ impl Keyspace {
         for hash in due {
             let is_over = |entry: &Entry<'_>| table.is_over(hasher, entry, now_ms);
             if let Some(place) = table.table.find_where(hash, is_over)
-                && let Some(value) = table.remove(hasher, place)
+                && let Some(entry) = table.table.get(place)
             {
+                self.notices.note(Event::EXPIRED, table.number, entry.key);
+                let value = table.remove(hasher, place).flatten();
                 gone += 1;
                 buried.extend(value.filter(Value::is_large));
             }
