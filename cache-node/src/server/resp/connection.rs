@@ -389,6 +389,7 @@ impl Connection {
             subscriber.outbox().drain(out);
         }
         let start = out.len();
+        self.session.notices = false;
         let ran = self.run_one(view, args, known, hashed, now_ms, out);
         if self.session.replies != Replies::Wanted && ran {
             self.session.mute(start, out);

@@ -56,14 +56,10 @@ impl Transaction {
         self.writes
     }
 
-    /// Begins to queue commands; false if it is nested.
-    pub fn begin(&mut self, client: &Client) -> bool {
-        if self.open {
-            return false;
-        }
+    /// Begins to queue commands. MULTI itself is none that can be queued.
+    pub fn begin(&mut self, client: &Client) {
         self.open = true;
         client.multi.store(0, Relaxed);
-        true
     }
 
     /// Notes that a command was refused: EXEC will run none.
@@ -82,7 +78,8 @@ impl Transaction {
     pub fn queue(&mut self, client: &Client, spec: &Spec, args: &[&[u8]]) -> Result<(), String> {
         if spec.flags.contains(Flags::NO_MULTI) {
             self.fail();
-            return Err("ERR Command not allowed inside a transaction".into());
+            let name = spec.name;
+            return Err(format!("ERR Command '{name}' not allowed inside a transaction"));
         }
         let bytes = args.iter().map(|arg| arg.len() + 4).sum::<usize>() + 8;
         if self.queue.len() + bytes > MAX_QUEUE_BYTES {
@@ -145,5 +142,5 @@ impl Transaction {
 #[inline]
 pub fn runs_inside(spec: &Spec) -> bool {
     use ShellCommand as C;
-    matches!(spec.run, Run::Shell(C::Exec | C::Discard | C::Multi | C::Watch | C::Quit | C::Reset))
+    matches!(spec.run, Run::Shell(C::Exec | C::Discard | C::Quit | C::Reset))
 }
