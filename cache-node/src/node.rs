@@ -154,6 +154,9 @@ async fn serve(config: Config) -> Result<(), Error> {
     let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());
     let pubsub = Arc::new(PubSub::new(registry, relay));
 
+    keyspace.notices().set_classes(config.keyspace_events);
+    let events = pubsub::Events::new(keyspace.clone(), handle.clone(), pubsub.clone());
+
     let gossip_port = cluster.gossip_port();
     let resp = resp::Options {
         listener: resp_listener,
@@ -209,6 +212,14 @@ async fn serve(config: Config) -> Result<(), Error> {
         };
         http.run(told, GRACE).await;
         Ok("the HTTP server")
+    });
+    let mut stopped = stopping.clone();
+    parts.spawn(async move {
+        tokio::select! {
+            () = events.run() => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+        Ok("the keyspace events")
     });
     let interval = Duration::from_millis(config.cleanup_interval_ms.max(1));
     parts.spawn(async move {

@@ -23,6 +23,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use hypercache_core::keyspace::EventClasses;
 use hypercache_core::store::StorePolicy;
 
 use crate::server::stats::Thresholds;
@@ -44,6 +45,8 @@ pub struct Config {
     pub stores: Vec<StorePolicy>,
     /// How often expired keys are looked for, in milliseconds.
     pub cleanup_interval_ms: u64,
+    /// What happens to keys that subscribers hear of.
+    pub keyspace_events: EventClasses,
     /// Who may connect.
     pub auth: Auth,
     /// What is logged.

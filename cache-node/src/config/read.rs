@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use hypercache_core::keyspace::EventClasses;
+
 use super::source::Source;
 use super::units::parse_duration;
 use super::{Auth, Cluster, Config, Log, Network, Node, SlowLog, Telemetry, stores, values};
@@ -25,6 +27,11 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
         cluster,
         stores: policies,
         cleanup_interval_ms,
+        keyspace_events: source.get(
+            "cache.notify_keyspace_events",
+            EventClasses::empty(),
+            values::event_classes,
+        ),
         auth: Auth { password: source.optional("auth.password", values::secret) },
         log: Log { level: source.get("log.level", "info".into(), values::log_level) },
         slowlog: SlowLog {

@@ -61,6 +61,7 @@ pub const KEYS: &[Key] = &[
     key("cache.max_memory", Some("HYPERCACHE_MAX_MEMORY"), None),
     key("cache.default_ttl", Some("HYPERCACHE_DEFAULT_TTL"), None),
     key("cache.cleanup_interval", Some("HYPERCACHE_CLEANUP_INTERVAL"), None),
+    key("cache.notify_keyspace_events", None, None),
     key("cache.eviction_policy", Some("HYPERCACHE_EVICTION_POLICY"), None),
     key("cache.cuckoo_filter", Some("HYPERCACHE_CUCKOO_FILTER"), None),
     later("persistence.enabled"),

@@ -63,6 +63,7 @@ struct Cache<'a> {
     max_memory: String,
     default_ttl: String,
     cleanup_interval: String,
+    notify_keyspace_events: String,
     eviction_policy: &'a str,
     cuckoo_filter: FilterSetting,
 }
@@ -170,6 +171,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             max_memory: budget(default),
             default_ttl: lifetime(default),
             cleanup_interval: format_duration(config.cleanup_interval_ms),
+            notify_keyspace_events: config.keyspace_events.letters(),
             eviction_policy: default.eviction_policy.as_str(),
             cuckoo_filter: filter(default),
         },

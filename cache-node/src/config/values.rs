@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use hypercache_core::keyspace::EventClasses;
 use hypercache_core::store::{EvictionPolicy, FilterRate};
 
 use super::error::nearest;
@@ -40,6 +41,15 @@ pub fn address(text: &str) -> Result<IpAddr, String> {
     bare.parse().map_err(|_| {
         format!(
             "'{text}' is not an IP address: write 127.0.0.1 for this machine only, 0.0.0.0 or '::' for every interface"
+        )
+    })
+}
+
+/// Classes of keyspace events, by Redis's letters.
+pub fn event_classes(text: &str) -> Result<EventClasses, String> {
+    EventClasses::parse(text).ok_or_else(|| {
+        format!(
+            "'{text}' has a letter that names no class of events: write some of 'Ag$lshzxeKEtmdn'"
         )
     })
 }

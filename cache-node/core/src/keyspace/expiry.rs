@@ -1,6 +1,7 @@
 //! The active expiry cycle: keys whose lifetime is over leave although nobody asks for them.
 
 use super::Keyspace;
+use super::notice::Event;
 use super::slot::{NEVER, StoreTable};
 use super::values::Value;
 use crate::cluster::{SLOTS, Slot};
@@ -99,6 +100,7 @@ impl Keyspace {
                 && let Some(entry) = table.remove(hasher, place)
             {
                 gone += 1;
+                self.notices.note(Event::EXPIRED, table.number, entry.key.as_slice());
                 if entry.value.is_large() {
                     buried.push(entry.value);
                 }

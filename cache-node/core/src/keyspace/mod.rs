@@ -8,6 +8,7 @@
 //! | `access`, `together` | what a command may do with a key; with the keys of many slots |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
 //! | `watch`, `wait` | keys whose changes EXEC has to see; keys that clients wait for |
+//! | `notice` | what happened to keys, for the world |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
@@ -22,6 +23,7 @@ mod filter;
 mod free;
 mod hash;
 mod memory;
+mod notice;
 mod occupancy;
 mod prefetch;
 pub mod pressure;
@@ -40,6 +42,7 @@ pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;
+pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::Hashed;
 pub use together::LockedAlso;
 pub use values::cuckoo;
@@ -140,6 +143,8 @@ pub struct Keyspace {
     filter_slot: AtomicU32,
     /// The slots that may have watched keys.
     watching: Occupancy,
+    /// What happened to keys, for those who want to hear of it.
+    notices: Notices,
     /// What all waits are and cost.
     waits: Arc<wait::Account>,
     /// When old watches are looked for again.
@@ -172,6 +177,7 @@ impl Keyspace {
             expiry_slot: AtomicU32::new(0),
             filter_slot: AtomicU32::new(u32::from(SLOTS)),
             watching: Occupancy::default(),
+            notices: Notices::default(),
             waits: Arc::default(),
             watches_due_ms: AtomicU64::new(0),
             undertaker: OnceLock::new(),
@@ -300,6 +306,11 @@ impl Keyspace {
     #[inline]
     pub fn has_store(&self, number: StoreNumber) -> bool {
         self.registry.load().get(number).is_some()
+    }
+
+    /// What happened to keys, for those who want to hear of it.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// The policies in force.

@@ -225,7 +225,13 @@ impl StoreTable {
 
     /// Takes the keys out that are of one session with this one and stand near it: all of a
     /// slot, or of a segment of a large one. How many left.
-    pub fn remove_session(&mut self, hasher: &KeyHasher, hash: u64, key: &[u8]) -> usize {
+    pub fn remove_session(
+        &mut self,
+        hasher: &KeyHasher,
+        hash: u64,
+        key: &[u8],
+        mut left: impl FnMut(&Entry),
+    ) -> usize {
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
         self.table.visit_segment(position(hash), |entry| {
             let other = entry.key.as_slice();
@@ -238,7 +244,10 @@ impl StoreTable {
             let place = self.table.find_where(hash, |entry| {
                 entry.usage.in_session() && hasher.hash(entry.key.as_slice()) == hash
             });
-            gone += usize::from(place.and_then(|place| self.remove(hasher, place)).is_some());
+            if let Some(entry) = place.and_then(|place| self.remove(hasher, place)) {
+                left(&entry);
+                gone += 1;
+            }
         }
         gone
     }

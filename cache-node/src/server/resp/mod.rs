@@ -20,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hypercache_core::keyspace::Keyspace;
+use hypercache_core::keyspace::{EventClasses, Keyspace};
 use hypercache_core::resp::Limits;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream};
@@ -81,6 +81,8 @@ pub struct Tunables {
     /// `client-output-buffer-limit` by class: bytes at once, bytes for a time, that time in seconds; 0 for
     /// no limit. Only `pubsub` has buffers to limit.
     pub output: [(&'static str, [u64; 3]); 3],
+    /// What happens to keys that subscribers hear of.
+    pub keyspace_events: EventClasses,
     /// Parameters that are only kept: see [`commands::config_kept`].
     pub kept: Arc<BTreeMap<&'static str, String>>,
 }
@@ -186,6 +188,7 @@ impl Options {
                 ("slave", [256 << 20, 64 << 20, 60]),
                 ("pubsub", self.pubsub.limits().in_force()),
             ],
+            keyspace_events: self.config.keyspace_events,
             kept: Arc::default(),
         };
         self.stats.watch.set(tunables.thresholds);

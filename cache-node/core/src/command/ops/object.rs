@@ -6,7 +6,7 @@ use crate::resp::{Writer, parse_i64};
 use crate::store::EvictionPolicy;
 
 fn tell(key: &mut Access<'_>, out: &mut Writer<'_>, tell: impl FnOnce(&Entry, &mut Writer<'_>)) {
-    match key.look() {
+    match key.look_silently() {
         Some(entry) => tell(entry, out),
         None => out.null(),
     }

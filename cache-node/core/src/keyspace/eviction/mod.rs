@@ -23,6 +23,7 @@ mod window;
 
 use super::Keyspace;
 use super::entry::Entry;
+use super::notice::Event;
 use super::stores::Store;
 use crate::cluster::{SLOTS, Slot};
 use crate::store::EvictionPolicy;
@@ -350,10 +351,13 @@ impl Keyspace {
                 && sessions.touched(hasher, entry) == candidate.touched
         })?;
         let entry = table.remove(hasher, place)?;
+        self.notices.note(Event::EVICTED, store.number, entry.key.as_slice());
         let mut gone = 1;
         if entry.usage.in_session() {
             sessions.end(hasher, entry.key.as_slice());
-            gone += table.remove_session(hasher, hash, entry.key.as_slice());
+            gone += table.remove_session(hasher, hash, entry.key.as_slice(), |entry| {
+                self.notices.note(Event::EVICTED, store.number, entry.key.as_slice());
+            });
         }
         drop(state);
         store.counters.evicted.fetch_add(gone as u64, Relaxed);
@@ -375,6 +379,10 @@ impl Keyspace {
             entry.usage.touched() == touched && self.hasher.hash(entry.key.as_slice()) == hash
         })?;
         let removed = table.remove(&self.hasher, place);
+        if let Some(entry) = &removed {
+            let event = if expired { Event::EXPIRED } else { Event::EVICTED };
+            self.notices.note(event, store.number, entry.key.as_slice());
+        }
         drop(state);
         if removed.is_some() {
             let count = if expired { &store.counters.expired } else { &store.counters.evicted };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hypercache_core::keyspace::EventClasses;
 use hypercache_core::resp::Writer;
 use hypercache_core::store::{DEFAULT_STORE, EvictionPolicy, StorePolicy};
 
@@ -53,6 +54,7 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("maxclients", tunables.max_connections.to_string()),
         ("maxmemory", default.and_then(|p| p.max_memory_bytes).unwrap_or(0).to_string()),
         ("maxmemory-policy", policy.into()),
+        ("notify-keyspace-events", tunables.keyspace_events.letters()),
         ("port", shared.port.to_string()),
         ("proto-max-bulk-len", tunables.max_bulk_bytes.to_string()),
         ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
@@ -136,6 +138,7 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
 /// Puts what was set in force.
 fn apply(context: &Context<'_>, tunables: Tunables) {
     context.shared.stats.watch.set(tunables.thresholds);
+    context.shared.keyspace().notices().set_classes(tunables.keyspace_events);
     if let Some((_, limits)) = tunables.output.iter().find(|(class, _)| *class == "pubsub") {
         context.shared.pubsub.limits().set(*limits);
     }
@@ -209,6 +212,12 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                     )));
                 }
                 tunables.max_bulk_bytes = bytes as usize;
+            }
+            "notify-keyspace-events" => {
+                let classes = std::str::from_utf8(pair[1]).ok().and_then(EventClasses::parse);
+                tunables.keyspace_events = classes.ok_or_else(|| {
+                    refuse("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+                })?;
             }
             "timeout" => {
                 let seconds = whole(0, i64::from(i32::MAX))? as u64;
