@@ -9,6 +9,15 @@ use hypercache::node;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// What jemalloc reads when it starts (jemalloc(3), "malloc_conf"). A thread of its own gives
+/// memory back to the system when it was not used for five seconds, also while nobody allocates;
+/// threads keep few free blocks to themselves; the pages of tables stand in long runs.
+// SAFETY: nothing else has this name; jemalloc declares it as a pointer to a text that ends with
+// a zero byte, which a reference to such bytes is.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+pub static ALLOCATOR_OPTIONS: &[u8; 145] = b"background_thread:true,max_background_threads:1,\
+dirty_decay_ms:5000,tcache_nslots_small_min:4,tcache_nslots_small_max:16,slab_sizes:7168-7168:28\0";
+
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var(name).ok();
     let done = match Cli::parse().command {

@@ -3,7 +3,7 @@
 use super::ops::blocking::timeout_ms;
 use super::ops::texts;
 use super::spec::{Blocking, Flags, Run, RunKeys, Spec, TimeoutAt};
-use crate::keyspace::{Attempt, Keyspace, Locked, NotServing, Refusal, Value, Wait, Waiting};
+use crate::keyspace::{Attempt, Keyspace, Locked, NotServing, Refusal, ValueRef, Wait, Waiting};
 use crate::resp::{Protocol, Writer};
 use crate::store::StoreNumber;
 use smallvec::SmallVec;
@@ -41,8 +41,8 @@ struct Again {
 }
 
 impl Attempt for Again {
-    fn wants(&self, value: &Value) -> bool {
-        (self.blocking.wants)(value)
+    fn wants(&self, value: ValueRef<'_>) -> bool {
+        value.object().is_some_and(self.blocking.wants)
     }
 
     fn needs_all_keys(&self) -> bool {

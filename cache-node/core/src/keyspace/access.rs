@@ -1,17 +1,19 @@
 //! What a command does with a key whose slot is locked.
 
 use super::Keyspace;
-use super::entry::{Bytes, Entry};
+use super::entry::{Entry, Taken};
 use super::eviction::session::Fate;
 use super::eviction::usage::Usage;
 use super::hash::KeyHasher;
 use super::notice::Event;
+use super::part::New;
 use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
-use super::values::Value;
+use super::values::{Value, ValueRef};
 use super::wait::Wakes;
 use crate::cluster::{Slot, slot_of};
+use crate::resp::parse_i64;
 use crate::store::{EvictionPolicy, StoreNumber};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
@@ -69,8 +71,10 @@ impl<'a> Access<'a> {
 
     /// Lets a value go, after the lock if it is large.
     #[inline]
-    fn bury(&mut self, value: Value) {
-        if value.is_large() {
+    fn bury(&mut self, value: Option<Value>) {
+        if let Some(value) = value
+            && value.is_large()
+        {
             self.buried.push(value);
         }
     }
@@ -87,51 +91,56 @@ impl<'a> Access<'a> {
         let table = self.state.get(self.store.number)?;
         let place = table.table.find(self.hash, self.key)?;
         let entry = table.table.get(place)?;
-        if table.is_over(&self.space.hasher, entry, self.now_ms) {
+        if table.is_over(&self.space.hasher, &entry, self.now_ms) {
             self.expire(place);
             return None;
         }
         if entry.usage.in_session() {
-            self.follow_session(place);
+            return self.follow_session(place);
         }
         Some(place)
     }
 
     /// A key's lifetime becomes what its session's is by now; one whose session was forgotten with
-    /// an earlier policy goes by its own.
+    /// an earlier policy goes by its own. Where it is then.
     #[cold]
-    fn follow_session(&mut self, place: Place) {
+    fn follow_session(&mut self, place: Place) -> Option<Place> {
         let (hasher, now_ms) = (&self.space.hasher, self.now_ms);
-        let Some(table) = self.state.get_mut(self.store.number) else { return };
-        let Some(entry) = table.table.get_mut(place) else { return };
-        match self.store.counters.sessions.fate(hasher, entry, now_ms) {
-            Fate::Until(at) => table.set_expiry(place, at),
-            Fate::Own => entry.usage.set_in_session(false),
-            Fate::Over => {}
+        let table = self.state.get_mut(self.store.number)?;
+        let entry = table.table.get(place)?;
+        match table.fate(hasher, &entry, now_ms) {
+            Fate::Until(at) if at != entry.expires_at_ms => table.set_expiry(hasher, place, at),
+            Fate::Own => {
+                table.forget_session(place);
+                Some(place)
+            }
+            Fate::Until(_) | Fate::Over => Some(place),
         }
     }
 
-    /// A key was used: in a store with sessions, its session lives on.
+    /// A key was used: in a store with sessions, its session lives on. Where it is then.
     #[inline]
-    fn extend_session(&mut self, place: Place) {
+    fn extend_session(&mut self, place: Place) -> Option<Place> {
         if self.store.eviction == EvictionPolicy::Session {
-            self.extend(place);
+            return self.extend(place);
         }
+        Some(place)
     }
 
     #[cold]
-    fn extend(&mut self, place: Place) {
+    fn extend(&mut self, place: Place) -> Option<Place> {
         let sessions = &self.store.counters.sessions;
-        let Some(table) = self.state.get_mut(self.store.number) else { return };
-        if table.table.get(place).is_none_or(|entry| !entry.usage.in_session()) {
-            return;
+        let table = self.state.get_mut(self.store.number)?;
+        if !table.table.get(place)?.usage.in_session() {
+            return Some(place);
         }
         let idle_ms = self.store.default_ttl_ms;
         let ends_at_ms = idle_ms.map_or(0, |idle_ms| self.now_ms.saturating_add(idle_ms));
         let turn = self.store.counters.pace.turn();
         sessions.touch(&self.space.hasher, self.key, turn, ends_at_ms);
-        table.set_expiry(place, ends_at_ms);
+        let place = table.set_expiry(&self.space.hasher, place, ends_at_ms);
         self.note_expiry(ends_at_ms);
+        place
     }
 
     /// A key was written with a lifetime: in a store with sessions it is bound to its session,
@@ -155,19 +164,23 @@ impl<'a> Access<'a> {
 
     #[cold]
     fn expire(&mut self, place: Place) {
-        if let Some(table) = self.state.get_mut(self.store.number) {
-            let entry = table.remove(&self.space.hasher, place);
-            self.store.counters.expired.fetch_add(1, Relaxed);
-            self.happened(Event::EXPIRED);
-            if let Some(entry) = entry {
-                self.bury(entry.value);
-            }
-        }
+        self.store.counters.expired.fetch_add(1, Relaxed);
+        let value = self.take_out(place);
+        self.happened(Event::EXPIRED);
+        self.bury(value.flatten());
+    }
+
+    #[inline]
+    fn take_out(&mut self, place: Place) -> Option<Option<Value>> {
+        let table = self.state.get_mut(self.store.number)?;
+        let value = table.remove(&self.space.hasher, place);
+        self.state.tidy(self.store.number);
+        value
     }
 
     /// The value for a command that reads it: counts as a hit or miss and as a use.
     #[inline]
-    pub fn read(&mut self) -> Option<&Value> {
+    pub fn read(&mut self) -> Option<ValueRef<'_>> {
         let place = self.place();
         let stripe = self.store.counters.stripe(self.slot);
         let Some(place) = place else {
@@ -176,26 +189,26 @@ impl<'a> Access<'a> {
             return None;
         };
         let hits = stripe.hits.fetch_add(1, Relaxed);
-        self.extend_session(place);
-        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
-        let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
-        entry.usage.touch(pace, now_ms, hits);
-        Some(&entry.value)
+        self.used(place, hits)
     }
 
     /// The value for a command that may write it: counts as a use.
     #[inline]
-    pub fn value(&mut self) -> Option<&Value> {
+    pub fn value(&mut self) -> Option<ValueRef<'_>> {
         let place = self.place()?;
-        self.extend_session(place);
-        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
-        let entry = self.state.get_mut(self.store.number)?.table.get_mut(place)?;
-        entry.usage.touch(pace, now_ms, now_ms);
-        Some(&entry.value)
+        self.used(place, self.now_ms)
+    }
+
+    #[inline]
+    fn used(&mut self, place: Place, chance: u64) -> Option<ValueRef<'_>> {
+        let place = self.extend_session(place)?;
+        let table = self.state.get_mut(self.store.number)?;
+        table.touch(place, self.now_ms, chance);
+        Some(table.table.get(place)?.value)
     }
 
     /// The entry for a command that looks at it from outside: no use, but a hit or miss.
-    pub fn look(&mut self) -> Option<&Entry> {
+    pub fn look(&mut self) -> Option<Entry<'_>> {
         if !self.exists() {
             self.happened(Event::KEY_MISS);
         }
@@ -203,7 +216,7 @@ impl<'a> Access<'a> {
     }
 
     /// As [`Self::look`], and nobody hears of a miss.
-    pub fn look_silently(&mut self) -> Option<&Entry> {
+    pub fn look_silently(&mut self) -> Option<Entry<'_>> {
         let place = self.place();
         let stripe = self.store.counters.stripe(self.slot);
         let count = if place.is_some() { &stripe.hits } else { &stripe.misses };
@@ -212,9 +225,15 @@ impl<'a> Access<'a> {
     }
 
     /// The entry, with nothing counted.
-    pub fn peek(&mut self) -> Option<&Entry> {
+    pub fn peek(&mut self) -> Option<Entry<'_>> {
         let place = self.place()?;
         self.state.get(self.store.number)?.table.get(place)
+    }
+
+    /// How long ago the key was used, in milliseconds, with nothing counted.
+    pub fn idle_ms(&mut self) -> Option<u64> {
+        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
+        self.peek().map(|entry| pace.idle_ms(entry.usage.touched(), now_ms))
     }
 
     /// Who leaves the key's store when it is full.
@@ -230,9 +249,8 @@ impl<'a> Access<'a> {
     /// Takes back what was counted as use since `usage`.
     pub(crate) fn set_usage(&mut self, usage: Usage) {
         let Some(place) = self.place() else { return };
-        let table = self.state.get_mut(self.store.number);
-        if let Some(entry) = table.and_then(|table| table.table.get_mut(place)) {
-            entry.usage.take_back(usage);
+        if let Some(table) = self.state.get_mut(self.store.number) {
+            table.take_back(place, usage);
         }
     }
 
@@ -257,41 +275,40 @@ impl<'a> Access<'a> {
     /// Gives the key a value, whatever it had.
     #[inline]
     pub fn set(&mut self, value: Value, lifetime: Lifetime) {
+        self.put(New::Value(value), lifetime);
+    }
+
+    /// Gives the key a string, as [`Value::string`] makes it, whatever it had.
+    #[inline]
+    pub fn set_string(&mut self, bytes: &[u8], lifetime: Lifetime) {
+        let int = if bytes.len() <= 20 { parse_i64(bytes) } else { None };
+        self.put(int.map_or(New::Str(bytes), |int| New::Value(Value::Int(int))), lifetime);
+    }
+
+    #[inline]
+    fn put(&mut self, value: New<'_>, lifetime: Lifetime) {
         let place = self.place();
         let now_ms = self.now_ms;
         let new_default = || {
             let ttl = self.store.default_ttl_ms.filter(|_| lifetime != Lifetime::At(0));
-            ttl.map_or(0, |ttl| self.now_ms.saturating_add(ttl))
+            ttl.map_or(0, |ttl| now_ms.saturating_add(ttl))
         };
         let expires_at_ms = match (lifetime, place) {
             (Lifetime::At(at), _) => Some(at),
             (Lifetime::Keep, Some(_)) => None,
             (Lifetime::Default, _) | (Lifetime::Keep, None) => Some(new_default()),
         };
-        let store = self.store;
+        let (store, hasher) = (self.store, &self.space.hasher);
         match place {
             Some(place) => {
                 let Some(table) = self.state.get_mut(store.number) else { return };
-                let old = table.change(place, |entry| {
-                    entry.usage.touch(&store.counters.pace, now_ms, now_ms);
-                    std::mem::replace(&mut entry.value, value)
-                });
-                if let Some(at) = expires_at_ms {
-                    table.set_expiry(place, at);
-                }
-                if let Some(old) = old {
-                    self.bury(old);
-                }
+                let old = table.replace(hasher, place, value, expires_at_ms, now_ms);
+                self.bury(old);
             }
             None => {
-                let entry = Entry {
-                    key: Bytes::new(self.key),
-                    value,
-                    expires_at_ms: expires_at_ms.unwrap_or(0),
-                    usage: Usage::default(),
-                };
+                let at = expires_at_ms.unwrap_or(0);
                 let table = self.state.get_or_make(store.number, self.slot, &store.counters);
-                table.insert(&self.space.hasher, self.hash, entry, now_ms);
+                table.insert(hasher, self.hash, self.key, value, at, now_ms);
                 self.happened(Event::NEW);
             }
         }
@@ -315,12 +332,9 @@ impl<'a> Access<'a> {
     #[inline]
     pub fn update_if<R>(&mut self, change: impl FnOnce(&mut Value) -> (R, bool)) -> Option<R> {
         let place = self.place()?;
-        self.extend_session(place);
-        let (pace, now_ms) = (&self.store.counters.pace, self.now_ms);
-        self.state.get_mut(self.store.number)?.change_if(place, |entry| {
-            entry.usage.touch(pace, now_ms, now_ms);
-            change(&mut entry.value)
-        })
+        let place = self.extend_session(place)?;
+        let table = self.state.get_mut(self.store.number)?;
+        table.update_if(&self.space.hasher, place, self.now_ms, change)
     }
 
     /// Sets when the key ends, 0 for never, and counts as no use; false if it is not there.
@@ -328,28 +342,28 @@ impl<'a> Access<'a> {
         let Some(place) = self.place() else { return false };
         if let Some(table) = self.state.get_mut(self.store.number) {
             table.bind_session(&self.space.hasher, place, false, self.now_ms);
-            table.set_expiry(place, expires_at_ms);
+            table.set_expiry(&self.space.hasher, place, expires_at_ms);
         }
         self.note_expiry(expires_at_ms);
         true
     }
 
-    /// Takes the key out.
+    /// Takes the key out, with its value.
     #[inline]
-    pub fn remove(&mut self) -> Option<Entry> {
+    pub fn remove(&mut self) -> Option<Taken> {
         let place = self.place()?;
-        self.state.get_mut(self.store.number)?.remove(&self.space.hasher, place)
+        let taken = self.state.get_mut(self.store.number)?.take(&self.space.hasher, place);
+        self.state.tidy(self.store.number);
+        taken
     }
 
     /// Takes the key out and lets its value go; false if it is not there.
     pub fn discard(&mut self) -> bool {
-        match self.remove() {
-            Some(entry) => {
-                self.bury(entry.value);
-                true
-            }
-            None => false,
-        }
+        let Some(place) = self.place() else { return false };
+        let value = self.take_out(place);
+        let found = value.is_some();
+        self.bury(value.flatten());
+        found
     }
 
     /// Takes the key out, as a command that deletes it does: its value goes, and everybody who wants to
@@ -471,13 +485,13 @@ impl Locked<'_> {
     }
 
     /// A key's value, with nothing counted and nothing removed: several can be looked at together.
-    pub fn peek(&self, key: &[u8]) -> Option<&Value> {
+    pub fn peek(&self, key: &[u8]) -> Option<ValueRef<'_>> {
         let slot = slot_of(key);
         let index = self.guards.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
         let store = self.registry.route(self.number, key)?;
         let table = &self.guards.get(index)?.1.get(store.number)?.table;
         let entry = table.get(table.find(self.space.hasher.hash(key), key)?)?;
-        (!entry.is_expired(self.now_ms)).then_some(&entry.value)
+        (!entry.is_expired(self.now_ms)).then_some(entry.value)
     }
 
     /// Says that a key that [`Self::peek`] looked for is not there.

@@ -1,10 +1,8 @@
-//! A key with its value, lifetime and use: 64 bytes, so that one cache line holds it.
-
-pub use super::eviction::usage::{CLOCK_UNIT_MS, clock};
+//! A key with its value, lifetime and use, as it is looked at; and short bytes.
 
 use super::eviction::usage::Usage;
 use super::memory::block_bytes;
-use super::values::Value;
+use super::values::{Value, ValueRef};
 
 /// The longest bytes that need no heap block.
 pub const INLINE_BYTES: usize = 22;
@@ -63,46 +61,57 @@ pub fn inline(source: &[u8]) -> Option<(u8, [u8; INLINE_BYTES])> {
     Some((source.len() as u8, bytes))
 }
 
-/// One key of a store.
-pub struct Entry {
+/// One key of a store, where it is kept.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
     /// The key.
-    pub key: Bytes,
+    pub key: &'a [u8],
     /// The value.
-    pub value: Value,
+    pub value: ValueRef<'a>,
     /// When it ends, in Unix milliseconds; 0 for never.
     pub expires_at_ms: u64,
     /// How it was used.
     pub usage: Usage,
+    /// The bytes of its record.
+    pub(super) record_bytes: usize,
 }
 
-impl Entry {
+/// An index line has this many bytes for each of its keys, on average.
+const INDEX_BYTES: usize = 4;
+
+impl Entry<'_> {
     /// Whether its lifetime is over.
     #[inline]
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.expires_at_ms != 0 && self.expires_at_ms <= now_ms
     }
 
-    /// What stands on the heap for it, beside its place in the table.
-    #[inline]
-    pub fn heap_bytes(&self) -> usize {
-        self.key.heap_bytes() + self.value.heap_bytes()
+    /// What it costs: its record, its share in the index, and the blocks of what is larger.
+    pub fn memory_bytes(&self) -> usize {
+        let value = match self.value {
+            ValueRef::Object(value) => value.heap_bytes() + size_of::<Value>(),
+            _ => 0,
+        };
+        let key = if super::part::record::is_long(self.key.len()) {
+            block_bytes(self.key.len()) + size_of::<Value>()
+        } else {
+            0
+        };
+        self.record_bytes + INDEX_BYTES + value + key
     }
+}
 
-    /// How long it was not used, in units of [`clock`].
-    #[inline]
-    pub fn idle(&self, now: u32) -> u32 {
-        self.usage.idle(now)
-    }
+/// A key's value and lifetime, out of the table.
+pub struct Taken {
+    /// The value.
+    pub value: Value,
+    /// When it ends, in Unix milliseconds; 0 for never.
+    pub expires_at_ms: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_entry_is_one_cache_line() {
-        assert_eq!(size_of::<Entry>(), 64);
-    }
 
     #[test]
     fn bytes_are_kept_at_every_length() {

@@ -1,6 +1,7 @@
 //! The active expiry cycle: keys whose lifetime is over leave although nobody asks for them.
 
 use super::Keyspace;
+use super::entry::Entry;
 use super::notice::Event;
 use super::slot::{NEVER, StoreTable};
 use super::values::Value;
@@ -24,7 +25,7 @@ impl Keyspace {
                     self.expiry_slot.store(u32::from(slot), Relaxed);
                     return removed;
                 }
-                let (seen, gone) = self.expire_step(slot, now_ms);
+                let Some((seen, gone)) = self.expire_step(slot, now_ms) else { break };
                 looked += seen.max(1);
                 removed += gone;
             }
@@ -33,13 +34,15 @@ impl Keyspace {
         removed
     }
 
-    /// One segment of each due table of a slot: how many keys it looked at and removed.
-    fn expire_step(&self, slot: Slot, now_ms: u64) -> (usize, usize) {
+    /// One segment of each due table of a slot: how many keys it looked at and removed. `None` while
+    /// others hold the slot, a script for long perhaps: it has its turn in the next cycle.
+    fn expire_step(&self, slot: Slot, now_ms: u64) -> Option<(usize, usize)> {
         let (mut seen, mut gone) = (0, 0);
         let mut buried = Vec::new();
-        let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return (0, 0) };
-        let mut state = cell.state.lock();
+        let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return None };
+        let mut state = cell.state.try_lock()?;
         let mut next = NEVER;
+        let mut idle = false;
         for table in &mut state.tables {
             if table.next_expiry_ms <= now_ms {
                 let step = self.expire_table(table, now_ms, &mut buried);
@@ -47,13 +50,17 @@ impl Keyspace {
                 gone += step.1;
             }
             next = next.min(table.next_expiry_ms);
+            idle |= table.is_idle();
+        }
+        if idle {
+            state.tidy_all();
         }
         due.store(next, Relaxed);
         drop(state);
         if !buried.is_empty() {
             self.let_go(buried);
         }
-        (seen, gone)
+        Some((seen, gone))
     }
 
     fn expire_table(
@@ -74,9 +81,9 @@ impl Keyspace {
         let hasher = &self.hasher;
         let next = table.table.visit_segment(table.expiry_position, |entry| {
             seen += 1;
-            let ends_at_ms = table.ends_at_ms(hasher, entry, now_ms);
+            let ends_at_ms = table.ends_at_ms(hasher, &entry, now_ms);
             if ends_at_ms != 0 && ends_at_ms <= now_ms {
-                due.push(hasher.hash(entry.key.as_slice()));
+                due.push(hasher.hash(entry.key));
             } else if ends_at_ms != 0 {
                 least = least.min(ends_at_ms);
             }
@@ -95,15 +102,14 @@ impl Keyspace {
         }
         let mut gone = 0;
         for hash in due {
-            let is_over = |entry: &_| table.is_over(hasher, entry, now_ms);
+            let is_over = |entry: &Entry<'_>| table.is_over(hasher, entry, now_ms);
             if let Some(place) = table.table.find_where(hash, is_over)
-                && let Some(entry) = table.remove(hasher, place)
+                && let Some(entry) = table.table.get(place)
             {
+                self.notices.note(Event::EXPIRED, table.number, entry.key);
+                let value = table.remove(hasher, place).flatten();
                 gone += 1;
-                self.notices.note(Event::EXPIRED, table.number, entry.key.as_slice());
-                if entry.value.is_large() {
-                    buried.push(entry.value);
-                }
+                buried.extend(value.filter(Value::is_large));
             }
         }
         table.counters.expired.fetch_add(gone as u64, Relaxed);

@@ -311,7 +311,7 @@ fn a_scan_sees_every_key_that_stays_while_others_come_and_go() {
         let mut count = 0;
         cursor = space.scan(0, cursor, 50, NOW, |entry| {
             count += 1;
-            seen.insert(entry.key.as_slice().to_vec());
+            seen.insert(entry.key.to_vec());
         });
         assert!(cursor < 1 << 53);
         assert!(count < 60, "{count} keys in one step");

@@ -16,9 +16,30 @@ pub const fn block_bytes(size: usize) -> usize {
     }
 }
 
+/// The size of a block for `size` bytes that will soon be given back for a larger one. jemalloc
+/// keeps blocks of seven eighths of a power of two in runs of 28 KiB: what many small tables have
+/// grown out of would leave most of these nearly empty.
+#[inline]
+pub const fn passing_block_bytes(size: usize) -> usize {
+    let block = block_bytes(size);
+    if block.is_multiple_of(7) && (block / 7).is_power_of_two() && block > 112 {
+        block_bytes(block + 1)
+    } else {
+        block
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::block_bytes;
+    use super::{block_bytes, passing_block_bytes};
+
+    #[test]
+    fn passing_blocks_are_of_sizes_that_stand_in_short_runs() {
+        for (size, block) in [(0, 0), (100, 112), (200, 256), (385, 512), (640, 640), (800, 1024)] {
+            assert_eq!(passing_block_bytes(size), block, "{size}");
+            assert_eq!(block_bytes(block), block);
+        }
+    }
 
     #[test]
     fn sizes_are_rounded_to_the_classes_of_jemalloc() {

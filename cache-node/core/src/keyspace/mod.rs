@@ -3,9 +3,9 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `slot` | a slot's lock and tables, and their accounts |
-//! | `table`, `entry`, `hash` | where entries are and how they are found |
+//! | `table`, `part/`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
-//! | `access`, `together` | what a command may do with a key; with the keys of many slots |
+//! | `access`, `together`, `scripted` | what a command may do with a key; with the keys of many slots; while a script runs |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
 //! | `watch`, `wait` | keys whose changes EXEC has to see; keys that clients wait for |
 //! | `notice` | what happened to keys, for the world |
@@ -25,8 +25,10 @@ mod hash;
 mod memory;
 mod notice;
 mod occupancy;
+mod part;
 mod prefetch;
 pub mod pressure;
+mod scripted;
 mod slot;
 mod stores;
 mod table;
@@ -37,7 +39,7 @@ mod walk;
 mod watch;
 
 pub use access::{Access, Lifetime, Locked};
-pub use entry::{CLOCK_UNIT_MS, Entry, clock};
+pub use entry::{Entry, Taken};
 pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use free::{Remains, Undertaker};
@@ -46,7 +48,7 @@ pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::Hashed;
 pub use together::LockedAlso;
 pub use values::cuckoo;
-pub use values::{Hash, List, Set, SortedSet, Value};
+pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};
 pub use wait::{Attempt, Ended, Wait, Waiting};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
@@ -279,7 +281,9 @@ impl Keyspace {
         let Some(cell) = self.cell(slot) else { return false };
         let mut state = cell.state.lock();
         let empty = state.tables.iter().all(|table| {
-            table.table.iter().all(|entry| table.is_over(&self.hasher, entry, now_ms))
+            let mut lives = false;
+            table.table.visit(|entry| lives |= !table.is_over(&self.hasher, &entry, now_ms));
+            !lives
         });
         if empty {
             cell.serving.store(false, Relaxed);

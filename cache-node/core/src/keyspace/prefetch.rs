@@ -43,10 +43,10 @@ impl Keyspace {
         Hashed { slot, hash: self.hasher.hash(key) }
     }
 
-    /// Asks for the index places, then the entries, of keys that commands are about to use.
+    /// Asks for the tables, then the index places, then the entries, of keys that commands are about to use.
     #[inline]
     pub fn prefetch(&self, keys: &[Hashed]) {
-        for stage in [Stage::Index, Stage::Entry] {
+        for stage in [Stage::Table, Stage::Index, Stage::Entry] {
             for key in keys {
                 // Who holds the lock has the lines, or changes what they hold.
                 let Some(state) = self.cell(key.slot).and_then(|cell| cell.state.try_lock()) else {
@@ -54,6 +54,7 @@ impl Keyspace {
                 };
                 for table in &state.tables {
                     match stage {
+                        Stage::Table => table.prefetch(),
                         Stage::Index => table.table.prefetch_index(key.hash),
                         Stage::Entry => table.table.prefetch_entry(key.hash),
                     }
@@ -66,6 +67,8 @@ impl Keyspace {
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
+    /// The tables of the slot.
+    Table,
     /// The line of the index where the key's place is.
     Index,
     /// The entry that the place leads to.

@@ -1,12 +1,15 @@
 //! One slot: its lock, and a table for each store that has keys in it.
 
-use super::entry::Entry;
+use super::entry::{Entry, Taken};
 use super::eviction::session::Fate;
 use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, position};
+use super::memory::block_bytes;
+use super::part::New;
+use super::prefetch;
 use super::stores::Counters;
 use super::table::{Place, Table};
-use super::values::Value;
+use super::values::{Value, ValueRef};
 use super::watch::{self, Watches};
 use crate::cluster::Slot;
 use crate::store::StoreNumber;
@@ -32,7 +35,7 @@ pub struct Cell {
 /// The tables of a slot.
 #[derive(Default)]
 pub struct State {
-    pub tables: SmallVec<[StoreTable; 1]>,
+    pub tables: SmallVec<[Box<StoreTable>; 1]>,
 }
 
 /// One store's entries in a slot, with the accounts that belong to them.
@@ -41,8 +44,6 @@ pub struct StoreTable {
     pub slot: Slot,
     pub table: Table,
     pub counters: Arc<Counters>,
-    /// The blocks of the entries; the table's own are not in it.
-    entry_bytes: usize,
     pub with_ttl: usize,
     /// No key here expires before this time.
     pub next_expiry_ms: u64,
@@ -58,13 +59,13 @@ impl State {
     /// A store's table, if it was ever needed here.
     #[inline]
     pub fn get(&self, number: StoreNumber) -> Option<&StoreTable> {
-        self.tables.iter().find(|table| table.number == number)
+        self.tables.iter().find(|table| table.number == number).map(|table| &**table)
     }
 
     /// A store's table, if it was ever needed here.
     #[inline]
     pub fn get_mut(&mut self, number: StoreNumber) -> Option<&mut StoreTable> {
-        self.tables.iter_mut().find(|table| table.number == number)
+        self.tables.iter_mut().find(|table| table.number == number).map(|table| &mut **table)
     }
 
     /// A store's table, made if it is not there.
@@ -78,18 +79,17 @@ impl State {
         let index = match self.tables.iter().position(|table| table.number == number) {
             Some(index) => index,
             None => {
-                self.tables.push(StoreTable {
+                self.tables.push(Box::new(StoreTable {
                     number,
                     slot,
                     table: Table::new(counters.filter_bits.load(Relaxed)),
                     counters: Arc::clone(counters),
-                    entry_bytes: 0,
                     with_ttl: 0,
                     next_expiry_ms: NEVER,
                     expiry_position: 0,
                     pass_least_ms: NEVER,
                     watches: None,
-                });
+                }));
                 self.tables.len() - 1
             }
         };
@@ -98,50 +98,115 @@ impl State {
 
     /// Takes a store's table out, for its owner to drop after the lock is given back.
     #[must_use]
-    pub fn take(&mut self, number: StoreNumber) -> Option<StoreTable> {
+    pub fn take(&mut self, number: StoreNumber) -> Option<Box<StoreTable>> {
         let index = self.tables.iter().position(|table| table.number == number)?;
         let table = self.tables.swap_remove(index);
         table.counters.occupancy.set(table.slot, false);
         Some(table)
     }
+
+    /// Lets go of a store's table if nothing is in it.
+    #[inline]
+    pub fn tidy(&mut self, number: StoreNumber) {
+        if self.get(number).is_some_and(StoreTable::is_idle) {
+            self.tidy_all();
+        }
+    }
+
+    /// Lets go of all tables in which nothing is.
+    #[cold]
+    pub fn tidy_all(&mut self) {
+        if self.tables.iter().any(|table| table.is_idle()) {
+            self.tables.retain(|table| !table.is_idle());
+            self.tables.shrink_to_fit();
+        }
+    }
 }
 
 impl StoreTable {
-    /// What stands on the heap for it.
+    /// What stands on the heap for it; nothing is counted before there is a key.
+    #[inline]
     pub fn heap_bytes(&self) -> usize {
-        self.entry_bytes + self.table.heap_bytes()
+        match self.table.len() {
+            0 => 0,
+            _ => block_bytes(size_of::<Self>()) + self.table.heap_bytes(),
+        }
     }
 
-    /// Adds an entry whose key is not there yet.
-    pub fn insert(&mut self, hasher: &KeyHasher, hash: u64, mut entry: Entry, now_ms: u64) {
-        watch::changed(&mut self.watches, entry.key.as_slice());
-        let turn = self.counters.pace.next_turn();
-        entry.usage = Usage::new(turn, now_ms);
-        entry.usage.set_in_window(self.counters.eviction.came_in(self.slot, hash, turn));
+    /// Whether nothing is in it, and nobody waits for something.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.table.len() == 0 && self.watches.is_none()
+    }
+
+    /// Asks for its lines from memory.
+    #[inline]
+    pub fn prefetch(&self) {
+        let start = std::ptr::from_ref(self).cast::<u8>();
+        (0..size_of::<Self>()).step_by(64).for_each(|at| prefetch::line(start.wrapping_add(at)));
+    }
+
+    /// Adds a key that is not there yet.
+    pub fn insert(
+        &mut self,
+        hasher: &KeyHasher,
+        hash: u64,
+        key: &[u8],
+        value: New<'_>,
+        expires_at_ms: u64,
+        now_ms: u64,
+    ) {
+        watch::changed(&mut self.watches, key);
+        let keys = self.counters.keys.fetch_add(1, Relaxed);
+        let turn = self.counters.pace.key_turn(keys, hash, now_ms);
+        let mut usage = Usage::new(turn);
+        usage.set_in_window(self.counters.eviction.came_in(self.slot, hash, usage.touched()));
         let before = self.heap_bytes();
-        self.entry_bytes += entry.heap_bytes();
-        if entry.expires_at_ms != 0 {
+        if expires_at_ms != 0 {
             self.count_ttl(true);
-            self.note_expiry(entry.expires_at_ms);
+            self.note_expiry(expires_at_ms);
         }
         if self.table.len() == 0 {
             self.counters.occupancy.set(self.slot, true);
         }
-        self.table.insert(hasher, hash, entry);
-        self.counters.keys.fetch_add(1, Relaxed);
+        self.table.insert(hasher, hash, key, value, expires_at_ms, usage);
         self.counters.charge(before, self.heap_bytes());
     }
 
-    /// Takes an entry out.
-    pub fn remove(&mut self, hasher: &KeyHasher, place: Place) -> Option<Entry> {
+    /// Takes a key out, with its value.
+    pub fn take(&mut self, hasher: &KeyHasher, place: Place) -> Option<Taken> {
+        self.leave(hasher, place)?;
         let before = self.heap_bytes();
-        let entry = self.table.remove(hasher, place)?;
-        watch::changed(&mut self.watches, entry.key.as_slice());
-        self.entry_bytes -= entry.heap_bytes();
+        let taken = self.table.take(hasher, place);
+        self.left(before);
+        taken
+    }
+
+    /// Takes a key out; tells whether it was there, and its value if that has blocks of its own.
+    pub fn remove(&mut self, hasher: &KeyHasher, place: Place) -> Option<Option<Value>> {
+        self.leave(hasher, place)?;
+        let before = self.heap_bytes();
+        let value = self.table.remove(hasher, place);
+        self.left(before);
+        Some(value)
+    }
+
+    /// An entry is about to be taken out.
+    #[inline]
+    fn leave(&mut self, hasher: &KeyHasher, place: Place) -> Option<()> {
+        let entry = self.table.get(place)?;
+        watch::changed(&mut self.watches, entry.key);
+        let ends = entry.expires_at_ms != 0;
         self.leave_session(hasher, &entry);
-        if entry.expires_at_ms != 0 {
+        if ends {
             self.count_ttl(false);
         }
+        Some(())
+    }
+
+    /// An entry was taken out.
+    #[inline]
+    fn left(&mut self, before: usize) {
         if self.table.len() == 0 {
             self.counters.occupancy.set(self.slot, false);
             self.next_expiry_ms = NEVER;
@@ -150,7 +215,6 @@ impl StoreTable {
         }
         self.counters.keys.fetch_sub(1, Relaxed);
         self.counters.charge(before, self.heap_bytes());
-        Some(entry)
     }
 
     /// Brings its filters to what the store's policy says, a part at a time; true once all are.
@@ -162,56 +226,85 @@ impl StoreTable {
     }
 
     /// A live key's value, with nothing counted and nothing removed.
-    pub fn value(&self, hash: u64, key: &[u8], now_ms: u64) -> Option<&Value> {
+    pub fn value(&self, hash: u64, key: &[u8], now_ms: u64) -> Option<ValueRef<'_>> {
         let entry = self.table.get(self.table.find(hash, key)?)?;
-        (!entry.is_expired(now_ms)).then_some(&entry.value)
+        (!entry.is_expired(now_ms)).then_some(entry.value)
     }
 
     /// Whether a key's lifetime is over: its own, or its session's.
     #[inline]
-    pub fn is_over(&self, hasher: &KeyHasher, entry: &Entry, now_ms: u64) -> bool {
+    pub fn is_over(&self, hasher: &KeyHasher, entry: &Entry<'_>, now_ms: u64) -> bool {
         if !entry.usage.in_session() {
             return entry.is_expired(now_ms);
         }
-        match self.counters.sessions.fate(hasher, entry, now_ms) {
+        match self.fate(hasher, entry, now_ms) {
             Fate::Own => entry.is_expired(now_ms),
             fate => fate == Fate::Over,
         }
     }
 
+    /// What a key's session says of it now.
+    pub fn fate(&self, hasher: &KeyHasher, entry: &Entry<'_>, now_ms: u64) -> Fate {
+        self.counters.sessions.fate(hasher, entry, &self.counters.pace, now_ms)
+    }
+
     /// When an entry ends as of now, in Unix milliseconds; 0 for never.
-    pub fn ends_at_ms(&self, hasher: &KeyHasher, entry: &Entry, now_ms: u64) -> u64 {
-        match self.counters.sessions.fate(hasher, entry, now_ms) {
+    pub fn ends_at_ms(&self, hasher: &KeyHasher, entry: &Entry<'_>, now_ms: u64) -> u64 {
+        match self.fate(hasher, entry, now_ms) {
             Fate::Until(at) => at,
             Fate::Over => now_ms,
             Fate::Own => entry.expires_at_ms,
         }
     }
 
+    /// Counts a use of an entry.
+    #[inline]
+    pub fn touch(&mut self, place: Place, now_ms: u64, chance: u64) {
+        let Some(mut usage) = self.table.get(place).map(|entry| entry.usage) else { return };
+        usage.touch(&self.counters.pace, now_ms, chance);
+        self.table.set_usage(place, usage);
+    }
+
+    /// Makes what was counted as use of an entry since `before` none.
+    pub fn take_back(&mut self, place: Place, before: Usage) {
+        let Some(mut usage) = self.table.get(place).map(|entry| entry.usage) else { return };
+        usage.take_back(before);
+        self.table.set_usage(place, usage);
+    }
+
     /// Binds a key's lifetime to its session, or lets it go by its own.
     pub fn bind_session(&mut self, hasher: &KeyHasher, place: Place, bind: bool, now_ms: u64) {
-        let Some(entry) = self.table.get_mut(place) else { return };
-        let bound = entry.usage.in_session();
+        let Some(Entry { key, mut usage, .. }) = self.table.get(place) else { return };
+        let bound = usage.in_session();
         if bind == bound {
             return;
         }
-        let sessions = &self.counters.sessions;
-        entry.usage.set_in_session(bind);
+        let (sessions, pace) = (&self.counters.sessions, &self.counters.pace);
+        usage.set_in_session(bind);
         let (before, after) = if bind {
             // A turn of its own: a session that begins now is later than all that was touched.
-            let turn = self.counters.pace.next_turn();
-            entry.usage.set_touched(turn);
-            sessions.join(hasher, entry.key.as_slice(), turn, now_ms)
+            let turn = pace.next_turn();
+            usage.set_touched(turn);
+            sessions.join(hasher, key, turn, now_ms)
         } else {
-            sessions.leave(hasher, entry.key.as_slice(), entry.usage.touched())
+            sessions.leave(hasher, key, pace.full(usage.touched()))
         };
+        self.table.set_usage(place, usage);
         self.counters.charge(before, after);
     }
 
-    fn leave_session(&self, hasher: &KeyHasher, entry: &Entry) {
+    /// Lets a key go by its own lifetime, without a word to its session.
+    pub fn forget_session(&mut self, place: Place) {
+        if let Some(mut usage) = self.table.get(place).map(|entry| entry.usage) {
+            usage.set_in_session(false);
+            self.table.set_usage(place, usage);
+        }
+    }
+
+    fn leave_session(&self, hasher: &KeyHasher, entry: &Entry<'_>) {
         if entry.usage.in_session() && self.counters.sessions.are_on() {
-            let (key, touched) = (entry.key.as_slice(), entry.usage.touched());
-            let (before, after) = self.counters.sessions.leave(hasher, key, touched);
+            let touched = self.counters.pace.full(entry.usage.touched());
+            let (before, after) = self.counters.sessions.leave(hasher, entry.key, touched);
             self.counters.charge(before, after);
         }
     }
@@ -219,78 +312,125 @@ impl StoreTable {
     /// All keys leave their sessions: they are about to be dropped without a word.
     pub fn leave_sessions(&self, hasher: &KeyHasher) {
         if self.counters.sessions.are_on() {
-            self.table.iter().for_each(|entry| self.leave_session(hasher, entry));
+            self.table.visit(|entry| self.leave_session(hasher, &entry));
         }
     }
 
     /// Takes the keys out that are of one session with this one and stand near it: all of a
-    /// slot, or of a segment of a large one. How many left.
+    /// slot, or of a segment of a large one; each is told to `leaves` before. How many left.
     pub fn remove_session(
         &mut self,
         hasher: &KeyHasher,
         hash: u64,
         key: &[u8],
-        mut left: impl FnMut(&Entry),
+        mut leaves: impl FnMut(&[u8]),
     ) -> usize {
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
         self.table.visit_segment(position(hash), |entry| {
-            let other = entry.key.as_slice();
-            if entry.usage.in_session() && self.counters.sessions.same(hasher, key, other) {
-                hashes.push(hasher.hash(other));
+            if entry.usage.in_session() && self.counters.sessions.same(hasher, key, entry.key) {
+                hashes.push(hasher.hash(entry.key));
             }
         });
         let mut gone = 0;
         for hash in hashes {
             let place = self.table.find_where(hash, |entry| {
-                entry.usage.in_session() && hasher.hash(entry.key.as_slice()) == hash
+                entry.usage.in_session() && hasher.hash(entry.key) == hash
             });
-            if let Some(entry) = place.and_then(|place| self.remove(hasher, place)) {
-                left(&entry);
+            let Some(place) = place else { continue };
+            if let Some(entry) = self.table.get(place) {
+                leaves(entry.key);
+                self.remove(hasher, place);
                 gone += 1;
             }
         }
         gone
     }
 
-    /// Changes an entry's value and keeps the accounts.
+    /// Gives a key another value and, if it is told, another end; counts as a use. Returns the
+    /// old value if it has blocks of its own.
     #[inline]
-    pub fn change<R>(&mut self, place: Place, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
-        self.change_if(place, |entry| (change(entry), true))
+    pub fn replace(
+        &mut self,
+        hasher: &KeyHasher,
+        place: Place,
+        value: New<'_>,
+        expires_at_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Option<Value> {
+        let Entry { key, mut usage, expires_at_ms: old_ms, .. } = self.table.get(place)?;
+        watch::changed(&mut self.watches, key);
+        usage.touch(&self.counters.pace, now_ms, now_ms);
+        if let Some(at_ms) = expires_at_ms {
+            self.expiry_changes(old_ms, at_ms);
+        }
+        let before = self.heap_bytes();
+        let old = self.table.replace(hasher, place, value, usage, expires_at_ms);
+        self.counters.charge(before, self.heap_bytes());
+        old
     }
 
-    /// As [`Self::change`], where `change` says whether there was anything to change.
+    /// Changes a value; counts as a use. `change` says whether there was anything to change.
     #[inline]
-    pub fn change_if<R>(
+    pub fn update_if<R>(
         &mut self,
+        hasher: &KeyHasher,
         place: Place,
-        change: impl FnOnce(&mut Entry) -> (R, bool),
+        now_ms: u64,
+        change: impl FnOnce(&mut Value) -> (R, bool),
     ) -> Option<R> {
-        let entry = self.table.get_mut(place)?;
-        let before = entry.heap_bytes();
-        let (result, changed) = change(entry);
-        if changed {
-            watch::changed(&mut self.watches, entry.key.as_slice());
+        let entry = self.table.get(place)?;
+        let watched: Option<Vec<u8>> = self.watches.as_ref().map(|_| entry.key.to_vec());
+        let before = self.heap_bytes();
+        let (result, changed) = match entry.value.object() {
+            Some(_) => {
+                self.touch(place, now_ms, now_ms);
+                self.table.change_object(place, change)?
+            }
+            None => {
+                let mut value = entry.value.to_value();
+                let (result, changed) = change(&mut value);
+                let mut usage = entry.usage;
+                usage.touch(&self.counters.pace, now_ms, now_ms);
+                if changed {
+                    self.table.replace(hasher, place, New::Value(value), usage, None);
+                } else {
+                    self.table.set_usage(place, usage);
+                }
+                (result, changed)
+            }
+        };
+        if let Some(key) = watched.filter(|_| changed) {
+            watch::changed(&mut self.watches, &key);
         }
-        let after = entry.heap_bytes();
-        if before != after {
-            self.entry_bytes = self.entry_bytes + after - before;
-            self.counters.charge(before, after);
-        }
+        self.counters.charge(before, self.heap_bytes());
         Some(result)
     }
 
-    /// Sets when an entry ends; 0 for never.
+    /// Sets when an entry ends; 0 for never. Where it is then.
     #[inline]
-    pub fn set_expiry(&mut self, place: Place, expires_at_ms: u64) {
-        let Some(entry) = self.table.get_mut(place) else { return };
-        watch::changed(&mut self.watches, entry.key.as_slice());
-        let had = entry.expires_at_ms != 0;
-        entry.expires_at_ms = expires_at_ms;
-        if expires_at_ms != 0 {
-            self.note_expiry(expires_at_ms);
+    pub fn set_expiry(
+        &mut self,
+        hasher: &KeyHasher,
+        place: Place,
+        expires_at_ms: u64,
+    ) -> Option<Place> {
+        let entry = self.table.get(place)?;
+        watch::changed(&mut self.watches, entry.key);
+        let old_ms = entry.expires_at_ms;
+        self.expiry_changes(old_ms, expires_at_ms);
+        let before = self.heap_bytes();
+        let place = self.table.set_expiry(hasher, place, expires_at_ms);
+        self.counters.charge(before, self.heap_bytes());
+        place
+    }
+
+    #[inline]
+    fn expiry_changes(&mut self, old_ms: u64, new_ms: u64) {
+        if new_ms != 0 {
+            self.note_expiry(new_ms);
         }
-        if had != (expires_at_ms != 0) {
-            self.count_ttl(!had);
+        if (old_ms != 0) != (new_ms != 0) {
+            self.count_ttl(new_ms != 0);
         }
     }
 
@@ -317,7 +457,7 @@ impl StoreTable {
         self.counters.keys.fetch_sub(self.table.len() as u64, Relaxed);
         self.counters.keys_with_ttl.fetch_sub(self.with_ttl as u64, Relaxed);
         self.counters.charge(self.heap_bytes(), 0);
-        (self.entry_bytes, self.with_ttl) = (0, 0);
+        self.with_ttl = 0;
         std::mem::take(&mut self.table)
     }
 }

@@ -1,44 +1,60 @@
 //! The entries of one store in one slot.
 //!
-//! A small table is one hash table. One that outgrows [`SEGMENT_ENTRIES`] (many keys behind one
-//! hash tag) becomes a directory of segments that split one at a time, as in extendible hashing
-//! (Fagin, Nievergelt, Pippenger, Strong 1979): no insert ever moves more than one segment, and a
-//! segment holds a contiguous run of [`position`]s, so that SCAN and the expiry cycle can walk a
-//! table in steps that growth does not disturb.
+//! A small table is one part. One that outgrows [`SEGMENT_ENTRIES`], or the addresses of a part
+//! (many keys behind one hash tag), becomes a directory of segments that split one at a time, as
+//! in extendible hashing (Fagin, Nievergelt, Pippenger, Strong 1979): no insert ever moves more
+//! than one segment, and a segment holds a contiguous run of [`position`]s, so that SCAN and the
+//! expiry cycle can walk a table in steps that growth does not disturb.
 
-use super::entry::Entry;
-use super::filter::Filter;
+use super::entry::{Entry, Taken};
+use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, POSITION_BITS, position};
 use super::memory::block_bytes;
+use super::part::{At, New, Part};
 use super::prefetch;
-use hashbrown::HashTable;
+use super::values::Value;
 use std::cell::Cell;
 
 /// A segment splits rather than hold more.
 pub const SEGMENT_ENTRIES: usize = 1792;
-/// A directory whose entries are no more than this becomes one small table again.
+/// A directory whose entries are no more than this, and no larger than [`COLLAPSE_BYTES`],
+/// becomes one small table again.
 const COLLAPSE_ENTRIES: usize = 448;
+const COLLAPSE_BYTES: usize = 24 * 1024;
 /// A directory's index has at most 2^24 places; segments grow beyond that.
 const MAX_DEPTH: u32 = 24;
+/// Nor has it more than this many places for each segment: then too many keys are in one
+/// position for chance, and the segment grows instead.
+const MAX_PLACES_PER_SEGMENT: usize = 256;
 
-/// Where an entry is, until the table is changed.
+/// What the processor brings near at once.
+const LINE_BYTES: usize = 64;
+/// So much of a record is asked for before it is needed.
+const PREFETCHED_LINES: usize = 2;
+
+/// Where an entry is, until one is added or removed.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     segment: u32,
-    bucket: usize,
+    at: At,
 }
 
 /// A set of entries with different keys.
 pub struct Table {
     kind: Kind,
     len: usize,
-    /// The blocks of the table itself, without those of its entries and filters.
+    /// The blocks of all that is here.
     bytes: usize,
-    /// The filters' blocks.
-    filter_bytes: usize,
     /// The bits of fingerprints in the filters; 0 for no filter.
     filter_bits: u8,
-    asked: Cell<u64>,
+    /// There if there ever was a filter.
+    asked: Option<Box<Asked>>,
+}
+
+/// What was asked of the filters.
+#[derive(Default)]
+struct Asked {
+    checks: Cell<u64>,
     denied: Cell<u64>,
     mistaken: Cell<u64>,
 }
@@ -54,6 +70,7 @@ pub struct Filtered {
     pub false_positives: u64,
 }
 
+#[allow(clippy::large_enum_variant, reason = "nearly all tables are small: no block in between")]
 enum Kind {
     Small(Part),
     Split(Box<Directory>),
@@ -72,57 +89,23 @@ struct Segment {
     part: Part,
 }
 
-/// Entries, and a filter of their keys if the store has one.
-#[derive(Default)]
-struct Part {
-    table: HashTable<Entry>,
-    filter: Option<Filter>,
-}
-
-impl Part {
-    fn filter_bytes(&self) -> usize {
-        self.filter.as_ref().map_or(0, Filter::heap_bytes)
-    }
-
-    /// Makes the filter from the entries; with no bits there is none.
-    fn build_filter(&mut self, hasher: &KeyHasher, bits: u8) {
-        // The old one goes first, so that both are never there together.
-        self.filter = None;
-        if bits > 0 && !self.table.is_empty() {
-            let hashes = || self.table.iter().map(|entry| hasher.hash(entry.key.as_slice()));
-            self.filter = Filter::build(bits, self.table.len(), hashes);
-        }
-    }
-
-    /// The entry with this hash was added to the table.
-    fn filter_added(&mut self, hasher: &KeyHasher, hash: u64, bits: u8) {
-        let fitted = match &mut self.filter {
-            Some(filter) => filter.insert(hash),
-            // Without a filter all else is right: it is made with the first key, or by
-            // `Table::tend_filter`.
-            None => self.table.len() != 1,
-        };
-        if !fitted {
-            self.build_filter(hasher, bits);
-        }
-    }
-
-    /// An entry with this hash was taken from the table.
-    fn filter_removed(&mut self, hasher: &KeyHasher, hash: u64) {
-        if let Some(filter) = &mut self.filter {
-            filter.remove(hash);
-            if filter.is_sparse() {
-                let bits = filter.bits();
-                self.build_filter(hasher, bits);
-            }
-        }
-    }
-}
-
 impl Directory {
     #[inline]
     fn segment_of(&self, hash: u64) -> usize {
         self.index[(position(hash) >> (POSITION_BITS - self.depth)) as usize] as usize
+    }
+
+    fn own_bytes(&self) -> usize {
+        block_bytes(size_of::<Self>())
+            + block_bytes(self.index.capacity() * size_of::<u32>())
+            + block_bytes(self.segments.capacity() * size_of::<Segment>())
+    }
+
+    /// Whether a segment may be cut in two.
+    fn may_split(&self, segment: usize) -> bool {
+        let places = self.segments.len().saturating_mul(MAX_PLACES_PER_SEGMENT);
+        let deeper = self.segments[segment].depth == self.depth;
+        !deeper || (self.depth < MAX_DEPTH && 2usize << self.depth <= places)
     }
 }
 
@@ -135,15 +118,15 @@ impl Default for Table {
 impl Table {
     /// A table whose filters have fingerprints of so many bits; 0 for no filter.
     pub fn new(filter_bits: u8) -> Self {
-        Self {
-            kind: Kind::Small(Part::default()),
-            len: 0,
-            bytes: 0,
-            filter_bytes: 0,
-            filter_bits,
-            asked: Cell::new(0),
-            denied: Cell::new(0),
-            mistaken: Cell::new(0),
+        let kind = Kind::Small(Part::default());
+        let mut table = Self { kind, len: 0, bytes: 0, filter_bits, asked: None };
+        table.count_asked();
+        table
+    }
+
+    fn count_asked(&mut self) {
+        if self.filter_bits > 0 && self.asked.is_none() {
+            self.asked = Some(Box::default());
         }
     }
 
@@ -153,25 +136,24 @@ impl Table {
         self.len
     }
 
-    /// What stands on the heap for the table, without its entries' own blocks.
+    /// What stands on the heap for it and its entries.
     #[inline]
     pub fn heap_bytes(&self) -> usize {
-        self.bytes + self.filter_bytes
+        self.bytes
     }
 
     /// What of [`Self::heap_bytes`] is for filters.
-    #[inline]
     pub fn filter_bytes(&self) -> usize {
-        self.filter_bytes
+        self.parts().map(Part::filter_bytes).sum()
     }
 
     /// What the filters did so far.
     pub fn filtered(&self) -> Filtered {
-        Filtered {
-            checks: self.asked.get(),
-            negatives: self.denied.get(),
-            false_positives: self.mistaken.get(),
-        }
+        self.asked.as_ref().map_or_else(Filtered::default, |asked| Filtered {
+            checks: asked.checks.get(),
+            negatives: asked.denied.get(),
+            false_positives: asked.mistaken.get(),
+        })
     }
 
     /// Brings the filters to fingerprints of so many bits (0: to none), one part of the table at
@@ -179,14 +161,15 @@ impl Table {
     pub fn tend_filter(&mut self, hasher: &KeyHasher, bits: u8) -> bool {
         if self.filter_bits != bits {
             self.filter_bits = bits;
+            self.count_asked();
             if bits == 0 {
-                self.parts_mut().for_each(|part| part.filter = None);
-                self.filter_bytes = 0;
+                self.parts_mut().for_each(|part| part.build_filter(hasher, 0));
+                self.recount();
                 return true;
             }
         }
         let wrong = |part: &&mut Part| {
-            !part.table.is_empty() && part.filter.as_ref().is_none_or(|f| f.bits() != bits)
+            part.len() > 0 && part.filter().is_none_or(|filter| filter.bits() != bits)
         };
         if bits == 0 {
             return true;
@@ -196,9 +179,17 @@ impl Table {
         part.build_filter(hasher, bits);
         let after = part.filter_bytes();
         // A part that fits no filter is not tried for ever.
-        let last = part.filter.is_none() || !self.parts_mut().any(|part| wrong(&part));
-        self.filter_bytes = self.filter_bytes + after - before;
+        let last = part.filter().is_none() || !self.parts_mut().any(|part| wrong(&part));
+        self.bytes = self.bytes + after - before;
         last
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        let (small, segments) = match &self.kind {
+            Kind::Small(part) => (Some(part), &[][..]),
+            Kind::Split(directory) => (None, directory.segments.as_slice()),
+        };
+        small.into_iter().chain(segments.iter().map(|segment| &segment.part))
     }
 
     fn parts_mut(&mut self) -> impl Iterator<Item = &mut Part> {
@@ -209,242 +200,271 @@ impl Table {
         small.into_iter().chain(segments.iter_mut().map(|segment| &mut segment.part))
     }
 
+    /// The part that has the entries of a hash.
+    #[inline]
+    fn part_of(&self, hash: u64) -> (u32, &Part) {
+        match &self.kind {
+            Kind::Small(part) => (0, part),
+            Kind::Split(directory) => {
+                let segment = directory.segment_of(hash);
+                (segment as u32, &directory.segments[segment].part)
+            }
+        }
+    }
+
+    #[inline]
+    fn part(&self, segment: u32) -> Option<&Part> {
+        match &self.kind {
+            Kind::Small(part) => Some(part),
+            Kind::Split(directory) => directory.segments.get(segment as usize).map(|s| &s.part),
+        }
+    }
+
+    #[inline]
+    fn part_mut(&mut self, segment: u32) -> Option<&mut Part> {
+        match &mut self.kind {
+            Kind::Small(part) => Some(part),
+            Kind::Split(directory) => {
+                directory.segments.get_mut(segment as usize).map(|s| &mut s.part)
+            }
+        }
+    }
+
+    /// Changes a part and keeps the account of its blocks.
+    #[inline]
+    fn change_part<R>(&mut self, segment: u32, change: impl FnOnce(&mut Part) -> R) -> Option<R> {
+        let part = self.part_mut(segment)?;
+        let before = part.heap_bytes();
+        let result = change(part);
+        let after = part.heap_bytes();
+        self.bytes = self.bytes + after - before;
+        Some(result)
+    }
+
     /// Whether a filter says that a key with this hash may be here; `None` without one.
     pub fn filter_says(&self, hash: u64) -> Option<bool> {
-        let part = match &self.kind {
-            Kind::Small(part) => part,
-            Kind::Split(directory) => &directory.segments[directory.segment_of(hash)].part,
-        };
-        part.filter.as_ref().map(|filter| filter.may_contain(hash))
+        self.part_of(hash).1.filter().map(|filter| filter.may_contain(hash))
     }
 
     /// Whether a part's filter says that a key is surely absent.
     #[inline]
     fn denies(&self, part: &Part, hash: u64) -> bool {
-        let Some(filter) = &part.filter else { return false };
-        self.asked.set(self.asked.get() + 1);
+        let (Some(filter), Some(asked)) = (part.filter(), &self.asked) else { return false };
+        asked.checks.set(asked.checks.get() + 1);
         if filter.may_contain(hash) {
             return false;
         }
-        self.denied.set(self.denied.get() + 1);
+        asked.denied.set(asked.denied.get() + 1);
         true
     }
 
     /// Where the entry of a key is.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
-        let (segment, part) = match &self.kind {
-            Kind::Small(part) => (0, part),
-            Kind::Split(directory) => {
-                let segment = directory.segment_of(hash);
-                (segment as u32, &directory.segments[segment].part)
-            }
-        };
+        let (segment, part) = self.part_of(hash);
         if self.denies(part, hash) {
             return None;
         }
-        let same = |entry: &Entry| entry.key.as_slice() == key;
-        match part.table.find_bucket_index(hash, same) {
-            Some(bucket) => Some(Place { segment, bucket }),
-            None => {
-                if part.filter.is_some() {
-                    self.mistaken.set(self.mistaken.get() + 1);
-                }
-                None
-            }
-        }
-    }
-
-    /// Asks for the line of the index where a key's place is.
-    #[inline]
-    pub fn prefetch_index(&self, _hash: u64) {
-        // `HashTable` does not show where its index is.
-    }
-
-    /// Asks for the block of the value of a key with this hash.
-    #[inline]
-    pub fn prefetch_entry(&self, hash: u64) {
-        if let Some(place) = self.find_where(hash, |_| true)
-            && let Some(entry) = self.get(place)
-            && let Some(block) = entry.value.block()
+        let found = part.find(hash, key);
+        if found.is_none()
+            && part.filter().is_some()
+            && let Some(asked) = &self.asked
         {
-            prefetch::line(block);
+            asked.mistaken.set(asked.mistaken.get() + 1);
         }
+        Some(Place { segment, at: found? })
     }
 
     /// Where an entry with this hash is that `wanted` agrees to.
-    pub fn find_where(&self, hash: u64, wanted: impl FnMut(&Entry) -> bool) -> Option<Place> {
-        let (segment, table) = match &self.kind {
-            Kind::Small(part) => (0, &part.table),
-            Kind::Split(directory) => {
-                let segment = directory.segment_of(hash);
-                (segment as u32, &directory.segments[segment].part.table)
-            }
-        };
-        let bucket = table.find_bucket_index(hash, wanted)?;
-        Some(Place { segment, bucket })
-    }
-
-    #[inline]
-    fn segment(&self, index: u32) -> Option<&HashTable<Entry>> {
-        match &self.kind {
-            Kind::Small(part) => Some(&part.table),
-            Kind::Split(directory) => directory.segments.get(index as usize).map(|s| &s.part.table),
-        }
-    }
-
-    #[inline]
-    fn part_mut(&mut self, index: u32) -> Option<&mut Part> {
-        match &mut self.kind {
-            Kind::Small(part) => Some(part),
-            Kind::Split(directory) => {
-                directory.segments.get_mut(index as usize).map(|s| &mut s.part)
-            }
-        }
+    pub fn find_where(&self, hash: u64, wanted: impl FnMut(&Entry<'_>) -> bool) -> Option<Place> {
+        let (segment, part) = self.part_of(hash);
+        let at = part.find_where(hash, wanted)?;
+        Some(Place { segment, at })
     }
 
     /// The entry at a place.
     #[inline]
-    pub fn get(&self, place: Place) -> Option<&Entry> {
-        self.segment(place.segment)?.get_bucket(place.bucket)
+    pub fn get(&self, place: Place) -> Option<Entry<'_>> {
+        self.part(place.segment)?.get(place.at)
     }
 
-    /// The entry at a place, to change anything but its key.
+    /// Says how an entry was used.
     #[inline]
-    pub fn get_mut(&mut self, place: Place) -> Option<&mut Entry> {
-        self.part_mut(place.segment)?.table.get_bucket_mut(place.bucket)
+    pub fn set_usage(&mut self, place: Place, usage: Usage) {
+        if let Some(part) = self.part_mut(place.segment) {
+            part.set_usage(place.at, usage);
+        }
     }
 
     /// Adds an entry whose key is not there yet.
     #[inline]
-    pub fn insert(&mut self, hasher: &KeyHasher, hash: u64, entry: Entry) {
+    pub fn insert(
+        &mut self,
+        hasher: &KeyHasher,
+        hash: u64,
+        key: &[u8],
+        value: New<'_>,
+        expires_at_ms: u64,
+        usage: Usage,
+    ) {
+        let segment = self.segment_with_room(hasher, hash, 1);
+        let bits = self.filter_bits;
         self.len += 1;
-        let rehash = |entry: &Entry| hasher.hash(entry.key.as_slice());
-        match &mut self.kind {
-            Kind::Small(part) if part.table.len() < SEGMENT_ENTRIES => {
-                let grows = part.table.len() == part.table.capacity();
-                part.table.insert_unique(hash, entry, rehash);
-                if grows {
-                    self.bytes = block_bytes(part.table.allocation_size());
-                }
-                if self.filter_bits > 0 {
-                    part.filter_added(hasher, hash, self.filter_bits);
-                    self.filter_bytes = part.filter_bytes();
-                }
+        self.change_part(segment, |part| {
+            part.insert(hasher, hash, key, value, expires_at_ms, usage);
+            if bits > 0 {
+                part.filter_added(hasher, hash, bits);
             }
-            _ => self.insert_split(hasher, hash, entry),
-        }
+        });
     }
 
-    fn insert_split(&mut self, hasher: &KeyHasher, hash: u64, entry: Entry) {
-        if let Kind::Small(part) = &mut self.kind {
-            let part = std::mem::take(part);
-            self.kind = Kind::Split(Box::new(Directory {
-                depth: 0,
-                index: vec![0],
-                segments: vec![Segment { depth: 0, part }],
-            }));
-        }
-        let Kind::Split(directory) = &mut self.kind else { return };
-        let rehash = |entry: &Entry| hasher.hash(entry.key.as_slice());
-        loop {
-            let segment = directory.segment_of(hash);
-            let found = &mut directory.segments[segment];
-            if found.part.table.len() < SEGMENT_ENTRIES || found.depth >= MAX_DEPTH {
-                let part = &mut found.part;
-                let before = part.table.allocation_size();
-                part.table.insert_unique(hash, entry, rehash);
-                let grew = part.table.allocation_size() != before;
-                if self.filter_bits > 0 {
-                    let before = part.filter_bytes();
-                    part.filter_added(hasher, hash, self.filter_bits);
-                    self.filter_bytes = self.filter_bytes + part.filter_bytes() - before;
-                }
-                if !grew && self.bytes != 0 {
-                    return;
-                }
-                break;
-            }
-            directory.split(segment, hasher, self.filter_bits);
-            self.bytes = 0;
-        }
-        self.recount();
-    }
-
-    /// Adds up the blocks; only after a block came or went.
-    fn recount(&mut self) {
-        (self.bytes, self.filter_bytes) = match &self.kind {
-            Kind::Small(part) => (block_bytes(part.table.allocation_size()), part.filter_bytes()),
-            Kind::Split(directory) => {
-                let parts = || directory.segments.iter().map(|segment| &segment.part);
-                let tables: usize =
-                    parts().map(|part| block_bytes(part.table.allocation_size())).sum();
-                let bytes = tables
-                    + block_bytes(size_of::<Directory>())
-                    + block_bytes(directory.index.capacity() * size_of::<u32>())
-                    + block_bytes(directory.segments.capacity() * size_of::<Segment>());
-                (bytes, parts().map(Part::filter_bytes).sum())
-            }
-        };
-    }
-
-    /// Takes the entry at a place out.
+    /// The segment for a hash, where there is room for a record, and for so many more entries.
     #[inline]
-    pub fn remove(&mut self, hasher: &KeyHasher, place: Place) -> Option<Entry> {
-        let part = self.part_mut(place.segment)?;
-        let entry = part.table.get_bucket_entry(place.bucket).ok()?.remove().0;
-        let (len, capacity) = (part.table.len(), part.table.capacity());
-        let freed = match part.filter {
-            Some(_) => {
-                let before = part.filter_bytes();
-                part.filter_removed(hasher, hasher.hash(entry.key.as_slice()));
-                before - part.filter_bytes()
-            }
-            None => 0,
-        };
-        self.filter_bytes -= freed;
-        self.len -= 1;
-        if self.len == 0 {
-            self.kind = Kind::Small(Part::default());
-            (self.bytes, self.filter_bytes) = (0, 0);
-        } else if len * 8 < capacity {
-            self.shrink(hasher, place.segment);
+    fn segment_with_room(&mut self, hasher: &KeyHasher, hash: u64, entries: usize) -> u32 {
+        let (segment, part) = self.part_of(hash);
+        if (part.len() + entries <= SEGMENT_ENTRIES && part.has_room()) || part.is_wide() {
+            return segment;
         }
-        Some(entry)
+        self.make_room(hasher, hash, entries)
     }
 
     #[cold]
-    fn shrink(&mut self, hasher: &KeyHasher, segment: u32) {
-        let rehash = |entry: &Entry| hasher.hash(entry.key.as_slice());
-        if let Kind::Split(directory) = &mut self.kind
-            && self.len <= COLLAPSE_ENTRIES
-        {
-            let mut table = HashTable::with_capacity(self.len + 1);
-            for mut old in directory.segments.drain(..) {
-                for entry in old.part.table.drain() {
-                    table.insert_unique(rehash(&entry), entry, rehash);
-                }
+    fn make_room(&mut self, hasher: &KeyHasher, hash: u64, entries: usize) -> u32 {
+        loop {
+            let (segment, part) = self.part_of(hash);
+            let few = part.len() + entries <= SEGMENT_ENTRIES;
+            if (few && part.has_room()) || part.is_wide() {
+                return segment;
             }
-            let mut part = Part { table, filter: None };
-            part.build_filter(hasher, self.filter_bits);
-            self.kind = Kind::Small(part);
-        } else if let Some(part) = self.part_mut(segment) {
-            let before = part.table.allocation_size();
-            part.table.shrink_to(2 * part.table.len(), rehash);
-            if part.table.allocation_size() == before {
-                return;
+            if few && self.change_part(segment, Part::squeeze) == Some(true) {
+                continue;
             }
+            if let Kind::Small(part) = &mut self.kind {
+                let part = std::mem::take(part);
+                self.kind = Kind::Split(Box::new(Directory {
+                    depth: 0,
+                    index: vec![0],
+                    segments: vec![Segment { depth: 0, part }],
+                }));
+            }
+            let bits = self.filter_bits;
+            let Kind::Split(directory) = &mut self.kind else { return segment };
+            if directory.may_split(segment as usize) {
+                directory.split(segment as usize, hasher, bits);
+            } else {
+                directory.segments[segment as usize].part.widen(hasher);
+            }
+            self.recount();
         }
+    }
+
+    /// Adds up the blocks; only after segments came or went.
+    fn recount(&mut self) {
+        let own = match &self.kind {
+            Kind::Small(_) => 0,
+            Kind::Split(directory) => directory.own_bytes(),
+        };
+        self.bytes = own + self.parts().map(Part::heap_bytes).sum::<usize>();
+    }
+
+    /// Takes the entry at a place out; its value, if it has blocks of its own.
+    #[inline]
+    pub fn remove(&mut self, hasher: &KeyHasher, place: Place) -> Option<Value> {
+        let hash = hasher.hash(self.get(place)?.key);
+        self.len -= 1;
+        let (value, few) = self.change_part(place.segment, |part| {
+            let value = part.remove(hasher, hash, place.at);
+            part.filter_removed(hasher, hash);
+            (value, part.len() <= COLLAPSE_ENTRIES / 8)
+        })?;
+        if self.len == 0 {
+            self.kind = Kind::Small(Part::default());
+            self.bytes = 0;
+        } else if few && self.len <= COLLAPSE_ENTRIES {
+            self.collapse(hasher);
+        }
+        value
+    }
+
+    /// Takes the entry at a place out.
+    pub fn take(&mut self, hasher: &KeyHasher, place: Place) -> Option<Taken> {
+        let entry = self.get(place)?;
+        let (expires_at_ms, short) = (entry.expires_at_ms, entry.value.object().is_none());
+        let short = short.then(|| entry.value.to_value());
+        let object = self.remove(hasher, place);
+        Some(Taken { value: short.or(object)?, expires_at_ms })
+    }
+
+    /// A directory with few entries becomes a small table.
+    #[cold]
+    fn collapse(&mut self, hasher: &KeyHasher) {
+        let live: usize = self.parts().map(Part::live_bytes).sum();
+        if live > COLLAPSE_BYTES {
+            return;
+        }
+        let Kind::Split(directory) = &mut self.kind else { return };
+        let mut whole = Part::for_records(self.len);
+        for segment in directory.segments.drain(..) {
+            segment.part.scatter(hasher, std::slice::from_mut(&mut whole), |_| 0);
+        }
+        whole.build_filter(hasher, self.filter_bits);
+        self.kind = Kind::Small(whole);
         self.recount();
     }
 
-    /// Every entry.
-    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
-        let (small, segments) = match &self.kind {
-            Kind::Small(part) => (Some(&part.table), &[][..]),
-            Kind::Split(directory) => (None, directory.segments.as_slice()),
-        };
-        small.into_iter().chain(segments.iter().map(|s| &s.part.table)).flat_map(HashTable::iter)
+    /// Gives an entry another value, use and, if it is told, end; the old value, if it had blocks
+    /// of its own.
+    #[inline]
+    pub fn replace(
+        &mut self,
+        hasher: &KeyHasher,
+        place: Place,
+        value: New<'_>,
+        usage: Usage,
+        expires_at_ms: Option<u64>,
+    ) -> Option<Value> {
+        let place = self.with_room(hasher, place)?;
+        self.change_part(place.segment, |part| part.replace(place.at, value, usage, expires_at_ms))?
+    }
+
+    /// The same entry, where there is room for a record.
+    #[inline]
+    fn with_room(&mut self, hasher: &KeyHasher, place: Place) -> Option<Place> {
+        if self.part(place.segment)?.has_room() {
+            return Some(place);
+        }
+        let key = self.get(place)?.key.to_vec();
+        let hash = hasher.hash(&key);
+        self.segment_with_room(hasher, hash, 0);
+        self.find_where(hash, |entry| entry.key == key)
+    }
+
+    /// Changes a value in place if it has blocks of its own; `None` if it has not.
+    #[inline]
+    pub fn change_object<R>(
+        &mut self,
+        place: Place,
+        change: impl FnOnce(&mut Value) -> R,
+    ) -> Option<R> {
+        self.change_part(place.segment, |part| part.change_object(place.at, change))?
+    }
+
+    /// Says when an entry ends; 0 for never. Where it is then.
+    #[inline]
+    pub fn set_expiry(
+        &mut self,
+        hasher: &KeyHasher,
+        place: Place,
+        expires_at_ms: u64,
+    ) -> Option<Place> {
+        let place = self.with_room(hasher, place)?;
+        self.change_part(place.segment, |part| part.set_expiry(place.at, expires_at_ms))?;
+        Some(place)
+    }
+
+    /// Visits every entry.
+    pub fn visit(&self, mut visit: impl FnMut(Entry<'_>)) {
+        self.parts().for_each(|part| part.visit(&mut visit));
     }
 
     /// The segment that holds a position, and the first position behind it (`None`: there is none).
@@ -464,58 +484,72 @@ impl Table {
     /// Calls `visit` with each entry of the one segment that holds position `from`; the position
     /// to go on from, `None` at the end. From 0 to the end, every entry that stays is visited,
     /// whatever is added or removed between the calls.
-    pub fn visit_segment(&self, from: u64, mut visit: impl FnMut(&Entry)) -> Option<u64> {
+    pub fn visit_segment(&self, from: u64, visit: impl FnMut(Entry<'_>)) -> Option<u64> {
         let (segment, next) = self.segment_at(from);
-        self.segment(segment).into_iter().flat_map(HashTable::iter).for_each(&mut visit);
+        if let Some(part) = self.part(segment) {
+            part.visit(visit);
+        }
         next
     }
 
     /// Visits entries in the order of their places, from a position on, until none are `left`;
     /// the position to go on from, `None` at the end. Positions lose their meaning when the
     /// table grows: who follows them meets most entries once a round, not each.
-    pub fn sweep(&self, from: u64, left: &mut usize, mut visit: impl FnMut(&Entry)) -> Option<u64> {
-        let (mut segment, mut bucket) = ((from >> 32) as u32, (from & 0xffff_ffff) as usize);
+    pub fn sweep(
+        &self,
+        from: u64,
+        left: &mut usize,
+        mut visit: impl FnMut(Entry<'_>),
+    ) -> Option<u64> {
+        let (mut segment, mut at) = ((from >> 32) as u32, (from & 0xffff_ffff) as At);
         loop {
-            let table = self.segment(segment)?;
-            while bucket < table.num_buckets() {
+            let part = self.part(segment)?;
+            while let Some((found, entry)) = part.next(at) {
                 if *left == 0 {
-                    return Some(u64::from(segment) << 32 | bucket as u64);
+                    return Some(u64::from(segment) << 32 | u64::from(found));
                 }
-                if let Some(entry) = table.get_bucket(bucket) {
-                    visit(entry);
-                    *left -= 1;
-                }
-                bucket += 1;
+                visit(entry);
+                *left -= 1;
+                at = found + 1;
             }
             segment = match &self.kind {
                 Kind::Small(_) => return None,
                 Kind::Split(_) => segment + 1,
             };
-            bucket = 0;
+            at = 0;
         }
     }
 
     /// Up to `count` entries that stand next to each other from a random place on.
-    pub fn sample(&self, random: u64, count: usize, mut visit: impl FnMut(&Entry)) {
-        let segment = match &self.kind {
-            Kind::Small(_) => 0,
-            Kind::Split(directory) => directory.segment_of(random) as u32,
-        };
-        let Some(table) = self.segment(segment) else { return };
-        let buckets = table.num_buckets();
-        if buckets == 0 {
+    pub fn sample(&self, random: u64, count: usize, mut visit: impl FnMut(Entry<'_>)) {
+        let (_, part) = self.part_of(random);
+        if part.len() == 0 {
             return;
         }
-        // The high half: the low bits chose nothing yet, but stay clear of the segment's bits.
-        let start = (random & 0xffff_ffff) as usize % buckets;
-        let mut left = count;
-        for step in 0..buckets {
-            if left == 0 {
-                return;
-            }
-            if let Some(entry) = table.get_bucket((start + step) % buckets) {
-                visit(entry);
-                left -= 1;
+        // The low half: clear of the segment's bits.
+        let mut at = (random & 0xffff_ffff) as At % part.end();
+        for _ in 0..count.min(part.len()) {
+            let found = part.next(at).or_else(|| part.next(0));
+            let Some((found, entry)) = found else { return };
+            visit(entry);
+            at = found + 1;
+        }
+    }
+
+    /// Asks for the line of the index where a key's place is.
+    #[inline]
+    pub fn prefetch_index(&self, hash: u64) {
+        if let Some(line) = self.part_of(hash).1.line(hash) {
+            prefetch::line(line);
+        }
+    }
+
+    /// Asks for the records that a key with this hash may have; the index is near by now.
+    #[inline]
+    pub fn prefetch_entry(&self, hash: u64) {
+        for record in self.part_of(hash).1.likely_records(hash) {
+            for line in record.chunks(LINE_BYTES).take(PREFETCHED_LINES) {
+                prefetch::line(line.as_ptr());
             }
         }
     }
@@ -529,18 +563,13 @@ impl Directory {
             self.index = self.index.iter().flat_map(|&s| [s, s]).collect();
             self.depth += 1;
         }
-        let rehash = |entry: &Entry| hasher.hash(entry.key.as_slice());
         let bit = POSITION_BITS - depth - 1;
-        let old = std::mem::take(&mut self.segments[segment].part).table;
-        let mut low = HashTable::with_capacity(old.len() / 2 + old.len() / 8);
-        let mut high = HashTable::with_capacity(old.len() / 2 + old.len() / 8);
-        for entry in old {
-            let hash = rehash(&entry);
-            let half = if position(hash) >> bit & 1 == 0 { &mut low } else { &mut high };
-            half.insert_unique(hash, entry, rehash);
-        }
-        let filtered = |table| {
-            let mut part = Part { table, filter: None };
+        let old = std::mem::take(&mut self.segments[segment].part);
+        let half = old.len() / 2 + old.len() / 16;
+        let mut halves = [Part::for_records(half), Part::for_records(half)];
+        old.scatter(hasher, &mut halves, |hash| (position(hash) >> bit & 1) as usize);
+        let [low, high] = halves;
+        let filtered = |mut part: Part| {
             part.build_filter(hasher, filter_bits);
             Segment { depth: depth + 1, part }
         };

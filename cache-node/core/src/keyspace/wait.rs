@@ -11,7 +11,7 @@
 
 use super::access::Locked;
 use super::slot::State;
-use super::values::Value;
+use super::values::ValueRef;
 use super::{Keyspace, Slot};
 use crate::cluster::slot_of;
 use crate::store::StoreNumber;
@@ -30,7 +30,7 @@ const WAIT_BYTES: u64 = 320;
 /// What is tried again when a key is ready.
 pub trait Attempt: Send + Sync {
     /// Whether it is for a value like this that it waits.
-    fn wants(&self, value: &Value) -> bool;
+    fn wants(&self, value: ValueRef<'_>) -> bool;
     /// Whether it waits for its first key and needs all, rather than for any one of them.
     fn needs_all_keys(&self) -> bool;
     /// Tries: appends its reply and gives true, or changes nothing and gives false.
@@ -244,7 +244,7 @@ impl State {
         let waits = |table: &super::slot::StoreTable| {
             table.watches.as_ref().is_some_and(|watches| !watches.waits.is_empty())
         };
-        self.tables.iter().any(waits)
+        self.tables.iter().any(|table| waits(table))
     }
 
     /// Ends all waits of the slot, whose member they have to ask for anew.
@@ -268,6 +268,7 @@ impl State {
                 }
             }
         }
+        self.tidy_all();
     }
 }
 

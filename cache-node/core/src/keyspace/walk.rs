@@ -30,7 +30,7 @@ impl Keyspace {
         from: u64,
         budget: usize,
         now_ms: u64,
-        mut visit: impl FnMut(&Entry),
+        mut visit: impl FnMut(&Entry<'_>),
     ) -> Option<u64> {
         let registry = self.registry.load();
         let store = registry.get(number)?;
@@ -46,12 +46,11 @@ impl Keyspace {
             let next = table.and_then(|table| {
                 left = left.saturating_sub(table.table.len().min(SEGMENT_ENTRIES));
                 // What stands before the place was visited, even if segments were joined since.
-                let due = |entry: &Entry| {
-                    at == 0 || position(self.hasher.hash(entry.key.as_slice())) >= at
-                };
+                let due =
+                    |entry: &Entry<'_>| at == 0 || position(self.hasher.hash(entry.key)) >= at;
                 table.table.visit_segment(at, |entry| {
-                    if due(entry) && !table.is_over(&self.hasher, entry, now_ms) {
-                        visit(entry);
+                    if due(&entry) && !table.is_over(&self.hasher, &entry, now_ms) {
+                        visit(&entry);
                     }
                 })
             });
@@ -76,7 +75,7 @@ impl Keyspace {
         cursor: u64,
         count: u64,
         now_ms: u64,
-        mut visit: impl FnMut(&Entry),
+        mut visit: impl FnMut(&Entry<'_>),
     ) -> u64 {
         let registry = self.registry.load();
         let Some(store) = registry.get(number) else { return 0 };
@@ -117,7 +116,7 @@ impl Keyspace {
         mut from: u64,
         left: &mut u64,
         now_ms: u64,
-        visit: &mut impl FnMut(&Entry),
+        visit: &mut impl FnMut(&Entry<'_>),
     ) -> Option<u64> {
         let state = self.cell(slot)?.state.lock();
         let stored = state.get(number)?;
@@ -126,7 +125,7 @@ impl Keyspace {
             let mut keys: Vec<(u64, u32)> = Vec::new();
             let mut index = 0;
             let next = table.visit_segment(from, |entry| {
-                let at = position(self.hasher.hash(entry.key.as_slice()));
+                let at = position(self.hasher.hash(entry.key));
                 if at >= from {
                     keys.push((at, index));
                 }
@@ -141,12 +140,12 @@ impl Keyspace {
             let end = keys.get(taken).map(|(at, _)| *at);
             *left = left.saturating_sub(taken as u64);
             table.visit_segment(from, |entry| {
-                let at = position(self.hasher.hash(entry.key.as_slice()));
+                let at = position(self.hasher.hash(entry.key));
                 if at >= from
                     && end.is_none_or(|end| at < end)
-                    && !stored.is_over(&self.hasher, entry, now_ms)
+                    && !stored.is_over(&self.hasher, &entry, now_ms)
                 {
-                    visit(entry);
+                    visit(&entry);
                 }
             });
             match (end, next) {
@@ -173,14 +172,14 @@ impl Keyspace {
                 && self.is_serving(slot)
             {
                 table.table.sample(mix(random), 1, |entry| {
-                    if !table.is_over(&self.hasher, entry, now_ms) {
-                        key = Some(entry.key.clone());
+                    if !table.is_over(&self.hasher, &entry, now_ms) {
+                        key = Some(entry.key.to_vec());
                     }
                 });
             }
             drop(state);
             if let Some(key) = key {
-                visit(key.as_slice());
+                visit(&key);
                 return true;
             }
         }

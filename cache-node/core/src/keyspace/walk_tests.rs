@@ -30,7 +30,7 @@ fn walk(
     let (mut at, mut steps) = (Some(0), 0);
     while let Some(from) = at {
         at = space.visit_keys(0, from, budget, NOW_MS, |entry| {
-            let key = String::from_utf8_lossy(entry.key.as_slice()).into_owned();
+            let key = String::from_utf8_lossy(entry.key).into_owned();
             *seen.entry(key).or_default() += 1;
         });
         steps += 1;

@@ -176,7 +176,7 @@ impl State {
         number: StoreNumber,
         slot: Slot,
         space: &Keyspace,
-    ) -> Option<StoreTable> {
+    ) -> Option<Box<StoreTable>> {
         let mut table = self.take(number)?;
         if let Some(mut watches) = table.watches.take() {
             watches.retain(|key| table.table.find(space.hasher.hash(key), key).is_none());
@@ -211,6 +211,7 @@ impl Access<'_> {
         if let Some(table) = self.state.get_mut(self.store.number) {
             table.unwatch(self.key, token);
         }
+        self.state.tidy(self.store.number);
     }
 }
 
@@ -281,6 +282,7 @@ impl Keyspace {
                 table.prune_watches(now_ms);
                 left |= table.watches.is_some();
             }
+            state.tidy_all();
             self.watching.set(slot, left);
         }
     }

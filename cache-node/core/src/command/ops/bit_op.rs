@@ -1,7 +1,7 @@
 //! BITOP: strings combined bit by bit.
 
 use super::texts::{self, is};
-use crate::keyspace::{Event, Lifetime, Locked, Value};
+use crate::keyspace::{Event, Lifetime, Locked, Value, ValueRef};
 use crate::resp::Writer;
 
 fn read<'b>(keys: &'b Locked<'_>, name: &[u8], buffer: &'b mut itoa::Buffer) -> &'b [u8] {
@@ -30,7 +30,7 @@ pub fn bitop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let mut longest = 0;
     for name in &args[3..] {
         let Some(mut key) = keys.at(name) else { continue };
-        match key.read().map(Value::string_len) {
+        match key.read().map(ValueRef::string_len) {
             Some(None) => return out.error(texts::WRONG_TYPE),
             len => longest = longest.max(len.flatten().unwrap_or(0)),
         }

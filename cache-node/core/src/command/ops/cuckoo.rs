@@ -4,7 +4,7 @@ use super::texts::{self, is};
 use crate::keyspace::cuckoo::{
     Cuckoo, DEFAULT_CAPACITY, Full, HEADER_BYTES, MAX_CAPACITY, Patience, Shape,
 };
-use crate::keyspace::{Access, Lifetime, Value};
+use crate::keyspace::{Access, Lifetime, Value, ValueRef};
 use crate::resp::{Protocol, Writer, parse_i64};
 
 const NOT_FOUND: &str = "ERR not found";
@@ -19,8 +19,8 @@ const BAD_HEADER: &str = "Invalid header";
 const NO_FILTER: &str = "Couldn't create filter!";
 const BAD_CHUNK: &str = "Couldn't load chunk!";
 
-fn filter(value: &Value) -> Option<&Cuckoo> {
-    match value {
+fn filter<'a>(value: ValueRef<'a>) -> Option<&'a Cuckoo> {
+    match value.object()? {
         Value::Cuckoo(filter) => Some(filter),
         _ => None,
     }

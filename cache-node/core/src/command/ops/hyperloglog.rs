@@ -2,14 +2,14 @@
 
 use super::hll::{Corrupt, Registers, Sketch};
 use super::texts;
-use crate::keyspace::{Access, Event, Lifetime, Locked, Value};
+use crate::keyspace::{Access, Event, Lifetime, Locked, Value, ValueRef};
 use crate::resp::Writer;
 
 const NO_SKETCH: &str = "WRONGTYPE Key is not a valid HyperLogLog string value.";
 const CORRUPT: &str = "INVALIDOBJ Corrupted HLL object detected";
 
 /// Whether the value can be a sketch; answers if not.
-fn check(value: &Value, out: &mut Writer<'_>) -> bool {
+fn check(value: ValueRef<'_>, out: &mut Writer<'_>) -> bool {
     match value.as_bytes(&mut itoa::Buffer::new()) {
         None => out.error(texts::WRONG_TYPE),
         Some(bytes) if !Sketch::is_one(bytes) => out.error(NO_SKETCH),

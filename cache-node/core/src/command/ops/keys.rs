@@ -101,7 +101,7 @@ pub fn copy(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     }
     let source = keys.at(from).and_then(|mut key| {
         key.read()?;
-        key.peek().map(|entry| (entry.value.clone(), entry.expires_at_ms))
+        key.peek().map(|entry| (entry.value.to_value(), entry.expires_at_ms))
     });
     let Some((value, expires_at_ms)) = source else { return out.integer(0) };
     let Some(mut target) = keys.at_store(number, to) else {

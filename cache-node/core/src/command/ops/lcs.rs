@@ -1,7 +1,7 @@
 //! LCS: the longest common subsequence of two strings, by the textbook's table.
 
 use super::texts::{self, is};
-use crate::keyspace::{Locked, Value};
+use crate::keyspace::{Locked, ValueRef};
 use crate::resp::Writer;
 
 /// The table may take so much (Redis's `proto-max-bulk-len`).
@@ -121,7 +121,8 @@ pub fn lcs(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     }
     let Some(options) = Options::read(&args[3..], out) else { return };
     let (mut first, mut second) = (itoa::Buffer::new(), itoa::Buffer::new());
-    let bytes = |value: Option<&Value>| value.map_or(0, |value| value.string_len().unwrap_or(0));
+    let bytes =
+        |value: Option<ValueRef<'_>>| value.map_or(0, |value| value.string_len().unwrap_or(0));
     let cells = (bytes(keys.peek(args[1])) as u64 + 1) * (bytes(keys.peek(args[2])) as u64 + 1);
     if cells * size_of::<u32>() as u64 > MAX_TABLE_BYTES {
         return out

@@ -2,7 +2,7 @@
 
 use super::ranges::range;
 use super::texts;
-use crate::keyspace::{Access, Event, Lifetime, List, Value};
+use crate::keyspace::{Access, Event, Lifetime, List, Value, ValueRef};
 use crate::resp::Writer;
 
 /// An end of a list.
@@ -59,10 +59,10 @@ pub(super) enum Found {
 
 /// What is at the key; counts as a use.
 pub(super) fn find(key: &mut Access<'_>) -> Found {
-    match key.value() {
+    match key.value().map(ValueRef::as_list) {
         None => Found::Nothing,
-        Some(Value::List(_)) => Found::List,
-        Some(_) => Found::Other,
+        Some(Some(_)) => Found::List,
+        Some(None) => Found::Other,
     }
 }
 
@@ -206,10 +206,10 @@ pub(super) fn read(
     absent: impl FnOnce(&mut Writer<'_>),
     read: impl FnOnce(&List, &mut Writer<'_>),
 ) {
-    match key.read() {
+    match key.read().map(ValueRef::as_list) {
         None => absent(out),
-        Some(Value::List(list)) => read(list, out),
-        Some(_) => out.error(texts::WRONG_TYPE),
+        Some(Some(list)) => read(list, out),
+        Some(None) => out.error(texts::WRONG_TYPE),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use super::extended::{Extended, Parsed};
 use super::texts;
-use crate::keyspace::{Access, Event, Lifetime, Value};
+use crate::keyspace::{Access, Event, Lifetime, Value, ValueRef};
 use crate::resp::{Writer, parse_i64};
 
 fn add(key: &mut Access<'_>, out: &mut Writer<'_>, delta: i64) {
     let current = match key.value() {
         None => 0,
-        Some(Value::Int(value)) => *value,
+        Some(ValueRef::Int(value)) => value,
         Some(value) => match value.as_bytes(&mut itoa::Buffer::new()).map(parse_i64) {
             None => return out.error(texts::WRONG_TYPE),
             Some(None) => return out.error(texts::NOT_AN_INTEGER),

@@ -1,13 +1,17 @@
 //! OBJECT: how a value is kept.
 
 use super::texts;
-use crate::keyspace::{Access, CLOCK_UNIT_MS, Entry, MAX_FREQUENCY, clock};
+use crate::keyspace::{Access, Entry, MAX_FREQUENCY};
 use crate::resp::{Writer, parse_i64};
 use crate::store::EvictionPolicy;
 
-fn tell(key: &mut Access<'_>, out: &mut Writer<'_>, tell: impl FnOnce(&Entry, &mut Writer<'_>)) {
+fn tell(
+    key: &mut Access<'_>,
+    out: &mut Writer<'_>,
+    tell: impl FnOnce(&Entry<'_>, &mut Writer<'_>),
+) {
     match key.look_silently() {
-        Some(entry) => tell(entry, out),
+        Some(entry) => tell(&entry, out),
         None => out.null(),
     }
 }
@@ -19,11 +23,8 @@ pub fn encoding(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
 
 /// OBJECT IDLETIME key
 pub fn idletime(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
-    let now = clock(key.now_ms());
-    tell(key, out, |entry, out| {
-        let idle_ms = u64::from(entry.idle(now)) * CLOCK_UNIT_MS;
-        out.integer((idle_ms / 1000) as i64);
-    });
+    let idle_ms = key.idle_ms().unwrap_or(0);
+    tell(key, out, |_, out| out.integer((idle_ms / 1000) as i64));
 }
 
 /// OBJECT REFCOUNT key. Nothing is shared here, not even the small integers that Redis shares.
@@ -68,7 +69,7 @@ pub fn usage(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
             Some(_) => return out.error(texts::SYNTAX),
         }
     }
-    tell(key, out, |entry, out| out.integer((size_of::<Entry>() + entry.heap_bytes()) as i64));
+    tell(key, out, |entry, out| out.integer(entry.memory_bytes() as i64));
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Strings: parts of values.
 
 use super::texts;
-use crate::keyspace::{Access, Event, Lifetime, Value};
+use crate::keyspace::{Access, Event, Lifetime, Value, ValueRef};
 use crate::resp::Writer;
 
 /// The longest string (Redis's `proto-max-bulk-len`).
@@ -9,7 +9,7 @@ const MAX_STRING_BYTES: u64 = 512 * 1024 * 1024;
 
 /// The length of the string that there is; 0 for none, `None` after answering about its type.
 fn length(key: &mut Access<'_>, out: &mut Writer<'_>) -> Option<Option<usize>> {
-    match key.value().map(Value::string_len) {
+    match key.value().map(ValueRef::string_len) {
         None => Some(None),
         Some(Some(len)) => Some(Some(len)),
         Some(None) => {
@@ -23,7 +23,7 @@ fn length(key: &mut Access<'_>, out: &mut Writer<'_>) -> Option<Option<usize>> {
 pub fn append(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some(len) = length(key, out) else { return };
     let Some(len) = len else {
-        key.set(Value::string(args[2]), Lifetime::Default);
+        key.set_string(args[2], Lifetime::Default);
         key.happened(Event::string("append"));
         return out.integer(args[2].len() as i64);
     };
@@ -42,7 +42,7 @@ pub fn append(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 
 /// STRLEN key
 pub fn strlen(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
-    match key.read().map(Value::string_len) {
+    match key.read().map(ValueRef::string_len) {
         None => out.integer(0),
         Some(Some(len)) => out.integer(len as i64),
         Some(None) => out.error(texts::WRONG_TYPE),

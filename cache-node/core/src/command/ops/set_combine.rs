@@ -3,7 +3,7 @@
 use super::texts::{self, Parts, is};
 use super::typed::{read, store};
 use super::walk::Collected;
-use crate::keyspace::{Event, KeyHasher, Locked, Set, Value};
+use crate::keyspace::{Event, KeyHasher, Locked, Set, Value, ValueRef};
 use crate::resp::{Writer, parse_i64};
 
 /// What is made of several sets.
@@ -23,7 +23,7 @@ fn check(keys: &mut Locked<'_>, names: &[&[u8]], out: &mut Writer<'_>) -> bool {
 }
 
 fn set_of<'b>(keys: &'b Locked<'_>, name: &[u8]) -> Option<&'b Set> {
-    match keys.peek(name) {
+    match keys.peek(name).and_then(ValueRef::object) {
         Some(Value::Set(set)) => Some(set),
         _ => None,
     }

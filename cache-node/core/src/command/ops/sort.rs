@@ -6,7 +6,7 @@
 
 use super::texts::{self, is};
 use crate::cluster::slot_of;
-use crate::keyspace::{Event, Lifetime, List, Locked, LockedAlso, Value};
+use crate::keyspace::{Event, Lifetime, List, Locked, LockedAlso, Value, ValueRef};
 use crate::resp::{Writer, parse_bound};
 use std::cmp::Ordering;
 
@@ -135,9 +135,11 @@ fn look_up(keys: &Locked<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>>
         keys.missed(&key);
         return None;
     };
-    match (value, field) {
-        (Value::Hash(hash), Some(field)) => hash.get(keys.hasher(), field).map(<[u8]>::to_vec),
-        (value, None) => value.as_bytes(&mut itoa::Buffer::new()).map(<[u8]>::to_vec),
+    match (value.object(), field) {
+        (Some(Value::Hash(hash)), Some(field)) => {
+            hash.get(keys.hasher(), field).map(<[u8]>::to_vec)
+        }
+        (_, None) => value.as_bytes(&mut itoa::Buffer::new()).map(<[u8]>::to_vec),
         _ => None,
     }
 }
@@ -151,7 +153,8 @@ fn lock_named(
     out: &mut Writer<'_>,
 ) -> bool {
     for _ in 0..ATTEMPTS {
-        let found = keys.peek(key).and_then(elements).unwrap_or_default();
+        let found =
+            keys.peek(key).and_then(ValueRef::object).and_then(elements).unwrap_or_default();
         let patterns = request.by.iter().chain(&request.get);
         let named: Vec<Vec<u8>> = patterns
             .flat_map(|pattern| found.iter().filter_map(|element| named(pattern, element)))
@@ -253,8 +256,8 @@ fn run(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, read_only: b
     if let Some(mut key) = keys.at(args[1])
         && let Some(value) = key.read()
     {
-        is_set = matches!(value, Value::Set(_));
-        match elements(value) {
+        is_set = matches!(value.object(), Some(Value::Set(_)));
+        match value.object().and_then(elements) {
             Some(elements) => found = elements,
             None => return out.error(texts::WRONG_TYPE),
         }

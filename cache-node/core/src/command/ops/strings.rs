@@ -3,14 +3,14 @@
 use super::expire::{EXPIRE, persist_key as persist};
 use super::options::{Options, Unit};
 use super::texts;
-use crate::keyspace::{Access, Event, Lifetime, Locked, Value};
+use crate::keyspace::{Access, Event, Lifetime, Locked, ValueRef};
 use crate::resp::{Writer, parse_i64};
 
 const SET: Event = Event::string("set");
 
 /// Answers a string; false after answering that it is of another type.
 #[inline]
-pub(super) fn answer(value: Option<&Value>, out: &mut Writer<'_>) -> bool {
+pub(super) fn answer(value: Option<ValueRef<'_>>, out: &mut Writer<'_>) -> bool {
     match value {
         None => out.null(),
         Some(value) => match value.as_bytes(&mut itoa::Buffer::new()) {
@@ -34,7 +34,7 @@ pub fn get(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
 #[inline]
 pub fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if args.len() == 3 {
-        key.set(Value::string(args[2]), Lifetime::Default);
+        key.set_string(args[2], Lifetime::Default);
         key.happened(SET);
         return out.ok();
     }
@@ -66,7 +66,7 @@ fn set_with_options(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
         }
         return;
     }
-    key.set(Value::string(args[2]), lifetime);
+    key.set_string(args[2], lifetime);
     key.happened(SET);
     if options.expiry.is_some() {
         key.happened(EXPIRE);
@@ -96,7 +96,7 @@ pub fn delifeq(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 pub fn setnx(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let found = key.exists();
     if !found {
-        key.set(Value::string(args[2]), Lifetime::Default);
+        key.set_string(args[2], Lifetime::Default);
         key.happened(SET);
     }
     out.integer(i64::from(!found));
@@ -104,7 +104,7 @@ pub fn setnx(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 
 fn set_for(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, unit: Unit, command: &str) {
     if let Some(end) = unit.read_positive(args[2], key.now_ms(), command, out) {
-        key.set(Value::string(args[3]), Lifetime::At(end));
+        key.set_string(args[3], Lifetime::At(end));
         key.happened(SET);
         key.happened(EXPIRE);
         out.ok();
@@ -131,7 +131,7 @@ pub fn getdel(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
 /// GETSET key value
 pub fn getset(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if answer(key.read(), out) {
-        key.set(Value::string(args[2]), Lifetime::Default);
+        key.set_string(args[2], Lifetime::Default);
         key.happened(SET);
     }
 }
@@ -182,7 +182,7 @@ pub fn mget(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 fn set_pairs(keys: &mut Locked<'_>, pairs: &[&[u8]], lifetime: Lifetime) {
     for pair in pairs.chunks_exact(2) {
         if let Some(mut key) = keys.at(pair[0]) {
-            key.set(Value::string(pair[1]), lifetime);
+            key.set_string(pair[1], lifetime);
             key.happened(SET);
             if matches!(lifetime, Lifetime::At(_)) {
                 key.happened(EXPIRE);

@@ -1,7 +1,7 @@
 //! A key's collection, whatever its kind: found, made, changed, and removed with its last member.
 
 use super::texts;
-use crate::keyspace::{Access, Event, Hash, Lifetime, Set, SortedSet, Value};
+use crate::keyspace::{Access, Event, Hash, Lifetime, Set, SortedSet, Value, ValueRef};
 use crate::resp::{Protocol, Writer};
 
 /// A kind of collection.
@@ -57,8 +57,8 @@ pub fn find<'b, T: Kind>(key: &'b mut Access<'_>, out: &mut Writer<'_>) -> Optio
     typed(key.value(), out)
 }
 
-fn typed<'b, T: Kind>(value: Option<&'b Value>, out: &mut Writer<'_>) -> Option<Option<&'b T>> {
-    match value.map(T::of) {
+fn typed<'b, T: Kind>(value: Option<ValueRef<'b>>, out: &mut Writer<'_>) -> Option<Option<&'b T>> {
+    match value.map(|value| value.object().and_then(T::of)) {
         None => Some(None),
         Some(Some(found)) => Some(Some(found)),
         Some(None) => {

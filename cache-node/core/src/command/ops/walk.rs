@@ -60,7 +60,7 @@ pub fn keys(
     let pattern = args[1];
     let Walk { at, found, .. } = walk;
     let next = space.visit_keys(store, *at, KEYS_A_STEP, now_ms, |entry| {
-        let key = entry.key.as_slice();
+        let key = entry.key;
         if pattern == b"*" || matches(pattern, key) {
             found.push(key);
         }
@@ -114,7 +114,7 @@ pub fn scan(
     }
     let mut found = Collected::default();
     let next = space.scan(store, from, count, now_ms, |entry| {
-        let key = entry.key.as_slice();
+        let key = entry.key;
         let wanted = pattern.is_none_or(|pattern| matches(pattern, key))
             && kind.is_none_or(|kind| is(kind, entry.value.type_name()));
         if wanted {

@@ -5,7 +5,7 @@ use super::set_combine::limit;
 use super::texts::{self, Parts, is};
 use super::typed::store;
 use super::zrange::write;
-use crate::keyspace::{Event, KeyHasher, Locked, Set, SortedSet, Value};
+use crate::keyspace::{Event, KeyHasher, Locked, Set, SortedSet, Value, ValueRef};
 use crate::resp::Writer;
 
 /// What is made of several sorted sets.
@@ -57,12 +57,12 @@ enum Source<'b> {
 }
 
 impl<'b> Source<'b> {
-    fn of(value: Option<&'b Value>) -> Option<Self> {
-        match value {
-            None => Some(Self::Nothing),
-            Some(Value::SortedSet(set)) => Some(Self::Sorted(set)),
-            Some(Value::Set(set)) => Some(Self::Plain(set)),
-            Some(_) => None,
+    fn of(value: Option<ValueRef<'b>>) -> Option<Self> {
+        let Some(value) = value else { return Some(Self::Nothing) };
+        match value.object()? {
+            Value::SortedSet(set) => Some(Self::Sorted(set)),
+            Value::Set(set) => Some(Self::Plain(set)),
+            _ => None,
         }
     }
 

@@ -22,9 +22,9 @@ pub mod usage;
 mod window;
 
 use super::Keyspace;
-use super::entry::Entry;
 use super::notice::Event;
 use super::stores::Store;
+use super::values::Value;
 use crate::cluster::{SLOTS, Slot};
 use crate::store::EvictionPolicy;
 use parking_lot::Mutex;
@@ -32,7 +32,7 @@ use pool::{Candidate, Pool};
 use rank::{EXPIRED, Facts, class, is_admitted};
 use sketch::Sketch;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use usage::added;
+use usage::{Usage, added};
 use window::{Climber, Place, Window};
 
 /// How many keys the hand looks at for one that leaves.
@@ -173,18 +173,23 @@ impl Keyspace {
                 EvictionPolicy::WTinyLfu => self.evict_by_frequency(store, &mut chooser, now_ms),
                 _ => self.evict_best(store, &mut chooser, now_ms),
             };
-            // The entry's blocks are given back after the lock is.
+            // Its blocks are given back after the lock is.
             drop(chooser);
             fruitless = if gone.is_some() { 0 } else { fruitless + 1 };
-            if let Some(entry) = gone {
-                self.let_one_go(entry.value);
+            if let Some(Some(value)) = gone {
+                self.let_one_go(value);
             }
         }
         true
     }
 
-    /// The best of the candidates leaves.
-    fn evict_best(&self, store: &Store, chooser: &mut Chooser, now_ms: u64) -> Option<Entry> {
+    /// The best of the candidates leaves; its value is returned if it has blocks of its own.
+    fn evict_best(
+        &self,
+        store: &Store,
+        chooser: &mut Chooser,
+        now_ms: u64,
+    ) -> Option<Option<Value>> {
         self.sweep(store, chooser, now_ms);
         if store.eviction == EvictionPolicy::Ttl {
             let mut rounds = 0;
@@ -210,7 +215,7 @@ impl Keyspace {
         store: &Store,
         chooser: &mut Chooser,
         now_ms: u64,
-    ) -> Option<Entry> {
+    ) -> Option<Option<Value>> {
         self.sweep(store, chooser, now_ms);
         let best = chooser.pool.best().copied();
         if let Some(best) = best.filter(|best| best.class == EXPIRED) {
@@ -240,7 +245,7 @@ impl Keyspace {
         store: &Store,
         chooser: &mut Chooser,
         candidate: &Candidate,
-    ) -> Option<Entry> {
+    ) -> Option<Option<Value>> {
         let Candidate { slot, hash, touched, .. } = *candidate;
         let gone = self.evict_one(store, slot, hash, touched, false)?;
         chooser.sketch.remember(hash, candidate.frequency);
@@ -254,8 +259,7 @@ impl Keyspace {
         let target = chooser.climber.target(counters.keys.load(Relaxed));
         for _ in 0..WINDOW_TRIES {
             let place = counters.eviction.window.lock().pop_over(target)?;
-            let used = self.with_entry(store, place.slot, place.hash, |entry| {
-                let usage = entry.usage;
+            let used = self.with_usage(store, place.slot, place.hash, |usage| {
                 usage.in_window().then(|| (usage.touched(), usage.frequency(&counters.pace)))
             });
             let Some((touched, frequency)) = used.flatten() else { continue };
@@ -270,30 +274,37 @@ impl Keyspace {
 
     /// A key of the window becomes one of the rest.
     fn admit(&self, store: &Store, place: &Place, frequency: u8) {
-        self.with_entry(store, place.slot, place.hash, |entry| {
-            entry.usage.set_in_window(false);
-            entry.usage.set_frequency(frequency);
+        self.with_usage(store, place.slot, place.hash, |usage| {
+            usage.set_in_window(false);
+            usage.set_frequency(frequency);
         });
     }
 
-    fn with_entry<R>(
+    fn with_usage<R>(
         &self,
         store: &Store,
         slot: Slot,
         hash: u64,
-        run: impl FnOnce(&mut Entry) -> R,
+        run: impl FnOnce(&mut Usage) -> R,
     ) -> Option<R> {
         let mut state = self.cell(slot)?.state.lock();
         let table = &mut state.get_mut(store.number)?.table;
-        let place = table.find_where(hash, |e| self.hasher.hash(e.key.as_slice()) == hash)?;
-        table.get_mut(place).map(run)
+        let place = table.find_where(hash, |e| self.hasher.hash(e.key) == hash)?;
+        let before = table.get(place)?.usage;
+        let mut usage = before;
+        let result = run(&mut usage);
+        if usage != before {
+            table.set_usage(place, usage);
+        }
+        Some(result)
     }
 
     /// Offers the next keys that the hand meets to the pool.
     fn sweep(&self, store: &Store, chooser: &mut Chooser, now_ms: u64) {
         let pace = &store.counters.pace;
         let (turn, random) = (pace.turn(), self.random());
-        let window = chooser.climber.target(store.counters.keys.load(Relaxed));
+        let keys = store.counters.keys.load(Relaxed);
+        let window = chooser.climber.target(keys) / pace::keys_a_turn(keys) as usize;
         let mut left = SAMPLES;
         for _ in 0..SLOTS_A_ROUND {
             let (from, mut position) = chooser.hand;
@@ -306,15 +317,15 @@ impl Keyspace {
             let next = state.get(store.number).and_then(|table| {
                 table.table.sweep(position, &mut left, |entry| {
                     let facts = Facts {
-                        hash: self.hasher.hash(entry.key.as_slice()),
+                        hash: self.hasher.hash(entry.key),
                         usage: entry.usage,
                         expires_at_ms: entry.expires_at_ms,
-                        expired: table.is_over(&self.hasher, entry, now_ms),
+                        expired: table.is_over(&self.hasher, &entry, now_ms),
                     };
                     if let Some(class) = class(store.eviction, &facts, pace, window, random) {
                         let touched = match store.eviction {
                             EvictionPolicy::Session if !facts.expired => {
-                                store.counters.sessions.touched(&self.hasher, entry)
+                                store.counters.sessions.touched(&self.hasher, &entry)
                             }
                             _ => entry.usage.touched(),
                         };
@@ -341,27 +352,29 @@ impl Keyspace {
 
     /// A session leaves with its keys, unless it was used since it was chosen: those in one place
     /// with the candidate now; others are gone for every command, and the hand takes them.
-    fn evict_session(&self, store: &Store, candidate: &Candidate) -> Option<Entry> {
+    fn evict_session(&self, store: &Store, candidate: &Candidate) -> Option<Option<Value>> {
         let sessions = &store.counters.sessions;
         let (hasher, hash) = (&self.hasher, candidate.hash);
         let mut state = self.cell(candidate.slot)?.state.lock();
         let table = state.get_mut(store.number)?;
         let place = table.table.find_where(hash, |entry| {
-            hasher.hash(entry.key.as_slice()) == hash
-                && sessions.touched(hasher, entry) == candidate.touched
+            hasher.hash(entry.key) == hash && sessions.touched(hasher, entry) == candidate.touched
         })?;
-        let entry = table.remove(hasher, place)?;
-        self.notices.note(Event::EVICTED, store.number, entry.key.as_slice());
+        let entry = table.table.get(place)?;
+        self.notices.note(Event::EVICTED, store.number, entry.key);
+        let key = entry.usage.in_session().then(|| entry.key.to_vec());
+        let value = table.remove(hasher, place)?;
         let mut gone = 1;
-        if entry.usage.in_session() {
-            sessions.end(hasher, entry.key.as_slice());
-            gone += table.remove_session(hasher, hash, entry.key.as_slice(), |entry| {
-                self.notices.note(Event::EVICTED, store.number, entry.key.as_slice());
+        if let Some(key) = key {
+            sessions.end(hasher, &key);
+            gone += table.remove_session(hasher, hash, &key, |key| {
+                self.notices.note(Event::EVICTED, store.number, key);
             });
         }
+        state.tidy(store.number);
         drop(state);
         store.counters.evicted.fetch_add(gone as u64, Relaxed);
-        Some(entry)
+        Some(value)
     }
 
     /// Takes a key out, unless it was used since it was chosen.
@@ -372,17 +385,16 @@ impl Keyspace {
         hash: u64,
         touched: u32,
         expired: bool,
-    ) -> Option<Entry> {
+    ) -> Option<Option<Value>> {
         let mut state = self.cell(slot)?.state.lock();
         let table = state.get_mut(store.number)?;
         let place = table.table.find_where(hash, |entry| {
-            entry.usage.touched() == touched && self.hasher.hash(entry.key.as_slice()) == hash
+            entry.usage.touched() == touched && self.hasher.hash(entry.key) == hash
         })?;
+        let event = if expired { Event::EXPIRED } else { Event::EVICTED };
+        self.notices.note(event, store.number, table.table.get(place)?.key);
         let removed = table.remove(&self.hasher, place);
-        if let Some(entry) = &removed {
-            let event = if expired { Event::EXPIRED } else { Event::EVICTED };
-            self.notices.note(event, store.number, entry.key.as_slice());
-        }
+        state.tidy(store.number);
         drop(state);
         if removed.is_some() {
             let count = if expired { &store.counters.expired } else { &store.counters.evicted };

@@ -23,7 +23,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn rank(&self, turn: u32) -> (u64, u32) {
+    fn rank(&self, turn: u64) -> (u64, u32) {
         (self.class, idle_turns(self.touched, turn))
     }
 }
@@ -37,7 +37,7 @@ pub struct Pool {
 impl Pool {
     /// Keeps a candidate if it is better than what there is, or if there is room. One that is
     /// there already is seen anew.
-    pub fn offer(&mut self, candidate: Candidate, turn: u32) {
+    pub fn offer(&mut self, candidate: Candidate, turn: u64) {
         let same = |c: &Candidate| c.hash == candidate.hash && c.slot == candidate.slot;
         if let Some(at) = self.candidates.iter().position(same) {
             self.candidates.remove(at);

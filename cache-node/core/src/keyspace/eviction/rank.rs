@@ -66,7 +66,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn facts(frequency: u8, expires_at_ms: u64) -> Facts {
-        let mut usage = Usage::new(1, 0);
+        let mut usage = Usage::new(1);
         usage.set_frequency(frequency);
         Facts { hash: 1, usage, expires_at_ms, expired: false }
     }

@@ -6,14 +6,15 @@
 //! that its keys ask for: when it ended, no command finds them any more, in the same moment, and
 //! the hand and the expiry cycle take them out as they meet them.
 
-use super::usage::idle_turns;
+use super::pace::Pace;
+use super::usage::TURN_MASK;
 use crate::cluster::hash_tag;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::hash::KeyHasher;
 use crate::keyspace::memory::block_bytes;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Sessions are kept in so many places, so that threads seldom meet.
 const SHARDS: usize = 16;
@@ -24,9 +25,9 @@ struct Session {
     /// The hash of its name.
     id: u64,
     /// The turn in which it began: keys that were not touched since are of an earlier one.
-    born: u32,
+    born: u64,
     /// The turn of the last access to any of its keys.
-    touched: u32,
+    touched: u64,
     /// Its keys.
     keys: u32,
     /// When it ends in Unix milliseconds, unless it is used; 0 for never.
@@ -50,12 +51,12 @@ pub struct Sessions {
     shards: [Mutex<HashTable<Session>>; SHARDS],
     prefixes: RwLock<Vec<Box<[u8]>>>,
     /// The turn in which the store's policy became `session`; 0 if it is another.
-    since: AtomicU32,
+    since: AtomicU64,
 }
 
 impl Sessions {
     /// The store has sessions from this turn on, named by these prefixes.
-    pub fn start(&self, turn: u32, prefixes: Vec<Box<[u8]>>) {
+    pub fn start(&self, turn: u64, prefixes: Vec<Box<[u8]>>) {
         *self.prefixes.write() = prefixes;
         if self.since.load(Relaxed) == 0 {
             self.since.store(turn.max(1), Relaxed);
@@ -103,19 +104,19 @@ impl Sessions {
     }
 
     /// What a key's session says of it now.
-    pub fn fate(&self, hasher: &KeyHasher, entry: &Entry, now_ms: u64) -> Fate {
+    pub fn fate(&self, hasher: &KeyHasher, entry: &Entry<'_>, pace: &Pace, now_ms: u64) -> Fate {
         if !entry.usage.in_session() {
             return Fate::Own;
         }
         let since = self.since.load(Relaxed);
-        let touched = entry.usage.touched();
-        if since == 0 || idle_turns(touched, since) > 0 {
+        let touched = pace.full(entry.usage.touched());
+        if since == 0 || touched < since {
             // It was bound when the store had this policy before.
             return Fate::Own;
         }
-        let id = self.id(hasher, entry.key.as_slice());
+        let id = self.id(hasher, entry.key);
         match self.shard(id).lock().find(id, |session| session.id == id) {
-            Some(session) if idle_turns(touched, session.born) > 0 => Fate::Over,
+            Some(session) if touched < session.born => Fate::Over,
             Some(session) if session.ends_at_ms != 0 && session.ends_at_ms <= now_ms => Fate::Over,
             Some(session) => Fate::Until(session.ends_at_ms),
             None => Fate::Over,
@@ -124,7 +125,7 @@ impl Sessions {
 
     /// A key joins its session, which begins if it is not there. Tells what the sessions' memory
     /// was and is.
-    pub fn join(&self, hasher: &KeyHasher, key: &[u8], turn: u32, now_ms: u64) -> (usize, usize) {
+    pub fn join(&self, hasher: &KeyHasher, key: &[u8], turn: u64, now_ms: u64) -> (usize, usize) {
         let id = self.id(hasher, key);
         let mut shard = self.shard(id).lock();
         let before = block_bytes(shard.allocation_size());
@@ -144,12 +145,12 @@ impl Sessions {
 
     /// A key that is in its session leaves it; the last one takes the record with it. Tells what
     /// the sessions' memory was and is.
-    pub fn leave(&self, hasher: &KeyHasher, key: &[u8], touched: u32) -> (usize, usize) {
+    pub fn leave(&self, hasher: &KeyHasher, key: &[u8], touched: u64) -> (usize, usize) {
         let id = self.id(hasher, key);
         let mut shard = self.shard(id).lock();
         let before = block_bytes(shard.allocation_size());
         if let Ok(mut entry) = shard.find_entry(id, |session| session.id == id)
-            && idle_turns(touched, entry.get().born) == 0
+            && touched >= entry.get().born
         {
             let session = entry.get_mut();
             session.keys -= 1;
@@ -165,7 +166,7 @@ impl Sessions {
     }
 
     /// One of a session's keys was used: the session lives until a later time.
-    pub fn touch(&self, hasher: &KeyHasher, key: &[u8], turn: u32, ends_at_ms: u64) {
+    pub fn touch(&self, hasher: &KeyHasher, key: &[u8], turn: u64, ends_at_ms: u64) {
         let id = self.id(hasher, key);
         if let Some(session) = self.shard(id).lock().find_mut(id, |session| session.id == id) {
             session.touched = turn;
@@ -173,12 +174,12 @@ impl Sessions {
         }
     }
 
-    /// The turn in which a key's session was last used.
-    pub fn touched(&self, hasher: &KeyHasher, entry: &Entry) -> u32 {
-        let id = self.id(hasher, entry.key.as_slice());
+    /// The lowest bits of the turn in which a key's session was last used.
+    pub fn touched(&self, hasher: &KeyHasher, entry: &Entry<'_>) -> u32 {
+        let id = self.id(hasher, entry.key);
         let shard = self.shard(id).lock();
         let session = shard.find(id, |session| session.id == id);
-        session.map_or(entry.usage.touched(), |session| session.touched)
+        session.map_or(entry.usage.touched(), |session| session.touched as u32 & TURN_MASK)
     }
 
     /// A key's session ends now.

@@ -1,41 +1,30 @@
-//! What an entry knows about its own use: eight bytes, changed at every access.
+//! What an entry knows about its own use: four bytes and two bits, changed at every access.
 //!
 //! Recency is kept in *turns* (one for every key that the store takes in), not in time: however
-//! fast a store works, a turn is one place in its order of eviction. Beside it stand the second of
-//! the last access (for OBJECT IDLETIME) and a small logarithmic counter of accesses.
+//! fast a store works, a turn is one place in its order of eviction. Beside it stands a small
+//! logarithmic counter of accesses. [`Pace`] knows what time a turn was (for OBJECT IDLETIME).
 
 use super::pace::Pace;
 use crate::keyspace::hash::mix;
 
-/// One unit of [`clock`] in milliseconds.
-pub const CLOCK_UNIT_MS: u64 = 1000;
-/// The seconds' bits of the word.
-const CLOCK_BITS: u32 = 24;
-const CLOCK_MASK: u32 = (1 << CLOCK_BITS) - 1;
+/// So many bits of a turn are kept. What was not used for 2^27 turns seems to be used of late.
+pub const TURN_BITS: u32 = 27;
+/// They.
+pub const TURN_MASK: u32 = (1 << TURN_BITS) - 1;
+/// A turn that seems to be older than this is another thread's, and ahead.
+const MAX_IDLE_TURNS: u32 = TURN_MASK - (1 << 20);
 const FREQUENCY_BITS: u32 = 5;
-const FREQUENCY_MASK: u32 = ((1 << FREQUENCY_BITS) - 1) << CLOCK_BITS;
-/// The key is in the window of W-TinyLFU.
-const WINDOW: u32 = 1 << 29;
-/// The key's lifetime is its session's.
-const SESSION: u32 = 1 << 30;
 
 /// The highest value of a frequency counter.
 pub const MAX_FREQUENCY: u8 = (1 << FREQUENCY_BITS) - 1;
 /// Up to this a frequency counter counts every access; above it two steps double the count.
 const EXACT: u8 = 8;
 
-/// The clock of last accesses in seconds; it wraps after 194 days, as that of Redis does.
+/// How many turns ago a turn was, of which the lowest bits are known.
 #[inline]
-pub fn clock(now_ms: u64) -> u32 {
-    (now_ms / CLOCK_UNIT_MS) as u32 & CLOCK_MASK
-}
-
-/// How many turns ago a turn is. A difference above half the range means that another thread's
-/// turn was ahead.
-#[inline]
-pub fn idle_turns(touched: u32, turn: u32) -> u32 {
-    let idle = turn.wrapping_sub(touched);
-    if idle > u32::MAX / 2 { 0 } else { idle }
+pub fn idle_turns(touched: u32, turn: u64) -> u32 {
+    let idle = (turn as u32).wrapping_sub(touched) & TURN_MASK;
+    if idle > MAX_IDLE_TURNS { 0 } else { idle }
 }
 
 /// A frequency after `times` halvings of the count it stands for.
@@ -67,99 +56,100 @@ pub fn added(a: u8, b: u8) -> u8 {
 /// The use of one entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// The turn of the last access.
-    touched: u32,
-    /// From the lowest bit: 24 bits [`clock`], 5 bits frequency, flags.
+    /// From the lowest bit: the turn of the last access, and the frequency.
     word: u32,
+    /// The key is in the window of W-TinyLFU.
+    window: bool,
+    /// The key's lifetime is its session's.
+    session: bool,
 }
 
 impl Usage {
-    /// That of a key that comes in now.
-    pub fn new(turn: u32, now_ms: u64) -> Self {
-        Self { touched: turn, word: clock(now_ms) | 1 << CLOCK_BITS }
+    /// That of a key that comes in at a turn.
+    pub fn new(turn: u64) -> Self {
+        Self { word: turn as u32 & TURN_MASK | 1 << TURN_BITS, window: false, session: false }
+    }
+
+    /// Its word and its flags, as a record has them.
+    #[inline]
+    pub fn pack(self) -> (u32, bool, bool) {
+        (self.word, self.window, self.session)
+    }
+
+    /// What [`Self::pack`] gave.
+    #[inline]
+    pub fn unpack(word: u32, window: bool, session: bool) -> Self {
+        Self { word, window, session }
     }
 
     /// Counts an access. `chance` is any number that changes from access to access.
     #[inline]
     pub fn touch(&mut self, pace: &Pace, now_ms: u64, chance: u64) {
-        let turn = pace.turn();
+        let turn = pace.turn_at(now_ms);
         let mut frequency = self.raw_frequency();
-        if !pace.is_current(self.touched) {
-            frequency = halved(frequency, pace.halvings(self.touched));
+        if !pace.is_current(self.touched()) {
+            frequency = halved(frequency, pace.halvings(self.touched()));
         }
         if frequency < EXACT || (frequency < MAX_FREQUENCY && steps_up(frequency, chance)) {
             frequency += 1;
         }
-        self.touched = turn;
-        self.word = (self.word & !(CLOCK_MASK | FREQUENCY_MASK))
-            | clock(now_ms)
-            | u32::from(frequency) << CLOCK_BITS;
+        self.word = turn as u32 & TURN_MASK | u32::from(frequency) << TURN_BITS;
     }
 
     /// Makes the accesses since `before` none; the flags stay as they are.
     pub fn take_back(&mut self, before: Self) {
-        const COUNTED: u32 = CLOCK_MASK | FREQUENCY_MASK;
-        self.touched = before.touched;
-        self.word = self.word & !COUNTED | before.word & COUNTED;
+        self.word = before.word;
     }
 
-    /// The turn of the last access.
+    /// The lowest bits of the turn of the last access.
     #[inline]
     pub fn touched(self) -> u32 {
-        self.touched
+        self.word & TURN_MASK
     }
 
     /// Makes this the turn of the last access.
-    pub fn set_touched(&mut self, turn: u32) {
-        self.touched = turn;
-    }
-
-    /// How long it was not used, in units of [`clock`]; `now` is of [`clock`] too.
-    #[inline]
-    pub fn idle(self, now: u32) -> u32 {
-        let idle = now.wrapping_sub(self.word) & CLOCK_MASK;
-        // Above half the range, another command's clock was ahead.
-        if idle > CLOCK_MASK / 2 { 0 } else { idle }
+    pub fn set_touched(&mut self, turn: u64) {
+        self.word = self.word & !TURN_MASK | turn as u32 & TURN_MASK;
     }
 
     #[inline]
     fn raw_frequency(self) -> u8 {
-        ((self.word & FREQUENCY_MASK) >> CLOCK_BITS) as u8
+        (self.word >> TURN_BITS) as u8
     }
 
     /// How often it was used of late: up to 8 a count, above that logarithmic.
     #[inline]
     pub fn frequency(self, pace: &Pace) -> u8 {
-        halved(self.raw_frequency(), pace.halvings(self.touched))
+        halved(self.raw_frequency(), pace.halvings(self.touched()))
     }
 
     /// Sets the counter, as of the last access.
     pub fn set_frequency(&mut self, frequency: u8) {
         let frequency = u32::from(frequency.min(MAX_FREQUENCY));
-        self.word = (self.word & !FREQUENCY_MASK) | frequency << CLOCK_BITS;
+        self.word = self.word & TURN_MASK | frequency << TURN_BITS;
     }
 
     /// Whether it is in the window of W-TinyLFU.
     #[inline]
     pub fn in_window(self) -> bool {
-        self.word & WINDOW != 0
+        self.window
     }
 
     /// Puts it into the window or takes it out.
     pub fn set_in_window(&mut self, inside: bool) {
-        self.word = if inside { self.word | WINDOW } else { self.word & !WINDOW };
+        self.window = inside;
     }
 
     /// Whether its lifetime is that of a session.
     #[inline]
     pub fn in_session(self) -> bool {
-        self.word & SESSION != 0
+        self.session
     }
 
     /// Says whether its lifetime is that of a session.
     #[inline]
     pub fn set_in_session(&mut self, inside: bool) {
-        self.word = if inside { self.word | SESSION } else { self.word & !SESSION };
+        self.session = inside;
     }
 }
 
@@ -178,21 +168,10 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn idle_time_is_in_seconds_and_survives_the_wrap_of_its_clock() {
-        let wrap_ms = (1 << CLOCK_BITS) * CLOCK_UNIT_MS;
-        for start in [0, 1_700_000_000_000, wrap_ms - 1000] {
-            let usage = Usage::new(1, start);
-            assert_eq!(usage.idle(clock(start + 999)) / 2, 0);
-            assert_eq!(usage.idle(clock(start + 5000)), 5);
-            assert_eq!(usage.idle(clock(start.saturating_sub(1000))) / 2, 0);
-        }
-    }
-
-    #[test]
     fn a_counter_tells_a_hundred_accesses_from_ten_thousand() {
         let pace = Pace::default();
         let count = |accesses: u64| {
-            let mut usage = Usage::new(0, 0);
+            let mut usage = Usage::new(0);
             (1..accesses).for_each(|i| usage.touch(&pace, 0, i));
             usage.frequency(&pace)
         };
@@ -210,7 +189,7 @@ mod tests {
     #[test]
     fn frequencies_halve_with_the_pace_of_their_store() {
         let pace = Pace::default();
-        let mut usage = Usage::new(pace.next_turn(), 0);
+        let mut usage = Usage::new(pace.next_turn());
         (0..7).for_each(|i| usage.touch(&pace, 0, i));
         assert_eq!(usage.frequency(&pace), 8);
         pace.next_turn();
@@ -226,7 +205,7 @@ mod tests {
             window: bool, session: bool, frequency in 0..=MAX_FREQUENCY, now: u64, chance: u64,
         ) {
             let pace = Pace::default();
-            let mut usage = Usage::new(0, 0);
+            let mut usage = Usage::new(0);
             usage.set_frequency(frequency);
             usage.set_in_window(window);
             usage.set_in_session(session);
@@ -234,7 +213,7 @@ mod tests {
             prop_assert_eq!(usage.in_window(), window);
             prop_assert_eq!(usage.in_session(), session);
             prop_assert!(usage.frequency(&pace) >= frequency);
-            prop_assert_eq!(usage.idle(clock(now)), 0);
+            prop_assert_eq!(pace.idle_ms(usage.touched(), now), 0);
         }
 
         #[test]

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 pub struct Place {
     /// The hash of its key.
     pub hash: u64,
-    /// The turn of its last access then.
+    /// The lowest bits of the turn of its last access then.
     pub touched: u32,
     /// Its slot.
     pub slot: Slot,

@@ -11,12 +11,14 @@ mod packed;
 mod set;
 mod sorted_set;
 mod tree;
+mod view;
 
 pub use cuckoo::Cuckoo;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
 pub use sorted_set::SortedSet;
+pub use view::ValueRef;
 
 use super::entry::{INLINE_BYTES, inline};
 use super::memory::block_bytes;
