@@ -46,6 +46,7 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("client-output-buffer-limit", output_limits(context)),
         ("cluster-announce-hostname", config.network.advertise.clone()),
         ("cluster-enabled", "yes".into()),
+        ("daemonize", "no".into()),
         ("databases", databases.to_string()),
         ("dir", dir.unwrap_or_default()),
         ("lua-time-limit", shared.router.scripts().time_limit_ms().to_string()),
@@ -59,8 +60,11 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("notify-keyspace-events", tunables.keyspace_events.letters()),
         ("port", shared.port.to_string()),
         ("proto-max-bulk-len", tunables.max_bulk_bytes.to_string()),
+        // Who replicates what is the cluster's to assign.
+        ("replicaof", String::new()),
         ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
         ("save", String::new()),
+        ("slaveof", String::new()),
         (
             "slowlog-log-slower-than",
             tunables.thresholds.slowlog_us.map_or(-1, |us| us as i64).to_string(),
