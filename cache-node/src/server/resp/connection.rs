@@ -432,7 +432,8 @@ impl Connection {
                 return true;
             }
         };
-        if self.shared.pause.is_on() && self.shared.pause.holds(spec, &self.session.transaction) {
+        let pause = &self.shared.pause;
+        if pause.is_on() && pause.holds(spec, args, &self.session.transaction) {
             self.pausing = true;
             return false;
         }

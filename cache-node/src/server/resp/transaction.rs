@@ -87,7 +87,7 @@ impl Transaction {
             return Err(format!("ERR the transaction is over {MAX_QUEUE_BYTES} bytes"));
         }
         self.count += 1;
-        self.writes |= pause::writes(spec);
+        self.writes |= pause::writes(spec, args);
         // One that has failed runs nothing, so there is nothing to keep.
         if !self.failed {
             wire::put_command(&mut self.queue, 0, Protocol::Resp2, args);
