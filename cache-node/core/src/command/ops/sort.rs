@@ -150,7 +150,8 @@ fn lock_named(
     out: &mut Writer<'_>,
 ) -> bool {
     for _ in 0..ATTEMPTS {
-        let found = keys.peek(key).and_then(ValueRef::object).and_then(elements).unwrap_or_default();
+        let found =
+            keys.peek(key).and_then(ValueRef::object).and_then(elements).unwrap_or_default();
         let patterns = request.by.iter().chain(&request.get);
         let named: Vec<Vec<u8>> = patterns
             .flat_map(|pattern| found.iter().filter_map(|element| named(pattern, element)))
