@@ -15,6 +15,7 @@ use crate::memory::{self, Memory};
 use crate::pubsub::{self, PubSub};
 use crate::raft;
 use crate::router::{self, Blocked, Forwarded, Router};
+use crate::script::{self, Scripts};
 use crate::server::resp::pause::Pause;
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
@@ -77,6 +78,7 @@ pub fn run(config: Config) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .thread_stack_size(script::STACK_BYTES)
         .enable_all()
         .build()
         .map_err(system("threads"))?;
@@ -143,6 +145,11 @@ async fn serve(config: Config) -> Result<(), Error> {
         peers: cluster.peers(),
         stats: stats.clone(),
         request_timeout: Duration::from_millis(network.request_timeout_ms),
+        scripts: Arc::new(Scripts::new(
+            config.script.time_limit_ms,
+            config.script.memory_bytes,
+            stats.clone(),
+        )),
     });
     let pause = Arc::new(Pause::default());
     let held = pause.clone();
@@ -153,6 +160,9 @@ async fn serve(config: Config) -> Result<(), Error> {
     cluster.on_publish(Arc::new(pubsub::Arrivals::new(registry.clone())));
     let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());
     let pubsub = Arc::new(PubSub::new(registry, relay));
+
+    keyspace.notices().set_classes(config.keyspace_events);
+    let events = pubsub::Events::new(keyspace.clone(), handle.clone(), pubsub.clone());
 
     let gossip_port = cluster.gossip_port();
     let resp = resp::Options {
@@ -209,6 +219,14 @@ async fn serve(config: Config) -> Result<(), Error> {
         };
         http.run(told, GRACE).await;
         Ok("the HTTP server")
+    });
+    let mut stopped = stopping.clone();
+    parts.spawn(async move {
+        tokio::select! {
+            () = events.run() => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+        Ok("the keyspace events")
     });
     let interval = Duration::from_millis(config.cleanup_interval_ms.max(1));
     parts.spawn(async move {

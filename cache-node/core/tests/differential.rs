@@ -10,8 +10,8 @@ mod generate;
 
 use agree::agree;
 use generate::Generator;
-use hypercache_core::command::{self, Run, lookup};
-use hypercache_core::keyspace::{Keyspace, Options};
+use hypercache_core::command::{self, Run, Transacted, lookup};
+use hypercache_core::keyspace::{EventClasses, Keyspace, Options, WatchedKey};
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use hypercache_core::store::{EvictionPolicy, StorePolicy};
 use std::io::{Read, Write};
@@ -27,7 +27,8 @@ const COMMANDS_A_SEED: usize = 12_500;
 const TOLERANCE_MS: i64 = 5_000;
 
 /// Commands that 7.0 does not have, or that are as Valkey 9.1 has them: other flags or tips.
-const NOT_AS_7_0: [&str; 14] = [
+const NOT_AS_7_0: [&str; 15] = [
+    "script|show",
     "stores",
     "msetex",
     "delifeq",
@@ -47,6 +48,12 @@ const NOT_AS_7_0: [&str; 14] = [
 /// A redis-server of our own, stopped when it goes out of scope.
 struct Redis {
     child: Child,
+    port: u16,
+    link: Link,
+}
+
+/// A connection to it.
+struct Link {
     stream: TcpStream,
     input: Vec<u8>,
 }
@@ -80,9 +87,24 @@ impl Redis {
             }
             std::thread::yield_now();
         };
+        Self { child, port, link: Link::over(stream) }
+    }
+
+    fn call(&mut self, args: &[Vec<u8>]) -> Vec<u8> {
+        self.link.call(args)
+    }
+
+    /// Another connection.
+    fn link(&self) -> Link {
+        Link::over(TcpStream::connect(("127.0.0.1", self.port)).unwrap())
+    }
+}
+
+impl Link {
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        Self { child, stream, input: Vec::new() }
+        Self { stream, input: Vec::new() }
     }
 
     fn call(&mut self, args: &[Vec<u8>]) -> Vec<u8> {
@@ -93,13 +115,17 @@ impl Redis {
             request.extend(b"\r\n");
         }
         self.stream.write_all(&request).unwrap();
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Vec<u8> {
         loop {
             if let Some(len) = hypercache_core::resp::reply_len(&self.input).unwrap() {
                 return self.input.drain(..len).collect();
             }
             let mut chunk = [0; 65536];
             let read = self.stream.read(&mut chunk).unwrap();
-            assert!(read > 0, "redis-server closed the connection after {args:?}");
+            assert!(read > 0, "redis-server closed the connection");
             self.input.extend(&chunk[..read]);
         }
     }
@@ -293,4 +319,134 @@ fn every_command_answers_as_redis_does() {
             assert_eq!((store.used_memory_bytes, store.keys, store.keys_with_ttl), (0, 0, 0));
         }
     }
+}
+
+/// The bulk strings of a reply that is an array of such (and of a number).
+fn bulks(reply: &[u8]) -> Vec<Vec<u8>> {
+    let Some((Reply::Array(parts), _)) = Reply::parse(reply).unwrap() else {
+        panic!("{} is no array", reply.escape_ascii());
+    };
+    let bulk = |part| match part {
+        Reply::Bulk(bytes) => bytes,
+        other => format!("{other:?}").into_bytes(),
+    };
+    parts.into_iter().map(bulk).collect()
+}
+
+/// What a command told of keys: the channel and its message, as Redis publishes them by event.
+fn told(space: &Keyspace) -> Vec<(String, String)> {
+    let waker = std::task::Waker::noop();
+    let std::task::Poll::Ready(notices) = space.notices().poll_take(waker) else {
+        return Vec::new();
+    };
+    let by_event = |n: hypercache_core::keyspace::Notice| {
+        (format!("__keyevent@{}__:{}", n.store, n.event.name), n.key.escape_ascii().to_string())
+    };
+    notices.into_iter().map(by_event).collect()
+}
+
+#[test]
+fn every_command_tells_of_keys_what_redis_tells_and_touches_the_same_watches() {
+    let commands = std::env::var("DIFFERENTIAL_COMMANDS").ok().and_then(|n| n.parse().ok());
+    let commands: usize = commands.unwrap_or(COMMANDS_A_SEED) / 2;
+    let words = |text: &str| -> Vec<Vec<u8>> {
+        text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    };
+    let mut redis = Redis::start();
+    let (mut hears, mut watches) = (redis.link(), redis.link());
+    redis.call(&words("config set notify-keyspace-events AEmn"));
+    hears.call(&words("psubscribe __keyevent@*"));
+    hears.call(&words("subscribe end"));
+    // One of each command is enough to read.
+    let mut differences = std::collections::BTreeMap::new();
+    for (seed, protocol) in [(5, Protocol::Resp2), (6, Protocol::Resp3)] {
+        redis.call(&words("flushall"));
+        redis.call(&words("select 0"));
+        let space = keyspace(seed);
+        space.notices().set_classes(EventClasses::parse("AEmn").unwrap());
+        let mut generator = Generator::new(seed);
+        let mut selected = 0;
+        let mut before: Vec<Vec<Vec<u8>>> = Vec::new();
+        for step in 0..commands {
+            let command = generator.command();
+            if command.database != selected {
+                selected = command.database;
+                redis.call(&words(&format!("select {selected}")));
+            }
+            // The first keys, whatever they are to the command, are watched by others.
+            let watched: Vec<Vec<u8>> = command.args[1..].iter().take(3).cloned().collect();
+            if watched.is_empty() {
+                continue;
+            }
+            watches.call(&words(&format!("select {selected}")));
+            watches.call(&[words("watch"), watched.clone()].concat());
+            let tokens: Vec<u64> = watched
+                .iter()
+                .map(|key| space.watch(selected, key, now_ms()).unwrap().unwrap())
+                .collect();
+            redis.call(&command.args);
+            redis.call(&words("publish end ."));
+            watches.call(&words("multi"));
+            let their_change = watches.call(&words("exec")) == b"*-1\r\n";
+            let mut theirs = Vec::new();
+            loop {
+                let message = bulks(&hears.reply());
+                match message.as_slice() {
+                    [_, _, channel, key] => {
+                        let channel = String::from_utf8(channel.clone()).unwrap();
+                        theirs.push((channel, key.escape_ascii().to_string()));
+                    }
+                    _ => break,
+                }
+            }
+            let refused = call(&space, protocol, selected, &command.args).starts_with(b"-");
+            let mut ours = told(&space);
+            let watched: Vec<WatchedKey<'_>> = watched
+                .iter()
+                .zip(&tokens)
+                .map(|(key, token)| WatchedKey { store: selected, key, token: *token })
+                .collect();
+            let exec = space
+                .transact(&watched, &[], &command::NoScripts, now_ms(), &mut Vec::new())
+                .unwrap();
+            let our_change = exec == Transacted::Changed;
+            // Who finds that a lifetime is over is a matter of the moment.
+            let is_expired = |(channel, _): &(String, String)| channel.ends_with(":expired");
+            theirs.retain(|told| !is_expired(told));
+            ours.retain(|told| !is_expired(told));
+            if refused {
+                // Whether the key or the other arguments are looked at first is not the same everywhere.
+                theirs.retain(|(channel, _)| !channel.ends_with(":keymiss"));
+                ours.retain(|(channel, _)| !channel.ends_with(":keymiss"));
+            }
+            if command.name.starts_with("sort") {
+                // In the order of a set's members, which is nobody's.
+                ours.sort();
+                theirs.sort();
+            }
+            if (&ours, our_change) != (&theirs, their_change) {
+                let shown = format!(
+                    "seed {seed}, step {step}, database {selected}: {}\n \
+                     ours:   {ours:?}, {our_change}\n theirs: {theirs:?}, {their_change}\nbefore, on these keys:\n{}",
+                    shown(&command.args),
+                    history(&before, &command.args),
+                );
+                differences.entry(command.name.clone()).or_insert(shown);
+            }
+            before.push(command.args.clone());
+            if command.name == "spop"
+                && let Some(key) = command.args.get(1)
+            {
+                let del = [b"del".to_vec(), key.clone()];
+                call(&space, protocol, selected, &del);
+                redis.call(&del);
+                told(&space);
+                // Theirs are heard with the next command's, and passed over.
+                redis.call(&words("publish end ."));
+                while bulks(&hears.reply()).len() != 3 {}
+            }
+        }
+    }
+    let shown: Vec<String> = differences.into_values().collect();
+    assert!(shown.is_empty(), "{}", shown.join("\n\n"));
 }

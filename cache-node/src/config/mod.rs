@@ -23,6 +23,7 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use hypercache_core::keyspace::EventClasses;
 use hypercache_core::store::StorePolicy;
 
 use crate::server::stats::Thresholds;
@@ -44,6 +45,10 @@ pub struct Config {
     pub stores: Vec<StorePolicy>,
     /// How often expired keys are looked for, in milliseconds.
     pub cleanup_interval_ms: u64,
+    /// What happens to keys that subscribers hear of.
+    pub keyspace_events: EventClasses,
+    /// What scripts may.
+    pub script: Script,
     /// Who may connect.
     pub auth: Auth,
     /// What is logged.
@@ -104,6 +109,15 @@ pub struct Cluster {
     pub bootstrap_members: u32,
     /// What members prove to each other.
     pub secret: Option<Secret>,
+}
+
+/// What scripts may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// How long a script may run, in milliseconds; twice that once it has written.
+    pub time_limit_ms: u64,
+    /// What one may take while it runs.
+    pub memory_bytes: usize,
 }
 
 /// Who may connect.

@@ -2,9 +2,13 @@
 
 use std::net::IpAddr;
 
+use hypercache_core::keyspace::EventClasses;
+
 use super::source::Source;
 use super::units::parse_duration;
-use super::{Auth, Cluster, Config, Log, Network, Node, SlowLog, Telemetry, stores, values};
+use super::{
+    Auth, Cluster, Config, Log, Network, Node, Script, SlowLog, Telemetry, stores, values,
+};
 
 /// Reads everything; whatever is wrong is reported to `source` and stands as its default in what
 /// is returned.
@@ -25,6 +29,15 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
         cluster,
         stores: policies,
         cleanup_interval_ms,
+        keyspace_events: source.get(
+            "cache.notify_keyspace_events",
+            EventClasses::empty(),
+            values::event_classes,
+        ),
+        script: Script {
+            time_limit_ms: source.get("script.time_limit", 5_000, values::positive_duration(1)),
+            memory_bytes: source.get("script.memory_limit", 64 << 20, values::script_memory),
+        },
         auth: Auth { password: source.optional("auth.password", values::secret) },
         log: Log { level: source.get("log.level", "info".into(), values::log_level) },
         slowlog: SlowLog {

@@ -15,6 +15,7 @@ struct Shown<'a> {
     cluster: Cluster<'a>,
     cache: Cache<'a>,
     persistence: Persistence,
+    script: Script,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<Auth<'a>>,
     log: Log<'a>,
@@ -63,6 +64,7 @@ struct Cache<'a> {
     max_memory: String,
     default_ttl: String,
     cleanup_interval: String,
+    notify_keyspace_events: String,
     eviction_policy: &'a str,
     cuckoo_filter: FilterSetting,
 }
@@ -70,6 +72,12 @@ struct Cache<'a> {
 #[derive(Serialize)]
 struct Persistence {
     enabled: bool,
+}
+
+#[derive(Serialize)]
+struct Script {
+    time_limit: String,
+    memory_limit: String,
 }
 
 #[derive(Serialize)]
@@ -170,10 +178,15 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             max_memory: budget(default),
             default_ttl: lifetime(default),
             cleanup_interval: format_duration(config.cleanup_interval_ms),
+            notify_keyspace_events: config.keyspace_events.letters(),
             eviction_policy: default.eviction_policy.as_str(),
             cuckoo_filter: filter(default),
         },
         persistence: Persistence { enabled: false },
+        script: Script {
+            time_limit: format_duration(config.script.time_limit_ms),
+            memory_limit: format_size(config.script.memory_bytes as u64),
+        },
         auth: config.auth.password.as_ref().map(|password| Auth { password }),
         log: Log { level: &config.log.level },
         slowlog: SlowLog {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use hypercache_core::keyspace::EventClasses;
 use hypercache_core::store::{EvictionPolicy, FilterRate};
 
 use super::error::nearest;
@@ -40,6 +41,15 @@ pub fn address(text: &str) -> Result<IpAddr, String> {
     bare.parse().map_err(|_| {
         format!(
             "'{text}' is not an IP address: write 127.0.0.1 for this machine only, 0.0.0.0 or '::' for every interface"
+        )
+    })
+}
+
+/// Classes of keyspace events, by Redis's letters.
+pub fn event_classes(text: &str) -> Result<EventClasses, String> {
+    EventClasses::parse(text).ok_or_else(|| {
+        format!(
+            "'{text}' has a letter that names no class of events: write some of 'Ag$lshzxeKEtmdn'"
         )
     })
 }
@@ -92,6 +102,16 @@ pub fn directory(text: &str) -> Result<PathBuf, String> {
         return Err("is not a directory's path: leave the key out to keep nothing on disk".into());
     }
     Ok(PathBuf::from(text))
+}
+
+/// The memory of a script; enough for the interpreter to work in.
+pub fn script_memory(text: &str) -> Result<usize, String> {
+    const LEAST: u64 = 1 << 20;
+    const MOST: u64 = 4 << 30;
+    match super::units::parse_size(text)? {
+        bytes @ LEAST..=MOST => Ok(bytes as usize),
+        _ => Err(format!("'{text}' is not a script's memory: write a size from 1MB to 4GB")),
+    }
 }
 
 /// A duration that must not be zero.

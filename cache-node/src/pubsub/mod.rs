@@ -7,6 +7,7 @@
 //! matter which member a client is connected to; they only have names of their own.
 
 mod arrivals;
+mod events;
 mod outbox;
 mod registry;
 mod relay;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use hypercache_core::cluster::View;
 
 pub use arrivals::Arrivals;
+pub use events::Events;
 pub use outbox::{Limits, Outbox};
 pub use registry::Registry;
 pub use relay::Relay;

@@ -5,6 +5,7 @@ use super::entry::{Entry, Taken};
 use super::eviction::session::Fate;
 use super::eviction::usage::Usage;
 use super::hash::KeyHasher;
+use super::notice::Event;
 use super::part::New;
 use super::slot::State;
 use super::stores::{Registry, Store};
@@ -60,6 +61,12 @@ impl<'a> Access<'a> {
     pub fn dice(&self) -> impl Fn() -> u64 + use<'a> {
         let space = self.space;
         move || space.random()
+    }
+
+    /// Says what a command did to the key.
+    #[inline]
+    pub fn happened(&self, event: Event) {
+        self.space.notices.note(event, self.store.number, self.key);
     }
 
     /// Lets a value go, after the lock if it is large.
@@ -159,6 +166,7 @@ impl<'a> Access<'a> {
     fn expire(&mut self, place: Place) {
         self.store.counters.expired.fetch_add(1, Relaxed);
         let value = self.take_out(place);
+        self.happened(Event::EXPIRED);
         self.bury(value.flatten());
     }
 
@@ -177,6 +185,7 @@ impl<'a> Access<'a> {
         let stripe = self.store.counters.stripe(self.slot);
         let Some(place) = place else {
             stripe.misses.fetch_add(1, Relaxed);
+            self.happened(Event::KEY_MISS);
             return None;
         };
         let hits = stripe.hits.fetch_add(1, Relaxed);
@@ -200,6 +209,14 @@ impl<'a> Access<'a> {
 
     /// The entry for a command that looks at it from outside: no use, but a hit or miss.
     pub fn look(&mut self) -> Option<Entry<'_>> {
+        if !self.exists() {
+            self.happened(Event::KEY_MISS);
+        }
+        self.look_silently()
+    }
+
+    /// As [`Self::look`], and nobody hears of a miss.
+    pub fn look_silently(&mut self) -> Option<Entry<'_>> {
         let place = self.place();
         let stripe = self.store.counters.stripe(self.slot);
         let count = if place.is_some() { &stripe.hits } else { &stripe.misses };
@@ -241,7 +258,7 @@ impl<'a> Access<'a> {
     /// [`super::MAX_FREQUENCY`]; counts as [`Self::look`].
     pub fn frequency(&mut self) -> Option<u8> {
         let store = self.store;
-        self.look().map(|entry| entry.usage.frequency(&store.counters.pace))
+        self.look_silently().map(|entry| entry.usage.frequency(&store.counters.pace))
     }
 
     /// Whether the key is there, with nothing counted.
@@ -292,6 +309,7 @@ impl<'a> Access<'a> {
                 let at = expires_at_ms.unwrap_or(0);
                 let table = self.state.get_or_make(store.number, self.slot, &store.counters);
                 table.insert(hasher, self.hash, self.key, value, at, now_ms);
+                self.happened(Event::NEW);
             }
         }
         if let Some(at) = expires_at_ms {
@@ -348,9 +366,19 @@ impl<'a> Access<'a> {
         found
     }
 
+    /// Takes the key out, as a command that deletes it does: its value goes, and everybody who wants to
+    /// hears of it. False if it is not there.
+    pub fn delete(&mut self) -> bool {
+        let was_there = self.discard();
+        if was_there {
+            self.happened(Event::DEL);
+        }
+        was_there
+    }
+
     /// Ends the key's lifetime now, which counts as any other end of one; false if it is not there.
     pub fn end_now(&mut self) -> bool {
-        let there = self.discard();
+        let there = self.delete();
         self.store.counters.expired.fetch_add(u64::from(there), Relaxed);
         there
     }
@@ -424,9 +452,9 @@ impl Locked<'_> {
         self.registry.get(number).is_some()
     }
 
-    /// Takes a key out; false if it is not there.
+    /// Takes a key out, as a command that deletes it does; false if it is not there.
     pub fn remove(&mut self, key: &[u8]) -> bool {
-        self.at(key).is_some_and(|mut key| key.discard())
+        self.at(key).is_some_and(|mut key| key.delete())
     }
 
     /// The keyspace's hash function.
@@ -464,6 +492,13 @@ impl Locked<'_> {
         let table = &self.guards.get(index)?.1.get(store.number)?.table;
         let entry = table.get(table.find(self.space.hasher.hash(key), key)?)?;
         (!entry.is_expired(self.now_ms)).then_some(entry.value)
+    }
+
+    /// Says that a key that [`Self::peek`] looked for is not there.
+    pub fn missed(&self, key: &[u8]) {
+        if let Some(store) = self.registry.route(self.number, key) {
+            self.space.notices.note(Event::KEY_MISS, store.number, key);
+        }
     }
 
     /// Whether two keys under two selections are the same key of the same store.

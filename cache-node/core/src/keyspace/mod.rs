@@ -5,9 +5,10 @@
 //! | `slot` | a slot's lock and tables, and their accounts |
 //! | `table`, `part/`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
-//! | `access`, `together` | what a command may do with a key; with the keys of many slots |
+//! | `access`, `together`, `scripted` | what a command may do with a key; with the keys of many slots; while a script runs |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
 //! | `watch`, `wait` | keys whose changes EXEC has to see; keys that clients wait for |
+//! | `notice` | what happened to keys, for the world |
 //! | `stores`, `occupancy` | policies, counters, which store a key belongs to |
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
@@ -22,10 +23,12 @@ mod filter;
 mod free;
 mod hash;
 mod memory;
+mod notice;
 mod occupancy;
 mod part;
 mod prefetch;
 pub mod pressure;
+mod scripted;
 mod slot;
 mod stores;
 mod table;
@@ -41,6 +44,7 @@ pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;
+pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::Hashed;
 pub use together::LockedAlso;
 pub use values::cuckoo;
@@ -141,6 +145,8 @@ pub struct Keyspace {
     filter_slot: AtomicU32,
     /// The slots that may have watched keys.
     watching: Occupancy,
+    /// What happened to keys, for those who want to hear of it.
+    notices: Notices,
     /// What all waits are and cost.
     waits: Arc<wait::Account>,
     /// When old watches are looked for again.
@@ -173,6 +179,7 @@ impl Keyspace {
             expiry_slot: AtomicU32::new(0),
             filter_slot: AtomicU32::new(u32::from(SLOTS)),
             watching: Occupancy::default(),
+            notices: Notices::default(),
             waits: Arc::default(),
             watches_due_ms: AtomicU64::new(0),
             undertaker: OnceLock::new(),
@@ -303,6 +310,11 @@ impl Keyspace {
     #[inline]
     pub fn has_store(&self, number: StoreNumber) -> bool {
         self.registry.load().get(number).is_some()
+    }
+
+    /// What happened to keys, for those who want to hear of it.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// The policies in force.

@@ -313,8 +313,14 @@ impl StoreTable {
     }
 
     /// Takes the keys out that are of one session with this one and stand near it: all of a
-    /// slot, or of a segment of a large one. How many left.
-    pub fn remove_session(&mut self, hasher: &KeyHasher, hash: u64, key: &[u8]) -> usize {
+    /// slot, or of a segment of a large one; each is told to `leaves` before. How many left.
+    pub fn remove_session(
+        &mut self,
+        hasher: &KeyHasher,
+        hash: u64,
+        key: &[u8],
+        mut leaves: impl FnMut(&[u8]),
+    ) -> usize {
         let mut hashes: SmallVec<[u64; 16]> = SmallVec::new();
         self.table.visit_segment(position(hash), |entry| {
             if entry.usage.in_session() && self.counters.sessions.same(hasher, key, entry.key) {
@@ -326,7 +332,12 @@ impl StoreTable {
             let place = self.table.find_where(hash, |entry| {
                 entry.usage.in_session() && hasher.hash(entry.key) == hash
             });
-            gone += usize::from(place.and_then(|place| self.remove(hasher, place)).is_some());
+            let Some(place) = place else { continue };
+            if let Some(entry) = self.table.get(place) {
+                leaves(entry.key);
+                self.remove(hasher, place);
+                gone += 1;
+            }
         }
         gone
     }

@@ -9,10 +9,13 @@ mod blocked;
 pub mod clients;
 mod commands;
 mod connection;
+mod for_scripts;
 mod info;
 pub mod pause;
 mod session;
 mod transaction;
+
+pub(crate) use commands::REDIS_VERSION;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hypercache_core::keyspace::Keyspace;
+use hypercache_core::keyspace::{EventClasses, Keyspace};
 use hypercache_core::resp::Limits;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream};
@@ -81,6 +84,8 @@ pub struct Tunables {
     /// `client-output-buffer-limit` by class: bytes at once, bytes for a time, that time in seconds; 0 for
     /// no limit. Only `pubsub` has buffers to limit.
     pub output: [(&'static str, [u64; 3]); 3],
+    /// What happens to keys that subscribers hear of.
+    pub keyspace_events: EventClasses,
     /// Parameters that are only kept: see [`commands::config_kept`].
     pub kept: Arc<BTreeMap<&'static str, String>>,
 }
@@ -186,28 +191,28 @@ impl Options {
                 ("slave", [256 << 20, 64 << 20, 60]),
                 ("pubsub", self.pubsub.limits().in_force()),
             ],
+            keyspace_events: self.config.keyspace_events,
             kept: Arc::default(),
         };
         self.stats.watch.set(tunables.thresholds);
-        Server {
-            listener: self.listener.listener,
-            threads: self.threads.max(1),
-            shared: Arc::new(Shared {
-                router: self.router,
-                pubsub: self.pubsub,
-                stats: self.stats,
-                config: self.config,
-                clients: Arc::default(),
-                tunables: RwLock::new(tunables),
-                pause: self.pause,
-                counted_before: Mutex::default(),
-                memory: self.memory,
-                startup_bytes: process::allocated_bytes(),
-                started_ms: self.started_ms,
-                port: self.listener.port,
-                run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
-            }),
-        }
+        let shared = Arc::new(Shared {
+            router: self.router,
+            pubsub: self.pubsub,
+            stats: self.stats,
+            config: self.config,
+            clients: Arc::default(),
+            tunables: RwLock::new(tunables),
+            pause: self.pause,
+            counted_before: Mutex::default(),
+            memory: self.memory,
+            startup_bytes: process::allocated_bytes(),
+            started_ms: self.started_ms,
+            port: self.listener.port,
+            run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
+        });
+        let serves = for_scripts::ForScripts::new(&shared);
+        shared.router.scripts().set_outside(Box::new(serves));
+        Server { listener: self.listener.listener, threads: self.threads.max(1), shared }
     }
 }
 
@@ -265,7 +270,9 @@ impl Server {
         for index in 0..self.threads {
             let (give, take) = mpsc::channel(HANDOVER);
             let shared = self.shared.clone();
-            let thread = std::thread::Builder::new().name(format!("io-{index}"));
+            let thread = std::thread::Builder::new()
+                .name(format!("io-{index}"))
+                .stack_size(crate::script::STACK_BYTES);
             let runtime = move || serve_loop(index, shared, take);
             threads.push(thread.spawn(runtime).map_err(|source| Error::Loop { index, source })?);
             loops.push(give);

@@ -1,7 +1,7 @@
 //! BITOP: strings combined bit by bit.
 
 use super::texts::{self, is};
-use crate::keyspace::{Lifetime, Locked, Value, ValueRef};
+use crate::keyspace::{Event, Lifetime, Locked, Value, ValueRef};
 use crate::resp::Writer;
 
 fn read<'b>(keys: &'b Locked<'_>, name: &[u8], buffer: &'b mut itoa::Buffer) -> &'b [u8] {
@@ -45,9 +45,10 @@ pub fn bitop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     }
     if let Some(mut target) = keys.at(args[2]) {
         if made.is_empty() {
-            target.discard();
+            target.delete();
         } else {
             target.set(Value::Raw(Box::new(made)), Lifetime::Default);
+            target.happened(Event::string("set"));
         }
     }
     out.integer(longest as i64);

@@ -219,8 +219,20 @@ fn run(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, only_read: bo
     if !is_string(key, out) {
         return;
     }
-    let values =
-        change(key, end, |bytes| steps.iter().map(|step| step.run(bytes)).collect::<Vec<_>>());
+    let values = change(key, end, |bytes, grew| {
+        let mut changed = false;
+        let mut run = |step: &Step| {
+            let (Step::Set(field, ..) | Step::Add(field, ..)) = step else {
+                return step.run(bytes);
+            };
+            let before = field.get(bytes);
+            let value = step.run(bytes);
+            changed |= value.is_some() && (grew || field.get(bytes) != before);
+            value
+        };
+        let values: Vec<_> = steps.iter().map(&mut run).collect();
+        (values, changed)
+    });
     answer(values.unwrap_or_default().into_iter(), out);
 }
 

@@ -1,7 +1,7 @@
 //! Bits of strings: one at a time, counting, finding.
 
 use super::texts::{self, is};
-use crate::keyspace::{Access, Lifetime, Value};
+use crate::keyspace::{Access, Event, Lifetime, Value};
 use crate::resp::{Writer, parse_i64};
 use std::ops::RangeInclusive;
 
@@ -29,24 +29,37 @@ pub(super) fn offset(arg: &[u8], width: Option<u32>, out: &mut Writer<'_>) -> Op
 }
 
 /// Changes the key's string, made of zeros up to `len` bytes at least; the key holds a string or
-/// nothing.
+/// nothing. `change` is told whether it was made longer,
+/// and says as well whether it changed anything: that is `setbit`.
 pub(super) fn change<R>(
     key: &mut Access<'_>,
     len: usize,
-    mut change: impl FnMut(&mut [u8]) -> R,
+    mut change: impl FnMut(&mut [u8], bool) -> (R, bool),
 ) -> Option<R> {
     let mut grow = |bytes: &mut Vec<u8>| {
-        if bytes.len() < len {
+        let grows = bytes.len() < len;
+        if grows {
             bytes.resize(len, 0);
         }
-        change(bytes)
+        change(bytes, grows)
     };
-    if key.exists() {
-        return key.update(|value| value.as_raw().map(grow)).flatten();
+    if !key.exists() {
+        let mut bytes = Vec::new();
+        let (result, changed) = grow(&mut bytes);
+        key.set(Value::Raw(Box::new(bytes)), Lifetime::Default);
+        if changed {
+            key.happened(Event::string("setbit"));
+        }
+        return Some(result);
     }
-    let mut bytes = Vec::new();
-    let result = grow(&mut bytes);
-    key.set(Value::Raw(Box::new(bytes)), Lifetime::Default);
+    let done = key.update_if(|value| match value.as_raw().map(grow) {
+        Some((result, changed)) => (Some((result, changed)), changed),
+        None => (None, false),
+    });
+    let (result, changed) = done??;
+    if changed {
+        key.happened(Event::string("setbit"));
+    }
     Some(result)
 }
 
@@ -71,10 +84,10 @@ pub fn setbit(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         return;
     }
     let (at, shift) = ((offset / 8) as usize, 7 - offset % 8);
-    let before = change(key, at + 1, |bytes| {
+    let before = change(key, at + 1, |bytes, grew| {
         let before = bytes[at] >> shift & 1;
         bytes[at] = bytes[at] & !(1 << shift) | bit << shift;
-        before
+        (before, grew || before != bit)
     });
     out.integer(i64::from(before.unwrap_or(0)));
 }

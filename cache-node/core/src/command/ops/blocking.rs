@@ -58,7 +58,7 @@ fn pop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, end: End) ->
             Found::List => {
                 out.array(2);
                 out.bulk(name);
-                edit(&mut key, |list| {
+                edit(&mut key, end.popped(), |list| {
                     out.bulk(end.peek(list).unwrap_or_default());
                     end.drop(list);
                 });

@@ -1,8 +1,11 @@
 //! EXPIRE and its kin: lifetimes of keys.
 
 use super::options::{Conditions, Unit};
-use crate::keyspace::Access;
+use crate::keyspace::{Access, Event};
 use crate::resp::Writer;
+
+/// A key was given a lifetime.
+pub(super) const EXPIRE: Event = Event::generic("expire");
 
 fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, unit: Unit, command: &str) {
     let Some(conditions) = Conditions::read(&args[3..], out) else { return };
@@ -15,6 +18,7 @@ fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, unit: Unit, c
     match u64::try_from(end) {
         Ok(end) if end > key.now_ms() => {
             key.set_expiry(end);
+            key.happened(EXPIRE);
         }
         _ => {
             key.end_now();
@@ -76,9 +80,15 @@ pub fn pexpiretime(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
 /// PERSIST key
 pub fn persist(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
     let _ = key.value();
+    out.integer(i64::from(persist_key(key)));
+}
+
+/// Takes the key's lifetime away; false if it has none.
+pub(super) fn persist_key(key: &mut Access<'_>) -> bool {
     let had = key.expires_at_ms().is_some_and(|end| end != 0);
     if had {
         key.set_expiry(0);
+        key.happened(Event::generic("persist"));
     }
-    out.integer(i64::from(had));
+    had
 }

@@ -3,12 +3,13 @@
 use super::extended::{Extended, Parsed};
 use super::texts;
 use super::typed::{find, upsert};
-use crate::keyspace::{Access, Hash};
-use crate::resp::{Writer, parse_i64};
+use crate::keyspace::{Access, Event, Hash};
+use crate::resp::{Protocol, Writer, parse_i64};
 
-fn put(key: &mut Access<'_>, field: &[u8], value: &[u8], out: &mut Writer<'_>) {
-    let hasher = key.hasher();
-    upsert(key, out, |hash: &mut Hash| hash.set(hasher, field, value));
+fn put(key: &mut Access<'_>, field: &[u8], value: &[u8], event: &'static str) {
+    let (hasher, out) = (key.hasher(), &mut Vec::new());
+    let out = &mut Writer::new(out, Protocol::Resp2);
+    upsert(key, out, Event::hash(event), |hash: &mut Hash| (hash.set(hasher, field, value), true));
 }
 
 /// HINCRBY key field increment
@@ -24,7 +25,7 @@ pub fn hincrby(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         },
     };
     let Some(sum) = current.checked_add(delta) else { return out.error(texts::OVERFLOW) };
-    put(key, args[2], itoa::Buffer::new().format(sum).as_bytes(), out);
+    put(key, args[2], itoa::Buffer::new().format(sum).as_bytes(), "hincrby");
     out.integer(sum);
 }
 
@@ -45,6 +46,6 @@ pub fn hincrbyfloat(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
     };
     let Some(sum) = sum else { return out.error(texts::NAN_OR_INFINITY) };
     let text = sum.format();
-    put(key, args[2], text.as_bytes(), out);
+    put(key, args[2], text.as_bytes(), "hincrbyfloat");
     out.bulk(text.as_bytes());
 }

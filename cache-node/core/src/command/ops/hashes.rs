@@ -2,7 +2,7 @@
 
 use super::texts;
 use super::typed::{edit_typed, read, upsert};
-use crate::keyspace::{Access, Hash};
+use crate::keyspace::{Access, Event, Hash};
 use crate::resp::Writer;
 
 /// Sets the fields of `field value` pairs: how many are new; `None` after answering with an error.
@@ -12,9 +12,10 @@ fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, command: &str
         return None;
     }
     let hasher = key.hasher();
-    upsert(key, out, |hash: &mut Hash| {
+    upsert(key, out, Event::hash("hset"), |hash: &mut Hash| {
         hash.prepare(hasher, &args[2..]);
-        args[2..].chunks_exact(2).filter(|pair| hash.set(hasher, pair[0], pair[1])).count()
+        let pairs = args[2..].chunks_exact(2);
+        (pairs.filter(|pair| hash.set(hasher, pair[0], pair[1])).count(), true)
     })
 }
 
@@ -35,8 +36,9 @@ pub fn hmset(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// HSETNX key field value
 pub fn hsetnx(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    let new = upsert(key, out, |hash: &mut Hash| {
-        hash.get(hasher, args[2]).is_none() && hash.set(hasher, args[2], args[3])
+    let new = upsert(key, out, Event::hash("hset"), |hash: &mut Hash| {
+        let new = hash.get(hasher, args[2]).is_none() && hash.set(hasher, args[2], args[3]);
+        (new, new)
     });
     if let Some(new) = new {
         out.integer(i64::from(new));
@@ -71,8 +73,9 @@ pub fn hmget(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// HDEL key field [field ...]
 pub fn hdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    let removed = edit_typed(key, out, |hash: &mut Hash| {
-        args[2..].iter().filter(|field| hash.remove(hasher, field)).count()
+    let removed = edit_typed(key, out, Event::hash("hdel"), |hash: &mut Hash| {
+        let removed = args[2..].iter().filter(|field| hash.remove(hasher, field)).count();
+        (removed, removed > 0)
     });
     if let Some(removed) = removed {
         out.integer(removed.unwrap_or(0) as i64);
@@ -92,7 +95,7 @@ pub fn hgetdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         );
     }
     let hasher = key.hasher();
-    let taken = edit_typed(key, out, |hash: &mut Hash| {
+    let taken = edit_typed(key, out, Event::hash("hdel"), |hash: &mut Hash| {
         let take = |field: &&[u8]| {
             let value = hash.get(hasher, field).map(<[u8]>::to_vec);
             if value.is_some() {
@@ -100,7 +103,9 @@ pub fn hgetdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
             }
             value
         };
-        fields.iter().map(take).collect::<Vec<_>>()
+        let taken: Vec<_> = fields.iter().map(take).collect();
+        let changed = taken.iter().any(Option::is_some);
+        (taken, changed)
     });
     let Some(taken) = taken else { return };
     let taken = taken.unwrap_or_else(|| vec![None; fields.len()]);

@@ -237,6 +237,11 @@ impl<'a> Sketch<'a> {
         Ok(())
     }
 
+    /// Whether [`Self::count`] has to count rather than to read.
+    pub fn is_uncounted(&self) -> bool {
+        self.bytes.get(COUNT).and_then(<[u8]>::last).is_some_and(|byte| byte >> 7 == 1)
+    }
+
     /// The count; it is kept until something changes.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use super::hll::{Corrupt, Registers, Sketch};
 use super::texts;
-use crate::keyspace::{Access, Lifetime, Locked, Value, ValueRef};
+use crate::keyspace::{Access, Event, Lifetime, Locked, Value, ValueRef};
 use crate::resp::Writer;
 
 const NO_SKETCH: &str = "WRONGTYPE Key is not a valid HyperLogLog string value.";
@@ -18,15 +18,23 @@ fn check(value: ValueRef<'_>, out: &mut Writer<'_>) -> bool {
     false
 }
 
-/// Changes the key's sketch, or a new one; the key holds a sketch or nothing.
-fn change<R>(key: &mut Access<'_>, mut change: impl FnMut(&mut Sketch<'_>) -> R) -> Option<R> {
+/// Changes the key's sketch, or a new one; the key holds a sketch or nothing. `change` says as well
+/// whether it changed anything.
+fn change<R>(
+    key: &mut Access<'_>,
+    mut change: impl FnMut(&mut Sketch<'_>) -> (R, bool),
+) -> Option<R> {
     if key.exists() {
+        let mut change = |bytes: &mut Vec<u8>| change(&mut Sketch::over(bytes));
         return key
-            .update(|value| value.as_raw().map(|bytes| change(&mut Sketch::over(bytes))))
+            .update_if(|value| match value.as_raw().map(&mut change) {
+                Some((result, changed)) => (Some(result), changed),
+                None => (None, false),
+            })
             .flatten();
     }
     let mut bytes = Sketch::empty();
-    let result = change(&mut Sketch::over(&mut bytes));
+    let (result, _) = change(&mut Sketch::over(&mut bytes));
     key.set(Value::Raw(Box::new(bytes)), Lifetime::Default);
     Some(result)
 }
@@ -41,13 +49,19 @@ pub fn pfadd(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let changed = change(key, |sketch| {
         let mut changed = !exists;
         for element in &args[2..] {
-            changed |= sketch.add(element)?;
+            match sketch.add(element) {
+                Ok(added) => changed |= added,
+                Err(corrupt) => return (Err(corrupt), false),
+            }
         }
         if changed {
             sketch.forget_count();
         }
-        Ok::<bool, Corrupt>(changed)
+        (Ok::<bool, Corrupt>(changed), changed)
     });
+    if matches!(changed, Some(Ok(true))) {
+        key.happened(Event::string("pfadd"));
+    }
     match changed {
         Some(Err(Corrupt)) => out.error(CORRUPT),
         Some(Ok(changed)) => out.integer(i64::from(changed)),
@@ -94,7 +108,12 @@ pub fn pfcount(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Some(value) if !check(value, out) => return,
         Some(_) => {}
     }
-    match change(&mut key, |sketch| sketch.count()) {
+    match change(&mut key, |sketch| {
+        let keeps = sketch.is_uncounted();
+        let counted = sketch.count();
+        let changed = keeps && counted.is_ok();
+        (counted, changed)
+    }) {
         Some(Ok(count)) => out.integer(count as i64),
         Some(Err(Corrupt)) => out.error(CORRUPT),
         None => out.integer(0),
@@ -105,7 +124,14 @@ pub fn pfcount(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 pub fn pfmerge(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some((registers, dense)) = merged(keys, &args[1..], out) else { return };
     let Some(mut key) = keys.at(args[1]) else { return out.ok() };
-    let done = change(&mut key, |sketch| sketch.take(&registers, dense));
+    let done = change(&mut key, |sketch| {
+        let taken = sketch.take(&registers, dense);
+        let changed = taken.is_ok();
+        (taken, changed)
+    });
+    if !matches!(done, Some(Err(Corrupt))) {
+        key.happened(Event::string("pfadd"));
+    }
     match done {
         Some(Err(Corrupt)) => out.error(CORRUPT),
         _ => out.ok(),

@@ -1,7 +1,7 @@
 //! Keys whatever their type.
 
 use super::texts::{self, is};
-use crate::keyspace::{Access, Lifetime, Locked};
+use crate::keyspace::{Access, Event, Lifetime, Locked};
 use crate::resp::{Writer, parse_i64};
 use crate::store::StoreNumber;
 
@@ -42,7 +42,13 @@ pub fn type_of(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
 fn move_key(keys: &mut Locked<'_>, from: &[u8], to: &[u8]) {
     let Some(entry) = keys.at(from).and_then(|mut key| key.remove()) else { return };
     if let Some(mut key) = keys.at(to) {
+        key.discard();
         key.set(entry.value, Lifetime::At(entry.expires_at_ms));
+    }
+    for (key, event) in [(from, "rename_from"), (to, "rename_to")] {
+        if let Some(key) = keys.at(key) {
+            key.happened(Event::generic(event));
+        }
     }
 }
 
@@ -104,7 +110,9 @@ pub fn copy(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if target.exists() && !replace {
         return out.integer(0);
     }
+    target.discard();
     target.set(value, Lifetime::At(expires_at_ms));
+    target.happened(Event::generic("copy_to"));
     out.integer(1);
 }
 

@@ -110,13 +110,14 @@ fn walk(table: &Table, a: &[u8], b: &[u8]) -> (Vec<u8>, Vec<Match>) {
 
 /// LCS key1 key2 [LEN] [IDX] [MINMATCHLEN len] [WITHMATCHLEN]
 pub fn lcs(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let mut strings = true;
     for name in &args[1..3] {
-        let strings = keys
+        strings &= keys
             .at(name)
             .is_none_or(|mut key| key.read().is_none_or(|value| value.string_len().is_some()));
-        if !strings {
-            return out.error("ERR The specified keys must contain string values");
-        }
+    }
+    if !strings {
+        return out.error("ERR The specified keys must contain string values");
     }
     let Some(options) = Options::read(&args[3..], out) else { return };
     let (mut first, mut second) = (itoa::Buffer::new(), itoa::Buffer::new());

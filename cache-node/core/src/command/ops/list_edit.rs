@@ -4,7 +4,7 @@ use super::lists::{End, Found, edit, find, index, read, resize};
 use super::ranges::range;
 use super::texts::{self, is};
 use super::zremove::Pops;
-use crate::keyspace::{Access, Lifetime, List, Locked, Value};
+use crate::keyspace::{Access, Event, Lifetime, List, Locked, Value};
 use crate::resp::Writer;
 
 /// LSET key index element
@@ -15,10 +15,15 @@ pub fn lset(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Found::List => {}
     }
     let Some(at) = texts::integer(args[2], out) else { return };
-    let done = edit(key, |list| match index(at, list.len()) {
-        Some(at) => list.set(at, args[3]),
-        None => false,
+    let done = key.update_if(|value| {
+        let set = value
+            .as_list_mut()
+            .is_some_and(|list| index(at, list.len()).is_some_and(|at| list.set(at, args[3])));
+        (set, set)
     });
+    if done == Some(true) {
+        key.happened(Event::list("lset"));
+    }
     if done == Some(true) { out.ok() } else { out.error(texts::INDEX) }
 }
 
@@ -33,7 +38,7 @@ pub fn linsert(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Found::Other => return out.error(texts::WRONG_TYPE),
         Found::List => {}
     }
-    let len = resize(key, |list| {
+    let len = resize(key, Event::list("linsert"), |list| {
         let mut found = None;
         list.visit(0, |at, element| {
             if element == args[3] {
@@ -60,7 +65,8 @@ pub fn lrem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         0 => usize::MAX,
         count => usize::try_from(count).unwrap_or(usize::MAX),
     };
-    let removed = resize(key, |list| list.remove_equal(args[3], most, count < 0));
+    let removed =
+        resize(key, Event::list("lrem"), |list| list.remove_equal(args[3], most, count < 0));
     out.integer(removed.unwrap_or(0) as i64);
 }
 
@@ -72,7 +78,7 @@ pub fn ltrim(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         Found::Nothing => {}
         Found::Other => return out.error(texts::WRONG_TYPE),
         Found::List => {
-            edit(key, |list| {
+            edit(key, Event::list("ltrim"), |list| {
                 let range = range(start, stop, list.len());
                 list.keep(range.start, range.end);
             });
@@ -228,27 +234,34 @@ pub(super) fn try_move(
         out.error(texts::WRONG_TYPE);
         return true;
     }
-    let take = |list: &mut List| {
-        let element = from.peek(list).unwrap_or_default().to_vec();
-        from.drop(list);
-        if source == target {
-            to.push(list, &element);
+    let element = keys.at(source).and_then(|mut key| {
+        let list = key.value()?.as_list()?;
+        from.peek(list).map(<[u8]>::to_vec)
+    });
+    let Some(element) = element else { return false };
+    if source == target {
+        if let Some(mut key) = keys.at(source) {
+            edit(&mut key, to.pushed(), |list| {
+                from.drop(list);
+                to.push(list, &element);
+            });
+            key.happened(from.popped());
         }
-        element
-    };
-    let Some(element) = keys.at(source).and_then(|mut key| edit(&mut key, take)) else {
-        return false;
-    };
-    if source != target
-        && let Some(mut key) = keys.at(target)
-    {
+        out.bulk(&element);
+        return true;
+    }
+    if let Some(mut key) = keys.at(target) {
         if matches!(found, Found::List) {
-            edit(&mut key, |list| to.push(list, &element));
+            edit(&mut key, to.pushed(), |list| to.push(list, &element));
         } else {
             let mut list = Box::<List>::default();
             to.push(&mut list, &element);
             key.set(Value::List(list), Lifetime::Default);
+            key.happened(to.pushed());
         }
+    }
+    if let Some(mut key) = keys.at(source) {
+        edit(&mut key, from.popped(), |list| from.drop(list));
     }
     out.bulk(&element);
     true
@@ -276,7 +289,7 @@ pub(super) fn pop_first(keys: &mut Locked<'_>, pops: &Pops<'_, '_>, out: &mut Wr
             Found::List => {
                 out.array(2);
                 out.bulk(name);
-                edit(&mut key, |list| {
+                edit(&mut key, end.popped(), |list| {
                     let taken = pops.count.min(list.len());
                     out.array(taken);
                     for _ in 0..taken {

@@ -2,7 +2,7 @@
 
 use super::ranges::range;
 use super::texts;
-use crate::keyspace::{Access, Lifetime, List, Value, ValueRef};
+use crate::keyspace::{Access, Event, Lifetime, List, Value, ValueRef};
 use crate::resp::Writer;
 
 /// An end of a list.
@@ -31,6 +31,16 @@ impl End {
         }
     }
 
+    /// Something was added at this end.
+    pub fn pushed(self) -> Event {
+        Event::list(if self == Self::Left { "lpush" } else { "rpush" })
+    }
+
+    /// Something was taken from this end.
+    pub fn popped(self) -> Event {
+        Event::list(if self == Self::Left { "lpop" } else { "rpop" })
+    }
+
     /// Adds an element at this end.
     pub fn push(self, list: &mut List, element: &[u8]) {
         match self {
@@ -56,29 +66,42 @@ pub(super) fn find(key: &mut Access<'_>) -> Found {
     }
 }
 
-/// Changes the list at the key; the key goes with its last element.
-pub(super) fn edit<R>(key: &mut Access<'_>, change: impl FnOnce(&mut List) -> R) -> Option<R> {
+/// Changes the list at the key, which is `event`; the key goes with its last element.
+pub(super) fn edit<R>(
+    key: &mut Access<'_>,
+    event: Event,
+    change: impl FnOnce(&mut List) -> R,
+) -> Option<R> {
     let (result, empty) = key.update(|value| {
         let list = value.as_list_mut()?;
         let result = change(list);
         Some((result, list.is_empty()))
     })??;
+    key.happened(event);
     if empty {
-        key.remove();
+        key.delete();
     }
     Some(result)
 }
 
-/// Adds to the list or takes from it; if its length stays, nothing was changed.
-pub(super) fn resize<R>(key: &mut Access<'_>, change: impl FnOnce(&mut List) -> R) -> Option<R> {
-    let (result, empty) = key.update_if(|value| {
+/// Adds to the list or takes from it, which is `event`; if its length stays, nothing was changed.
+pub(super) fn resize<R>(
+    key: &mut Access<'_>,
+    event: Event,
+    change: impl FnOnce(&mut List) -> R,
+) -> Option<R> {
+    let (result, changed, empty) = key.update_if(|value| {
         let Some(list) = value.as_list_mut() else { return (None, false) };
         let before = list.len();
         let result = change(list);
-        (Some((result, list.is_empty())), list.len() != before)
+        let changed = list.len() != before;
+        (Some((result, changed, list.is_empty())), changed)
     })??;
+    if changed {
+        key.happened(event);
+    }
     if empty {
-        key.remove();
+        key.delete();
     }
     Some(result)
 }
@@ -103,10 +126,11 @@ fn push(
             let mut list = Box::<List>::default();
             let len = add(&mut list);
             key.set(Value::List(list), Lifetime::Default);
+            key.happened(end.pushed());
             out.integer(len as i64);
         }
         Found::List => {
-            let len = edit(key, add).unwrap_or(0);
+            let len = edit(key, end.pushed(), add).unwrap_or(0);
             out.integer(len as i64);
         }
     }
@@ -149,7 +173,7 @@ fn pop(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, end: End, com
         (Found::Nothing, Some(_)) => out.null_array(),
         (Found::List, Some(0)) => out.array(0),
         (Found::List, count) => {
-            edit(key, |list| {
+            edit(key, end.popped(), |list| {
                 let taken = count.unwrap_or(1).min(list.len());
                 if count.is_some() {
                     out.array(taken);

@@ -2,7 +2,7 @@
 
 use super::extended::{Extended, Parsed};
 use super::texts;
-use crate::keyspace::{Access, Lifetime, Value, ValueRef};
+use crate::keyspace::{Access, Event, Lifetime, Value, ValueRef};
 use crate::resp::{Writer, parse_i64};
 
 fn add(key: &mut Access<'_>, out: &mut Writer<'_>, delta: i64) {
@@ -16,13 +16,14 @@ fn add(key: &mut Access<'_>, out: &mut Writer<'_>, delta: i64) {
         },
     };
     let Some(sum) = current.checked_add(delta) else { return out.error(texts::OVERFLOW) };
-    put(key, Value::Int(sum));
+    put(key, Value::Int(sum), Event::string("incrby"));
     out.integer(sum);
 }
 
 /// Puts a value in the place of one, with its lifetime, or of none.
-fn put(key: &mut Access<'_>, value: Value) {
+fn put(key: &mut Access<'_>, value: Value, event: Event) {
     key.set(value, Lifetime::Keep);
+    key.happened(event);
 }
 
 /// INCR key
@@ -67,6 +68,6 @@ pub fn incrbyfloat(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     };
     let Some(sum) = sum else { return out.error(texts::NAN_OR_INFINITY) };
     let text = sum.format();
-    put(key, Value::plain(text.as_bytes()));
+    put(key, Value::plain(text.as_bytes()), Event::string("incrbyfloat"));
     out.bulk(text.as_bytes());
 }

@@ -10,7 +10,7 @@ fn tell(
     out: &mut Writer<'_>,
     tell: impl FnOnce(&Entry<'_>, &mut Writer<'_>),
 ) {
-    match key.look() {
+    match key.look_silently() {
         Some(entry) => tell(&entry, out),
         None => out.null(),
     }

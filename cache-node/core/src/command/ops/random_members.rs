@@ -2,7 +2,7 @@
 
 use super::texts::{self, is};
 use super::typed::{Kind, edit, find, read};
-use crate::keyspace::{Access, Hash, Set, SortedSet};
+use crate::keyspace::{Access, Event, Hash, Set, SortedSet};
 use crate::resp::{Protocol, Writer};
 use std::collections::BTreeSet;
 
@@ -237,10 +237,14 @@ pub fn spop(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         if let Some(Some(set)) = find::<Set>(key, out) {
             set.visit(|member| out.bulk(member));
         }
-        key.discard();
+        key.happened(Event::set("spop"));
+        key.delete();
         return;
     }
-    edit(key, |set: &mut Set| {
+    if taken == 0 {
+        return;
+    }
+    edit(key, Event::set("spop"), |set: &mut Set| {
         for _ in 0..taken {
             if let Some(member) = set.random(&dice) {
                 out.bulk(member.as_slice());

@@ -1,7 +1,7 @@
 //! Strings: parts of values.
 
 use super::texts;
-use crate::keyspace::{Access, Lifetime, Value, ValueRef};
+use crate::keyspace::{Access, Event, Lifetime, Value, ValueRef};
 use crate::resp::Writer;
 
 /// The longest string (Redis's `proto-max-bulk-len`).
@@ -24,6 +24,7 @@ pub fn append(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let Some(len) = length(key, out) else { return };
     let Some(len) = len else {
         key.set_string(args[2], Lifetime::Default);
+        key.happened(Event::string("append"));
         return out.integer(args[2].len() as i64);
     };
     let total = len as u64 + args[2].len() as u64;
@@ -35,6 +36,7 @@ pub fn append(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
             bytes.extend_from_slice(args[2]);
         }
     });
+    key.happened(Event::string("append"));
     out.integer(total as i64);
 }
 
@@ -110,5 +112,6 @@ pub fn setrange(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         key.set(Value::Raw(Box::new(bytes)), Lifetime::Default);
         total
     };
+    key.happened(Event::string("setrange"));
     out.integer(total as i64);
 }

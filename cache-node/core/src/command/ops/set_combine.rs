@@ -3,7 +3,7 @@
 use super::texts::{self, Parts, is};
 use super::typed::{read, store};
 use super::walk::Collected;
-use crate::keyspace::{KeyHasher, Locked, Set, Value, ValueRef};
+use crate::keyspace::{Event, KeyHasher, Locked, Set, Value, ValueRef};
 use crate::resp::{Writer, parse_i64};
 
 /// What is made of several sets.
@@ -94,7 +94,12 @@ fn keep(keys: &mut Locked<'_>, args: &[&[u8]], operation: Operation, out: &mut W
     }
     out.integer(made.len() as i64);
     if let Some(mut target) = keys.at(args[1]) {
-        store(&mut target, made);
+        let event = match operation {
+            Operation::Inter => "sinterstore",
+            Operation::Union => "sunionstore",
+            Operation::Diff => "sdiffstore",
+        };
+        store(&mut target, made, Event::set(event));
     }
 }
 

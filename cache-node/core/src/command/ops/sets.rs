@@ -1,14 +1,15 @@
 //! Sets: their members.
 
 use super::typed::{edit, edit_typed, find, read, upsert};
-use crate::keyspace::{Access, Locked, Set};
+use crate::keyspace::{Access, Event, Locked, Set};
 use crate::resp::Writer;
 
 /// SADD key member [member ...]
 pub fn sadd(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    let added = upsert(key, out, |set: &mut Set| {
-        args[2..].iter().filter(|member| set.insert(hasher, member)).count()
+    let added = upsert(key, out, Event::set("sadd"), |set: &mut Set| {
+        let added = args[2..].iter().filter(|member| set.insert(hasher, member)).count();
+        (added, added > 0)
     });
     if let Some(added) = added {
         out.integer(added as i64);
@@ -18,8 +19,9 @@ pub fn sadd(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// SREM key member [member ...]
 pub fn srem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    let removed = edit_typed(key, out, |set: &mut Set| {
-        args[2..].iter().filter(|member| set.remove(hasher, member)).count()
+    let removed = edit_typed(key, out, Event::set("srem"), |set: &mut Set| {
+        let removed = args[2..].iter().filter(|member| set.remove(hasher, member)).count();
+        (removed, removed > 0)
     });
     if let Some(removed) = removed {
         out.integer(removed.unwrap_or(0) as i64);
@@ -76,11 +78,15 @@ pub fn smove(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         return;
     }
     if present && source != target {
-        let hasher = to.hasher();
-        upsert(&mut to, out, |set: &mut Set| set.insert(hasher, member));
+        let hasher = keys.hasher().clone();
         if let Some(mut from) = keys.at(source) {
-            let hasher = from.hasher();
-            edit(&mut from, |set: &mut Set| set.remove(hasher, member));
+            edit(&mut from, Event::set("srem"), |set: &mut Set| set.remove(&hasher, member));
+        }
+        if let Some(mut to) = keys.at(target) {
+            upsert(&mut to, out, Event::set("sadd"), |set: &mut Set| {
+                let added = set.insert(&hasher, member);
+                (added, added)
+            });
         }
     }
     out.integer(i64::from(present));

@@ -6,7 +6,7 @@
 
 use super::texts::{self, is};
 use crate::cluster::slot_of;
-use crate::keyspace::{Lifetime, List, Locked, LockedAlso, Value, ValueRef};
+use crate::keyspace::{Event, Lifetime, List, Locked, LockedAlso, Value, ValueRef};
 use crate::resp::{Writer, parse_bound};
 use std::cmp::Ordering;
 
@@ -131,7 +131,10 @@ fn look_up(keys: &Locked<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>>
         return Some(element.to_vec());
     }
     let (key, field) = named(pattern, element)?;
-    let value = keys.peek(&key)?;
+    let Some(value) = keys.peek(&key) else {
+        keys.missed(&key);
+        return None;
+    };
     match (value.object(), field) {
         (Some(Value::Hash(hash)), Some(field)) => {
             hash.get(keys.hasher(), field).map(<[u8]>::to_vec)
@@ -217,7 +220,7 @@ fn sort_items(
     request: &Request<'_>,
     by: Option<&[u8]>,
 ) -> Option<Vec<Vec<u8>>> {
-    let mut items = Vec::with_capacity(found.len());
+    let (mut items, mut in_numbers) = (Vec::with_capacity(found.len()), true);
     for element in found {
         let value = match by {
             Some(pattern) => look_up(keys, pattern, &element),
@@ -226,12 +229,17 @@ fn sort_items(
         let mut item = Item { element, score: 0.0, text: None };
         if request.alphabetic {
             item.text = value;
-        } else if by.is_none() {
-            item.score = score(&item.element)?;
-        } else if let Some(value) = value {
-            item.score = score(&value)?;
+        } else if let Some(number) = if by.is_none() { Some(&item.element) } else { value.as_ref() }
+        {
+            match score(number) {
+                Some(score) => item.score = score,
+                None => in_numbers = false,
+            }
         }
         items.push(item);
+    }
+    if !in_numbers {
+        return None;
     }
     items.sort_by(|a, b| compare(a, b, request, by.is_some()));
     Some(items.into_iter().map(|item| item.element).collect())
@@ -302,9 +310,10 @@ fn run(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, read_only: b
     out.integer(list.len() as i64);
     if let Some(mut key) = keys.at(target) {
         if list.is_empty() {
-            key.discard();
+            key.delete();
         } else {
             key.set(Value::List(list), Lifetime::Default);
+            key.happened(Event::list("sortstore"));
         }
     }
 }

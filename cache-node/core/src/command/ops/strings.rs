@@ -1,9 +1,12 @@
 //! Strings: whole values.
 
+use super::expire::{EXPIRE, persist_key as persist};
 use super::options::{Options, Unit};
 use super::texts;
-use crate::keyspace::{Access, Lifetime, Locked, ValueRef};
+use crate::keyspace::{Access, Event, Lifetime, Locked, ValueRef};
 use crate::resp::{Writer, parse_i64};
+
+const SET: Event = Event::string("set");
 
 /// Answers a string; false after answering that it is of another type.
 #[inline]
@@ -32,6 +35,7 @@ pub fn get(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
 pub fn set(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if args.len() == 3 {
         key.set_string(args[2], Lifetime::Default);
+        key.happened(SET);
         return out.ok();
     }
     set_with_options(key, args, out);
@@ -63,6 +67,10 @@ fn set_with_options(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
         return;
     }
     key.set_string(args[2], lifetime);
+    key.happened(SET);
+    if options.expiry.is_some() {
+        key.happened(EXPIRE);
+    }
     if !options.get {
         out.ok();
     }
@@ -79,7 +87,7 @@ fn holds(key: &mut Access<'_>, wanted: &[u8]) -> Option<bool> {
 /// DELIFEQ key value
 pub fn delifeq(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     match holds(key, args[2]) {
-        Some(equal) => out.integer(i64::from(equal && key.discard())),
+        Some(equal) => out.integer(i64::from(equal && key.delete())),
         None => out.error(texts::WRONG_TYPE),
     }
 }
@@ -89,6 +97,7 @@ pub fn setnx(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let found = key.exists();
     if !found {
         key.set_string(args[2], Lifetime::Default);
+        key.happened(SET);
     }
     out.integer(i64::from(!found));
 }
@@ -96,6 +105,8 @@ pub fn setnx(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 fn set_for(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, unit: Unit, command: &str) {
     if let Some(end) = unit.read_positive(args[2], key.now_ms(), command, out) {
         key.set_string(args[3], Lifetime::At(end));
+        key.happened(SET);
+        key.happened(EXPIRE);
         out.ok();
     }
 }
@@ -113,7 +124,7 @@ pub fn psetex(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// GETDEL key
 pub fn getdel(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
     if answer(key.read(), out) {
-        key.remove();
+        key.delete();
     }
 }
 
@@ -121,6 +132,7 @@ pub fn getdel(key: &mut Access<'_>, _: &[&[u8]], out: &mut Writer<'_>) {
 pub fn getset(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if answer(key.read(), out) {
         key.set_string(args[2], Lifetime::Default);
+        key.happened(SET);
     }
 }
 
@@ -141,14 +153,15 @@ pub fn getex(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     out.bulk(bytes);
     let Some((unit, end)) = end else {
         if options.persist {
-            key.set_expiry(0);
+            persist(key);
         }
         return;
     };
     if unit.is_absolute() && end <= now_ms {
-        key.remove();
+        key.delete();
     } else {
         key.set_expiry(end);
+        key.happened(EXPIRE);
     }
 }
 
@@ -170,6 +183,10 @@ fn set_pairs(keys: &mut Locked<'_>, pairs: &[&[u8]], lifetime: Lifetime) {
     for pair in pairs.chunks_exact(2) {
         if let Some(mut key) = keys.at(pair[0]) {
             key.set_string(pair[1], lifetime);
+            key.happened(SET);
+            if matches!(lifetime, Lifetime::At(_)) {
+                key.happened(EXPIRE);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A key's collection, whatever its kind: found, made, changed, and removed with its last member.
 
 use super::texts;
-use crate::keyspace::{Access, Hash, Lifetime, Set, SortedSet, Value, ValueRef};
+use crate::keyspace::{Access, Event, Hash, Lifetime, Set, SortedSet, Value, ValueRef};
 use crate::resp::{Protocol, Writer};
 
 /// A kind of collection.
@@ -69,34 +69,38 @@ fn typed<'b, T: Kind>(value: Option<ValueRef<'b>>, out: &mut Writer<'_>) -> Opti
 }
 
 /// Changes the key's collection, or a new one if there is none; `None` after answering that it is of
-/// another type.
+/// another type. `change` says as well whether it changed anything: that is `event`.
 pub fn upsert<T: Kind, R>(
     key: &mut Access<'_>,
     out: &mut Writer<'_>,
-    mut change: impl FnMut(&mut T) -> R,
+    event: Event,
+    mut change: impl FnMut(&mut T) -> (R, bool),
 ) -> Option<R> {
-    if let Some(result) = edit_typed(key, out, &mut change)? {
+    if let Some(result) = edit_typed(key, out, event, &mut change)? {
         return Some(result);
     }
     let mut made = T::default();
-    let result = change(&mut made);
+    let (result, _) = change(&mut made);
     if made.count() > 0 {
         key.set(made.into_value(), Lifetime::Default);
+        key.happened(event);
     }
     Some(result)
 }
 
 /// Changes the key's collection, which goes with its last member; `None` after answering that it is
-/// of another type, `Some(None)` if there is none.
+/// of another type, `Some(None)` if there is none. `change` says as well whether it changed anything:
+/// that is `event`.
 pub fn edit_typed<T: Kind, R>(
     key: &mut Access<'_>,
     out: &mut Writer<'_>,
-    change: impl FnOnce(&mut T) -> R,
+    event: Event,
+    change: impl FnOnce(&mut T) -> (R, bool),
 ) -> Option<Option<R>> {
-    let done = key.update(|value| {
-        let found = T::of_mut(value)?;
-        let result = change(found);
-        Some((result, found.count() == 0))
+    let done = key.update_if(|value| {
+        let Some(found) = T::of_mut(value) else { return (None, false) };
+        let (result, changed) = change(found);
+        (Some((result, changed, found.count() == 0)), changed)
     });
     match done {
         None => Some(None),
@@ -104,25 +108,35 @@ pub fn edit_typed<T: Kind, R>(
             out.error(texts::WRONG_TYPE);
             None
         }
-        Some(Some((result, empty))) => {
+        Some(Some((result, changed, empty))) => {
+            if changed {
+                key.happened(event);
+            }
             if empty {
-                key.discard();
+                key.delete();
             }
             Some(Some(result))
         }
     }
 }
 
-/// The same, when the key is known not to be of another type.
-pub fn edit<T: Kind, R>(key: &mut Access<'_>, change: impl FnOnce(&mut T) -> R) -> Option<R> {
-    edit_typed(key, &mut Writer::new(&mut Vec::new(), Protocol::Resp2), change).flatten()
+/// The same, when the key is known not to be of another type and something changes.
+pub fn edit<T: Kind, R>(
+    key: &mut Access<'_>,
+    event: Event,
+    change: impl FnOnce(&mut T) -> R,
+) -> Option<R> {
+    let out = &mut Vec::new();
+    let change = |found: &mut T| (change(found), true);
+    edit_typed(key, &mut Writer::new(out, Protocol::Resp2), event, change).flatten()
 }
 
 /// Puts a collection where there may be another value; an empty one removes the key.
-pub fn store<T: Kind>(key: &mut Access<'_>, made: T) {
+pub fn store<T: Kind>(key: &mut Access<'_>, made: T, event: Event) {
     if made.count() > 0 {
         key.set(made.into_value(), Lifetime::Default);
+        key.happened(event);
     } else {
-        key.discard();
+        key.delete();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::texts::{self, is};
 use super::typed::upsert;
-use crate::keyspace::{Access, KeyHasher, SortedSet};
+use crate::keyspace::{Access, Event, KeyHasher, SortedSet};
 use crate::resp::Writer;
 
 /// The conditions of ZADD.
@@ -103,7 +103,8 @@ fn add(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, mut options: 
         scores.push(score);
     }
     let hasher = key.hasher();
-    let done = upsert(key, out, |set: &mut SortedSet| {
+    let event = Event::sorted_set(if options.incr { "zincr" } else { "zadd" });
+    let done = upsert(key, out, event, |set: &mut SortedSet| {
         let (mut added, mut updated, mut last) = (0, 0, Outcome::Skipped);
         for (pair, score) in pairs.chunks_exact(2).zip(&scores) {
             last = options.apply(set, hasher, pair[1], *score);
@@ -114,7 +115,7 @@ fn add(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, mut options: 
                 Outcome::Same(_) | Outcome::Skipped => {}
             }
         }
-        (added, updated, last)
+        ((added, updated, last), added + updated > 0)
     });
     let Some((added, updated, last)) = done else { return };
     match last {

@@ -5,7 +5,7 @@ use super::set_combine::limit;
 use super::texts::{self, Parts, is};
 use super::typed::store;
 use super::zrange::write;
-use crate::keyspace::{KeyHasher, Locked, Set, SortedSet, Value, ValueRef};
+use crate::keyspace::{Event, KeyHasher, Locked, Set, SortedSet, Value, ValueRef};
 use crate::resp::Writer;
 
 /// What is made of several sorted sets.
@@ -258,7 +258,7 @@ fn keep(
     keys: &mut Locked<'_>,
     args: &[&[u8]],
     operation: Operation,
-    command: &str,
+    command: &'static str,
     out: &mut Writer<'_>,
 ) {
     let Some((names, rest)) = counted(args, 2, command, out) else { return };
@@ -269,7 +269,7 @@ fn keep(
     let made = request.run(keys);
     out.integer(made.len() as i64);
     if let Some(mut target) = keys.at(args[1]) {
-        store(&mut target, made);
+        store(&mut target, made, Event::sorted_set(command));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::texts::{self, is};
 use super::typed::{read, store};
 use super::zbounds::{Bounds, By};
-use crate::keyspace::{Access, Locked, SortedSet};
+use crate::keyspace::{Access, Event, Locked, SortedSet};
 use crate::resp::{Protocol, Writer};
 use std::ops::Range;
 
@@ -173,6 +173,6 @@ pub fn zrangestore(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
     }
     out.integer(made.len() as i64);
     if let Some(mut target) = keys.at(args[1]) {
-        store(&mut target, made);
+        store(&mut target, made, Event::sorted_set("zrangestore"));
     }
 }

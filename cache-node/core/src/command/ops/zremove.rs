@@ -3,14 +3,15 @@
 use super::texts::{self, is};
 use super::typed::{edit, edit_typed, find};
 use super::zbounds::{Bounds, By};
-use crate::keyspace::{Access, Locked, SortedSet};
+use crate::keyspace::{Access, Event, Locked, SortedSet};
 use crate::resp::{Protocol, Writer, parse_i64};
 
 /// ZREM key member [member ...]
 pub fn zrem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    let removed = edit_typed(key, out, |set: &mut SortedSet| {
-        args[2..].iter().filter(|member| set.remove(hasher, member)).count()
+    let removed = edit_typed(key, out, Event::sorted_set("zrem"), |set: &mut SortedSet| {
+        let removed = args[2..].iter().filter(|member| set.remove(hasher, member)).count();
+        (removed, removed > 0)
     });
     if let Some(removed) = removed {
         out.integer(removed.unwrap_or(0) as i64);
@@ -18,6 +19,11 @@ pub fn zrem(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 }
 
 fn remove_range(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, by: By) {
+    let event = Event::sorted_set(match by {
+        By::Place => "zremrangebyrank",
+        By::Score => "zremrangebyscore",
+        By::Member => "zremrangebylex",
+    });
     let Some(bounds) = Bounds::read(by, args[2], args[3], out) else { return };
     let Some(found) = find::<SortedSet>(key, out) else { return };
     let places = found.map_or(0..0, |set| bounds.places(set, false));
@@ -26,11 +32,12 @@ fn remove_range(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>, by: 
         return;
     }
     if found.is_some_and(|set| set.len() == places.len()) {
-        key.discard();
+        key.happened(event);
+        key.delete();
         return;
     }
     let hasher = key.hasher();
-    edit(key, |set: &mut SortedSet| set.remove_range(hasher, places.start, places.end));
+    edit(key, event, |set: &mut SortedSet| set.remove_range(hasher, places.start, places.end));
 }
 
 /// ZREMRANGEBYRANK key start stop
@@ -48,10 +55,14 @@ pub fn zremrangebylex(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>
     remove_range(key, args, out, By::Member);
 }
 
+fn popped(highest: bool) -> Event {
+    Event::sorted_set(if highest { "zpopmax" } else { "zpopmin" })
+}
+
 /// Takes up to `count` members from an end out and writes them.
 fn take(key: &mut Access<'_>, count: usize, highest: bool, nested: bool, out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    edit(key, |set: &mut SortedSet| {
+    edit(key, popped(highest), |set: &mut SortedSet| {
         let (len, taken) = (set.len(), count.min(set.len()));
         out.array(if nested { taken } else { taken * 2 });
         let places = if highest { len - taken..len } else { 0..taken };
@@ -154,7 +165,7 @@ pub fn zmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// Takes the lowest or the highest member out and writes it and its score.
 pub(super) fn pop_lowest_or_highest(key: &mut Access<'_>, highest: bool, out: &mut Writer<'_>) {
     let hasher = key.hasher();
-    edit(key, |set: &mut SortedSet| {
+    edit(key, popped(highest), |set: &mut SortedSet| {
         let place = if highest { set.len().saturating_sub(1) } else { 0 };
         set.visit(place, place + 1, false, |member, score| {
             out.bulk(member);

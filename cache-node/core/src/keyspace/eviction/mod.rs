@@ -22,6 +22,7 @@ pub mod usage;
 mod window;
 
 use super::Keyspace;
+use super::notice::Event;
 use super::stores::Store;
 use super::values::Value;
 use crate::cluster::{SLOTS, Slot};
@@ -360,12 +361,15 @@ impl Keyspace {
             hasher.hash(entry.key) == hash && sessions.touched(hasher, entry) == candidate.touched
         })?;
         let entry = table.table.get(place)?;
+        self.notices.note(Event::EVICTED, store.number, entry.key);
         let key = entry.usage.in_session().then(|| entry.key.to_vec());
         let value = table.remove(hasher, place)?;
         let mut gone = 1;
         if let Some(key) = key {
             sessions.end(hasher, &key);
-            gone += table.remove_session(hasher, hash, &key);
+            gone += table.remove_session(hasher, hash, &key, |key| {
+                self.notices.note(Event::EVICTED, store.number, key);
+            });
         }
         state.tidy(store.number);
         drop(state);
@@ -387,6 +391,8 @@ impl Keyspace {
         let place = table.table.find_where(hash, |entry| {
             entry.usage.touched() == touched && self.hasher.hash(entry.key) == hash
         })?;
+        let event = if expired { Event::EXPIRED } else { Event::EVICTED };
+        self.notices.note(event, store.number, table.table.get(place)?.key);
         let removed = table.remove(&self.hasher, place);
         state.tidy(store.number);
         drop(state);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hypercache_core::keyspace::EventClasses;
 use hypercache_core::resp::Writer;
 use hypercache_core::store::{DEFAULT_STORE, EvictionPolicy, StorePolicy};
 
@@ -40,12 +41,15 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     let dir = config.node.data_dir.as_ref().map(|d| d.display().to_string());
     vec![
         ("appendonly", "no".into()),
+        ("busy-reply-threshold", shared.router.scripts().time_limit_ms().to_string()),
         ("bind", config.network.bind.to_string()),
         ("client-output-buffer-limit", output_limits(context)),
         ("cluster-announce-hostname", config.network.advertise.clone()),
         ("cluster-enabled", "yes".into()),
+        ("daemonize", "no".into()),
         ("databases", databases.to_string()),
         ("dir", dir.unwrap_or_default()),
+        ("lua-time-limit", shared.router.scripts().time_limit_ms().to_string()),
         ("io-threads", config.node.threads.to_string()),
         ("latency-monitor-threshold", tunables.thresholds.latency_ms.to_string()),
         ("latency-tracking", yes_no(tunables.thresholds.spread)),
@@ -53,10 +57,14 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("maxclients", tunables.max_connections.to_string()),
         ("maxmemory", default.and_then(|p| p.max_memory_bytes).unwrap_or(0).to_string()),
         ("maxmemory-policy", policy.into()),
+        ("notify-keyspace-events", tunables.keyspace_events.letters()),
         ("port", shared.port.to_string()),
         ("proto-max-bulk-len", tunables.max_bulk_bytes.to_string()),
+        // Who replicates what is the cluster's to assign.
+        ("replicaof", String::new()),
         ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
         ("save", String::new()),
+        ("slaveof", String::new()),
         (
             "slowlog-log-slower-than",
             tunables.thresholds.slowlog_us.map_or(-1, |us| us as i64).to_string(),
@@ -111,7 +119,7 @@ pub(super) fn set_waits(args: &[&[u8]]) -> bool {
 pub(super) fn set(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     match check(context, args) {
         Ok(changed) => {
-            apply(context, changed.tunables);
+            changed.apply(context);
             out.simple("OK");
         }
         Err(text) => out.error(&text),
@@ -124,18 +132,19 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
         Ok(changed) => changed,
         Err(text) => return out.error(&text),
     };
-    if let Some(policy) = changed.policy
+    if let Some(policy) = changed.policy.clone()
         && let Err(error) = context.shared.router.cluster().change_store(policy).await
     {
         return out.error(&format!("ERR CONFIG SET failed - {error}"));
     }
-    apply(context, changed.tunables);
+    changed.apply(context);
     out.simple("OK");
 }
 
 /// Puts what was set in force.
 fn apply(context: &Context<'_>, tunables: Tunables) {
     context.shared.stats.watch.set(tunables.thresholds);
+    context.shared.keyspace().notices().set_classes(tunables.keyspace_events);
     if let Some((_, limits)) = tunables.output.iter().find(|(class, _)| *class == "pubsub") {
         context.shared.pubsub.limits().set(*limits);
     }
@@ -146,6 +155,17 @@ fn apply(context: &Context<'_>, tunables: Tunables) {
 struct Changed {
     tunables: Tunables,
     policy: Option<StorePolicy>,
+    script_time_limit_ms: Option<u64>,
+}
+
+impl Changed {
+    /// What is this member's own.
+    fn apply(self, context: &Context<'_>) {
+        apply(context, self.tunables);
+        if let Some(limit_ms) = self.script_time_limit_ms {
+            context.shared.router.scripts().set_time_limit_ms(limit_ms);
+        }
+    }
 }
 
 /// A policy by Redis's name or by ours.
@@ -163,6 +183,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
     let mut tunables = context.shared.tunables.read().clone();
     let default = context.view.state.store_named(DEFAULT_STORE).cloned();
     let mut policy = None;
+    let mut script_time_limit_ms = None;
     let mut names = std::collections::BTreeSet::new();
     for pair in pairs.chunks_exact(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
@@ -210,6 +231,12 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                 }
                 tunables.max_bulk_bytes = bytes as usize;
             }
+            "notify-keyspace-events" => {
+                let classes = std::str::from_utf8(pair[1]).ok().and_then(EventClasses::parse);
+                tunables.keyspace_events = classes.ok_or_else(|| {
+                    refuse("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")
+                })?;
+            }
             "timeout" => {
                 let seconds = whole(0, i64::from(i32::MAX))? as u64;
                 tunables.idle_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
@@ -218,6 +245,9 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                 let password =
                     std::str::from_utf8(pair[1]).map_err(|_| refuse("argument must be UTF-8"))?;
                 tunables.password = (!password.is_empty()).then(|| Secret::new(password));
+            }
+            "lua-time-limit" | "busy-reply-threshold" => {
+                script_time_limit_ms = Some(whole(1, i64::MAX)? as u64);
             }
             // What clients set to what it is anyway.
             "save" if pair[1].is_empty() => {}
@@ -264,7 +294,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             }
         }
     }
-    Ok(Changed { tunables, policy })
+    Ok(Changed { tunables, policy, script_time_limit_ms })
 }
 
 /// What a bulk string may be at the most: what a request between members holds.
