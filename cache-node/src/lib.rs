@@ -10,5 +10,6 @@ pub mod peer;
 pub mod pubsub;
 pub mod raft;
 pub mod router;
+pub mod script;
 pub mod server;
 pub mod telemetry;

@@ -15,6 +15,7 @@ use crate::memory::{self, Memory};
 use crate::pubsub::{self, PubSub};
 use crate::raft;
 use crate::router::{self, Blocked, Forwarded, Router};
+use crate::script::{self, Scripts};
 use crate::server::resp::pause::Pause;
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
@@ -77,6 +78,7 @@ pub fn run(config: Config) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
+        .thread_stack_size(script::STACK_BYTES)
         .enable_all()
         .build()
         .map_err(system("threads"))?;
@@ -143,6 +145,11 @@ async fn serve(config: Config) -> Result<(), Error> {
         peers: cluster.peers(),
         stats: stats.clone(),
         request_timeout: Duration::from_millis(network.request_timeout_ms),
+        scripts: Arc::new(Scripts::new(
+            config.script.time_limit_ms,
+            config.script.memory_bytes,
+            stats.clone(),
+        )),
     });
     let pause = Arc::new(Pause::default());
     let held = pause.clone();

@@ -216,8 +216,9 @@ fn ranks_are_told_with_scores() {
 }
 
 #[test]
-fn sort_looks_up_only_what_is_in_the_slot_of_the_key() {
+fn sort_looks_up_only_what_is_in_the_slot_of_the_key_beside_other_members() {
     let space = keyspace();
+    space.set_serving(0, false);
     run(&space, "rpush {t}l 1 2");
     run(&space, "set {t}w1 9");
     run(&space, "set {t}w2 3");

@@ -47,6 +47,8 @@ pub struct Config {
     pub cleanup_interval_ms: u64,
     /// What happens to keys that subscribers hear of.
     pub keyspace_events: EventClasses,
+    /// What scripts may.
+    pub script: Script,
     /// Who may connect.
     pub auth: Auth,
     /// What is logged.
@@ -107,6 +109,15 @@ pub struct Cluster {
     pub bootstrap_members: u32,
     /// What members prove to each other.
     pub secret: Option<Secret>,
+}
+
+/// What scripts may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// How long a script may run, in milliseconds; twice that once it has written.
+    pub time_limit_ms: u64,
+    /// What one may take while it runs.
+    pub memory_bytes: usize,
 }
 
 /// Who may connect.

@@ -6,7 +6,9 @@ use hypercache_core::keyspace::EventClasses;
 
 use super::source::Source;
 use super::units::parse_duration;
-use super::{Auth, Cluster, Config, Log, Network, Node, SlowLog, Telemetry, stores, values};
+use super::{
+    Auth, Cluster, Config, Log, Network, Node, Script, SlowLog, Telemetry, stores, values,
+};
 
 /// Reads everything; whatever is wrong is reported to `source` and stands as its default in what
 /// is returned.
@@ -32,6 +34,10 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
             EventClasses::empty(),
             values::event_classes,
         ),
+        script: Script {
+            time_limit_ms: source.get("script.time_limit", 5_000, values::positive_duration(1)),
+            memory_bytes: source.get("script.memory_limit", 64 << 20, values::script_memory),
+        },
         auth: Auth { password: source.optional("auth.password", values::secret) },
         log: Log { level: source.get("log.level", "info".into(), values::log_level) },
         slowlog: SlowLog {

@@ -68,6 +68,8 @@ pub const KEYS: &[Key] = &[
     later("persistence.aof_enabled"),
     later("persistence.snapshot_enabled"),
     later("persistence.snapshot_interval"),
+    key("script.time_limit", Some("HYPERCACHE_SCRIPT_TIME_LIMIT"), None),
+    key("script.memory_limit", Some("HYPERCACHE_SCRIPT_MEMORY_LIMIT"), None),
     secret("auth.password", "HYPERCACHE_PASSWORD"),
     key("log.level", Some("HYPERCACHE_LOG"), None),
     key("slowlog.slower_than_us", None, None),

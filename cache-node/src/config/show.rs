@@ -15,6 +15,7 @@ struct Shown<'a> {
     cluster: Cluster<'a>,
     cache: Cache<'a>,
     persistence: Persistence,
+    script: Script,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<Auth<'a>>,
     log: Log<'a>,
@@ -71,6 +72,12 @@ struct Cache<'a> {
 #[derive(Serialize)]
 struct Persistence {
     enabled: bool,
+}
+
+#[derive(Serialize)]
+struct Script {
+    time_limit: String,
+    memory_limit: String,
 }
 
 #[derive(Serialize)]
@@ -176,6 +183,10 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             cuckoo_filter: filter(default),
         },
         persistence: Persistence { enabled: false },
+        script: Script {
+            time_limit: format_duration(config.script.time_limit_ms),
+            memory_limit: format_size(config.script.memory_bytes as u64),
+        },
         auth: config.auth.password.as_ref().map(|password| Auth { password }),
         log: Log { level: &config.log.level },
         slowlog: SlowLog {

@@ -104,6 +104,16 @@ pub fn directory(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
+/// The memory of a script; enough for the interpreter to work in.
+pub fn script_memory(text: &str) -> Result<usize, String> {
+    const LEAST: u64 = 1 << 20;
+    const MOST: u64 = 4 << 30;
+    match super::units::parse_size(text)? {
+        bytes @ LEAST..=MOST => Ok(bytes as usize),
+        _ => Err(format!("'{text}' is not a script's memory: write a size from 1MB to 4GB")),
+    }
+}
+
 /// A duration that must not be zero.
 pub fn positive_duration(min_ms: u64) -> impl Fn(&str) -> Result<u64, String> {
     move |text| {

@@ -160,7 +160,7 @@ impl Filling<'_> {
                     Ok((status, reply, end)) => {
                         asked.next = end;
                         out.extend_from_slice(reply);
-                        status == Status::NotServing
+                        status != Status::Done
                     }
                     Err(malformed) => {
                         Writer::new(out, command.protocol).error(&format!("ERR {malformed}"));

@@ -6,7 +6,7 @@
 //! that says what became of it, and what belongs to that. A member that does not know the name or the
 //! version answers an error, and nothing ran. All integers are little-endian.
 
-use hypercache_core::command::{self, Run, Step, Transacted};
+use hypercache_core::command::{self, Run, Scripts, Step, Transacted};
 use hypercache_core::keyspace::{Keyspace, Refusal, WatchedKey};
 use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::StoreNumber;
@@ -14,7 +14,7 @@ use hypercache_core::store::StoreNumber;
 use super::wire::{self, Args, Malformed, Status};
 
 /// Commands to run as one.
-const TRANSACTION: &[u8] = b"\0transaction";
+pub(super) const TRANSACTION: &[u8] = b"\0transaction";
 /// Keys to watch; the answer has their tokens.
 const WATCH: &[u8] = b"\0watch";
 /// Keys to watch no more.
@@ -144,6 +144,7 @@ fn refused(reply: &[u8]) -> String {
 /// The owner's side: carries out a command of this module; `None` if it is another one.
 pub fn answer(
     keyspace: &Keyspace,
+    scripts: &dyn Scripts,
     command: &wire::Command<'_>,
     now_ms: u64,
     out: &mut Vec<u8>,
@@ -155,7 +156,7 @@ pub fn answer(
     let status = match (*name, rest) {
         _ if *version != VERSION => refuse(out, "ERR a transaction of an unknown version"),
         (TRANSACTION, [watched, commands]) => match (watched_in(watched), steps_in(commands)) {
-            (Some(watched), Ok(steps)) => run(keyspace, &watched, &steps, now_ms, out),
+            (Some(watched), Ok(steps)) => run(keyspace, scripts, &watched, &steps, now_ms, out),
             (_, Err(text)) => refuse(out, &text),
             (None, _) => refuse(out, MALFORMED),
         },
@@ -199,6 +200,7 @@ fn steps_in(commands: &[u8]) -> Result<Vec<Step<'_>>, String> {
 
 fn run(
     keyspace: &Keyspace,
+    scripts: &dyn Scripts,
     watched: &[WatchedKey<'_>],
     steps: &[Step<'_>],
     now_ms: u64,
@@ -206,7 +208,7 @@ fn run(
 ) -> Status {
     let at = out.len();
     out.push(DONE);
-    match keyspace.transact(watched, steps, now_ms, out) {
+    match keyspace.transact(watched, steps, scripts, now_ms, out) {
         Ok(Transacted::Done) => {}
         Ok(Transacted::Changed) => out[at] = CHANGED,
         Ok(Transacted::OutOfMemory) => out[at] = OUT_OF_MEMORY,
@@ -295,7 +297,7 @@ mod tests {
         let (command, end) = wire::command_at(request, 0).unwrap();
         assert_eq!(end, request.len());
         let mut out = Vec::new();
-        let status = answer(space, &command, NOW, &mut out).unwrap();
+        let status = answer(space, &command::NoScripts, &command, NOW, &mut out).unwrap();
         (status, out)
     }
 

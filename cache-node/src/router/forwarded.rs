@@ -3,23 +3,29 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hypercache_core::cluster::MemberId;
+use hypercache_core::cluster::{MemberId, View};
 use hypercache_core::command::{self, Run};
 use hypercache_core::resp::Writer;
+use tokio::sync::Semaphore;
 
 use super::wire::{self, Malformed, Status};
-use super::{Router, envelope};
+use super::{Options, Router, envelope};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
+use crate::script::{Asked, Evaluated};
 
 /// An answer that is this long ends, so that many small commands with large replies (a pipeline of
 /// GETs) take no unbounded memory (S1); the sender asks for the rest.
 const ANSWER_BYTES: usize = 1 << 20;
 
+/// Threads that run batches which may take long.
+const SLOW_BATCHES: usize = 4;
+
 /// Answers batches of commands that other members send here because this one owns their slots.
 #[derive(Clone)]
 pub struct Forwarded {
     router: Router,
+    slow: Arc<Semaphore>,
     held: Held,
 }
 
@@ -30,66 +36,99 @@ impl Forwarded {
     /// Answers with what `router`'s member holds. What is `held` up is not served: the sender asks
     /// again until its deadline.
     pub fn new(router: Router, held: Held) -> Self {
-        Self { router, held }
+        Self { router, slow: Arc::new(Semaphore::new(SLOW_BATCHES)), held }
     }
 
     /// Runs the commands of `request` in order and appends an answer for each to `out`. From the
     /// first that cannot run here, none runs. Once the answers are long enough, none of the rest
-    /// runs, and they have no answer. Never waits and never forwards.
+    /// runs, and they have no answer. Never waits for other members and never forwards. Unless
+    /// `may_be_slow`, it stops before the first script. Gives where it stopped.
     ///
     /// # Errors
     /// The request is malformed; the commands before that place have run.
-    pub fn answer(&self, request: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let Router(options) = &self.router;
+    pub fn answer(
+        &self,
+        request: &[u8],
+        may_be_slow: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Malformed> {
+        let options = &self.router.0;
         let view = options.cluster.view();
         let mut serving = view.quorum;
         let (mut at, now_ms) = (0, now_ms());
         while at < request.len() && out.len() < ANSWER_BYTES {
             let (command, next) = wire::command_at(request, at)?;
+            if !may_be_slow && command.args.first().is_some_and(|name| may_run_script(name)) {
+                return Ok(at);
+            }
             at = next;
-            let status = wire::put_answer(out, |out| {
-                if !serving {
-                    return Status::NotServing;
-                }
-                let keyspace = &options.keyspace;
-                if (self.held)(&command.args) {
-                    return Status::NotServing;
-                }
-                if let Some(status) = envelope::answer(keyspace, &command, now_ms, out) {
-                    return status;
-                }
-                let start = out.len();
-                let mut writer = Writer::new(out, command.protocol);
-                let spec = match command::lookup(&command.args) {
-                    Ok(spec) if !matches!(spec.run, Run::Shell(_)) => spec,
-                    // Members of one cluster may differ in version while it is upgraded.
-                    Ok(_) => {
-                        writer.error("ERR this command is not one that travels between members");
-                        return Status::Done;
-                    }
-                    Err(text) => {
-                        writer.error(&text);
-                        return Status::Done;
-                    }
-                };
-                match options.keyspace.execute(
-                    spec,
-                    command.store,
-                    &command.args,
-                    now_ms,
-                    &mut writer,
-                ) {
-                    Ok(()) => Status::Done,
-                    Err(_) => {
-                        out.truncate(start);
-                        Status::NotServing
-                    }
-                }
-            });
+            let status =
+                wire::put_answer(out, |out| match serving && !(self.held)(&command.args) {
+                    true => answer_one(options, &view, &command, now_ms, out),
+                    false => Status::NotServing,
+                });
             serving = status == Status::Done;
         }
-        Ok(())
+        Ok(request.len())
     }
+}
+
+/// Whether a command runs a script, or may.
+fn may_run_script(name: &[u8]) -> bool {
+    name.len() >= 4 && (name[..4].eq_ignore_ascii_case(b"EVAL") || name == envelope::TRANSACTION)
+}
+
+/// Runs one command on this member and appends its reply.
+fn answer_one(
+    options: &Options,
+    view: &View,
+    command: &wire::Command<'_>,
+    now_ms: u64,
+    out: &mut Vec<u8>,
+) -> Status {
+    let Options { keyspace, scripts, .. } = options;
+    if let Some(status) = envelope::answer(keyspace, &scripts.inside(view), command, now_ms, out) {
+        return status;
+    }
+    if let Some(status) = super::scripts::answer(scripts, command, out) {
+        return status;
+    }
+    let start = out.len();
+    let mut writer = Writer::new(out, command.protocol);
+    let spec = match command::lookup(&command.args) {
+        Ok(spec) if !matches!(spec.run, Run::Shell(_)) => spec,
+        // Members of one cluster may differ in version while it is upgraded.
+        Ok(_) => {
+            writer.error("ERR this command is not one that travels between members");
+            return Status::Done;
+        }
+        Err(text) => {
+            writer.error(&text);
+            return Status::Done;
+        }
+    };
+    let (store, args) = (command.store, &command.args[..]);
+    let status = if spec.is_script() {
+        match scripts.evaluate(keyspace, Asked { view, spec, store, args, now_ms }, &mut writer) {
+            Evaluated::Done => Status::Done,
+            Evaluated::NotServing => Status::NotServing,
+            Evaluated::Unknown => Status::UnknownScript,
+        }
+    } else {
+        match keyspace.execute(spec, store, args, now_ms, &mut writer) {
+            Ok(()) => Status::Done,
+            Err(_) => Status::NotServing,
+        }
+    };
+    if status != Status::Done {
+        out.truncate(start);
+    }
+    status
+}
+
+fn report(from: MemberId, malformed: Malformed) {
+    // What ran has run: its answers go out, and the sender misses the others.
+    tracing::warn!(member = format_args!("{from:x}"), %malformed, "a member sent nonsense");
 }
 
 impl Handler for Forwarded {
@@ -98,11 +137,34 @@ impl Handler for Forwarded {
             return later;
         }
         let mut answers = Vec::new();
-        if let Err(malformed) = self.answer(&payload, &mut answers) {
-            // What ran has run: its answers go out, and the sender misses the others.
-            tracing::warn!(member = format_args!("{from:x}"), %malformed, "a member sent nonsense");
+        let mut at = 0;
+        // While a script holds slots for long, a command may have to wait for them.
+        if !self.router.0.scripts.is_any_long() {
+            match self.answer(&payload, false, &mut answers) {
+                Ok(stopped) => at = stopped,
+                Err(malformed) => {
+                    report(from, malformed);
+                    at = payload.len();
+                }
+            }
         }
-        out.extend_from_slice(&answers);
-        Answer::Now
+        if at >= payload.len() {
+            out.extend_from_slice(&answers);
+            return Answer::Now;
+        }
+        // On a thread that may be blocked: this one has the cluster's own work to do.
+        let this = self.clone();
+        Answer::Later(Box::pin(async move {
+            let Ok(_slow) = this.slow.clone().acquire_owned().await else {
+                return Err("the member stops".into());
+            };
+            let ran = tokio::task::spawn_blocking(move || {
+                if let Err(malformed) = this.answer(&payload[at..], true, &mut answers) {
+                    report(from, malformed);
+                }
+                Bytes::from(answers)
+            });
+            ran.await.map_err(|error| error.to_string())
+        }))
     }
 }

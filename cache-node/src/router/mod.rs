@@ -12,6 +12,7 @@ mod envelope;
 mod forwarded;
 pub mod place;
 mod scatter;
+mod scripts;
 mod transact;
 mod walk;
 pub mod wire;
@@ -38,6 +39,7 @@ use wire::Status;
 use crate::clock::now_ms;
 use crate::peer;
 use crate::raft;
+use crate::script::{Asked, Evaluated, NO_SCRIPT, Scripts};
 use crate::server::stats::{Cell, Count, Stats};
 
 impl Owners for View {
@@ -77,6 +79,8 @@ pub struct Options {
     pub stats: Arc<Stats>,
     /// How long a command may take that needs another member.
     pub request_timeout: Duration,
+    /// The scripts that this member knows.
+    pub scripts: Arc<Scripts>,
 }
 
 /// Runs commands on whichever members hold their slots. Cheap to clone.
@@ -149,6 +153,11 @@ impl Router {
         &self.0.keyspace
     }
 
+    /// The scripts that this member knows.
+    pub fn scripts(&self) -> &Arc<Scripts> {
+        &self.0.scripts
+    }
+
     /// The cluster's table and its changes.
     pub fn cluster(&self) -> &raft::Handle {
         &self.0.cluster
@@ -184,6 +193,14 @@ impl Router {
             None => place(view, spec, args),
         };
         match place {
+            Place::Here if spec.is_script() => {
+                let Options { keyspace, scripts, .. } = &*self.0;
+                let asked = Asked { view, spec, store, args, now_ms };
+                match scripts.evaluate(keyspace, asked, out) {
+                    Evaluated::Done => Tried::Done,
+                    Evaluated::NotServing | Evaluated::Unknown => Tried::Later,
+                }
+            }
             // Step by step, with others in between.
             Place::Here if matches!(spec.run, Run::Walk(_)) => Tried::Later,
             Place::Here => {
@@ -269,6 +286,17 @@ impl Router {
                             Ok((Status::NotServing, ..)) => {
                                 "its slot is moving or its member starts".into()
                             }
+                            Ok((Status::UnknownScript, ..)) => {
+                                let Some(script) = self.named_script(order, args).await else {
+                                    Writer::new(out, protocol).error(NO_SCRIPT);
+                                    return;
+                                };
+                                // The slot's member learns it, and runs it, from its text.
+                                let (spec, args) = scripts::with_text(spec, args, &script);
+                                let run = self.run_until(deadline, spec, caller, &args, out);
+                                Box::pin(run).await;
+                                return;
+                            }
                             Err(malformed) => {
                                 self.cell().add(Count::ForwardErrors, 1);
                                 Writer::new(out, protocol).error(&format!("ERR {malformed}"));
@@ -298,6 +326,13 @@ impl Router {
                         (Place::Scattered, _) => {
                             Box::pin(self.scatter(deadline, &view, spec, caller, args, out)).await;
                             return;
+                        }
+                        (Place::Here, Run::Script(_)) if self.lacks_script(spec, args) => {
+                            if self.named_script(order, args).await.is_none() {
+                                Writer::new(out, protocol).error(NO_SCRIPT);
+                                return;
+                            }
+                            continue;
                         }
                         _ => "its slot is not served at the moment".into(),
                     }
@@ -364,10 +399,6 @@ impl Router {
 
 /// The error for a command whose member did not answer: it says whether it may have run.
 fn lost(spec: &Spec, error: &ForwardError) -> String {
-    let doubt = if spec.flags.contains(command::Flags::WRITE) {
-        "; the write may have been done"
-    } else {
-        ""
-    };
+    let doubt = if spec.may_write() { "; the write may have been done" } else { "" };
     format!("CLUSTERDOWN The slot's member did not answer: {error}{doubt}")
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::envelope::{self, Watched};
 use super::place::{Owners, Place, place_whole};
 use super::wire::{self, Status};
-use super::{CROSS_SLOT, NO_QUORUM, Router, lost};
+use super::{CROSS_SLOT, NO_QUORUM, Router, lost, scripts};
 use crate::clock::now_ms;
 use crate::peer;
 
@@ -34,7 +34,14 @@ impl Router {
         watched: Vec<Watched>,
         steps: &[Step<'_>],
     ) -> Result<(Transacted, Vec<u8>), String> {
-        let done = self.transact_until(self.deadline(), order, exec, &watched, steps).await;
+        let deadline = self.deadline();
+        let done = if steps.iter().any(|step| step.spec.is_script()) {
+            let texts = self.texts(steps);
+            let steps = scripts::with_texts(steps, &texts);
+            self.transact_until(deadline, order, exec, &watched, &steps).await
+        } else {
+            self.transact_until(deadline, order, exec, &watched, steps).await
+        };
         if !matches!(done, Ok((Transacted::Done | Transacted::Changed, _))) {
             self.forget(order, watched);
         }
@@ -60,7 +67,10 @@ impl Router {
                 Place::Here => {
                     let keys: Vec<_> = watched.iter().map(Watched::borrowed).collect();
                     let mut replies = Vec::new();
-                    match self.0.keyspace.transact(&keys, steps, now_ms(), &mut replies) {
+                    let scripts = self.0.scripts.inside(&view);
+                    let ran =
+                        self.0.keyspace.transact(&keys, steps, &scripts, now_ms(), &mut replies);
+                    match ran {
                         Ok(transacted) => return Ok((transacted, replies)),
                         Err(not_serving) => not_serving.to_string(),
                     }
@@ -76,13 +86,11 @@ impl Router {
                                 let (transacted, replies) = envelope::transacted(reply)?;
                                 return Ok((transacted, replies.to_vec()));
                             }
-                            Ok((Status::NotServing, ..)) => {
-                                "its slot is moving or its member starts".into()
-                            }
+                            Ok(_) => "its slot is moving or its member starts".into(),
                             Err(malformed) => return Err(format!("ERR {malformed}")),
                         },
                         Err(error) if error.never_sent() => error.to_string(),
-                        Err(error) if steps.iter().any(|step| step.spec.is_write()) => {
+                        Err(error) if steps.iter().any(|step| step.spec.may_write()) => {
                             return Err(format!(
                                 "{}; the transaction may have been done",
                                 lost(exec, &error)
@@ -240,9 +248,7 @@ impl Router {
                 tokens if tokens.len() == keys.len() => Ok(Ok(tokens)),
                 _ => Err("ERR a member answered with another number of watched keys".into()),
             },
-            Ok((Status::NotServing, ..)) => {
-                Ok(Err("its slot is moving or its member starts".into()))
-            }
+            Ok(_) => Ok(Err("its slot is moving or its member starts".into())),
             Err(malformed) => Err(format!("ERR {malformed}")),
         }
     }

@@ -22,6 +22,9 @@ pub enum Status {
     /// It did not run, because the member does not serve a slot that it needs. No command after
     /// it in the batch ran either, so that the order of a client's commands holds.
     NotServing,
+    /// It did not run, because the member does not know the script that it names by digest. No
+    /// command after it ran either.
+    UnknownScript,
 }
 
 /// A request or an answer that is not in the form above.
@@ -65,6 +68,7 @@ pub fn put_answer(out: &mut Vec<u8>, reply: impl FnOnce(&mut Vec<u8>) -> Status)
     out[start] = match status {
         Status::Done => 0,
         Status::NotServing => 1,
+        Status::UnknownScript => 2,
     };
     out[start + 1..start + 5].copy_from_slice(&len.to_le_bytes());
     status
@@ -124,6 +128,7 @@ pub fn answer_at(bytes: &[u8], at: usize) -> Result<(Status, &[u8], usize), Malf
     let status = match cursor.take(1)?[0] {
         0 => Status::Done,
         1 => Status::NotServing,
+        2 => Status::UnknownScript,
         _ => return Err(Malformed { at }),
     };
     let len = cursor.u32()?;

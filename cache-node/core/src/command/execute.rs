@@ -80,7 +80,7 @@ impl Keyspace {
                 while !self.walk(run, store, args, now_ms, &mut walk, out) {}
                 Ok(())
             }
-            Run::Shell(_) => {
+            Run::Script(_) | Run::Shell(_) => {
                 out.error("ERR this command is not one over keys");
                 Ok(())
             }

@@ -18,11 +18,11 @@ pub use lookup::{find, lookup, lookup_quiet};
 pub use ops::walk::Walk;
 pub use pattern::matches;
 pub use spec::{
-    Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, RunWalk,
+    Acl, Arg, Blocking, Find, Flags, Group, KeySpec, Run, RunKeys, RunKeyspace, RunWalk, ScriptBy,
     ShellCommand, Spec, Spread,
 };
 pub use table::{COUNT, DIFFERS, IN_GENERAL, NOT_HERE};
-pub use transact::{Step, Transacted};
+pub use transact::{NoScripts, Scripts, Step, Transacted};
 pub use waiting::Call;
 
 /// Every command, its subcommands inside it.

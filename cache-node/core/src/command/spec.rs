@@ -93,6 +93,8 @@ bitflags! {
         const HYPERLOGLOG = 1 << 14;
         /// Several commands as one.
         const TRANSACTION = 1 << 15;
+        /// Scripts.
+        const SCRIPTING = 1 << 22;
         /// Cuckoo filters.
         const CUCKOO = 1 << 16;
     }
@@ -161,6 +163,8 @@ pub enum Group {
     Cluster,
     /// Several commands as one.
     Transactions,
+    /// Scripts.
+    Scripting,
 }
 
 impl Group {
@@ -181,6 +185,7 @@ impl Group {
             Self::Server => "server",
             Self::Cluster => "cluster",
             Self::Transactions => "transactions",
+            Self::Scripting => "scripting",
         }
     }
 }
@@ -310,6 +315,12 @@ pub enum ShellCommand {
     PubSubNumPat,
     PubSubShardChannels,
     PubSubShardNumSub,
+    ScriptLoad,
+    ScriptExists,
+    ScriptFlush,
+    ScriptKill,
+    ScriptShow,
+    ScriptDebug,
     /// Any command's HELP: [`super::introspect`] answers.
     Help,
     /// A command that only has subcommands: arity and lookup refuse it before it runs.
@@ -391,6 +402,15 @@ pub enum TimeoutAt {
     Last,
 }
 
+/// How a command names the script that it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ScriptBy {
+    /// By its text.
+    Text,
+    /// By the SHA-1 of its text, in hex.
+    Sha,
+}
+
 /// Who carries a command out.
 #[derive(Debug, Clone, Copy)]
 pub enum Run {
@@ -400,6 +420,8 @@ pub enum Run {
     Keyspace(RunKeyspace),
     /// Works on every slot this member serves, step by step.
     Walk(RunWalk),
+    /// Runs a script over the keys it names; the shell has the interpreter.
+    Script(ScriptBy),
     /// Done by the server.
     Shell(ShellCommand),
 }
@@ -514,7 +536,8 @@ impl Spec {
         let flags = self.flags;
         let mut acl = self.acl;
         acl.set(Acl::WRITE, flags.contains(Flags::WRITE));
-        acl.set(Acl::READ, flags.contains(Flags::READONLY));
+        // What a script reads is its own commands' matter.
+        acl.set(Acl::READ, flags.contains(Flags::READONLY) && !acl.contains(Acl::SCRIPTING));
         acl.set(Acl::ADMIN, flags.contains(Flags::ADMIN));
         acl.set(Acl::PUBSUB, flags.contains(Flags::PUBSUB));
         acl.set(Acl::BLOCKING, flags.contains(Flags::BLOCKING));
@@ -554,10 +577,22 @@ impl Spec {
         keys
     }
 
-    /// Whether it may change data.
+    /// Whether it may change data; a script is not counted.
     #[inline]
     pub fn is_write(&self) -> bool {
         self.flags.contains(Flags::WRITE)
+    }
+
+    /// Whether it, or the script that it runs, may change data.
+    #[inline]
+    pub fn may_write(&self) -> bool {
+        self.is_write() || (self.is_script() && !self.flags.contains(Flags::READONLY))
+    }
+
+    /// Whether it runs a script.
+    #[inline]
+    pub fn is_script(&self) -> bool {
+        matches!(self.run, Run::Script(_))
     }
 }
 

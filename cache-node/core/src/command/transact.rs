@@ -14,7 +14,7 @@ const MAX_REPLY_BYTES: usize = 512 << 20;
 /// One command of a transaction.
 #[derive(Debug, Clone)]
 pub struct Step<'a> {
-    /// A `Run::Keys` or `Run::Keyspace` command, its arity checked.
+    /// A `Run::Keys`, `Run::Keyspace` or `Run::Script` command, its arity checked.
     pub spec: &'static Spec,
     /// The store that is selected when it runs.
     pub store: StoreNumber,
@@ -33,6 +33,22 @@ impl Step<'_> {
     /// Whether it works on all keys rather than on those it names.
     pub fn is_over_all_keys(&self) -> bool {
         matches!(self.spec.run, Run::Keyspace(_) | Run::Walk(_))
+    }
+}
+
+/// Who runs the scripts of a transaction.
+pub trait Scripts {
+    /// Runs a `Run::Script` step, all slots of its keys locked, and appends its reply.
+    fn run_script(&self, step: &Step<'_>, locked: &mut Locked<'_>, out: &mut Vec<u8>);
+}
+
+/// No interpreter: every script is answered with an error.
+#[derive(Debug, Clone, Copy)]
+pub struct NoScripts;
+
+impl Scripts for NoScripts {
+    fn run_script(&self, step: &Step<'_>, _: &mut Locked<'_>, out: &mut Vec<u8>) {
+        Writer::new(out, step.protocol).error("ERR there is no interpreter for scripts here");
     }
 }
 
@@ -66,6 +82,7 @@ impl Keyspace {
         &self,
         watched: &[WatchedKey<'_>],
         steps: &[Step<'_>],
+        scripts: &dyn Scripts,
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> Result<Transacted, NotServing> {
@@ -81,7 +98,7 @@ impl Keyspace {
             if !locked.end_watch(watched) {
                 return Transacted::Changed;
             }
-            first.iter().for_each(|step| run(step, locked, out));
+            first.iter().for_each(|step| run(step, scripts, locked, out));
             Transacted::Done
         });
         match begun {
@@ -96,7 +113,7 @@ impl Keyspace {
             let slots = in_order(next.iter().flat_map(Step::slots));
             let start = out.len();
             let ran = self.with_slots(&slots, &[], now_ms, |locked| {
-                next.iter().for_each(|step| run(step, locked, out));
+                next.iter().for_each(|step| run(step, scripts, locked, out));
             });
             if ran.is_err() {
                 out.truncate(start);
@@ -132,30 +149,46 @@ fn part<'s, 'a>(steps: &'s [Step<'a>]) -> (&'s [Step<'a>], &'s [Step<'a>]) {
 }
 
 /// Runs one command over keys whose slots are locked.
-fn run(step: &Step<'_>, locked: &mut Locked<'_>, out: &mut Vec<u8>) {
-    let long = out.len() > MAX_REPLY_BYTES && !step.spec.is_write();
+fn run(step: &Step<'_>, scripts: &dyn Scripts, locked: &mut Locked<'_>, out: &mut Vec<u8>) {
+    let long = out.len() > MAX_REPLY_BYTES && !step.spec.may_write();
+    if step.spec.is_script() && !long {
+        return scripts.run_script(step, locked, out);
+    }
     let out = &mut Writer::new(out, step.protocol);
     if long {
         return out.error(&format!(
             "ERR not read: the transaction's replies are over {MAX_REPLY_BYTES} bytes"
         ));
     }
-    if !locked.has_store(step.store) {
-        return out.error(texts::NO_STORE);
-    }
-    locked.select(step.store);
-    match step.spec.run {
-        Run::Keys(RunKeys::One(run)) => match step.spec.first_key(&step.args) {
-            Some(key) => match locked.at(key) {
-                Some(mut key) => run(&mut key, &step.args, out),
-                None => out.error(texts::NO_STORE),
+    locked.run(step.spec, step.store, &step.args, out);
+}
+
+impl Locked<'_> {
+    /// Runs a `Run::Keys` command in a store; the slots of its keys are locked.
+    pub fn run(
+        &mut self,
+        spec: &'static Spec,
+        store: StoreNumber,
+        args: &[&[u8]],
+        out: &mut Writer<'_>,
+    ) {
+        if !self.has_store(store) {
+            return out.error(texts::NO_STORE);
+        }
+        self.select(store);
+        match spec.run {
+            Run::Keys(RunKeys::One(run)) => match spec.first_key(args) {
+                Some(key) => match self.at(key) {
+                    Some(mut key) => run(&mut key, args, out),
+                    None => out.error(texts::NO_STORE),
+                },
+                None => out.error(texts::SYNTAX),
             },
-            None => out.error(texts::SYNTAX),
-        },
-        Run::Keys(RunKeys::Many(run)) => run(locked, &step.args, out),
-        Run::Keys(RunKeys::Waits(blocking)) => blocking.run_at_once(locked, &step.args, out),
-        Run::Keyspace(_) | Run::Walk(_) | Run::Shell(_) => {
-            out.error("ERR this command is not one over keys")
+            Run::Keys(RunKeys::Many(run)) => run(self, args, out),
+            Run::Keys(RunKeys::Waits(blocking)) => blocking.run_at_once(self, args, out),
+            Run::Keyspace(_) | Run::Walk(_) | Run::Script(_) | Run::Shell(_) => {
+                out.error("ERR this command is not one over keys");
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ fn transact(
 ) -> (Transacted, String) {
     let steps: Vec<Step<'_>> = commands.iter().map(|words| step(words)).collect();
     let mut out = Vec::new();
-    let done = space.transact(watched, &steps, now_ms, &mut out).unwrap();
+    let done = space.transact(watched, &steps, &NoScripts, now_ms, &mut out).unwrap();
     (done, String::from_utf8(out).unwrap())
 }
 
@@ -184,7 +184,7 @@ fn each_command_runs_in_its_own_store_and_protocol() {
     gone.store = 9;
     steps.push(gone);
     let mut out = Vec::new();
-    assert_eq!(space.transact(&[], &steps, NOW, &mut out), Ok(Transacted::Done));
+    assert_eq!(space.transact(&[], &steps, &NoScripts, NOW, &mut out), Ok(Transacted::Done));
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "+OK\r\n+OK\r\n$1\r\n1\r\n_\r\n-ERR the selected store does not exist any more\r\n"
@@ -206,7 +206,7 @@ fn nothing_runs_when_one_slot_is_not_served() {
     space.set_serving(slot_of(b"b"), false);
     let steps = [step("SET a 1"), step("DBSIZE"), step("SET b 1")];
     let mut out = Vec::new();
-    let refused = space.transact(&[], &steps, NOW, &mut out);
+    let refused = space.transact(&[], &steps, &NoScripts, NOW, &mut out);
     assert_eq!(refused, Err(NotServing { slot: slot_of(b"b") }));
     assert!(out.is_empty());
     assert_eq!(space.keys(0), 0);

@@ -13,7 +13,7 @@ fn transact(space: &Keyspace, commands: &[&str]) -> String {
         })
         .collect();
     let mut out = Vec::new();
-    space.transact(&[], &steps, 1000, &mut out).unwrap();
+    space.transact(&[], &steps, &crate::command::NoScripts, 1000, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

@@ -25,7 +25,7 @@ impl Keyspace {
                     self.expiry_slot.store(u32::from(slot), Relaxed);
                     return removed;
                 }
-                let (seen, gone) = self.expire_step(slot, now_ms);
+                let Some((seen, gone)) = self.expire_step(slot, now_ms) else { break };
                 looked += seen.max(1);
                 removed += gone;
             }
@@ -34,12 +34,13 @@ impl Keyspace {
         removed
     }
 
-    /// One segment of each due table of a slot: how many keys it looked at and removed.
-    fn expire_step(&self, slot: Slot, now_ms: u64) -> (usize, usize) {
+    /// One segment of each due table of a slot: how many keys it looked at and removed. `None` while
+    /// others hold the slot, a script for long perhaps: it has its turn in the next cycle.
+    fn expire_step(&self, slot: Slot, now_ms: u64) -> Option<(usize, usize)> {
         let (mut seen, mut gone) = (0, 0);
         let mut buried = Vec::new();
-        let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return (0, 0) };
-        let mut state = cell.state.lock();
+        let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return None };
+        let mut state = cell.state.try_lock()?;
         let mut next = NEVER;
         let mut idle = false;
         for table in &mut state.tables {
@@ -59,7 +60,7 @@ impl Keyspace {
         if !buried.is_empty() {
             self.let_go(buried);
         }
-        (seen, gone)
+        Some((seen, gone))
     }
 
     fn expire_table(

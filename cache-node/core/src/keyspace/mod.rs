@@ -5,7 +5,7 @@
 //! | `slot` | a slot's lock and tables, and their accounts |
 //! | `table`, `part/`, `entry`, `hash` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
-//! | `access`, `together` | what a command may do with a key; with the keys of many slots |
+//! | `access`, `together`, `scripted` | what a command may do with a key; with the keys of many slots; while a script runs |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
 //! | `watch`, `wait` | keys whose changes EXEC has to see; keys that clients wait for |
 //! | `notice` | what happened to keys, for the world |
@@ -28,6 +28,7 @@ mod occupancy;
 mod part;
 mod prefetch;
 pub mod pressure;
+mod scripted;
 mod slot;
 mod stores;
 mod table;
@@ -445,6 +446,9 @@ impl Keyspace {
                 now_ms,
                 buried: &mut buried,
             });
+            if let Some(table) = state.get(store.number) {
+                cell.hints.note(table);
+            }
             if cell.waited.load(Relaxed) {
                 self.serve_in(&registry, slot, state, now_ms, buried);
                 return Ok(result);

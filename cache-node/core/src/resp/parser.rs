@@ -217,6 +217,10 @@ impl Parser {
         match found {
             Some(offset) => {
                 self.searched = from + offset;
+                // The same whether its end came with it or later.
+                if from + offset + before - self.at > limits.max_inline_bytes {
+                    return Err(ProtocolError::new(too_long));
+                }
                 if from + offset + 1 < buf.len() {
                     return Ok(Line::End(from + offset));
                 }

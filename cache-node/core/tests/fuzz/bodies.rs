@@ -3,7 +3,7 @@
 
 use hypercache_core::command::{self, Run, Spec};
 use hypercache_core::keyspace::{Keyspace, Options};
-use hypercache_core::resp::{Limits, Parser, Protocol, Reply, Writer};
+use hypercache_core::resp::{Limits, Parser, Pipeline, Protocol, Reply, Writer};
 use hypercache_core::store::{EvictionPolicy, StorePolicy};
 use std::cell::RefCell;
 
@@ -62,6 +62,14 @@ pub fn resp_parser(data: &[u8]) {
         splits.get(turn % 8).map_or(1, |split| usize::from(*split))
     });
     assert_eq!(whole, odd, "in parts of {splits:?}");
+    // What is read at once is the same as far as it goes.
+    let ahead = Pipeline::read(bytes, &limits(), 1000);
+    let mut read = (0..ahead.len()).filter_map(|index| ahead.get(index));
+    for command in whole.0.iter().take(ahead.len()) {
+        let (args, _) = read.next().unwrap();
+        assert_eq!(args, command.iter().map(Vec::as_slice).collect::<Vec<_>>(), "read ahead");
+    }
+    assert!(read.next().is_none(), "more was read than there is");
 }
 
 /// Words that get commands further than random bytes would.

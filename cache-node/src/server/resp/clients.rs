@@ -215,25 +215,17 @@ fn command_name(index: u16) -> &'static str {
     all.find(|spec| spec.index == index).map_or("NULL", |spec| spec.name)
 }
 
-/// All open connections.
-#[derive(Debug, Default)]
-pub struct Clients {
-    open: Mutex<BTreeMap<u64, Arc<Client>>>,
-    last_id: AtomicU64,
-    blocked: AtomicUsize,
-}
-
-impl Clients {
-    /// Enters a new connection.
-    pub fn enter(
-        &self,
+impl Client {
+    /// A client that says nothing yet.
+    pub fn new(
+        id: u64,
         addr: SocketAddr,
         laddr: SocketAddr,
         now_ms: u64,
         authenticated: bool,
-    ) -> Arc<Client> {
-        let client = Arc::new(Client {
-            id: self.last_id.fetch_add(1, Relaxed) + 1,
+    ) -> Self {
+        Self {
+            id,
             addr,
             laddr,
             created_ms: now_ms,
@@ -258,7 +250,29 @@ impl Clients {
             waits: AtomicBool::new(false),
             labels: Mutex::default(),
             abort: OnceLock::new(),
-        });
+        }
+    }
+}
+
+/// All open connections.
+#[derive(Debug, Default)]
+pub struct Clients {
+    open: Mutex<BTreeMap<u64, Arc<Client>>>,
+    last_id: AtomicU64,
+    blocked: AtomicUsize,
+}
+
+impl Clients {
+    /// Enters a new connection.
+    pub fn enter(
+        &self,
+        addr: SocketAddr,
+        laddr: SocketAddr,
+        now_ms: u64,
+        authenticated: bool,
+    ) -> Arc<Client> {
+        let id = self.last_id.fetch_add(1, Relaxed) + 1;
+        let client = Arc::new(Client::new(id, addr, laddr, now_ms, authenticated));
         self.open.lock().insert(client.id, client.clone());
         client
     }

@@ -129,6 +129,7 @@ fn largest(shared: &Shared, of: fn(&Client) -> &AtomicU64) -> u64 {
 }
 
 fn memory(out: &mut String, shared: &Shared, _: &View) {
+    let scripts = shared.router.scripts().facts();
     let stores = shared.keyspace().stats();
     let dataset: u64 = stores.iter().map(|s| s.used_memory_bytes).sum();
     let Allocator { allocated, active, resident: held } = process::allocator();
@@ -166,6 +167,10 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "allocator_resident": held,
         "total_system_memory": limit,
         "total_system_memory_human": human(limit),
+        "used_memory_scripts_eval": scripts.bytes,
+        "number_of_cached_scripts": scripts.cached,
+        "used_memory_scripts": scripts.bytes,
+        "used_memory_scripts_human": human(scripts.bytes as u64),
         "maxmemory": budget,
         "maxmemory_human": human(budget),
         "maxmemory_policy": policy,
@@ -247,6 +252,7 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
         "pubsub_patterns": listened(Topic::Pattern),
         "pubsubshard_channels": listened(Topic::Shard),
         "pubsub_published_dropped": counted.published_dropped,
+        "evicted_scripts": shared.router.scripts().facts().evicted,
         "total_error_replies": counted.error_replies,
         "unexpected_error_replies": 0,
         "forwarded_requests": counted.forwarded_requests,

@@ -9,10 +9,13 @@ mod blocked;
 pub mod clients;
 mod commands;
 mod connection;
+mod for_scripts;
 mod info;
 pub mod pause;
 mod session;
 mod transaction;
+
+pub(crate) use commands::REDIS_VERSION;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -192,25 +195,24 @@ impl Options {
             kept: Arc::default(),
         };
         self.stats.watch.set(tunables.thresholds);
-        Server {
-            listener: self.listener.listener,
-            threads: self.threads.max(1),
-            shared: Arc::new(Shared {
-                router: self.router,
-                pubsub: self.pubsub,
-                stats: self.stats,
-                config: self.config,
-                clients: Arc::default(),
-                tunables: RwLock::new(tunables),
-                pause: self.pause,
-                counted_before: Mutex::default(),
-                memory: self.memory,
-                startup_bytes: process::allocated_bytes(),
-                started_ms: self.started_ms,
-                port: self.listener.port,
-                run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
-            }),
-        }
+        let shared = Arc::new(Shared {
+            router: self.router,
+            pubsub: self.pubsub,
+            stats: self.stats,
+            config: self.config,
+            clients: Arc::default(),
+            tunables: RwLock::new(tunables),
+            pause: self.pause,
+            counted_before: Mutex::default(),
+            memory: self.memory,
+            startup_bytes: process::allocated_bytes(),
+            started_ms: self.started_ms,
+            port: self.listener.port,
+            run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
+        });
+        let serves = for_scripts::ForScripts::new(&shared);
+        shared.router.scripts().set_outside(Box::new(serves));
+        Server { listener: self.listener.listener, threads: self.threads.max(1), shared }
     }
 }
 
@@ -268,7 +270,9 @@ impl Server {
         for index in 0..self.threads {
             let (give, take) = mpsc::channel(HANDOVER);
             let shared = self.shared.clone();
-            let thread = std::thread::Builder::new().name(format!("io-{index}"));
+            let thread = std::thread::Builder::new()
+                .name(format!("io-{index}"))
+                .stack_size(crate::script::STACK_BYTES);
             let runtime = move || serve_loop(index, shared, take);
             threads.push(thread.spawn(runtime).map_err(|source| Error::Loop { index, source })?);
             loops.push(give);

@@ -80,9 +80,10 @@ impl Transaction {
     /// # Errors
     /// Why it cannot be queued; the transaction has failed then.
     pub fn queue(&mut self, client: &Client, spec: &Spec, args: &[&[u8]]) -> Result<(), String> {
-        if spec.flags.contains(Flags::NO_MULTI) {
+        let nested = matches!(spec.run, Run::Shell(ShellCommand::Multi | ShellCommand::Watch));
+        if nested || spec.flags.contains(Flags::NO_MULTI) {
             self.fail();
-            return Err("ERR Command not allowed inside a transaction".into());
+            return Err(format!("ERR Command '{}' not allowed inside a transaction", spec.name));
         }
         let bytes = args.iter().map(|arg| arg.len() + 4).sum::<usize>() + 8;
         if self.queue.len() + bytes > MAX_QUEUE_BYTES {
@@ -145,5 +146,5 @@ impl Transaction {
 #[inline]
 pub fn runs_inside(spec: &Spec) -> bool {
     use ShellCommand as C;
-    matches!(spec.run, Run::Shell(C::Exec | C::Discard | C::Multi | C::Watch | C::Quit | C::Reset))
+    matches!(spec.run, Run::Shell(C::Exec | C::Discard | C::Quit | C::Reset))
 }

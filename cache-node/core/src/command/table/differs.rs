@@ -47,6 +47,12 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("copy", "takes `DB`, as the databases are the stores"),
     ("dbsize", "counts the keys of all members"),
     (
+        "eval",
+        "stopped at `script.time_limit` (at twice that once it has written) where Redis answers BUSY and goes on; in a \
+         cluster of several members, keys that are not named are in the script's slot; decision 13 says more",
+    ),
+    ("evalsha", "as EVAL; the script may be one that any other member knows"),
+    (
         "exec",
         "the keys of a transaction are in one slot, in a cluster of several members; the slow log shows EXEC, not its commands",
     ),
@@ -58,6 +64,11 @@ pub const DIFFERS: &[(&str, &str)] = &[
         "the sections and fields that have a meaning here; `commandstats` counts where the client is connected",
     ),
     ("keys", "of all members"),
+    ("script|debug", "there is no debugger: `YES` and `SYNC` answer an error"),
+    ("script|exists", "1 where any member knows the script: each can run it then"),
+    ("script|flush", "on all members"),
+    ("script|kill", "ends the script, on any member, that has run longest without having written"),
+    ("script|load", "on all members"),
     ("latency|doctor", "in words of our own"),
     ("latency|histogram", "as precise as a sixteenth of each time"),
     ("latency|latest", "the events are `command`, `fast-command` and `expire-cycle`"),

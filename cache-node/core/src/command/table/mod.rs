@@ -12,6 +12,7 @@ mod hyperloglog;
 mod list;
 mod observe;
 mod pubsub;
+mod scripting;
 mod server;
 mod set;
 mod set_combine;
@@ -33,8 +34,8 @@ mod prelude {
     pub use super::super::spec::RunKeys::{Many, One, Waits};
     pub use super::super::spec::ShellCommand::*;
     pub use super::super::spec::{
-        Acl, Arg, Blocking, Find, Flags as F, Group, KeySpec as Key, Run, RunOrWait, Spec, Spread,
-        TimeoutAt,
+        Acl, Arg, Blocking, Find, Flags as F, Group, KeySpec as Key, Run, RunOrWait, ScriptBy,
+        Spec, Spread, TimeoutAt,
     };
     pub use super::numbered;
 }
@@ -49,7 +50,8 @@ const PUBSUB_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
 const MEMORY_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
 const SLOWLOG_FIRST: usize = MEMORY_FIRST + observe::MEMORY_LIST.len();
 const LATENCY_FIRST: usize = SLOWLOG_FIRST + observe::SLOWLOG_LIST.len();
-const TOP_FIRST: usize = LATENCY_FIRST + observe::LATENCY_LIST.len();
+const SCRIPT_FIRST: usize = LATENCY_FIRST + observe::LATENCY_LIST.len();
+const TOP_FIRST: usize = SCRIPT_FIRST + scripting::SCRIPT_LIST.len();
 
 const TOP: usize = generic::LIST.len()
     + string::LIST.len()
@@ -67,6 +69,7 @@ const TOP: usize = generic::LIST.len()
     + sorted_set_remove::LIST.len()
     + sorted_set_combine::LIST.len()
     + pubsub::LIST.len()
+    + scripting::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
     + observe::LIST.len()
@@ -80,7 +83,7 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 21] = [
+    let families: [&[Spec]; 22] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
@@ -97,6 +100,7 @@ const fn all() -> [Spec; TOP] {
         &sorted_set_remove::LIST,
         &sorted_set_combine::LIST,
         &pubsub::LIST,
+        &scripting::LIST,
         &connection::LIST,
         &server::LIST,
         &observe::LIST,

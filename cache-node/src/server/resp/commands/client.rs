@@ -102,6 +102,8 @@ pub(super) fn kill(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'
             context.session.closing = true;
         } else {
             client.kill();
+            // It ends at its next wait; nobody sees it any more.
+            context.shared.clients.leave(client.id);
         }
     }
     match (old, found.len()) {

@@ -41,12 +41,15 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     let dir = config.node.data_dir.as_ref().map(|d| d.display().to_string());
     vec![
         ("appendonly", "no".into()),
+        ("busy-reply-threshold", shared.router.scripts().time_limit_ms().to_string()),
         ("bind", config.network.bind.to_string()),
         ("client-output-buffer-limit", output_limits(context)),
         ("cluster-announce-hostname", config.network.advertise.clone()),
         ("cluster-enabled", "yes".into()),
+        ("daemonize", "no".into()),
         ("databases", databases.to_string()),
         ("dir", dir.unwrap_or_default()),
+        ("lua-time-limit", shared.router.scripts().time_limit_ms().to_string()),
         ("io-threads", config.node.threads.to_string()),
         ("latency-monitor-threshold", tunables.thresholds.latency_ms.to_string()),
         ("latency-tracking", yes_no(tunables.thresholds.spread)),
@@ -57,8 +60,11 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("notify-keyspace-events", tunables.keyspace_events.letters()),
         ("port", shared.port.to_string()),
         ("proto-max-bulk-len", tunables.max_bulk_bytes.to_string()),
+        // Who replicates what is the cluster's to assign.
+        ("replicaof", String::new()),
         ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
         ("save", String::new()),
+        ("slaveof", String::new()),
         (
             "slowlog-log-slower-than",
             tunables.thresholds.slowlog_us.map_or(-1, |us| us as i64).to_string(),
@@ -113,7 +119,7 @@ pub(super) fn set_waits(args: &[&[u8]]) -> bool {
 pub(super) fn set(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     match check(context, args) {
         Ok(changed) => {
-            apply(context, changed.tunables);
+            changed.apply(context);
             out.simple("OK");
         }
         Err(text) => out.error(&text),
@@ -126,12 +132,12 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
         Ok(changed) => changed,
         Err(text) => return out.error(&text),
     };
-    if let Some(policy) = changed.policy
+    if let Some(policy) = changed.policy.clone()
         && let Err(error) = context.shared.router.cluster().change_store(policy).await
     {
         return out.error(&format!("ERR CONFIG SET failed - {error}"));
     }
-    apply(context, changed.tunables);
+    changed.apply(context);
     out.simple("OK");
 }
 
@@ -149,6 +155,17 @@ fn apply(context: &Context<'_>, tunables: Tunables) {
 struct Changed {
     tunables: Tunables,
     policy: Option<StorePolicy>,
+    script_time_limit_ms: Option<u64>,
+}
+
+impl Changed {
+    /// What is this member's own.
+    fn apply(self, context: &Context<'_>) {
+        apply(context, self.tunables);
+        if let Some(limit_ms) = self.script_time_limit_ms {
+            context.shared.router.scripts().set_time_limit_ms(limit_ms);
+        }
+    }
 }
 
 /// A policy by Redis's name or by ours.
@@ -166,6 +183,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
     let mut tunables = context.shared.tunables.read().clone();
     let default = context.view.state.store_named(DEFAULT_STORE).cloned();
     let mut policy = None;
+    let mut script_time_limit_ms = None;
     let mut names = std::collections::BTreeSet::new();
     for pair in pairs.chunks_exact(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
@@ -228,6 +246,9 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                     std::str::from_utf8(pair[1]).map_err(|_| refuse("argument must be UTF-8"))?;
                 tunables.password = (!password.is_empty()).then(|| Secret::new(password));
             }
+            "lua-time-limit" | "busy-reply-threshold" => {
+                script_time_limit_ms = Some(whole(1, i64::MAX)? as u64);
+            }
             // What clients set to what it is anyway.
             "save" if pair[1].is_empty() => {}
             "appendonly" if pair[1].eq_ignore_ascii_case(b"no") => {}
@@ -273,7 +294,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             }
         }
     }
-    Ok(Changed { tunables, policy })
+    Ok(Changed { tunables, policy, script_time_limit_ms })
 }
 
 /// What a bulk string may be at the most: what a request between members holds.

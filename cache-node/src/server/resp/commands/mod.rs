@@ -9,6 +9,7 @@ mod connection;
 mod latency;
 mod memory;
 mod pubsub;
+mod scripts;
 mod slowlog;
 mod stores;
 mod transactions;
@@ -131,6 +132,10 @@ pub fn run(
         C::Unwatch => transactions::unwatch(&mut context, writer),
         // These wait.
         C::Exec | C::Watch => writer.error("ERR this command is not one for a transaction"),
+        C::ScriptLoad | C::ScriptExists | C::ScriptFlush | C::ScriptKill | C::ScriptShow => {
+            writer.error("ERR this command waits for other members");
+        }
+        C::ScriptDebug => scripts::debug(args, writer),
         C::Subscribe => pubsub::subscribe(&mut context, Topic::Channel, args, out),
         C::PSubscribe => pubsub::subscribe(&mut context, Topic::Pattern, args, out),
         C::SSubscribe => pubsub::subscribe(&mut context, Topic::Shard, args, out),
@@ -157,6 +162,12 @@ pub fn run(
 pub fn waits(command: ShellCommand, args: &[&[u8]]) -> bool {
     match command {
         ShellCommand::Exec | ShellCommand::Watch => true,
+        command => scripts::waits(command) || config_waits(command, args),
+    }
+}
+
+fn config_waits(command: ShellCommand, args: &[&[u8]]) -> bool {
+    match command {
         ShellCommand::ConfigSet => config::set_waits(args),
         _ => false,
     }
@@ -175,10 +186,40 @@ pub async fn run_and_wait(
         return transactions::exec(shared, session, spec, out).await;
     }
     let writer = &mut Writer::new(out, session.protocol);
+    if let Run::Shell(command) = spec.run
+        && scripts::waits(command)
+    {
+        return scripts::run(shared, session.client.id, command, args, writer).await;
+    }
     if matches!(spec.run, Run::Shell(ShellCommand::Watch)) {
         return transactions::watch(shared, session, args, writer).await;
     }
     config::set_and_wait(&Context { shared, session, view }, args, writer).await;
+}
+
+/// Whether a command asks nothing of who calls it, so that a script may.
+pub fn needs_no_client(command: ShellCommand) -> bool {
+    use ShellCommand as C;
+    matches!(
+        command,
+        C::Info
+            | C::Command
+            | C::Help
+            | C::Publish
+            | C::SPublish
+            | C::PubSubChannels
+            | C::PubSubNumSub
+            | C::PubSubNumPat
+            | C::PubSubShardChannels
+            | C::PubSubShardNumSub
+            | C::ClusterShards
+            | C::ClusterSlots
+            | C::ClusterNodes
+            | C::ClusterInfo
+            | C::ClusterMyId
+            | C::ClusterKeySlot
+            | C::Stores
+    )
 }
 
 /// The largest integer that a client may mean by a word, as Redis reads it: no sign but `-`, no

@@ -9,7 +9,7 @@ use hypercache_core::command::{self, Run, ShellCommand, Spec, Step, Transacted};
 use hypercache_core::resp::{Protocol, Writer, reply_len};
 use hypercache_core::store::StoreNumber;
 
-use super::{Context, config, connection};
+use super::{Context, config, connection, scripts};
 use crate::router::{Caller, put_undone, wire};
 use crate::server::resp::Shared;
 use crate::server::resp::session::Session;
@@ -232,7 +232,10 @@ async fn run_after(
         return shared.router.run(spec, session.caller(), args, out).await;
     };
     let view = shared.router.cluster().view();
-    if shell == ShellCommand::ConfigSet && config::set_waits(args) {
+    if scripts::waits(shell) {
+        let writer = &mut Writer::new(out, session.protocol);
+        scripts::run(shared, session.client.id, shell, args, writer).await;
+    } else if shell == ShellCommand::ConfigSet && config::set_waits(args) {
         let writer = &mut Writer::new(out, session.protocol);
         config::set_and_wait(&Context { shared, session, view: &view }, args, writer).await;
     } else {

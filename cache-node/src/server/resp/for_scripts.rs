@@ -1,0 +1,53 @@
+//! Commands of the server that scripts call: PUBLISH, INFO and the like.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+
+use hypercache_core::command::{ShellCommand, Spec};
+use hypercache_core::resp::{Protocol, Writer};
+
+use super::clients::Client;
+use super::session::Session;
+use super::{Shared, commands};
+use crate::script::Outside;
+
+/// The server, as scripts know it.
+pub struct ForScripts {
+    /// Scripts are a part of what this is, so it must not keep itself.
+    shared: Weak<Shared>,
+    nobody: Arc<Client>,
+}
+
+impl ForScripts {
+    /// For this server.
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self {
+            shared: Arc::downgrade(shared),
+            nobody: Arc::new(Client::new(0, nowhere, nowhere, 0, true)),
+        }
+    }
+}
+
+impl Outside for ForScripts {
+    fn run(
+        &self,
+        spec: &'static Spec,
+        command: ShellCommand,
+        args: &[&[u8]],
+        protocol: Protocol,
+        reply: &mut Vec<u8>,
+    ) {
+        let refuse = |reply: &mut Vec<u8>| {
+            Writer::new(reply, protocol).error("ERR This Redis command is not allowed from script");
+        };
+        let Some(shared) = self.shared.upgrade() else { return refuse(reply) };
+        if commands::waits(command, args) || !commands::needs_no_client(command) {
+            return refuse(reply);
+        }
+        let mut session = Session::new(self.nobody.clone(), true);
+        session.protocol = protocol;
+        let view = shared.router.cluster().view();
+        commands::run(&shared, &mut session, &view, spec, command, args, reply);
+    }
+}
