@@ -446,6 +446,9 @@ impl Keyspace {
                 now_ms,
                 buried: &mut buried,
             });
+            if let Some(table) = state.get(store.number) {
+                cell.hints.note(table);
+            }
             if cell.waited.load(Relaxed) {
                 self.serve_in(&registry, slot, state, now_ms, buried);
                 return Ok(result);

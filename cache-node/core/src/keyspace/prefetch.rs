@@ -7,7 +7,10 @@
 //! Mowry 2004). What is prefetched is a hint: the commands themselves look everything up.
 
 use super::Keyspace;
+use super::part::narrow_home;
+use super::slot::StoreTable;
 use crate::cluster::{Slot, slot_of};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 /// A key's slot and hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,34 +46,102 @@ impl Keyspace {
         Hashed { slot, hash: self.hasher.hash(key) }
     }
 
-    /// Asks for the tables, then the index places, then the entries, of keys that commands are about to use.
+    /// Asks for the tables and index places, then the entries, of keys that commands are about to
+    /// use.
     #[inline]
     pub fn prefetch(&self, keys: &[Hashed]) {
-        for stage in [Stage::Table, Stage::Index, Stage::Entry] {
-            for key in keys {
-                // Who holds the lock has the lines, or changes what they hold.
-                let Some(state) = self.cell(key.slot).and_then(|cell| cell.state.try_lock()) else {
-                    continue;
-                };
-                for table in &state.tables {
-                    match stage {
-                        Stage::Table => table.prefetch(),
-                        Stage::Index => table.table.prefetch_index(key.hash),
-                        Stage::Entry => table.table.prefetch_entry(key.hash),
-                    }
-                }
+        for key in keys {
+            if let Some(cell) = self.cell(key.slot) {
+                cell.hints.prefetch(key.hash);
             }
+        }
+        for key in keys {
+            // Who holds the lock has the lines, or changes what they hold.
+            let Some(state) = self.cell(key.slot).and_then(|cell| cell.state.try_lock()) else {
+                continue;
+            };
+            state.tables.iter().for_each(|table| table.table.prefetch_entry(key.hash));
         }
     }
 }
 
-/// What is asked for.
-#[derive(Debug, Clone, Copy)]
-enum Stage {
-    /// The tables of the slot.
-    Table,
-    /// The line of the index where the key's place is.
-    Index,
-    /// The entry that the place leads to.
-    Entry,
+/// Where the table of a slot was when it was last used, and its index: to be asked for without the
+/// slot's lock, as a locked instruction would wait for what was asked for before. Addresses only;
+/// nothing is read through them.
+#[derive(Default)]
+pub(super) struct Hints {
+    table: AtomicPtr<u8>,
+    index: AtomicPtr<u8>,
+    /// How long the index is; 0 if where a hash stands in it does not follow from that.
+    buckets: AtomicU32,
+}
+
+impl Hints {
+    /// Notes where a table is. Under its slot's lock.
+    #[inline]
+    pub fn note(&self, table: &StoreTable) {
+        let (index, buckets) = table.table.narrow_index().unwrap_or((std::ptr::null(), 0));
+        // A line that is only read stays with every processor.
+        if self.index.load(Relaxed).cast_const() != index || self.buckets.load(Relaxed) != buckets {
+            self.table.store(std::ptr::from_ref(table).cast::<u8>().cast_mut(), Relaxed);
+            self.index.store(index.cast_mut(), Relaxed);
+            self.buckets.store(buckets, Relaxed);
+        }
+    }
+
+    #[inline]
+    fn prefetch(&self, hash: u64) {
+        let table = self.table.load(Relaxed).cast_const();
+        if table.is_null() {
+            return;
+        }
+        let lines = (0..size_of::<StoreTable>()).step_by(64);
+        lines.for_each(|at| line(table.wrapping_add(at)));
+        let buckets = self.buckets.load(Relaxed) as usize;
+        if buckets > 0 {
+            line(self.index.load(Relaxed).wrapping_add(64 * narrow_home(hash, buckets)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot::Cell;
+    use super::super::{Lifetime, Options, Value};
+    use super::*;
+
+    #[test]
+    fn a_slots_lock_and_hints_are_one_cache_line() {
+        assert_eq!(size_of::<Cell>(), 64);
+    }
+
+    #[test]
+    fn what_is_asked_for_may_be_gone_or_may_have_moved() {
+        let keyspace = Keyspace::new(Options { hash_seed: 1, eviction_seed: 1 });
+        (0..crate::cluster::SLOTS).for_each(|slot| keyspace.set_serving(slot, true));
+        let keys: Vec<String> = (0..3000).map(|n| format!("{{a}}{n}")).collect();
+        let hashed: Vec<Hashed> = keys.iter().map(|key| keyspace.hashed(key.as_bytes())).collect();
+        keyspace.prefetch(&hashed);
+        for (number, key) in keys.iter().enumerate() {
+            let set = keyspace.with_key(0, key.as_bytes(), 1, false, |key| {
+                key.set(Value::string(b"v"), Lifetime::Default);
+            });
+            assert!(set.is_ok());
+            if number % 100 == 0 {
+                keyspace.prefetch(&hashed);
+            }
+        }
+        for (number, key) in keys.iter().enumerate() {
+            assert_eq!(
+                keyspace.with_key(0, key.as_bytes(), 1, false, |key| key.discard()),
+                Ok(true)
+            );
+            if number % 100 == 0 {
+                keyspace.prefetch(&hashed);
+            }
+        }
+        keyspace.clear_slot(slot_of(b"a"));
+        keyspace.prefetch(&hashed);
+        assert_eq!(keyspace.keys(0), 0);
+    }
 }

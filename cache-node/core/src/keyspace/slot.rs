@@ -6,7 +6,7 @@ use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, position};
 use super::memory::block_bytes;
 use super::part::New;
-use super::prefetch;
+use super::prefetch::Hints;
 use super::stores::Counters;
 use super::table::{Place, Table};
 use super::values::{Value, ValueRef};
@@ -21,13 +21,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 /// No key of the slot has a lifetime.
 pub const NEVER: u64 = u64::MAX;
 
-/// A slot as it stands in the keyspace.
+/// A slot as it stands in the keyspace: one cache line.
 #[derive(Default)]
+#[repr(align(64))]
 pub struct Cell {
     /// Written under the lock only.
     pub serving: AtomicBool,
     /// Whether anybody waits for a key here. Written under the lock only.
     pub waited: AtomicBool,
+    /// Where what is used here is.
+    pub hints: Hints,
     /// What the lock guards.
     pub state: Mutex<State>,
 }
@@ -137,13 +140,6 @@ impl StoreTable {
     #[inline]
     pub fn is_idle(&self) -> bool {
         self.table.len() == 0 && self.watches.is_none()
-    }
-
-    /// Asks for its lines from memory.
-    #[inline]
-    pub fn prefetch(&self) {
-        let start = std::ptr::from_ref(self).cast::<u8>();
-        (0..size_of::<Self>()).step_by(64).for_each(|at| prefetch::line(start.wrapping_add(at)));
     }
 
     /// Adds a key that is not there yet.

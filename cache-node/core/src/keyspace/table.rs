@@ -536,11 +536,13 @@ impl Table {
         }
     }
 
-    /// Asks for the line of the index where a key's place is.
+    /// Where its index begins and how many buckets that has, if it is one part with short
+    /// addresses.
     #[inline]
-    pub fn prefetch_index(&self, hash: u64) {
-        if let Some(line) = self.part_of(hash).1.line(hash) {
-            prefetch::line(line);
+    pub fn narrow_index(&self) -> Option<(*const u8, u32)> {
+        match &self.kind {
+            Kind::Small(part) => part.narrow_index(),
+            Kind::Split(_) => None,
         }
     }
 

@@ -78,8 +78,7 @@ impl Transaction {
     pub fn queue(&mut self, client: &Client, spec: &Spec, args: &[&[u8]]) -> Result<(), String> {
         if spec.flags.contains(Flags::NO_MULTI) {
             self.fail();
-            let name = spec.name;
-            return Err(format!("ERR Command '{name}' not allowed inside a transaction"));
+            return Err(format!("ERR Command '{}' not allowed inside a transaction", spec.name));
         }
         let bytes = args.iter().map(|arg| arg.len() + 4).sum::<usize>() + 8;
         if self.queue.len() + bytes > MAX_QUEUE_BYTES {

@@ -39,6 +39,12 @@ fn tag(hash: u64) -> u8 {
     ((hash >> 56) as u8 & 0xfe | hash as u8 & 1).max(1)
 }
 
+/// The bucket of a hash in an index with short addresses.
+#[inline]
+pub fn narrow_home(hash: u64, buckets: usize) -> usize {
+    (((hash & 0x3_ffff) * buckets as u64) >> 18) as usize
+}
+
 /// A bit 7 for each of eight bytes that is zero.
 #[inline]
 fn zeros(word: u64) -> u64 {
@@ -159,7 +165,7 @@ impl Index {
         if self.wide {
             return ((u128::from(mix(hash)) * self.buckets.len() as u128) >> 64) as usize;
         }
-        (((hash & 0x3_ffff) * self.buckets.len() as u64) >> 18) as usize
+        narrow_home(hash, self.buckets.len())
     }
 
     #[inline]
@@ -167,10 +173,10 @@ impl Index {
         if bucket + 1 == self.buckets.len() { 0 } else { bucket + 1 }
     }
 
-    /// The bucket where a hash belongs, as bytes.
+    /// Where it begins and how many buckets it has, if its addresses are short.
     #[inline]
-    pub fn line(&self, hash: u64) -> Option<&[u8; 64]> {
-        self.buckets.get(self.home(hash)).map(|bucket| &bucket.0)
+    pub fn narrow(&self) -> Option<(*const u8, u32)> {
+        (!self.wide).then(|| (self.buckets.as_ptr().cast(), self.buckets.len() as u32))
     }
 
     /// The addresses in its own bucket that a hash may be at.

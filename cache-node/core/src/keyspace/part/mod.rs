@@ -16,7 +16,7 @@ mod objects;
 mod pages;
 pub mod record;
 
-pub use index::At;
+pub use index::{At, narrow_home};
 
 use super::entry::Entry;
 use super::eviction::usage::Usage;
@@ -175,10 +175,10 @@ impl Part {
         self.entry_of(self.pages.at(self.index.address(at)?))
     }
 
-    /// The cache line of the index that a look-up reads first.
+    /// Where its index begins and how many buckets that has, if its addresses are short.
     #[inline]
-    pub fn line(&self, hash: u64) -> Option<&[u8; 64]> {
-        self.index.line(hash)
+    pub fn narrow_index(&self) -> Option<(*const u8, u32)> {
+        self.index.narrow()
     }
 
     /// The beginnings of the records that a look-up probably reads.
