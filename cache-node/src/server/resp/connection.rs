@@ -536,7 +536,10 @@ impl Connection {
             } else if spec.flags.contains(Flags::BLOCKING) {
                 drop(args);
                 return self.block(spec, len, out).await;
-            } else if self.session.no_touch && spec.name != "touch" {
+            } else if self.session.no_touch
+                && spec.name != "touch"
+                && matches!(spec.run, Run::Keys(_))
+            {
                 self.shared.router.run_untouched(spec, self.session.caller(), &args, out).await;
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
