@@ -203,13 +203,9 @@ fn s3_a_script_cannot_leave_its_sandbox() {
 fn s3_s5_ranges_of_unpack_do_not_overflow() {
     let member = Member::start_with(QUICK, &[]);
     let mut raw = member.raw();
-    for range in [
-        "-2, 2147483647",
-        "0, 2147483647",
-        "-2147483648, -2",
-        "-2147483648, 2147483647",
-        "1, 8001",
-    ] {
+    for range in
+        ["-2, 2147483647", "0, 2147483647", "-2147483648, -2", "-2147483648, 2147483647", "1, 8001"]
+    {
         let reply = eval(&mut raw, &format!("return {{unpack({{1,2,3}}, {range})}}"));
         assert!(reply.contains("too many results to unpack"), "{range}: {reply}");
         is_well(&mut raw);
