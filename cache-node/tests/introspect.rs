@@ -132,6 +132,11 @@ fn replies_that_are_not_wanted_do_not_come() {
     raw.send(b"CLIENT REPLY ON\r\nGET a\r\n");
     raw.expect(b"$1\r\nb\r\n+OK\r\n$1\r\nb\r\n");
     assert_eq!(ask(&mut raw, "client reply maybe"), "-ERR syntax error\r\n");
+    // What a subscriber is told is no reply.
+    raw.send(b"CLIENT REPLY OFF\r\nPING\r\nSUBSCRIBE a\r\n");
+    raw.expect(b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
+    assert_eq!(ask(&mut member.raw(), "publish a b"), ":1\r\n");
+    raw.expect(b"*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nb\r\n");
 }
 
 #[test]

@@ -200,6 +200,25 @@ fn s3_a_script_cannot_leave_its_sandbox() {
 }
 
 #[test]
+fn s3_s5_ranges_of_unpack_do_not_overflow() {
+    let member = Member::start_with(QUICK, &[]);
+    let mut raw = member.raw();
+    for range in
+        ["-2, 2147483647", "0, 2147483647", "-2147483648, -2", "-2147483648, 2147483647", "1, 8001"]
+    {
+        let reply = eval(&mut raw, &format!("return {{unpack({{1,2,3}}, {range})}}"));
+        assert!(reply.contains("too many results to unpack"), "{range}: {reply}");
+        is_well(&mut raw);
+    }
+    for (range, wanted) in [("-1, -2", "*0\r\n"), ("2, 3", "*2\r\n:2\r\n:3\r\n"), ("1, 7000", "*3")]
+    {
+        let reply = eval(&mut raw, &format!("return {{unpack({{1,2,3}}, {range})}}"));
+        assert!(reply.starts_with(wanted), "{range}: {reply}");
+    }
+    assert!(eval(&mut raw, "return unpack(1)").contains("table expected"));
+}
+
+#[test]
 fn s3_deep_nesting_neither_crashes_nor_hangs() {
     let member = Member::start_with(QUICK, &[]);
     let mut raw = member.raw();

@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 
 use crate::server::stats::{Cell, Stats};
 pub use cache::{Script, Sha, sha_named, sha_of};
+pub use header::Header;
 pub use limits::Killed;
 use limits::Running;
 use session::Session;

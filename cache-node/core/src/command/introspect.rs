@@ -3,7 +3,7 @@
 use super::lookup::{find, has_arity, lookup};
 use super::ops::texts;
 use super::pattern::matches;
-use super::spec::{Arg, Find, KeySpec, Spec};
+use super::spec::{Arg, Find, Flags, KeySpec, Spec};
 use super::table::{self, TABLE};
 use crate::resp::Writer;
 
@@ -286,6 +286,11 @@ fn get_keys(args: &[&[u8]], out: &mut Writer<'_>, with_flags: bool) {
         .flat_map(|keys| keys.positions(args).map(move |at| (at, keys)))
         .filter_map(|(at, keys)| Some((*args.get(at)?, keys)))
         .collect();
+    let missing = spec.key_specs.iter().any(|keys| keys.is_short(args));
+    let keys = if missing { Vec::new() } else { keys };
+    if keys.is_empty() && spec.flags.contains(Flags::NO_MANDATORY_KEYS) {
+        return out.array(0);
+    }
     if keys.is_empty() {
         return out.error("ERR Invalid arguments specified for command");
     }
@@ -418,6 +423,10 @@ mod tests {
     #[test]
     fn keys_are_found_where_the_table_says() {
         assert_eq!(answer("command getkeys mset a 1 b 2"), Reply::Array(bulks(&["a", "b"])));
+        assert_eq!(answer("command getkeys eval x 2 a b c"), Reply::Array(bulks(&["a", "b"])));
+        for none in ["command getkeys eval x 0", "command getkeys eval x 2147483647 a"] {
+            assert_eq!(answer(none), Reply::Array(Vec::new()), "{none}");
+        }
         assert_eq!(answer("command getkeys copy a b"), Reply::Array(bulks(&["a", "b"])));
         assert_eq!(answer("command getkeys object encoding a"), Reply::Array(bulks(&["a"])));
         assert_eq!(

@@ -617,6 +617,14 @@ impl KeySpec {
         self
     }
 
+    /// Whether the arguments say that there are more keys than there can be.
+    pub fn is_short(&self, args: &[&[u8]]) -> bool {
+        let counted = self.find == Find::Count;
+        let keys = args.get(self.first).and_then(|arg| parse_i64(arg)).unwrap_or(0);
+        let left = args.len().saturating_sub(self.first + 1) / self.step.max(1);
+        counted && usize::try_from(keys).is_ok_and(|keys| keys > left)
+    }
+
     /// The indexes of the keys among a command's arguments.
     #[inline]
     pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {

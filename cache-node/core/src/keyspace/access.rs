@@ -376,10 +376,14 @@ impl<'a> Access<'a> {
         was_there
     }
 
-    /// Ends the key's lifetime now, which counts as any other end of one; false if it is not there.
+    /// Ends the key's lifetime now, which counts and is told as any other end of one (as in Valkey);
+    /// false if it is not there.
     pub fn end_now(&mut self) -> bool {
-        let there = self.delete();
-        self.store.counters.expired.fetch_add(u64::from(there), Relaxed);
+        let there = self.discard();
+        if there {
+            self.store.counters.expired.fetch_add(1, Relaxed);
+            self.happened(Event::EXPIRED);
+        }
         there
     }
 

@@ -99,6 +99,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     for name in ["rawget", "next"] {
         globals.raw_set(name, raw::wrap(lua, own.raw_get(name)?, Wrap::Viewing)?)?;
     }
+    globals.raw_set("unpack", raw::wrap(lua, own.raw_get("unpack")?, Wrap::Unpack)?)?;
     globals.raw_set("pairs", raw::pairs_with(lua, globals.raw_get("next")?)?)?;
 
     let environment: Table = lua.named_registry_value(super::super::vm::ENVIRONMENT)?;

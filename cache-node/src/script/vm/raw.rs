@@ -190,6 +190,29 @@ unsafe extern "C-unwind" fn insert(l: *mut lua_State) -> c_int {
     }
 }
 
+/// `unpack`. Lua 5.1 computes how many results there are in a C `int`; of a range that does not fit, it
+/// pushes more than it made room for.
+unsafe extern "C-unwind" fn unpack(l: *mut lua_State) -> c_int {
+    // SAFETY: Lua called us; only the arguments are read before the original runs.
+    unsafe {
+        ffi::luaL_checktype(l, 1, LUA_TTABLE);
+        // As the original reads them: cut to a C `int`.
+        let from = ffi::luaL_optinteger(l, 2, 1) as c_int;
+        let to = if ffi::lua_type(l, 3) <= ffi::LUA_TNIL {
+            ffi::lua_objlen(l, 1) as c_int
+        } else {
+            ffi::luaL_checkinteger(l, 3) as c_int
+        };
+        if i64::from(to) - i64::from(from) >= MOST_RESULTS {
+            raise(l, "too many results to unpack");
+        }
+        original(l)(l)
+    }
+}
+
+/// No function of C's has more values than this (`LUAI_MAXCSTACK`).
+const MOST_RESULTS: i64 = 8000;
+
 /// `table.sort`: checks its arguments and lets the function that is its upvalue sort.
 unsafe extern "C-unwind" fn sort(l: *mut lua_State) -> c_int {
     // SAFETY: Lua called us with an upvalue and room for twenty values more.
@@ -346,6 +369,8 @@ pub enum Wrap {
     Viewing,
     /// It catches errors.
     Catching,
+    /// It is `unpack`.
+    Unpack,
 }
 
 /// Wraps one of Lua's own functions.
@@ -365,6 +390,7 @@ pub fn wrap(lua: &Lua, function: Function, how: Wrap) -> mlua::Result<Function> 
                 Wrap::Insert => insert,
                 Wrap::Viewing => viewing,
                 Wrap::Catching => catching,
+                Wrap::Unpack => unpack,
             };
             ffi::lua_pushcclosure(l, wrapper, 1);
             ffi::lua_remove(l, -2);

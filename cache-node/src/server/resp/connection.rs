@@ -389,6 +389,7 @@ impl Connection {
             subscriber.outbox().drain(out);
         }
         let start = out.len();
+        self.session.notices = false;
         let ran = self.run_one(view, args, known, hashed, now_ms, out);
         if self.session.replies != Replies::Wanted && ran {
             self.session.mute(start, out);
@@ -431,7 +432,8 @@ impl Connection {
                 return true;
             }
         };
-        if self.shared.pause.is_on() && self.shared.pause.holds(spec, &self.session.transaction) {
+        let pause = &self.shared.pause;
+        if pause.is_on() && pause.holds(spec, args, &self.session.transaction) {
             self.pausing = true;
             return false;
         }
@@ -534,7 +536,10 @@ impl Connection {
             } else if spec.flags.contains(Flags::BLOCKING) {
                 drop(args);
                 return self.block(spec, len, out).await;
-            } else if self.session.no_touch && spec.name != "touch" {
+            } else if self.session.no_touch
+                && spec.name != "touch"
+                && matches!(spec.run, Run::Keys(_))
+            {
                 self.shared.router.run_untouched(spec, self.session.caller(), &args, out).await;
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;

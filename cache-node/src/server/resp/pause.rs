@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::clients::Client;
 use super::transaction::Transaction;
 use crate::clock::now_ms;
+use crate::script::Header;
 
 /// What waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,12 +52,18 @@ impl Default for Pause {
     }
 }
 
-/// Whether a command may change something, or tell others of a change.
+/// Whether a command may change something, or tell others of a change. A script may unless its first
+/// line says that it does not; one that is named by its hash is not looked up for that.
 #[cold]
-pub fn writes(spec: &Spec) -> bool {
-    let tells =
-        ["pfcount", "publish", "spublish", "eval", "evalsha", "script|load", "script|flush"];
-    spec.may_write() || tells.contains(&spec.name)
+pub fn writes(spec: &Spec, args: &[&[u8]]) -> bool {
+    match spec.name {
+        "pfcount" | "publish" | "spublish" | "evalsha" | "script|load" | "script|flush" => true,
+        "eval" => {
+            let header = args.get(1).map(|text| Header::read(text));
+            !header.is_some_and(|header| header.is_ok_and(|header| header.no_writes))
+        }
+        _ => spec.is_write(),
+    }
 }
 
 /// A client that waits, for as long as it does.
@@ -108,12 +115,12 @@ impl Pause {
 
     /// Whether a command has to wait. EXEC writes if one of its commands does.
     #[cold]
-    pub fn holds(&self, spec: &Spec, transaction: &Transaction) -> bool {
+    pub fn holds(&self, spec: &Spec, args: &[&[u8]], transaction: &Transaction) -> bool {
         self.now().is_some_and(|paused| match paused.held {
             Held::All => true,
             Held::Writes => {
                 let exec = matches!(spec.run, Run::Shell(ShellCommand::Exec));
-                writes(spec) || (exec && transaction.writes())
+                writes(spec, args) || (exec && transaction.writes())
             }
         })
     }
@@ -123,7 +130,7 @@ impl Pause {
     #[cold]
     pub fn holds_forwarded(&self, args: &[&[u8]]) -> bool {
         self.now().is_some_and(|paused| {
-            paused.held == Held::All || command::find(args).is_none_or(writes)
+            paused.held == Held::All || command::find(args).is_none_or(|spec| writes(spec, args))
         })
     }
 

@@ -43,6 +43,8 @@ pub struct Session {
     pub transaction: Transaction,
     /// Whether it wants replies.
     pub replies: Replies,
+    /// The command that ran just now answered with notices of subscriptions, which come in any case.
+    pub notices: bool,
     /// CLIENT NO-TOUCH: its commands are no use of their keys.
     pub no_touch: bool,
     /// What it listens to, while it does.
@@ -61,6 +63,7 @@ impl Session {
             limits: Limits { authenticated, ..Limits::default() },
             transaction: Transaction::default(),
             replies: Replies::Wanted,
+            notices: false,
             no_touch: false,
             subscriber: None,
         }
@@ -68,13 +71,16 @@ impl Session {
 
     /// After a command whose reply begins at `at` of `out`: takes it back if it is not wanted.
     pub fn mute(&mut self, at: usize, out: &mut Vec<u8>) {
+        let notices = std::mem::take(&mut self.notices);
         self.replies = match self.replies {
             Replies::Wanted => return,
             Replies::Unwanted => Replies::Unwanted,
             Replies::SkipNext => Replies::SkipThis,
             Replies::SkipThis => Replies::Wanted,
         };
-        out.truncate(at);
+        if !notices {
+            out.truncate(at);
+        }
     }
 
     /// Whose commands its commands are.

@@ -56,14 +56,10 @@ impl Transaction {
         self.writes
     }
 
-    /// Begins to queue commands; false if it is nested.
-    pub fn begin(&mut self, client: &Client) -> bool {
-        if self.open {
-            return false;
-        }
+    /// Begins to queue commands. MULTI itself is none that can be queued.
+    pub fn begin(&mut self, client: &Client) {
         self.open = true;
         client.multi.store(0, Relaxed);
-        true
     }
 
     /// Notes that a command was refused: EXEC will run none.
@@ -80,8 +76,7 @@ impl Transaction {
     /// # Errors
     /// Why it cannot be queued; the transaction has failed then.
     pub fn queue(&mut self, client: &Client, spec: &Spec, args: &[&[u8]]) -> Result<(), String> {
-        let nested = matches!(spec.run, Run::Shell(ShellCommand::Multi | ShellCommand::Watch));
-        if nested || spec.flags.contains(Flags::NO_MULTI) {
+        if spec.flags.contains(Flags::NO_MULTI) {
             self.fail();
             return Err(format!("ERR Command '{}' not allowed inside a transaction", spec.name));
         }
@@ -91,7 +86,7 @@ impl Transaction {
             return Err(format!("ERR the transaction is over {MAX_QUEUE_BYTES} bytes"));
         }
         self.count += 1;
-        self.writes |= pause::writes(spec);
+        self.writes |= pause::writes(spec, args);
         // One that has failed runs nothing, so there is nothing to keep.
         if !self.failed {
             wire::put_command(&mut self.queue, 0, Protocol::Resp2, args);

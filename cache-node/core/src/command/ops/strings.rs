@@ -158,7 +158,7 @@ pub fn getex(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         return;
     };
     if unit.is_absolute() && end <= now_ms {
-        key.delete();
+        key.end_now();
     } else {
         key.set_expiry(end);
         key.happened(EXPIRE);

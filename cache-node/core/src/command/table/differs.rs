@@ -79,7 +79,6 @@ pub const DIFFERS: &[(&str, &str)] = &[
         "the figures that have a meaning here; a store's tables are counted with its keys",
     ),
     ("memory|usage", "counted, not estimated; `SAMPLES` changes nothing"),
-    ("multi", "see EXEC"),
     (
         "object|encoding",
         "small sets of strings are `hashtable`, as in Redis 7.0; lists are always `quicklist`",
@@ -89,6 +88,7 @@ pub const DIFFERS: &[(&str, &str)] = &[
         "counts under `lfu` and `wtinylfu`; 5 for a key that was used once, 255 for the highest",
     ),
     ("object|refcount", "always 1: nothing is shared"),
+    ("multi", "a MULTI or WATCH inside it spoils the transaction, as in Valkey 9.1; see EXEC"),
     ("publish", "to subscribers on all members; the number told is of those on this one"),
     ("randomkey", "of any member"),
     ("readonly", "changes nothing: every member answers for every key"),
@@ -178,6 +178,14 @@ pub const IN_GENERAL: &[(&str, &str)] = &[
     (
         "A value stays in its large encoding when it becomes small again, and the thresholds are fixed",
         "see decision 6; OBJECT ENCODING says what Redis says with its defaults",
+    ),
+    (
+        "EXPIRE and GETEX with a time that is over publish the event `expired`, and count as an expired key",
+        "as Valkey 9.1; Redis 7.0 publishes `del`",
+    ),
+    (
+        "A store's budget (`maxmemory`) is at least 1 MB",
+        "below that there is no room for what a store needs itself",
     ),
     (
         "HELP of a command is made from its arguments",

@@ -8,7 +8,7 @@ const QUICK: F = COMMON.union(F::FAST).union(F::ALLOW_BUSY);
 /// The commands of this family.
 pub(super) const LIST: [Spec; 5] = [
     Spec::new("multi", 1, Group::Transactions, "1.2.0", "O(1)", "Begins a transaction.")
-        .flags(QUICK)
+        .flags(QUICK.union(F::NO_MULTI))
         .acl(Acl::TRANSACTION)
         .run(Run::Shell(Multi)),
     Spec::new(
@@ -41,7 +41,7 @@ pub(super) const LIST: [Spec; 5] = [
         "O(1) a key",
         "Lets the next EXEC run only if these keys do not change before it.",
     )
-    .flags(QUICK)
+    .flags(QUICK.union(F::NO_MULTI))
     .acl(Acl::TRANSACTION)
     .keyed(&[Key::at(1, &["RO"]).to(-1, 1)])
     .args(&[Arg::key("key", 0).multiple()])

@@ -57,6 +57,7 @@ pub(super) fn subscribe(
         Topic::Shard => b"ssubscribe",
     };
     let session = &mut *context.session;
+    session.notices = true;
     let (client, protocol) = (session.client.clone(), session.protocol);
     let registry = context.shared.pubsub.registry();
     let subscriber = session
@@ -81,6 +82,7 @@ pub(super) fn unsubscribe(
         Topic::Shard => b"sunsubscribe",
     };
     let session = &mut *context.session;
+    session.notices = true;
     let protocol = session.protocol;
     let all = match &session.subscriber {
         Some(subscriber) if args.len() == 1 => subscriber.names(topic),

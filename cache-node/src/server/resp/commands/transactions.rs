@@ -17,11 +17,8 @@ use crate::server::resp::transaction::Ended;
 
 pub(super) fn multi(context: &mut Context<'_>, out: &mut Writer<'_>) {
     let Session { transaction, client, .. } = context.session;
-    if transaction.begin(client) {
-        out.ok();
-    } else {
-        out.error("ERR MULTI calls can not be nested");
-    }
+    transaction.begin(client);
+    out.ok();
 }
 
 pub(super) fn discard(context: &mut Context<'_>, out: &mut Writer<'_>) {
@@ -79,9 +76,6 @@ pub(super) async fn watch(
     args: &[&[u8]],
     out: &mut Writer<'_>,
 ) {
-    if session.transaction.is_open() {
-        return out.error("ERR WATCH inside MULTI is not allowed");
-    }
     let Caller { store, order, .. } = session.caller();
     let watched = match session.transaction.unwatched(store, &args[1..]) {
         Ok(new) => shared.router.watch(order, store, &new).await,
