@@ -25,8 +25,8 @@ pub fn keyspace(policy: StorePolicy, seed: u64) -> Keyspace {
 
 /// A budget with room for about so many keys with values of so many bytes.
 pub fn budget(keys: usize, value_bytes: usize) -> u64 {
-    // Every slot with a key has a table, whose least block is 320 bytes.
-    let tables = keys.min(usize::from(SLOTS)) * 220;
+    // Every slot with a key has a table, an index of one line at least, and a page.
+    let tables = keys.min(usize::from(SLOTS)) * 272;
     (keys * (value_bytes + 100) + tables) as u64
 }
 

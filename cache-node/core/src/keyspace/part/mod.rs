@@ -31,7 +31,7 @@ use record::{Draft, Ends, Head, MAX_RECORD_BYTES, ObjectNumber};
 use smallvec::SmallVec;
 
 /// Holes are worth closing if they are more than this, and an eighth of all.
-const MIN_HOLES_BYTES: usize = 128;
+const MIN_HOLES_BYTES: usize = 24;
 /// A part has no more bytes of records: whatever their order, with what is left free at the ends
 /// of pages, their addresses then have 16 bits.
 const MAX_LIVE_BYTES: usize =
