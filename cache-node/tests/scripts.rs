@@ -194,6 +194,23 @@ fn the_oom_rule_is_that_of_redis() {
     assert_eq!(eval(&mut raw, freed, &["k"]), "+OK\r\n");
 }
 
+#[test]
+fn commands_that_wait_do_not_wait_in_scripts_and_scripts_serve_those_who_do() {
+    let member = Member::start(&[]);
+    let (mut raw, mut waits) = (member.raw(), member.raw());
+    let nothing = eval(&mut raw, "return redis.call('blpop', KEYS[1], 0)", &["l"]);
+    assert_eq!(nothing, "$-1\r\n");
+    waits.command(&[b"BLPOP", b"l", b"0"]);
+    wait_for("somebody who waits", || {
+        ask(&mut raw, &["INFO", "clients"]).contains("blocked_clients:1\r\n").then_some(())
+    });
+    let push = "redis.call('rpush', KEYS[1], 'a', 'b') return redis.call('llen', KEYS[1])";
+    assert_eq!(eval(&mut raw, push, &["l"]), ":2\r\n");
+    waits.expect(b"*2\r\n$1\r\nl\r\n$1\r\na\r\n");
+    let pop = eval(&mut raw, "return redis.call('blpop', KEYS[1], 0)", &["l"]);
+    assert_eq!(pop, "*2\r\n$1\r\nl\r\n$1\r\nb\r\n");
+}
+
 /// Keys in slots of each of three members, by the member that owns them; and a connection to each.
 fn keys_by_owner(cluster: &Cluster) -> Vec<String> {
     let mut raw = cluster.raw(0);

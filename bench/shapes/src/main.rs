@@ -3,7 +3,7 @@
 //!
 //! Both run the real keyspace. The owners' one is at its best here: nobody sleeps, so nobody is
 //! woken, and the messages are passed in batches over bounded channels. See
-//! `docs/decisions/0014-locks-or-owners.md`.
+//! `docs/decisions/0016-locks-or-owners.md`.
 
 mod load;
 mod owners;

@@ -9,7 +9,7 @@
 //! | `lib/` | Redis's libraries, in Rust |
 //!
 //! A script runs on the thread that its client's command came to, under the locks of the slots of its
-//! keys. [Decision 13](../../docs/decisions/0013-scripts.md) says why.
+//! keys. [Decision 14](../../docs/decisions/0014-scripts.md) says why.
 
 mod cache;
 mod current;

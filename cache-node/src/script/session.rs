@@ -85,7 +85,9 @@ impl Session<'_, '_> {
         let spec = command::lookup(args).map_err(|text| {
             if text.starts_with("ERR wrong number of arguments") { WRONG_COUNT } else { UNKNOWN }
         })?;
-        if spec.flags.contains(Flags::NOSCRIPT) {
+        // Those that wait do not wait here, as in Valkey.
+        let waits = matches!(spec.run, Run::Keys(RunKeys::Waits(_)));
+        if spec.flags.contains(Flags::NOSCRIPT) && !waits {
             return Err(NOT_ALLOWED);
         }
         let publishes =

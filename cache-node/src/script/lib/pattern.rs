@@ -345,7 +345,7 @@ mod tests {
     fn find(subject: &str, pattern: &str) -> Result<Option<(usize, usize)>, String> {
         Matcher::new(subject.as_bytes(), pattern.as_bytes()).find(0, false).map_err(|fail| {
             match fail {
-                Fail::Here(text) | Fail::Text(text) => text,
+                Fail::Here(text) | Fail::Text(text) | Fail::Redis(text) => text,
             }
         })
     }

@@ -64,7 +64,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     })?;
     define(lua, &redis, "sha1hex", |args| {
         if args.len() != 1 {
-            return Err(Fail::text("wrong number of arguments"));
+            return Err(Fail::redis("wrong number of arguments"));
         }
         let digest = match args.value(0) {
             Value::String(text) => Sha1::digest(text.as_bytes()),
@@ -75,15 +75,15 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     })?;
     define(lua, &redis, "log", |args| {
         if args.len() < 2 {
-            return Err(Fail::text("redis.log() requires two arguments or more."));
+            return Err(Fail::redis("redis.log() requires two arguments or more."));
         }
         let level = match args.value(0) {
             Value::Integer(level) => *level,
             Value::Number(level) => *level as i64,
-            _ => return Err(Fail::text("First argument must be a number (log level).")),
+            _ => return Err(Fail::redis("First argument must be a number (log level).")),
         };
         let level = u8::try_from(level).ok().filter(|level| *level <= 3);
-        let Some(level) = level else { return Err(Fail::text("Invalid debug level.")) };
+        let Some(level) = level else { return Err(Fail::redis("Invalid debug level.")) };
         let mut words = Vec::new();
         for index in 1..args.len() {
             if let Ok(word) = args.string(index) {
@@ -95,11 +95,11 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     })?;
     define(lua, &redis, "setresp", |args| {
         if args.len() != 1 {
-            return Err(Fail::text("redis.setresp() requires one argument."));
+            return Err(Fail::redis("redis.setresp() requires one argument."));
         }
         let version = match args.value(0) {
             Value::Integer(version @ (2 | 3)) => *version as u8,
-            _ => return Err(Fail::text("RESP version must be 2 or 3.")),
+            _ => return Err(Fail::redis("RESP version must be 2 or 3.")),
         };
         current::with(|host| host.set_protocol(version));
         Ok(MultiValue::new())
@@ -110,10 +110,10 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     define(lua, &redis, "replicate_commands", |_| one(Value::Boolean(true)))?;
     define(lua, &redis, "set_repl", |args| {
         if args.len() != 1 {
-            return Err(Fail::text("redis.set_repl() requires two arguments."));
+            return Err(Fail::redis("redis.set_repl() requires two arguments."));
         }
         if args.integer(0)? & !3 != 0 {
-            return Err(Fail::text(
+            return Err(Fail::redis(
                 "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.",
             ));
         }
@@ -121,7 +121,9 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     })?;
     define(lua, &redis, "acl_check_cmd", |args| {
         if args.len() == 0 {
-            return Err(Fail::text("Please specify at least one argument for this redis lib call"));
+            return Err(Fail::redis(
+                "Please specify at least one argument for this redis lib call",
+            ));
         }
         let mut words = Vec::new();
         for index in 0..args.len() {
@@ -131,7 +133,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
         match hypercache_core::command::lookup(&words) {
             // Whoever may run a script may run every command.
             Ok(_) => one(Value::Boolean(true)),
-            Err(_) => Err(Fail::text("Invalid command passed to redis.acl_check_cmd()")),
+            Err(_) => Err(Fail::redis("Invalid command passed to redis.acl_check_cmd()")),
         }
     })?;
     for (name, value) in [

@@ -16,6 +16,8 @@ pub enum Fail {
     Here(String),
     /// A text as it is.
     Text(String),
+    /// An error of Redis's, without its code: a table, as commands raise it.
+    Redis(String),
 }
 
 impl From<mlua::Error> for Fail {
@@ -36,6 +38,11 @@ impl Fail {
     /// An error without its place.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
+    }
+
+    /// An error as commands raise it.
+    pub fn redis(text: impl Into<String>) -> Self {
+        Self::Redis(text.into())
     }
 
     /// An error with the place in the script.
@@ -188,14 +195,19 @@ pub fn plain(
             run(&args)
         };
         drop(args);
-        let (text, placed) = match answer {
+        let (value, placed) = match answer {
             Ok(values) => return Ok(values),
-            Err(Fail::Here(text)) => (text, true),
-            Err(Fail::Text(text)) => (text, false),
+            Err(Fail::Here(text)) => (Value::String(lua.create_string(text)?), true),
+            Err(Fail::Text(text)) => (Value::String(lua.create_string(text)?), false),
+            Err(Fail::Redis(text)) => {
+                let table = lua.create_table_with_capacity(0, 1)?;
+                table.raw_set("err", format!("ERR {text}"))?;
+                (Value::Table(table), false)
+            }
         };
         Ok(MultiValue::from_iter([
             Value::LightUserData(raw::raise_mark()),
-            Value::String(lua.create_string(text)?),
+            value,
             Value::Boolean(placed),
         ]))
     })

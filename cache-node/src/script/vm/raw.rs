@@ -533,6 +533,8 @@ unsafe extern "C-unwind" fn redis_call(l: *mut lua_State) -> c_int {
         }
         let protects = ffi::lua_toboolean(l, lua_upvalueindex(1)) != 0;
         command(l);
+        // The arguments may have filled the stack.
+        ffi::lua_settop(l, 0);
         let reply = &scratch().reply[..];
         if let [b'-', text @ ..] = reply {
             push_error(l, reply::line(text));

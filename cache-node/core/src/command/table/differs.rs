@@ -49,7 +49,7 @@ pub const DIFFERS: &[(&str, &str)] = &[
     (
         "eval",
         "stopped at `script.time_limit` (at twice that once it has written) where Redis answers BUSY and goes on; in a \
-         cluster of several members, keys that are not named are in the script's slot; decision 13 says more",
+         cluster of several members, keys that are not named are in the script's slot; decision 14 says more",
     ),
     ("evalsha", "as EVAL; the script may be one that any other member knows"),
     (
