@@ -58,7 +58,7 @@ impl Keyspace {
             Run::Keys(RunKeys::Many(run)) => {
                 let keys = spec.keys(args);
                 self.with_keys(store, &keys, now_ms, needs_room, |keys| {
-                    keys.is_alone();
+                    keys.runs_alone();
                     run(keys, args, out);
                 })
             }

@@ -70,7 +70,7 @@ pub enum LockedAlso {
 
 impl Locked<'_> {
     /// Says that this is a command alone, which has not done anything yet.
-    pub(crate) fn is_alone(&mut self) {
+    pub(crate) fn runs_alone(&mut self) {
         self.may_lock_more = true;
     }
 

@@ -5,7 +5,7 @@
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use crate::script::vm::callback::{Answer, Args, Fail, define, keep_on};
+use crate::script::vm::callback::{Answer, Args, Fail, Items, define, keep_within};
 
 /// Tables nested deeper are packed as nil.
 const MAX_NESTING: usize = 16;
@@ -20,18 +20,13 @@ const BAD: &str = "Bad data format in input.";
 struct Packer {
     out: Vec<u8>,
     memory_bytes: usize,
-    items: u32,
+    items: Items,
 }
 
 impl Packer {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Fail> {
-        self.items = self.items.wrapping_add(1);
-        if self.items.is_multiple_of(1024) {
-            keep_on()?;
-        }
-        if self.out.len() > self.memory_bytes {
-            return Err(Fail::no_memory());
-        }
+        self.items.next()?;
+        keep_within(&self.out, self.memory_bytes)?;
         match value {
             Value::Boolean(value) => self.out.push(0xc2 + u8::from(*value)),
             Value::Integer(n) => self.integer(*n),
@@ -131,7 +126,7 @@ struct Unpacker<'a> {
     lua: &'a Lua,
     bytes: &'a [u8],
     at: usize,
-    items: u32,
+    items: Items,
 }
 
 impl Unpacker<'_> {
@@ -173,10 +168,7 @@ impl Unpacker<'_> {
     }
 
     fn value(&mut self, depth: usize) -> Result<Value, Fail> {
-        self.items = self.items.wrapping_add(1);
-        if self.items.is_multiple_of(1024) {
-            keep_on()?;
-        }
+        self.items.next()?;
         if depth > MAX_DEPTH {
             return Err(Fail::here(BAD));
         }
@@ -252,7 +244,7 @@ fn unpack(args: &Args<'_>, limit: i64, offset: i64) -> Answer {
             bytes.len()
         )));
     }
-    let mut unpacker = Unpacker { lua: args.lua, bytes, at, items: 0 };
+    let mut unpacker = Unpacker { lua: args.lua, bytes, at, items: Items::default() };
     let all = limit == 0;
     let most = if all { MAX_VALUES } else { (limit as usize).min(MAX_VALUES) };
     let mut values = MultiValue::new();
@@ -276,7 +268,7 @@ pub fn install(lua: &Lua, globals: &Table, memory_bytes: usize) -> mlua::Result<
         if args.len() == 0 {
             return Err(Fail::here("bad argument #0 to 'pack' (MessagePack pack needs input.)"));
         }
-        let mut packer = Packer { out: Vec::new(), memory_bytes, items: 0 };
+        let mut packer = Packer { out: Vec::new(), memory_bytes, items: Items::default() };
         for index in 0..args.len() {
             packer.value(args.value(index), 0)?;
         }

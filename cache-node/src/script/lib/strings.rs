@@ -3,7 +3,9 @@
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
 use super::pattern::{Capture, Matcher};
-use crate::script::vm::callback::{Answer, Args, Fail, define, function, keep_on, one, plain};
+use crate::script::vm::callback::{
+    Answer, Args, Fail, define, function, keep_on, keep_within, one, plain,
+};
 use crate::script::vm::raw;
 
 /// `string.gmatch` over a function that finds one match: see [`next_match`].
@@ -177,9 +179,7 @@ fn substitute(args: &Args<'_>, memory_bytes: usize) -> Answer {
     let (mut out, mut at, mut count) = (Vec::new(), 0, 0);
     let mut matcher = Matcher::new(subject, pattern);
     while count < most {
-        if out.len() > memory_bytes {
-            return Err(Fail::no_memory());
-        }
+        keep_within(&out, memory_bytes)?;
         if count % 1024 == 1023 {
             keep_on()?;
         }
@@ -200,9 +200,7 @@ fn substitute(args: &Args<'_>, memory_bytes: usize) -> Answer {
         }
     }
     out.extend_from_slice(&subject[at.min(subject.len())..]);
-    if out.len() > memory_bytes {
-        return Err(Fail::no_memory());
-    }
+    keep_within(&out, memory_bytes)?;
     Ok(MultiValue::from_iter([args.text(out)?, Value::Integer(count)]))
 }
 

@@ -5,7 +5,7 @@
 
 use mlua::{Lua, MultiValue, Table, Value};
 
-use crate::script::vm::callback::{Answer, Args, Fail, define, one};
+use crate::script::vm::callback::{Answer, Args, Fail, define, keep_within, one};
 
 /// The largest integer, in bytes.
 const MAX_INTEGER: usize = 32;
@@ -160,9 +160,7 @@ fn pack(args: &Args<'_>, memory_bytes: usize) -> Answer {
     let mut format = Format::new(format, "pack");
     let (mut out, mut index) = (Vec::new(), 1);
     while let Some(item) = format.next()? {
-        if out.len() > memory_bytes {
-            return Err(Fail::no_memory());
-        }
+        keep_within(&out, memory_bytes)?;
         out.resize(out.len() + format.padding(item, out.len()), 0);
         match item {
             Item::Mode => continue,

@@ -67,6 +67,32 @@ pub fn keep_on() -> Result<(), Fail> {
     limits::check().map_or(Ok(()), |text| Err(Fail::here(text)))
 }
 
+/// What a library function goes through: values, so many that it has to ask now and then whether
+/// the script has to end.
+#[derive(Debug, Default)]
+pub struct Items(u32);
+
+impl Items {
+    /// One more.
+    ///
+    /// # Errors
+    /// The script has to end.
+    #[inline]
+    pub fn next(&mut self) -> Result<(), Fail> {
+        self.0 = self.0.wrapping_add(1);
+        if self.0.is_multiple_of(1024) { keep_on() } else { Ok(()) }
+    }
+}
+
+/// Refuses what a library function wrote outside of Lua's own memory, once that is over the limit.
+///
+/// # Errors
+/// It is.
+#[inline]
+pub fn keep_within(written: &[u8], memory_bytes: usize) -> Result<(), Fail> {
+    if written.len() > memory_bytes { Err(Fail::no_memory()) } else { Ok(()) }
+}
+
 /// The arguments of one call.
 pub struct Args<'a> {
     /// The interpreter.

@@ -72,7 +72,7 @@ struct Command {
 }
 
 /// One command to run.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Upcoming<'b, 'a> {
     /// Its name and arguments, at least the name.
     pub args: &'b [&'a [u8]],

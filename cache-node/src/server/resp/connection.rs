@@ -15,7 +15,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hypercache_core::command::{self, Flags, Run, Spec};
-use hypercache_core::keyspace::Hashed;
 use hypercache_core::resp::{Parser, ProtocolError, Writer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -303,15 +302,9 @@ impl Connection {
                     // Out of `self` for as long as its arguments are looked at.
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
-                    let ran = args.is_empty()
-                        || self.run_next(
-                            &view,
-                            &args,
-                            command::lookup_quiet(&args),
-                            None,
-                            now_ms,
-                            out,
-                        );
+                    let (spec, hashed) = (command::lookup_quiet(&args), None);
+                    let upcoming = Upcoming { args: &args, spec, hashed, end: len };
+                    let ran = args.is_empty() || self.run_next(&view, upcoming, now_ms, out);
                     drop(args);
                     self.parser = parser;
                     self.parser.reset();
@@ -355,11 +348,10 @@ impl Connection {
             if out.len() >= FLUSH_BYTES || self.batch.bytes() >= FLUSH_BYTES {
                 return Some((used, Some(Next::Flush)));
             }
-            let Upcoming { args, spec, hashed, end } = upcoming;
-            if !self.run_next(view, args, spec, hashed, now_ms, out) {
+            if !self.run_next(view, upcoming, now_ms, out) {
                 return Some((used, Some(self.what_holds())));
             }
-            used = end;
+            used = upcoming.end;
             index += 1;
             if self.session.closing {
                 return Some((used, Some(Next::Close)));
@@ -379,9 +371,7 @@ impl Connection {
     fn run_next(
         &mut self,
         view: &View,
-        args: &[&[u8]],
-        known: Option<&'static Spec>,
-        hashed: Option<Hashed>,
+        upcoming: Upcoming<'_, '_>,
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> bool {
@@ -390,7 +380,7 @@ impl Connection {
         }
         let start = out.len();
         self.session.notices = false;
-        let ran = self.run_one(view, args, known, hashed, now_ms, out);
+        let ran = self.run_one(view, upcoming, now_ms, out);
         if self.session.replies != Replies::Wanted && ran {
             self.session.mute(start, out);
         }
@@ -402,16 +392,15 @@ impl Connection {
     fn run_one(
         &mut self,
         view: &View,
-        args: &[&[u8]],
-        known: Option<&'static Spec>,
-        hashed: Option<Hashed>,
+        upcoming: Upcoming<'_, '_>,
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> bool {
         let cell = self.shared.cell();
         let start = out.len();
         let mut writer = Writer::new(out, self.session.protocol);
-        let spec = match self.allowed(known, args) {
+        let Upcoming { args, hashed, .. } = upcoming;
+        let spec = match self.allowed(upcoming.spec, args) {
             Ok(spec) => spec,
             Err(text) => {
                 self.session.transaction.fail();

@@ -1,12 +1,11 @@
 //! Commands that wait where there is nothing to take. Each tries once: it answers, or tells by `false`
 //! that it has to wait, with nothing changed and nothing written.
 
-use super::list_edit::{end, pop_first, try_move};
-use super::lists::{End, Found, edit, find};
+use super::list_edit::{self, end, pop_first, try_move};
+use super::lists::End;
 use super::texts;
-use super::typed;
-use super::zremove::{Pops, pop_lowest_or_highest, zpop_first};
-use crate::keyspace::{Locked, SortedSet};
+use super::zremove::{self, Pops, pop_lowest_or_highest, zpop_first};
+use crate::keyspace::Locked;
 use crate::resp::{Writer, parse_double};
 
 const NOT_A_TIMEOUT: &str = "ERR timeout is not a float or out of range";
@@ -47,26 +46,10 @@ fn pop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, end: End) ->
     if refuses(timeout, keys, out) {
         return true;
     }
-    for name in names {
-        let Some(mut key) = keys.at(name) else { continue };
-        match find(&mut key) {
-            Found::Nothing => {}
-            Found::Other => {
-                out.error(texts::WRONG_TYPE);
-                return true;
-            }
-            Found::List => {
-                out.array(2);
-                out.bulk(name);
-                edit(&mut key, end.popped(), |list| {
-                    out.bulk(end.peek(list).unwrap_or_default());
-                    end.drop(list);
-                });
-                return true;
-            }
-        }
-    }
-    false
+    list_edit::take_from_first(keys, names, end, out, |list, out| {
+        out.bulk(end.peek(list).unwrap_or_default());
+        end.drop(list);
+    })
 }
 
 /// BLPOP key [key ...] timeout
@@ -104,20 +87,9 @@ fn zpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, highest: bo
     if refuses(timeout, keys, out) {
         return true;
     }
-    for name in names {
-        let Some(mut key) = keys.at(name) else { continue };
-        match typed::find::<SortedSet>(&mut key, out) {
-            None => return true,
-            Some(None) => {}
-            Some(Some(_)) => {
-                out.array(3);
-                out.bulk(name);
-                pop_lowest_or_highest(&mut key, highest, out);
-                return true;
-            }
-        }
-    }
-    false
+    zremove::take_from_first(keys, names, 3, out, |key, out| {
+        pop_lowest_or_highest(key, highest, out);
+    })
 }
 
 /// BZPOPMIN key [key ...] timeout

@@ -278,7 +278,26 @@ pub fn lmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// Takes elements out of the first list that has any, and answers; false if none has.
 pub(super) fn pop_first(keys: &mut Locked<'_>, pops: &Pops<'_, '_>, out: &mut Writer<'_>) -> bool {
     let end = if pops.second_end { End::Right } else { End::Left };
-    for name in pops.names {
+    take_from_first(keys, pops.names, end, out, |list, out| {
+        let taken = pops.count.min(list.len());
+        out.array(taken);
+        for _ in 0..taken {
+            out.bulk(end.peek(list).unwrap_or_default());
+            end.drop(list);
+        }
+    })
+}
+
+/// Answers the name of the first key that has a list, and what `take` answers of what it takes
+/// from an end of that; false if none has.
+pub(super) fn take_from_first(
+    keys: &mut Locked<'_>,
+    names: &[&[u8]],
+    end: End,
+    out: &mut Writer<'_>,
+    take: impl FnOnce(&mut List, &mut Writer<'_>),
+) -> bool {
+    for name in names {
         let Some(mut key) = keys.at(name) else { continue };
         match find(&mut key) {
             Found::Nothing => {}
@@ -289,14 +308,7 @@ pub(super) fn pop_first(keys: &mut Locked<'_>, pops: &Pops<'_, '_>, out: &mut Wr
             Found::List => {
                 out.array(2);
                 out.bulk(name);
-                edit(&mut key, end.popped(), |list| {
-                    let taken = pops.count.min(list.len());
-                    out.array(taken);
-                    for _ in 0..taken {
-                        out.bulk(end.peek(list).unwrap_or_default());
-                        end.drop(list);
-                    }
-                });
+                edit(&mut key, end.popped(), |list| take(list, out));
                 return true;
             }
         }

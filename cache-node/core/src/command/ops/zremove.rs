@@ -178,15 +178,29 @@ pub(super) fn pop_lowest_or_highest(key: &mut Access<'_>, highest: bool, out: &m
 
 /// Takes members out of the first sorted set that has any, and answers; false if none has.
 pub(super) fn zpop_first(keys: &mut Locked<'_>, pops: &Pops<'_, '_>, out: &mut Writer<'_>) -> bool {
-    for name in pops.names {
+    take_from_first(keys, pops.names, 2, out, |key, out| {
+        take(key, pops.count, pops.second_end, true, out);
+    })
+}
+
+/// Answers the name of the first key that has a sorted set, and what `take` answers of what it takes
+/// from that, as an array of `parts`; false if none has.
+pub(super) fn take_from_first(
+    keys: &mut Locked<'_>,
+    names: &[&[u8]],
+    parts: usize,
+    out: &mut Writer<'_>,
+    take: impl FnOnce(&mut Access<'_>, &mut Writer<'_>),
+) -> bool {
+    for name in names {
         let Some(mut key) = keys.at(name) else { continue };
         match find::<SortedSet>(&mut key, out) {
             None => return true,
             Some(None) => {}
             Some(Some(_)) => {
-                out.array(2);
+                out.array(parts);
                 out.bulk(name);
-                take(&mut key, pops.count, pops.second_end, true, out);
+                take(&mut key, out);
                 return true;
             }
         }

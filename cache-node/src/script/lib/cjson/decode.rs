@@ -3,7 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use super::Values;
-use crate::script::vm::callback::{Fail, keep_on};
+use crate::script::vm::callback::{Fail, Items};
 
 /// Reads a value.
 pub fn decode(lua: &Lua, text: &[u8], settings: Values) -> Result<Value, Fail> {
@@ -12,7 +12,8 @@ pub fn decode(lua: &Lua, text: &[u8], settings: Values) -> Result<Value, Fail> {
     {
         return Err(Fail::here("JSON parser does not support UTF-16 or UTF-32"));
     }
-    let mut decoder = Decoder { lua, text, at: 0, settings, items: 0, buffer: Vec::new() };
+    let mut decoder =
+        Decoder { lua, text, at: 0, settings, items: Items::default(), buffer: Vec::new() };
     let token = decoder.token();
     let value = decoder.value(token, 0)?;
     match decoder.token() {
@@ -70,16 +71,13 @@ struct Decoder<'a> {
     text: &'a [u8],
     at: usize,
     settings: Values,
-    items: u32,
+    items: Items,
     buffer: Vec<u8>,
 }
 
 impl Decoder<'_> {
     fn value(&mut self, token: Placed, depth: usize) -> Result<Value, Fail> {
-        self.items = self.items.wrapping_add(1);
-        if self.items.is_multiple_of(1024) {
-            keep_on()?;
-        }
+        self.items.next()?;
         match token.1 {
             Token::String => Ok(Value::String(self.lua.create_string(&self.buffer)?)),
             Token::Number(n) => Ok(Value::Number(n)),

@@ -3,11 +3,11 @@
 use mlua::{Table, Value};
 
 use super::{Invalid, Values, format_general};
-use crate::script::vm::callback::{Fail, keep_on, type_name};
+use crate::script::vm::callback::{Fail, Items, keep_within, type_name};
 
 /// Writes a value as JSON, in `memory_bytes` at most.
 pub fn encode(value: &Value, settings: Values, memory_bytes: usize) -> Result<Vec<u8>, Fail> {
-    let mut encoder = Encoder { settings, memory_bytes, out: Vec::new(), items: 0 };
+    let mut encoder = Encoder { settings, memory_bytes, out: Vec::new(), items: Items::default() };
     encoder.value(value, 0)?;
     Ok(encoder.out)
 }
@@ -16,7 +16,7 @@ struct Encoder {
     settings: Values,
     memory_bytes: usize,
     out: Vec<u8>,
-    items: u32,
+    items: Items,
 }
 
 fn refuse(what: &str, why: &str) -> Fail {
@@ -25,13 +25,8 @@ fn refuse(what: &str, why: &str) -> Fail {
 
 impl Encoder {
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Fail> {
-        self.items = self.items.wrapping_add(1);
-        if self.items.is_multiple_of(1024) {
-            keep_on()?;
-        }
-        if self.out.len() > self.memory_bytes {
-            return Err(Fail::no_memory());
-        }
+        self.items.next()?;
+        keep_within(&self.out, self.memory_bytes)?;
         match value {
             Value::Nil => self.out.extend_from_slice(b"null"),
             Value::Boolean(true) => self.out.extend_from_slice(b"true"),
