@@ -16,7 +16,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 // a zero byte, which a reference to such bytes is.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 pub static ALLOCATOR_OPTIONS: &[u8; 145] = b"background_thread:true,max_background_threads:1,\
-dirty_decay_ms:5000,tcache_nslots_small_min:4,tcache_nslots_small_max:16,slab_sizes:7168-7168:28\0";
+dirty_decay_ms:5000,tcache_nslots_small_min:4,tcache_nslots_small_max:16,slab_sizes:4096-4096:28\0";
 
 fn main() -> ExitCode {
     let env = |name: &str| std::env::var(name).ok();

@@ -1,10 +1,12 @@
 //! The member's memory as a whole: what it may have, what it has, and what it does as that runs out.
 //!
 //! `core::keyspace::pressure` decides; here a thread looks ten times a second and carries out.
-//! `cgroup` is what the kernel allows, `frees` gives back what is large and goes.
+//! `cgroup` is what the kernel allows, `frees` gives back what is large and goes, `moves` has what
+//! stays moved together.
 
 pub mod cgroup;
 pub mod frees;
+mod moves;
 
 use std::io;
 use std::path::Path;
@@ -20,6 +22,7 @@ use crate::clock::now_ms;
 use crate::telemetry::process;
 use cgroup::Cgroup;
 use frees::Frees;
+use moves::Mover;
 
 /// How often memory is looked at.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -137,20 +140,23 @@ impl Options {
     pub fn start(self, keyspace: &Arc<Keyspace>) -> io::Result<Watch> {
         let memory = Arc::new(Memory { frees: frees::start(keyspace)?, ..Memory::default() });
         let stop = Arc::new(AtomicBool::new(false));
-        let mut watcher = Watcher {
-            keyspace: Arc::clone(keyspace),
-            memory: Arc::clone(&memory),
-            sources: Sources {
-                groups: Cgroup::find(Path::new("/proc/self")),
-                own_bytes: self.limit_bytes,
-                machine_bytes: machine_bytes(),
-            },
-            stage: Stage::Calm,
-            purged: Instant::now(),
-            looked: Instant::now(),
+        let (keyspace, known) = (Arc::clone(keyspace), Arc::clone(&memory));
+        let sources = Sources {
+            groups: Cgroup::find(Path::new("/proc/self")),
+            own_bytes: self.limit_bytes,
+            machine_bytes: machine_bytes(),
         };
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("memory".into()).spawn(move || {
+            let mut watcher = Watcher {
+                keyspace,
+                memory: known,
+                sources,
+                stage: Stage::Calm,
+                purged: Instant::now(),
+                looked: Instant::now(),
+                mover: Mover::new(),
+            };
             while !stopped.load(Relaxed) {
                 watcher.look();
                 std::thread::park_timeout(PERIOD);
@@ -211,6 +217,7 @@ struct Watcher {
     stage: Stage,
     purged: Instant,
     looked: Instant,
+    mover: Mover,
 }
 
 impl Watcher {
@@ -230,8 +237,12 @@ impl Watcher {
             self.purge();
         }
         self.tell(relief.stage);
-        if relief.stage == Stage::Calm && self.looked.elapsed() >= IDLE_PERIOD {
-            self.give_back();
+        if self.mover.is_moving() {
+            if self.mover.step(&self.keyspace) {
+                self.purge();
+            }
+        } else if self.looked.elapsed() >= IDLE_PERIOD {
+            self.give_back(relief.stage);
         }
     }
 
@@ -253,14 +264,16 @@ impl Watcher {
         self.memory.purges.fetch_add(1, Relaxed);
     }
 
-    /// Without pressure, free pages go back once there are many: after a flush or mass expiry.
-    fn give_back(&mut self) {
+    /// Without pressure, free pages go back once there are many: after a flush or mass expiry. With
+    /// pressure or not, keys are moved together where that makes many pages free.
+    fn give_back(&mut self, stage: Stage) {
         self.looked = Instant::now();
         let held = process::allocator();
         let free = held.resident.saturating_sub(held.active);
-        if free > KEPT_BYTES.max(held.active / 4) {
+        if stage == Stage::Calm && free > KEPT_BYTES.max(held.active / 4) {
             self.purge();
         }
+        self.mover.look(held);
     }
 
     fn tell(&mut self, stage: Stage) {

@@ -54,6 +54,103 @@ pub fn purge() -> bool {
     result == 0
 }
 
+/// Has the allocator keep no free blocks for this thread; false if it cannot.
+pub fn keep_no_free_blocks() -> bool {
+    let (name, mut enabled) = (c"thread.tcache.enabled", false);
+    let (none, new) = (std::ptr::null_mut(), (&raw mut enabled).cast());
+    // SAFETY: the name ends with a NUL; this control reads one bool, which is what is given.
+    let result = unsafe {
+        tikv_jemalloc_sys::mallctl(
+            name.as_ptr(),
+            none,
+            std::ptr::null_mut(),
+            new,
+            size_of::<bool>(),
+        )
+    };
+    result == 0
+}
+
+/// The arena that the allocator gives this thread's blocks from; back to the first when dropped.
+#[derive(Debug)]
+pub struct Arena {
+    first: Option<u32>,
+    now: Option<u32>,
+}
+
+impl Arena {
+    /// The one that it has now.
+    pub fn of_this_thread() -> Self {
+        let mut arena = 0u32;
+        let mut len = size_of::<u32>();
+        let (name, none) = (c"thread.arena", std::ptr::null_mut());
+        // SAFETY: the name ends with a NUL; this control writes one unsigned int and its length,
+        // for which there is room.
+        let result = unsafe {
+            tikv_jemalloc_sys::mallctl(
+                name.as_ptr(),
+                (&raw mut arena).cast(),
+                &raw mut len,
+                none,
+                0,
+            )
+        };
+        let first = (result == 0).then_some(arena);
+        Self { first, now: first }
+    }
+
+    /// From now on blocks come from the arena that a block in use is of.
+    pub fn follow(&mut self, block: *const u8) {
+        let mut block = block;
+        let mut arena = 0u32;
+        let mut len = size_of::<u32>();
+        // SAFETY: the name ends with a NUL; this control reads one pointer and writes one unsigned
+        // int and its length. It looks the address up among the allocator's own and reads nothing
+        // there.
+        let result = unsafe {
+            tikv_jemalloc_sys::mallctl(
+                c"arenas.lookup".as_ptr(),
+                (&raw mut arena).cast(),
+                &raw mut len,
+                (&raw mut block).cast(),
+                size_of::<*const u8>(),
+            )
+        };
+        if result == 0 {
+            self.take(arena);
+        }
+    }
+
+    fn take(&mut self, mut arena: u32) {
+        if self.now == Some(arena) {
+            return;
+        }
+        let (name, none) = (c"thread.arena", std::ptr::null_mut());
+        // SAFETY: the name ends with a NUL; this control reads one unsigned int, which is what is
+        // given.
+        let result = unsafe {
+            tikv_jemalloc_sys::mallctl(
+                name.as_ptr(),
+                none,
+                std::ptr::null_mut(),
+                (&raw mut arena).cast(),
+                size_of::<u32>(),
+            )
+        };
+        if result == 0 {
+            self.now = Some(arena);
+        }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if let Some(first) = self.first {
+            self.take(first);
+        }
+    }
+}
+
 /// Memory of this machine, or the limit of this process's control group if that is lower; 0 where the
 /// system does not say.
 pub fn memory_limit_bytes() -> u64 {

@@ -10,6 +10,7 @@ use super::entry::{Entry, Taken};
 use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, POSITION_BITS, position};
 use super::memory::block_bytes;
+use super::moves::BeforeMove;
 use super::part::{At, New, Part};
 use super::prefetch;
 use super::values::Value;
@@ -490,6 +491,14 @@ impl Table {
             part.visit(visit);
         }
         next
+    }
+
+    /// Puts the blocks of the one segment that holds position `from` elsewhere: how many bytes they
+    /// have, and the position to go on from (`None` at the end).
+    pub fn move_segment(&mut self, from: u64, before: BeforeMove<'_>) -> (usize, Option<u64>) {
+        let (segment, next) = self.segment_at(from);
+        let bytes = self.part_mut(segment).map_or(0, |part| part.move_blocks(before));
+        (bytes, next)
     }
 
     /// Visits entries in the order of their places, from a position on, until none are `left`;

@@ -6,6 +6,7 @@
 
 use super::super::hash::mix;
 use super::super::memory::{block_bytes, passing_block_bytes};
+use super::super::moves::{BeforeMove, move_block};
 
 /// Records in a bucket with short addresses, and in one with wide ones.
 const NARROW_WAYS: usize = 21;
@@ -258,6 +259,11 @@ impl Index {
             }
             on_the_way = self.after(on_the_way);
         }
+    }
+
+    /// Puts its block elsewhere; how many bytes that has.
+    pub fn move_blocks(&mut self, before: BeforeMove<'_>) -> usize {
+        move_block(&mut self.buckets, before)
     }
 
     /// The place after the last.

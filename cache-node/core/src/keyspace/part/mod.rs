@@ -23,6 +23,7 @@ use super::eviction::usage::Usage;
 use super::filter::Filter;
 use super::hash::KeyHasher;
 use super::memory::block_bytes;
+use super::moves::BeforeMove;
 use super::values::{Value, ValueRef};
 use index::Index;
 use objects::Objects;
@@ -534,6 +535,13 @@ impl Part {
         let old: SmallVec<[u8; MAX_RECORD_BYTES]> = SmallVec::from_slice(&bytes[..head.len()]);
         self.rewrite(at, address, head.len(), &head.draft(&old, ends));
         self.tidy();
+    }
+
+    /// Puts its blocks elsewhere; how many bytes they have. No place changes.
+    pub fn move_blocks(&mut self, before: BeforeMove<'_>) -> usize {
+        self.pages.move_blocks(before)
+            + self.index.move_blocks(before)
+            + self.objects.as_mut().map_or(0, |objects| objects.move_blocks(before))
     }
 
     /// Moves all records to other parts: `choose` says to which of them those of a hash go.

@@ -1,6 +1,7 @@
 //! Values that do not fit in a record, and long keys, each with a number.
 
 use super::super::memory::block_bytes;
+use super::super::moves::{BeforeMove, move_block, move_list};
 use super::super::values::Value;
 use super::record::ObjectNumber;
 
@@ -71,6 +72,17 @@ impl Objects {
         self.len -= 1;
         self.value_bytes -= value.heap_bytes();
         Some(value)
+    }
+
+    /// Puts the blocks of the list and of strings elsewhere; how many bytes they have.
+    pub fn move_blocks(&mut self, before: BeforeMove<'_>) -> usize {
+        let mut bytes = move_list(&mut self.values, before);
+        for value in &mut self.values {
+            if let Value::Str(text) = value {
+                bytes += move_block(text, before);
+            }
+        }
+        bytes
     }
 
     /// A value.

@@ -4,23 +4,26 @@
 //! all its records anew, without holes, when these are an eighth of the whole.
 
 use super::super::memory::{block_bytes, passing_block_bytes};
+use super::super::moves::{BeforeMove, move_block};
 use super::record;
 use smallvec::SmallVec;
 
-/// A size class of jemalloc of which four fill 28 KiB without a rest.
-pub const PAGE_BYTES: usize = 7168;
+/// A page of the system. What parts have differs by about as much. Were pages larger, the last ones
+/// would grow out of a size at about the same time, and leave the allocator's runs of it nearly
+/// empty.
+pub const PAGE_BYTES: usize = 4096;
 /// So many full pages need no block for their list.
-const INLINE_PAGES: usize = 4;
+const INLINE_PAGES: usize = 8;
 
 /// How long the last page is for so many bytes. Few sizes: those that tables grow out of leave the
-/// allocator's runs of them half empty. That is dearer than what a size too large costs.
+/// allocator's runs of them half empty. That is dearer than what a size too large costs. The last
+/// size is that of full pages, so that nothing is copied when it becomes one.
 fn tail_bytes(used: usize, is_first: bool) -> usize {
     match used {
         0..=2048 if is_first => passing_block_bytes(used),
         0..=1024 => 1024,
         1025..=2048 => 2048,
-        2049..=4096 => 4096,
-        _ => used.next_multiple_of(1024).min(PAGE_BYTES),
+        _ => PAGE_BYTES,
     }
 }
 
@@ -150,6 +153,16 @@ impl Pages {
         self.dead += len as u32;
     }
 
+    /// Puts all blocks elsewhere; how many bytes they have.
+    pub fn move_blocks(&mut self, before: BeforeMove<'_>) -> usize {
+        for page in &mut self.full {
+            before(page.as_ptr());
+            let moved = page.clone();
+            *page = moved;
+        }
+        self.full.len() * PAGE_BYTES + move_block(&mut self.tail, before)
+    }
+
     /// Calls `visit` with the address of each record and the bytes from there on, in their order.
     #[inline]
     pub fn visit<'a>(&'a self, mut visit: impl FnMut(u32, &'a [u8])) {
@@ -172,7 +185,7 @@ mod tests {
     #[test]
     fn a_page_is_a_block_without_a_rest() {
         assert_eq!(block_bytes(PAGE_BYTES), PAGE_BYTES);
-        const { assert!(PAGE_BYTES > 4 * record::MAX_RECORD_BYTES) };
+        const { assert!(PAGE_BYTES >= 4 * record::MAX_RECORD_BYTES) };
     }
 
     #[test]
