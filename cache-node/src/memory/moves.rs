@@ -15,9 +15,8 @@ const KEPT_BYTES: u64 = 16 << 20;
 const STEP: Duration = Duration::from_millis(20);
 /// So many bytes are copied between two looks at the clock.
 const STRIDE_BYTES: usize = 256 << 10;
-/// A pass is followed by a pause of this, and of so many times its own length.
+/// A pass is followed by a pause of its own length, and no less than this.
 const PAUSE: Duration = Duration::from_secs(2);
-const PAUSE_FACTOR: u32 = 4;
 
 /// What is free in runs that are used in part.
 fn waste(held: Allocator) -> u64 {
@@ -96,7 +95,7 @@ impl Mover {
                 Some(cursor) => pass.cursor = cursor,
                 None => {
                     self.plan.ended(pass.waste, process::allocator());
-                    let pause = PAUSE.max(pass.began.elapsed() * PAUSE_FACTOR);
+                    let pause = PAUSE.max(pass.began.elapsed());
                     self.not_before = Instant::now() + pause;
                     self.pass = None;
                     return true;
