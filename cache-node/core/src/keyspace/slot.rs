@@ -387,7 +387,10 @@ impl StoreTable {
                 let (result, changed) = change(&mut value);
                 let mut usage = entry.usage;
                 usage.touch(&self.counters.pace, now_ms, now_ms);
-                if changed {
+                // What is unchanged may be kept in another way all the same (SETBIT of a bit that is set).
+                let kept_anew =
+                    matches!(value, Value::Raw(_)) && !matches!(entry.value, ValueRef::Raw(_));
+                if changed || kept_anew {
                     self.table.replace(hasher, place, New::Value(value), usage, None);
                 } else {
                     self.table.set_usage(place, usage);
