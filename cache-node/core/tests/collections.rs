@@ -243,6 +243,9 @@ fn a_string_that_bits_were_written_to_stays_raw_even_if_nothing_changed() {
         assert_eq!(run(&space, "get k"), Reply::Bulk(b"123".to_vec()), "{write}");
         assert_eq!(run(&space, "object encoding k"), Reply::Bulk(b"raw".to_vec()), "{write}");
     }
+    // The string grows before the field is found not to fit, as in Redis.
+    run(&space, "bitfield k overflow fail incrby u8 40 -1");
+    assert_eq!(run(&space, "get k"), Reply::Bulk(b"123\0\0\0".to_vec()));
 }
 
 #[test]
