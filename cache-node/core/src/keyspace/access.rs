@@ -85,14 +85,22 @@ impl<'a> Access<'a> {
         self.now_ms
     }
 
-    /// Where the live entry is; one whose lifetime is over is removed.
+    /// Where the live entry is; one whose lifetime is over is removed, unless expiry is paused.
     #[inline]
     fn place(&mut self) -> Option<Place> {
+        self.place_for(false)
+    }
+
+    /// As [`Self::place`]. Who comes to write must not find the place taken.
+    #[inline]
+    fn place_for(&mut self, write: bool) -> Option<Place> {
         let table = self.state.get(self.store.number)?;
         let place = table.table.find(self.hash, self.key)?;
         let entry = table.table.get(place)?;
         if table.is_over(&self.space.hasher, &entry, self.now_ms) {
-            self.expire(place);
+            if write || !self.space.is_expiry_paused(self.now_ms) {
+                self.expire(place);
+            }
             return None;
         }
         if entry.usage.in_session() {
@@ -287,7 +295,7 @@ impl<'a> Access<'a> {
 
     #[inline]
     fn put(&mut self, value: New<'_>, lifetime: Lifetime) {
-        let place = self.place();
+        let place = self.place_for(true);
         let now_ms = self.now_ms;
         let new_default = || {
             let ttl = self.store.default_ttl_ms.filter(|_| lifetime != Lifetime::At(0));

@@ -155,6 +155,8 @@ pub struct Keyspace {
     undertaker: OnceLock<Undertaker>,
     /// The member's memory is used up: writes that need some are refused.
     refusing: AtomicBool,
+    /// Until then (Unix milliseconds) no key is removed because its lifetime is over.
+    expiry_paused_until_ms: AtomicU64,
 }
 
 impl std::fmt::Debug for Keyspace {
@@ -184,6 +186,7 @@ impl Keyspace {
             watches_due_ms: AtomicU64::new(0),
             undertaker: OnceLock::new(),
             refusing: AtomicBool::new(false),
+            expiry_paused_until_ms: AtomicU64::new(0),
         }
     }
 

@@ -80,11 +80,12 @@ fn request<'a>(
         if len > limits.max_bulk_bytes {
             return None;
         }
-        at = start + len + 2;
-        if input.len() < at {
+        let end = start + len;
+        if input.get(end..end + 2)? != b"\r\n" {
             return None;
         }
-        args.push(input.get(start..start + len)?);
+        args.push(input.get(start..end)?);
+        at = end + 2;
     }
     Some(at)
 }
@@ -94,7 +95,7 @@ fn request<'a>(
 fn number(input: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
     let line = input.get(at..)?;
     match line {
-        [first, digit @ b'0'..=b'9', b'\r', _, ..] if *first == mark => {
+        [first, digit @ b'0'..=b'9', b'\r', b'\n', ..] if *first == mark => {
             Some((usize::from(digit - b'0'), at + 4))
         }
         [first, b'1'..=b'9', ..] if *first == mark => {
@@ -103,7 +104,9 @@ fn number(input: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
             for (index, &byte) in line.iter().enumerate().take(11).skip(1) {
                 match byte {
                     b'0'..=b'9' => value = value * 10 + usize::from(byte - b'0'),
-                    b'\r' if index + 1 < line.len() => return Some((value, at + index + 2)),
+                    b'\r' if line.get(index + 1) == Some(&b'\n') => {
+                        return Some((value, at + index + 2));
+                    }
                     _ => return None,
                 }
             }
@@ -164,6 +167,9 @@ mod tests {
             "*01\r\n$1\r\na\r\n",
             "*1\r\n$-1\r\n",
             "*1\r\n:1\r\n",
+            "*1\rx$1\r\na\r\n",
+            "*1\r\n$1\rxa\r\n",
+            "*1\r\n$1\r\na\rx",
             "*99999999999999999999\r\n",
         ] {
             assert_eq!(read(odd.as_bytes(), 8).len(), 0, "{odd}");
