@@ -421,6 +421,8 @@ pub struct Locked<'a> {
     pub(super) wakes: Wakes,
     /// Nothing has been done under these locks that others must not see a part of.
     pub(super) may_lock_more: bool,
+    /// A script's commands run under these locks, and may lock the slots that they come to.
+    pub(super) for_script: bool,
 }
 
 impl<'a> Locked<'a> {
@@ -432,9 +434,17 @@ impl<'a> Locked<'a> {
         guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
         buried: Vec<Value>,
     ) -> Self {
-        let wakes = Wakes::default();
-        let may_lock_more = false;
-        Self { space, registry, number, now_ms, guards, buried, wakes, may_lock_more }
+        Self {
+            space,
+            registry,
+            number,
+            now_ms,
+            guards,
+            buried,
+            wakes: Wakes::default(),
+            may_lock_more: false,
+            for_script: false,
+        }
     }
 
     /// Unlocks the slots; then what went is let go, and last those are woken who were served.

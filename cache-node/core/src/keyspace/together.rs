@@ -74,10 +74,31 @@ impl Locked<'_> {
         self.may_lock_more = true;
     }
 
+    /// Locks more slots in the way in which a script does.
+    fn lock_for_script<'k>(&mut self, keys: impl IntoIterator<Item = &'k [u8]>) -> LockedAlso {
+        let mut locked = LockedAlso::Already;
+        for slot in keys.into_iter().map(slot_of) {
+            if self.holds(slot) {
+                continue;
+            }
+            if self.lock_slot(slot).is_err() {
+                return LockedAlso::Refused;
+            }
+            locked = LockedAlso::Anew;
+        }
+        locked
+    }
+
     /// Locks the slots of more keys. All locks are let go for that, as they are taken in order of the
     /// slots; where that must not be, or where not every slot is served here, it is refused.
     pub fn lock_also<'k>(&mut self, keys: impl IntoIterator<Item = &'k [u8]>) -> LockedAlso {
-        if !self.may_lock_more || self.space.served.next_absent(0).is_some() {
+        if self.space.served.next_absent(0).is_some() {
+            return LockedAlso::Refused;
+        }
+        if self.for_script {
+            return self.lock_for_script(keys);
+        }
+        if !self.may_lock_more {
             return LockedAlso::Refused;
         }
         let mut slots: Vec<Slot> = self.guards.iter().map(|(slot, _)| *slot).collect();

@@ -266,9 +266,10 @@ fn run(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, read_only: b
             None => return out.error(texts::WRONG_TYPE),
         }
     }
-    // BY without `*` keeps the order; a set has none, and what is stored should be the same always.
+    // BY without `*` keeps the order; a set has none, and what is stored, or seen by a script, should
+    // be the same always.
     let mut keep = request.unsorted;
-    if keep && is_set && request.store.is_some() {
+    if keep && is_set && (request.store.is_some() || keys.is_for_script()) {
         keep = false;
         request.alphabetic = true;
         request.by = None;
