@@ -215,8 +215,7 @@ fn lifetimes_that_end_in_a_pause_count_after_it() {
     let mut raw = member.raw();
     let expired = |raw: &mut Raw| {
         let stats = ask(raw, "info stats");
-        let line = stats.lines().find(|line| line.starts_with("expired_keys:")).unwrap().to_owned();
-        line
+        stats.lines().find(|line| line.starts_with("expired_keys:")).unwrap().to_owned()
     };
     for words in ["multi", "set a x px 5", "client pause 60000 write", "exec"] {
         ask(&mut raw, words);
