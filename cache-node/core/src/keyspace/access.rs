@@ -7,6 +7,7 @@ use super::eviction::usage::Usage;
 use super::hash::KeyHasher;
 use super::notice::Event;
 use super::part::New;
+use super::prefetch::Hashed;
 use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
@@ -17,6 +18,7 @@ use crate::resp::parse_i64;
 use crate::store::{EvictionPolicy, StoreNumber};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The lifetime that a key gets with a value.
@@ -406,14 +408,16 @@ impl<'a> Access<'a> {
     }
 }
 
+/// Locked slots, in their order, each once.
+pub(super) type Guards<'a> = SmallVec<[(Slot, MutexGuard<'a, State>); 12]>;
+
 /// Several keys in their locked slots.
 pub struct Locked<'a> {
     pub(super) space: &'a Keyspace,
     pub(super) registry: &'a Registry,
     pub(super) number: StoreNumber,
     pub(super) now_ms: u64,
-    /// In slot order, each slot once.
-    pub(super) guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+    pub(super) guards: Guards<'a>,
     /// Large values that went, whose many blocks are given back after the locks (fields drop in
     /// order).
     pub(super) buried: Vec<Value>,
@@ -423,6 +427,34 @@ pub struct Locked<'a> {
     pub(super) may_lock_more: bool,
     /// A script's commands run under these locks, and may lock the slots that they come to.
     pub(super) for_script: bool,
+    /// Keys of which slot and hash are known, in the order in which they are mostly used.
+    pub(super) known: Known<'a>,
+}
+
+/// Keys, and what [`Keyspace::hashed`] gave for each of them.
+#[derive(Default)]
+pub(super) struct Known<'a> {
+    keys: &'a [&'a [u8]],
+    hashed: &'a [Hashed],
+    next: Cell<usize>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(keys: &'a [&'a [u8]], hashed: &'a [Hashed]) -> Self {
+        Self { keys, hashed, next: Cell::new(0) }
+    }
+
+    /// What is known of a key, if it is the very next one.
+    #[inline]
+    fn get(&self, key: &[u8]) -> Option<Hashed> {
+        let next = self.next.get();
+        let (known, hashed) = (self.keys.get(next)?, self.hashed.get(next)?);
+        if !std::ptr::eq(*known, key) {
+            return None;
+        }
+        self.next.set(next + 1);
+        Some(*hashed)
+    }
 }
 
 impl<'a> Locked<'a> {
@@ -431,7 +463,7 @@ impl<'a> Locked<'a> {
         registry: &'a Registry,
         number: StoreNumber,
         now_ms: u64,
-        guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+        guards: Guards<'a>,
         buried: Vec<Value>,
     ) -> Self {
         Self {
@@ -444,12 +476,20 @@ impl<'a> Locked<'a> {
             wakes: Wakes::default(),
             may_lock_more: false,
             for_script: false,
+            known: Known::default(),
         }
     }
 
     /// Unlocks the slots; then what went is let go, and last those are woken who were served.
     pub(super) fn unlock(self) {
         let Self { space, guards, buried, wakes, .. } = self;
+        for (slot, state) in &guards {
+            if let Some(cell) = space.cell(*slot)
+                && let Some(table) = state.tables.first()
+            {
+                cell.hints.note(table);
+            }
+        }
         drop(guards);
         if !buried.is_empty() {
             space.let_go(buried);
@@ -492,7 +532,7 @@ impl Locked<'_> {
 
     /// One of the command's keys, in another store.
     pub fn at_store<'b>(&'b mut self, number: StoreNumber, key: &'b [u8]) -> Option<Access<'b>> {
-        let slot = slot_of(key);
+        let Hashed { slot, hash } = self.known.get(key).unwrap_or_else(|| self.space.hashed(key));
         let index = self.guards.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
         Some(Access {
             space: self.space,
@@ -500,7 +540,7 @@ impl Locked<'_> {
             state: &mut self.guards.get_mut(index)?.1,
             slot,
             key,
-            hash: self.space.hasher.hash(key),
+            hash,
             now_ms: self.now_ms,
             buried: &mut self.buried,
         })

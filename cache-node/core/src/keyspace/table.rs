@@ -546,6 +546,18 @@ impl Table {
         }
     }
 
+    /// Whether a key with this hash may have a value with blocks of its own.
+    #[inline]
+    pub fn may_be_object(&self, hash: u64) -> bool {
+        self.part_of(hash).1.has_objects()
+    }
+
+    /// The value that a key with this hash probably has, if it has blocks of its own.
+    #[inline]
+    pub fn object(&self, hash: u64) -> Option<&Value> {
+        self.part_of(hash).1.likely_object(hash)
+    }
+
     /// Asks for the records that a key with this hash may have; the index is near by now.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {

@@ -1,9 +1,9 @@
 //! Many slots under their locks at once, for commands that run as one.
 
+use super::access::Guards;
 use super::{Keyspace, Locked, NotServing, Refusal};
 use crate::cluster::{Slot, slot_of};
 use crate::store::StoreNumber;
-use smallvec::SmallVec;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 impl Locked<'_> {
@@ -36,7 +36,7 @@ impl Keyspace {
                     return Err(Refusal::OutOfMemory);
                 }
             }
-            let mut guards = SmallVec::new();
+            let mut guards = Guards::new();
             for &slot in slots {
                 let cell = self.cell(slot).ok_or(NotServing { slot })?;
                 let state = cell.state.lock();

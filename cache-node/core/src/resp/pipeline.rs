@@ -7,24 +7,29 @@ use smallvec::SmallVec;
 
 /// Requests with more arguments are left to the parser.
 const MOST_ARGS: usize = 1024;
+/// No request is read after so many arguments: what they need is not to be more than the
+/// processor's caches hold.
+const ENOUGH_ARGS: usize = 128;
+/// So many arguments need no block of their own.
+const INLINE_ARGS: usize = 160;
 
 /// The requests that stand whole at the start of an input.
 #[derive(Debug, Default)]
 pub struct Pipeline<'a> {
     /// The arguments of all, one request after the other.
-    args: SmallVec<[&'a [u8]; 96]>,
+    args: SmallVec<[&'a [u8]; INLINE_ARGS]>,
     /// Where each request ends: in `args`, and in the input.
     ends: SmallVec<[(usize, usize); 32]>,
 }
 
 impl<'a> Pipeline<'a> {
-    /// Reads up to `most` requests. Stops before the first that is not a whole, well-formed array
+    /// Reads up to `most` requests, fewer if these are long. Stops before the first that is not a whole, well-formed array
     /// of bulk strings with at least one argument: that is for the parser, which knows what is
     /// wrong or missing. Before AUTH none is read, as other limits hold then.
     pub fn read(input: &'a [u8], limits: &Limits, most: usize) -> Self {
         let mut read = Self::default();
         let mut at = 0;
-        while limits.authenticated && read.ends.len() < most {
+        while limits.authenticated && read.ends.len() < most && read.args.len() < ENOUGH_ARGS {
             match request(input, at, limits, &mut read.args) {
                 Some(end) => {
                     at = end;
@@ -69,7 +74,7 @@ fn request<'a>(
     input: &'a [u8],
     at: usize,
     limits: &Limits,
-    args: &mut SmallVec<[&'a [u8]; 96]>,
+    args: &mut SmallVec<[&'a [u8]; INLINE_ARGS]>,
 ) -> Option<usize> {
     let (count, mut at) = number(input, at, b'*')?;
     if count == 0 || count > MOST_ARGS.min(limits.max_args) {

@@ -302,8 +302,8 @@ impl Connection {
                     // Out of `self` for as long as its arguments are looked at.
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
-                    let (spec, hashed) = (command::lookup_quiet(&args), None);
-                    let upcoming = Upcoming { args: &args, spec, hashed, end: len };
+                    let spec = command::lookup_quiet(&args);
+                    let upcoming = Upcoming { args: &args, spec, hashed: &[], end: len };
                     let ran = args.is_empty() || self.run_next(&view, upcoming, now_ms, out);
                     drop(args);
                     self.parser = parser;

@@ -187,6 +187,24 @@ impl Part {
         self.index.likely(hash).map(|address| self.pages.at(address))
     }
 
+    /// Whether any value, or key, has blocks of its own.
+    #[inline]
+    pub fn has_objects(&self) -> bool {
+        self.objects.is_some()
+    }
+
+    /// The value of the record that a look-up probably reads, if that has blocks of its own.
+    #[inline]
+    pub fn likely_object(&self, hash: u64) -> Option<&Value> {
+        if !self.has_objects() {
+            return None;
+        }
+        self.likely_records(hash).find_map(|bytes| match self.entry_of(bytes)?.value {
+            ValueRef::Object(value) => Some(value),
+            _ => None,
+        })
+    }
+
     /// Says how a record was used.
     #[inline]
     pub fn set_usage(&mut self, at: At, usage: Usage) {

@@ -7,6 +7,7 @@
 
 use super::super::hash::{KeyHasher, POSITION_BITS, position};
 use super::super::memory::block_bytes;
+use super::super::prefetch::line;
 use hashbrown::HashTable;
 
 /// A segment splits rather than hold more.
@@ -24,6 +25,8 @@ pub trait Keyed {
     fn key(&self) -> &[u8];
     /// What stands on the heap for it.
     fn heap_bytes(&self) -> usize;
+    /// Where the key stands.
+    fn block(&self) -> *const u8;
 }
 
 /// Items by their keys.
@@ -80,6 +83,16 @@ impl<T: Keyed> Dict<T> {
     pub fn get(&self, hasher: &KeyHasher, key: &[u8]) -> Option<&T> {
         let hash = hasher.hash(key);
         self.segments[self.segment_of(hash)].table.find(hash, |item| item.key() == key)
+    }
+
+    /// Asks for the keys that a look-up of this hash compares.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        let ask = |item: &T| {
+            line(item.block());
+            false
+        };
+        let _ = self.segments[self.segment_of(hash)].table.find(hash, ask);
     }
 
     /// Changes the item of a key, anything but the key; `None` if it is not there.

@@ -37,6 +37,11 @@ impl Keyed for Item {
     fn heap_bytes(&self) -> usize {
         self.member.heap_bytes()
     }
+
+    #[inline]
+    fn block(&self) -> *const u8 {
+        self.member.as_slice().as_ptr()
+    }
 }
 
 impl Default for SortedSet {
@@ -102,6 +107,23 @@ impl SortedSet {
             Self::Full(full) => {
                 block_bytes(size_of::<Full>()) + full.scores.heap_bytes() + full.order.heap_bytes()
             }
+        }
+    }
+
+    /// Where its first block is.
+    #[inline]
+    pub fn block(&self) -> *const u8 {
+        match self {
+            Self::Packed(packed) => packed.as_ptr(),
+            Self::Full(full) => (&raw const **full).cast(),
+        }
+    }
+
+    /// Asks for what a look-up of a member with this hash compares.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        if let Self::Full(full) = self {
+            full.scores.prefetch(hash);
         }
     }
 
