@@ -91,8 +91,9 @@ impl Keyspace {
         for key in &with_blocks {
             self.with_object(*key, |value| value.prefetch());
         }
-        for member in members {
-            self.with_object(member.of, |value| value.prefetch_member(member.hash));
+        for members in members.chunk_by(|a, b| a.of == b.of) {
+            let hashes = members.iter().map(|member| member.hash);
+            self.with_object(members[0].of, |value| value.prefetch_members(hashes.clone()));
         }
     }
 

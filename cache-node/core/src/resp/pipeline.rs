@@ -9,9 +9,9 @@ use smallvec::SmallVec;
 const MOST_ARGS: usize = 1024;
 /// No request is read after so many arguments: what they need is not to be more than the
 /// processor's caches hold.
-const ENOUGH_ARGS: usize = 128;
+const ENOUGH_ARGS: usize = 106;
 /// So many arguments need no block of their own.
-const INLINE_ARGS: usize = 160;
+const INLINE_ARGS: usize = 128;
 
 /// The requests that stand whole at the start of an input.
 #[derive(Debug, Default)]

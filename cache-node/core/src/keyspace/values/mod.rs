@@ -95,13 +95,12 @@ impl Value {
         }
     }
 
-    /// Asks for what a look-up of a member with this hash reads.
-    #[inline]
-    pub fn prefetch_member(&self, hash: u64) {
+    /// Asks for what look-ups of members with these hashes will read.
+    pub fn prefetch_members(&self, hashes: impl Iterator<Item = u64> + Clone) {
         match self {
-            Self::Hash(Hash::Table(table)) => table.prefetch(hash),
-            Self::Set(set) => set.prefetch(hash),
-            Self::SortedSet(set) => set.prefetch(hash),
+            Self::Hash(Hash::Table(table)) => table.prefetch(hashes),
+            Self::Set(set) => set.prefetch(hashes),
+            Self::SortedSet(set) => set.prefetch(hashes),
             _ => {}
         }
     }

@@ -102,11 +102,10 @@ impl Set {
         }
     }
 
-    /// Asks for what a look-up of a member with this hash compares.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
+    /// Asks for what look-ups of members with these hashes will read.
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
         if let Form::Table(table) = self.form() {
-            table.prefetch(hash);
+            table.prefetch(hashes);
         }
     }
 

@@ -119,11 +119,10 @@ impl SortedSet {
         }
     }
 
-    /// Asks for what a look-up of a member with this hash compares.
-    #[inline]
-    pub fn prefetch(&self, hash: u64) {
+    /// Asks for what look-ups of members with these hashes will read.
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
         if let Self::Full(full) = self {
-            full.scores.prefetch(hash);
+            full.scores.prefetch(hashes);
         }
     }
 
