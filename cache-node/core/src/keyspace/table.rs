@@ -40,15 +40,15 @@ pub struct Table {
     len: usize,
     /// The blocks of all that is here.
     bytes: usize,
-    /// The bits of fingerprints in the filters; 0 for no filter.
-    filter_bits: u8,
     /// There if there ever was a filter.
     asked: Option<Box<Asked>>,
 }
 
-/// What was asked of the filters.
+/// What is known of the filters, and what was asked of them.
 #[derive(Default)]
 struct Asked {
+    /// The bits of their fingerprints; 0 for no filter.
+    bits: u8,
     checks: Cell<u64>,
     denied: Cell<u64>,
     mistaken: Cell<u64>,
@@ -114,14 +114,20 @@ impl Table {
     /// A table whose filters have fingerprints of so many bits; 0 for no filter.
     pub fn new(filter_bits: u8) -> Self {
         let kind = Kind::Small(Part::default());
-        let mut table = Self { kind, len: 0, bytes: 0, filter_bits, asked: None };
-        table.count_asked();
+        let mut table = Self { kind, len: 0, bytes: 0, asked: None };
+        table.set_filter_bits(filter_bits);
         table
     }
 
-    fn count_asked(&mut self) {
-        if self.filter_bits > 0 && self.asked.is_none() {
-            self.asked = Some(Box::default());
+    /// The bits of fingerprints in the filters; 0 for no filter.
+    #[inline]
+    fn filter_bits(&self) -> u8 {
+        self.asked.as_ref().map_or(0, |asked| asked.bits)
+    }
+
+    fn set_filter_bits(&mut self, bits: u8) {
+        if bits != self.filter_bits() {
+            self.asked.get_or_insert_default().bits = bits;
         }
     }
 
@@ -154,9 +160,8 @@ impl Table {
     /// Brings the filters to fingerprints of so many bits (0: to none), one part of the table at
     /// a time; true once all are.
     pub fn tend_filter(&mut self, hasher: &KeyHasher, bits: u8) -> bool {
-        if self.filter_bits != bits {
-            self.filter_bits = bits;
-            self.count_asked();
+        if self.filter_bits() != bits {
+            self.set_filter_bits(bits);
             if bits == 0 {
                 self.parts_mut().for_each(|part| part.build_filter(hasher, 0));
                 self.recount();
@@ -303,7 +308,7 @@ impl Table {
         usage: Usage,
     ) {
         let segment = self.segment_with_room(hasher, hash, 1);
-        let bits = self.filter_bits;
+        let bits = self.filter_bits();
         self.len += 1;
         self.change_part(segment, |part| {
             part.insert(hasher, hash, key, value, expires_at_ms, usage);
@@ -342,7 +347,7 @@ impl Table {
                     segments: vec![Segment { depth: 0, part }],
                 }));
             }
-            let bits = self.filter_bits;
+            let bits = self.filter_bits();
             let Kind::Split(directory) = &mut self.kind else { return segment };
             if directory.may_split(segment as usize) {
                 directory.split(segment as usize, hasher, bits);
@@ -397,12 +402,13 @@ impl Table {
         if live > COLLAPSE_BYTES {
             return;
         }
+        let filter_bits = self.filter_bits();
         let Kind::Split(directory) = &mut self.kind else { return };
         let mut whole = Part::for_records(self.len);
         for segment in directory.segments.drain(..) {
             segment.part.scatter(hasher, std::slice::from_mut(&mut whole), |_| 0);
         }
-        whole.build_filter(hasher, self.filter_bits);
+        whole.build_filter(hasher, filter_bits);
         self.kind = Kind::Small(whole);
         self.recount();
     }

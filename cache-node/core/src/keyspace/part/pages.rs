@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 /// empty.
 pub const PAGE_BYTES: usize = 4096;
 /// So many full pages need no block for their list.
-const INLINE_PAGES: usize = 8;
+const INLINE_PAGES: usize = 6;
 
 /// How long the last page is for so many bytes. Few sizes: those that tables grow out of leave the
 /// allocator's runs of them half empty. That is dearer than what a size too large costs. The last
