@@ -181,3 +181,62 @@ fn s7_a_client_that_is_killed_while_paused_leaves_nothing_behind() {
     assert_eq!(ask(&mut one, "client unpause"), "+OK\r\n");
     assert_eq!(ask(&mut one, "get a"), "$-1\r\n");
 }
+
+#[test]
+fn a_scripts_commands_have_calls_times_and_slow_log_entries_of_their_own() {
+    let member = Member::start_with("slowlog:\n  slower_than_us: 0\n", &[]);
+    let mut raw = member.raw();
+    ask(&mut raw, "client setname scripter");
+    let before = count_of_commands(&mut raw);
+    ask(&mut raw, "slowlog reset");
+    let script: &[u8] = b"redis.call('echo', 'x') return redis.pcall('incr', KEYS[1])";
+    raw.ask(&[b"SET", b"k", b"text"]);
+    raw.ask(&[b"EVAL", script, b"1", b"k"]);
+    let log = ask(&mut raw, "slowlog get 3");
+    let [eval, incr, echo] = ["$4\r\nEVAL", "$4\r\nincr", "$4\r\necho"].map(|word| log.find(word));
+    assert!(eval < incr && incr < echo && echo.is_some(), "{log}");
+    assert_eq!(log.matches("scripter").count(), 3, "{log}");
+    // CLIENT INFO, SLOWLOG RESET, SET, EVAL, its two, SLOWLOG GET.
+    assert_eq!(count_of_commands(&mut raw), before + 7);
+    let stats = ask(&mut raw, "info commandstats");
+    let incr = stats.lines().find(|line| line.starts_with("cmdstat_incr:calls=1,")).unwrap();
+    assert!(incr.ends_with("failed_calls=1") && !incr.contains("usec=0,"), "{incr}");
+}
+
+/// Commands that the connection has run, as CLIENT INFO tells.
+fn count_of_commands(raw: &mut Raw) -> u64 {
+    let info = ask(raw, "client info");
+    info.split("tot-cmds=").nth(1).unwrap().trim_end().parse().unwrap()
+}
+
+#[test]
+fn lifetimes_that_end_in_a_pause_count_after_it() {
+    let member = Member::start(&[]);
+    let mut raw = member.raw();
+    let expired = |raw: &mut Raw| {
+        let stats = ask(raw, "info stats");
+        stats.lines().find(|line| line.starts_with("expired_keys:")).unwrap().to_owned()
+    };
+    for words in ["multi", "set a x px 5", "client pause 60000 write", "exec"] {
+        ask(&mut raw, words);
+    }
+    common::wait_for("the end of the key's lifetime", || {
+        (ask(&mut raw, "get a") == "$-1\r\n").then_some(())
+    });
+    assert_eq!(expired(&mut raw), "expired_keys:0");
+    assert_eq!(ask(&mut raw, "client unpause"), "+OK\r\n");
+    assert_eq!(ask(&mut raw, "get a"), "$-1\r\n");
+    assert_eq!(expired(&mut raw), "expired_keys:1");
+}
+
+#[test]
+fn a_member_that_was_told_its_zone_tells_it() {
+    let member = Member::start_with("node:\n  zone: west-2\n", &[]);
+    let mut raw = member.raw();
+    let hello = ask(&mut raw, "hello 2");
+    assert!(hello.ends_with("$17\r\navailability_zone\r\n$6\r\nwest-2\r\n"), "{hello}");
+    assert!(ask(&mut raw, "info server").contains("availability_zone:west-2\r\n"));
+    let member = Member::start(&[]);
+    let mut raw = member.raw();
+    assert!(!ask(&mut raw, "hello 2").contains("availability_zone"));
+}

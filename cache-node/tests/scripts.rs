@@ -97,8 +97,7 @@ fn a_script_in_a_transaction_runs_in_its_turn() {
         assert_eq!(ask(&mut raw, &args), wanted);
     }
     let reply = ask(&mut raw, &["EXEC"]);
-    let begin =
-        "*5\r\n+OK\r\n:2\r\n$1\r\n2\r\n-ERR Unknown Redis command called from script script: ";
+    let begin = "*5\r\n+OK\r\n:2\r\n$1\r\n2\r\n-ERR Unknown command called from script script: ";
     assert!(reply.starts_with(begin) && reply.ends_with("*1\r\n:1\r\n"), "{reply}");
 }
 
@@ -169,7 +168,10 @@ fn commands_of_the_server_work_in_scripts() {
     let info = eval(&mut raw, "return redis.call('info', 'server')", &[]);
     assert!(info.contains("redis_version:"), "{info}");
     let refused = eval(&mut raw, "return redis.call('client', 'id')", &[]);
-    assert!(refused.starts_with("-ERR This Redis command is not allowed from script"), "{refused}");
+    assert!(
+        refused.starts_with("-ERR This Valkey command is not allowed from script"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The load: batches of GET and SET on random keys, as they come from a pipeline.
 
 use std::hint::black_box;
+use std::slice::from_ref;
 
 use anyhow::{Context as _, Result};
 use hypercache_core::cluster::SLOTS;
@@ -63,7 +64,7 @@ impl Engine {
         }
         let hashed = &hashed[..ops.len().min(BATCH)];
         if hashed.len() > 1 {
-            self.keyspace.prefetch(hashed);
+            self.keyspace.prefetch(hashed, &[]);
         }
         ops.iter().zip(hashed).for_each(|(op, hashed)| self.run(op, hashed, out));
     }
@@ -72,10 +73,10 @@ impl Engine {
         let mut out = Writer::new(out, Protocol::Resp2);
         let served = if op.writes {
             let args: [&[u8]; 3] = [b"SET", &op.key, &self.value];
-            self.keyspace.execute_hashed(self.set, 0, &args, Some(*hashed), NOW_MS, &mut out)
+            self.keyspace.execute_hashed(self.set, 0, &args, from_ref(hashed), NOW_MS, &mut out)
         } else {
             let args: [&[u8]; 2] = [b"GET", &op.key];
-            self.keyspace.execute_hashed(self.get, 0, &args, Some(*hashed), NOW_MS, &mut out)
+            self.keyspace.execute_hashed(self.get, 0, &args, from_ref(hashed), NOW_MS, &mut out)
         };
         let _ = black_box(served);
     }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
 
 use hypercache_core::command::lookup;
-use hypercache_core::keyspace::{Keyspace, Options};
+use hypercache_core::keyspace::{EventClasses, Keyspace, Options};
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use std::collections::BTreeSet;
 
@@ -231,4 +231,33 @@ fn sort_looks_up_only_what_is_in_the_slot_of_the_key_beside_other_members() {
             "{line}"
         );
     }
+}
+
+#[test]
+fn a_string_that_bits_were_written_to_stays_raw_even_if_nothing_changed() {
+    let space = keyspace();
+    for write in ["setbit k 0 0", "bitfield k set u8 0 49", "bitfield k incrby u8 0 0"] {
+        call(&space, &["set", "k", "123"]);
+        assert_eq!(strings(Reply::Array(vec![run(&space, "object encoding k")])), ["int"]);
+        run(&space, write);
+        assert_eq!(run(&space, "get k"), Reply::Bulk(b"123".to_vec()), "{write}");
+        assert_eq!(run(&space, "object encoding k"), Reply::Bulk(b"raw".to_vec()), "{write}");
+    }
+    // The string grows before the field is found not to fit, as in Redis.
+    run(&space, "bitfield k overflow fail incrby u8 40 -1");
+    assert_eq!(run(&space, "get k"), Reply::Bulk(b"123\0\0\0".to_vec()));
+}
+
+#[test]
+fn sort_by_a_constant_looks_no_key_up_even_if_a_pattern_follows() {
+    let space = keyspace();
+    space.notices().set_classes(EventClasses::parse("AEm").unwrap());
+    run(&space, "rpush {t}l 3 1 2");
+    run(&space, "mset {t}w1 3 {t}w2 2");
+    let waker = std::task::Waker::noop();
+    assert!(space.notices().poll_take(waker).is_ready());
+    assert_eq!(strings(run(&space, "sort {t}l by constant by {t}w*")), ["3", "1", "2"]);
+    assert!(space.notices().poll_take(waker).is_pending(), "no key was missed");
+    assert_eq!(strings(run(&space, "sort {t}l by {t}w*")), ["3", "2", "1"]);
+    assert!(space.notices().poll_take(waker).is_ready(), "{{t}}w3 was");
 }

@@ -13,6 +13,7 @@ use super::{Options, Router, envelope};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 use crate::script::{Asked, Evaluated};
+use crate::server::stats::watch;
 
 /// An answer that is this long ends, so that many small commands with large replies (a pipeline of
 /// GETs) take no unbounded memory (S1); the sender asks for the rest.
@@ -88,6 +89,7 @@ fn answer_one(
 ) -> Status {
     let Options { keyspace, scripts, .. } = options;
     if let Some(status) = envelope::answer(keyspace, &scripts.inside(view), command, now_ms, out) {
+        watch::forget_inner();
         return status;
     }
     if let Some(status) = super::scripts::answer(scripts, command, out) {
@@ -109,7 +111,10 @@ fn answer_one(
     };
     let (store, args) = (command.store, &command.args[..]);
     let status = if spec.is_script() {
-        match scripts.evaluate(keyspace, Asked { view, spec, store, args, now_ms }, &mut writer) {
+        let asked = Asked { view, spec, store, args, now_ms };
+        let evaluated = scripts.evaluate(keyspace, asked, &mut writer);
+        watch::forget_inner();
+        match evaluated {
             Evaluated::Done => Status::Done,
             Evaluated::NotServing => Status::NotServing,
             Evaluated::Unknown => Status::UnknownScript,

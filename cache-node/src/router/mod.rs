@@ -105,8 +105,8 @@ pub struct Request<'a> {
     pub spec: &'static Spec,
     /// Its name and arguments.
     pub args: &'a [&'a [u8]],
-    /// Its key's slot and hash, where they are known and it has one key.
-    pub hashed: Option<Hashed>,
+    /// The slots and hashes of all its keys, in the order of [`Spec::keys`], or nothing.
+    pub hashed: &'a [Hashed],
 }
 
 /// What became of an attempt to run a command here and now.
@@ -189,8 +189,8 @@ impl Router {
             return Tried::Done;
         }
         let place = match hashed {
-            Some(hashed) => place_one(view, hashed.slot),
-            None => place(view, spec, args),
+            [hashed] => place_one(view, hashed.slot),
+            _ => place(view, spec, args),
         };
         match place {
             Place::Here if spec.is_script() => {
@@ -268,7 +268,7 @@ impl Router {
             let start = out.len();
             let waits_for = match self.try_here(
                 &view,
-                Request { spec, args, hashed: None },
+                Request { spec, args, hashed: &[] },
                 store,
                 now_ms(),
                 &mut Writer::new(out, protocol),

@@ -36,9 +36,6 @@ impl Header {
         let mut words = line.split_ascii_whitespace();
         let engine = words.next().unwrap_or_default();
         let engine = if line.starts_with(' ') { "" } else { engine };
-        if engine != "lua" {
-            return Err(format!("ERR Unexpected engine in script shebang: #!{engine}"));
-        }
         let mut header = Self { present: true, len, ..Self::default() };
         for word in words {
             let Some(flags) = word.strip_prefix("flags=") else {
@@ -55,6 +52,9 @@ impl Header {
                     other => return Err(format!("ERR Unexpected flag in script shebang: {other}")),
                 }
             }
+        }
+        if engine != "lua" {
+            return Err(format!("ERR Could not find scripting engine '{engine}'"));
         }
         Ok(header)
     }
@@ -73,7 +73,7 @@ mod tests {
         assert!(Header::read(b"#!lua\nreturn 1").unwrap().present);
         for (text, words) in [
             (&b"#!lua"[..], "ERR Invalid script shebang"),
-            (b"#!python\n", "ERR Unexpected engine in script shebang: #!python"),
+            (b"#!python\n", "ERR Could not find scripting engine 'python'"),
             (b"#!lua x=1\n", "ERR Unknown lua shebang option: x=1"),
             (b"#!lua flags=a\n", "ERR Unexpected flag in script shebang: a"),
         ] {

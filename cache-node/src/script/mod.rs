@@ -36,6 +36,7 @@ pub use cache::{Script, Sha, sha_named, sha_of};
 pub use header::Header;
 pub use limits::Killed;
 use limits::Running;
+pub use session::NOT_ALLOWED;
 use session::Session;
 use vm::Vm;
 use vm::answer::Answer;
@@ -327,13 +328,15 @@ impl Scripts {
             out_of_memory,
             store,
             protocol: Protocol::Resp2,
-            cell: self.stats.shared(),
+            stats: &self.stats,
             outside: self.outside.get().map(Box::as_ref),
             now_ms,
         };
+        session.locked.set_for_script(true);
         let limit = Duration::from_millis(self.time_limit_ms());
         let run = limits::begin(&self.running, limit);
         let called = current::within(&mut session, || vm.run(&call.script, call.keys, call.args));
+        session.locked.set_for_script(false);
         let spoken = session.protocol;
         match called {
             Ok(called) => Answer::new(out, spoken, self.memory_bytes).write(&call.script, &called),

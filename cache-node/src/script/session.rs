@@ -9,13 +9,14 @@ use hypercache_core::store::StoreNumber;
 use super::current::Host;
 use super::header::Header;
 use super::{Outside, limits};
-use crate::server::stats::Cell;
+use crate::server::stats::{Stats, ticks, watch};
 
-/// Redis's words; `Err` gets them as a reply.
-const EMPTY: &str = "ERR Please specify at least one argument for this redis lib call";
-const UNKNOWN: &str = "ERR Unknown Redis command called from script";
-const WRONG_COUNT: &str = "ERR Wrong number of args calling Redis command from script";
-const NOT_ALLOWED: &str = "ERR This Redis command is not allowed from script";
+/// Valkey's words; `Err` gets them as a reply.
+const EMPTY: &str = "ERR Please specify at least one argument for this call";
+const UNKNOWN: &str = "ERR Unknown command called from script";
+const WRONG_COUNT: &str = "ERR Wrong number of args calling command from script";
+/// The error for a command that no script may call.
+pub const NOT_ALLOWED: &str = "ERR This Valkey command is not allowed from script";
 const READ_ONLY: &str = "ERR Write commands are not allowed from read-only scripts.";
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const OTHER_SLOT: &str = "ERR Script attempted to access keys that do not hash to the same slot";
@@ -39,7 +40,7 @@ pub struct Session<'s, 'l> {
     /// The protocol of replies to it.
     pub protocol: Protocol,
     /// Where its commands are counted.
-    pub cell: &'s Cell,
+    pub stats: &'s Stats,
     /// Carries out commands of the server.
     pub outside: Option<&'s dyn Outside>,
     /// When it began, in Unix milliseconds: for it, time stands still.
@@ -49,15 +50,29 @@ pub struct Session<'s, 'l> {
 impl Host for Session<'_, '_> {
     fn command(&mut self, args: &[&[u8]], reply: &mut Vec<u8>) {
         let protocol = self.protocol;
+        let (stats, cell) = (self.stats, self.stats.shared());
         match self.look_up(args) {
             Ok(spec) => {
-                self.cell.call(spec);
+                watch::count_inner();
+                let began = ticks::now();
                 self.run(spec, args, reply);
-                if spec.is_write() && reply.first() != Some(&b'-') {
+                let took = ticks::now().saturating_sub(began);
+                cell.ran(spec, took, stats.watch.keeps_spread());
+                if reply.first() == Some(&b'-') {
+                    cell.failed(spec, reply);
+                } else if spec.is_write() {
                     limits::wrote();
                 }
+                if stats.watch.is_slow(took) {
+                    stats.watch.note_inner(spec, args, took);
+                }
             }
-            Err(text) => Writer::new(reply, protocol).error(text),
+            Err(text) => {
+                if let Some(spec) = command::find(args) {
+                    cell.rejected(spec);
+                }
+                Writer::new(reply, protocol).error(text);
+            }
         }
     }
 

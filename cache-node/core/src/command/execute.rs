@@ -3,7 +3,7 @@
 use super::ops::texts;
 use super::ops::walk::Walk;
 use super::spec::{Flags, Run, RunKeys, RunWalk, Spec};
-use crate::keyspace::{Access, Hashed, Keyspace, NotServing, Refusal};
+use crate::keyspace::{Access, Hashed, Keyspace, Locked, NotServing, Refusal};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
 use smallvec::SmallVec;
@@ -24,11 +24,11 @@ impl Keyspace {
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Result<(), NotServing> {
-        self.execute_hashed(spec, store, args, None, now_ms, out)
+        self.execute_hashed(spec, store, args, &[], now_ms, out)
     }
 
-    /// As [`Self::execute`]; `hashed` is what [`Keyspace::hashed`] gave for the first key, where
-    /// it is known.
+    /// As [`Self::execute`]; `hashed` is what [`Keyspace::hashed`] gave for all keys, in the order of
+    /// [`Spec::keys`], or nothing.
     ///
     /// # Errors
     /// As [`Self::execute`].
@@ -38,7 +38,7 @@ impl Keyspace {
         spec: &'static Spec,
         store: StoreNumber,
         args: &[&[u8]],
-        hashed: Option<Hashed>,
+        hashed: &[Hashed],
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Result<(), NotServing> {
@@ -46,7 +46,7 @@ impl Keyspace {
         let result = match spec.run {
             Run::Keys(RunKeys::One(run)) => match spec.first_key(args) {
                 Some(key) => {
-                    let hashed = hashed.unwrap_or_else(|| self.hashed(key));
+                    let hashed = hashed.first().copied().unwrap_or_else(|| self.hashed(key));
                     let run = |key: &mut Access<'_>| run(key, args, out);
                     self.with_hashed_key(store, key, hashed, now_ms, needs_room, run)
                 }
@@ -57,10 +57,15 @@ impl Keyspace {
             },
             Run::Keys(RunKeys::Many(run)) => {
                 let keys = spec.keys(args);
-                self.with_keys(store, &keys, now_ms, needs_room, |keys| {
+                let run = |keys: &mut Locked<'_>| {
                     keys.runs_alone();
                     run(keys, args, out);
-                })
+                };
+                if hashed.len() == keys.len() {
+                    self.with_hashed_keys(store, &keys, hashed, now_ms, needs_room, run)
+                } else {
+                    self.with_keys(store, &keys, now_ms, needs_room, run)
+                }
             }
             Run::Keys(RunKeys::Waits(blocking)) => {
                 let keys = spec.keys(args);

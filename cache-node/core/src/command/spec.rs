@@ -207,6 +207,16 @@ pub struct KeySpec {
     pub find: Find,
 }
 
+/// Which arguments are fields of a hash, or members of a set: what is asked for ahead. Options in
+/// front of them are not considered, so these are a guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Members {
+    /// The index of the first.
+    pub first: usize,
+    /// From one to the next.
+    pub step: usize,
+}
+
 /// How the keys of a [`KeySpec`] are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Find {
@@ -449,6 +459,8 @@ pub struct Spec {
     pub tips: &'static [&'static str],
     /// Where its keys stand.
     pub key_specs: &'static [KeySpec],
+    /// Where the members of its first key's value stand that it looks up, mostly.
+    pub members: Option<Members>,
     /// How it works over several slots and members.
     pub spread: Spread,
     /// Its subcommands, if it is a container.
@@ -483,6 +495,7 @@ impl Spec {
             acl: Acl::empty(),
             tips: &[],
             key_specs: &[],
+            members: None,
             spread: Spread::Here,
             subcommands: &[],
             arguments: &[],
@@ -508,6 +521,11 @@ impl Spec {
 
     pub(super) const fn keyed(mut self, key_specs: &'static [KeySpec]) -> Self {
         self.key_specs = key_specs;
+        self
+    }
+
+    pub(super) const fn members(mut self, first: usize, step: usize) -> Self {
+        self.members = Some(Members { first, step });
         self
     }
 

@@ -7,6 +7,7 @@ use super::eviction::usage::Usage;
 use super::hash::KeyHasher;
 use super::notice::Event;
 use super::part::New;
+use super::prefetch::Hashed;
 use super::slot::State;
 use super::stores::{Registry, Store};
 use super::table::Place;
@@ -17,6 +18,7 @@ use crate::resp::parse_i64;
 use crate::store::{EvictionPolicy, StoreNumber};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
+use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The lifetime that a key gets with a value.
@@ -85,14 +87,22 @@ impl<'a> Access<'a> {
         self.now_ms
     }
 
-    /// Where the live entry is; one whose lifetime is over is removed.
+    /// Where the live entry is; one whose lifetime is over is removed, unless expiry is paused.
     #[inline]
     fn place(&mut self) -> Option<Place> {
+        self.place_for(false)
+    }
+
+    /// As [`Self::place`]. Who comes to write must not find the place taken.
+    #[inline]
+    fn place_for(&mut self, write: bool) -> Option<Place> {
         let table = self.state.get(self.store.number)?;
         let place = table.table.find(self.hash, self.key)?;
         let entry = table.table.get(place)?;
         if table.is_over(&self.space.hasher, &entry, self.now_ms) {
-            self.expire(place);
+            if write || !self.space.is_expiry_paused(self.now_ms) {
+                self.expire(place);
+            }
             return None;
         }
         if entry.usage.in_session() {
@@ -287,7 +297,7 @@ impl<'a> Access<'a> {
 
     #[inline]
     fn put(&mut self, value: New<'_>, lifetime: Lifetime) {
-        let place = self.place();
+        let place = self.place_for(true);
         let now_ms = self.now_ms;
         let new_default = || {
             let ttl = self.store.default_ttl_ms.filter(|_| lifetime != Lifetime::At(0));
@@ -398,14 +408,16 @@ impl<'a> Access<'a> {
     }
 }
 
+/// Locked slots, in their order, each once.
+pub(super) type Guards<'a> = SmallVec<[(Slot, MutexGuard<'a, State>); 12]>;
+
 /// Several keys in their locked slots.
 pub struct Locked<'a> {
     pub(super) space: &'a Keyspace,
     pub(super) registry: &'a Registry,
     pub(super) number: StoreNumber,
     pub(super) now_ms: u64,
-    /// In slot order, each slot once.
-    pub(super) guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+    pub(super) guards: Guards<'a>,
     /// Large values that went, whose many blocks are given back after the locks (fields drop in
     /// order).
     pub(super) buried: Vec<Value>,
@@ -413,6 +425,36 @@ pub struct Locked<'a> {
     pub(super) wakes: Wakes,
     /// Nothing has been done under these locks that others must not see a part of.
     pub(super) may_lock_more: bool,
+    /// A script's commands run under these locks, and may lock the slots that they come to.
+    pub(super) for_script: bool,
+    /// Keys of which slot and hash are known, in the order in which they are mostly used.
+    pub(super) known: Known<'a>,
+}
+
+/// Keys, and what [`Keyspace::hashed`] gave for each of them.
+#[derive(Default)]
+pub(super) struct Known<'a> {
+    keys: &'a [&'a [u8]],
+    hashed: &'a [Hashed],
+    next: Cell<usize>,
+}
+
+impl<'a> Known<'a> {
+    pub(super) fn new(keys: &'a [&'a [u8]], hashed: &'a [Hashed]) -> Self {
+        Self { keys, hashed, next: Cell::new(0) }
+    }
+
+    /// What is known of a key, if it is the very next one.
+    #[inline]
+    fn get(&self, key: &[u8]) -> Option<Hashed> {
+        let next = self.next.get();
+        let (known, hashed) = (self.keys.get(next)?, self.hashed.get(next)?);
+        if !std::ptr::eq(*known, key) {
+            return None;
+        }
+        self.next.set(next + 1);
+        Some(*hashed)
+    }
 }
 
 impl<'a> Locked<'a> {
@@ -421,17 +463,33 @@ impl<'a> Locked<'a> {
         registry: &'a Registry,
         number: StoreNumber,
         now_ms: u64,
-        guards: SmallVec<[(Slot, MutexGuard<'a, State>); 4]>,
+        guards: Guards<'a>,
         buried: Vec<Value>,
     ) -> Self {
-        let wakes = Wakes::default();
-        let may_lock_more = false;
-        Self { space, registry, number, now_ms, guards, buried, wakes, may_lock_more }
+        Self {
+            space,
+            registry,
+            number,
+            now_ms,
+            guards,
+            buried,
+            wakes: Wakes::default(),
+            may_lock_more: false,
+            for_script: false,
+            known: Known::default(),
+        }
     }
 
     /// Unlocks the slots; then what went is let go, and last those are woken who were served.
     pub(super) fn unlock(self) {
         let Self { space, guards, buried, wakes, .. } = self;
+        for (slot, state) in &guards {
+            if let Some(cell) = space.cell(*slot)
+                && let Some(table) = state.tables.first()
+            {
+                cell.hints.note(table);
+            }
+        }
         drop(guards);
         if !buried.is_empty() {
             space.let_go(buried);
@@ -474,7 +532,7 @@ impl Locked<'_> {
 
     /// One of the command's keys, in another store.
     pub fn at_store<'b>(&'b mut self, number: StoreNumber, key: &'b [u8]) -> Option<Access<'b>> {
-        let slot = slot_of(key);
+        let Hashed { slot, hash } = self.known.get(key).unwrap_or_else(|| self.space.hashed(key));
         let index = self.guards.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
         Some(Access {
             space: self.space,
@@ -482,7 +540,7 @@ impl Locked<'_> {
             state: &mut self.guards.get_mut(index)?.1,
             slot,
             key,
-            hash: self.space.hasher.hash(key),
+            hash,
             now_ms: self.now_ms,
             buried: &mut self.buried,
         })

@@ -10,11 +10,27 @@ use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Keyspace {
+    /// Until a time in Unix milliseconds, keys whose lifetime is over stay where they are: nobody
+    /// finds them, and they are neither counted as expired nor told of. Only who writes to such a key
+    /// takes it out. With 0, or later, they leave again.
+    pub fn pause_expiry(&self, until_ms: u64) {
+        self.expiry_paused_until_ms.store(until_ms, Relaxed);
+    }
+
+    /// Whether [`Self::pause_expiry`] is in force.
+    #[cold]
+    pub(super) fn is_expiry_paused(&self, now_ms: u64) -> bool {
+        now_ms < self.expiry_paused_until_ms.load(Relaxed)
+    }
+
     /// Removes expired keys, looking at about `budget` keys at most, and goes on next time where
     /// it stopped; tells how many left. A slot without due keys costs one load; a large table is
     /// done in steps of one segment, so that no lock is held for long.
     pub fn expire_cycle(&self, now_ms: u64, budget: usize) -> usize {
         self.tend_filters(budget);
+        if self.is_expiry_paused(now_ms) {
+            return 0;
+        }
         let (mut removed, mut looked) = (0, 0);
         let first = self.expiry_slot.load(Relaxed);
         for step in 0..u32::from(SLOTS) {

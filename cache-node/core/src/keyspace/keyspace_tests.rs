@@ -59,6 +59,34 @@ fn l4_keys_and_values_are_bytes_of_any_kind_and_length() {
 }
 
 #[test]
+fn while_expiry_is_paused_nobody_finds_what_is_over_and_nothing_of_it_goes() {
+    let space = space();
+    for key in ["a", "b", "c"] {
+        run(&space, &format!("SET {key} v PX 10"));
+    }
+    let later = NOW + 20;
+    let at = |now_ms, words: &str| {
+        let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+        run_at(&space, 0, now_ms, &args)
+    };
+    space.pause_expiry(later + 100);
+    assert_eq!(at(later, "MGET a b c"), Reply::Array(vec![Reply::Null, Reply::Null, Reply::Null]));
+    assert_eq!(
+        (at(later, "EXISTS a b"), at(later, "DEL a")),
+        (Reply::Integer(0), Reply::Integer(0))
+    );
+    assert_eq!((space.expire_cycle(later, usize::MAX), stats(&space, 0).keys), (0, 3));
+    assert_eq!(stats(&space, 0).expired_keys, 0);
+    // What is written takes the place of what was over.
+    assert_eq!(at(later, "APPEND b x"), Reply::Integer(1));
+    assert_eq!((stats(&space, 0).keys, stats(&space, 0).expired_keys), (3, 1));
+    space.pause_expiry(0);
+    assert_eq!(at(later, "GET a"), Reply::Null);
+    assert_eq!(space.expire_cycle(later, usize::MAX), 1);
+    assert_eq!((stats(&space, 0).keys, stats(&space, 0).expired_keys), (1, 3));
+}
+
+#[test]
 fn l9_at_its_limit_a_store_evicts_and_accepts() {
     let space = space();
     space.set_stores(&[bounded(EvictionPolicy::Lru)]);

@@ -39,13 +39,14 @@ mod walk;
 mod watch;
 
 pub use access::{Access, Lifetime, Locked};
+use access::{Guards, Known};
 pub use entry::{Entry, Taken};
 pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;
 pub use notice::{Event, EventClasses, Notice, Notices};
-pub use prefetch::Hashed;
+pub use prefetch::{Hashed, HashedMember};
 pub use together::LockedAlso;
 pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};
@@ -65,6 +66,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use stores::Registry;
+
+/// Of the keys of one command, so many are asked for ahead: what the processor's caches hold.
+const MOST_PREFETCHED: usize = 1024;
 
 /// What a keyspace is built from.
 #[derive(Debug, Clone, Copy)]
@@ -155,6 +159,8 @@ pub struct Keyspace {
     undertaker: OnceLock<Undertaker>,
     /// The member's memory is used up: writes that need some are refused.
     refusing: AtomicBool,
+    /// Until then (Unix milliseconds) no key is removed because its lifetime is over.
+    expiry_paused_until_ms: AtomicU64,
 }
 
 impl std::fmt::Debug for Keyspace {
@@ -184,6 +190,7 @@ impl Keyspace {
             watches_due_ms: AtomicU64::new(0),
             undertaker: OnceLock::new(),
             refusing: AtomicBool::new(false),
+            expiry_paused_until_ms: AtomicU64::new(0),
         }
     }
 
@@ -471,7 +478,7 @@ impl Keyspace {
         now_ms: u64,
         buried: Vec<Value>,
     ) {
-        let mut guards = SmallVec::new();
+        let mut guards = Guards::new();
         guards.push((slot, state));
         let mut locked = Locked::new(self, registry, 0, now_ms, guards, buried);
         locked.serve_ready();
@@ -491,7 +498,27 @@ impl Keyspace {
         needs_room: bool,
         run: impl FnOnce(&mut Locked<'_>) -> R,
     ) -> Result<R, Refusal> {
-        let mut slots: SmallVec<[Slot; 8]> = keys.iter().map(|key| slot_of(key)).collect();
+        let hashed: SmallVec<[Hashed; 12]> = keys.iter().map(|key| self.hashed(key)).collect();
+        if hashed.len() > 1 {
+            self.prefetch(&hashed[..hashed.len().min(MOST_PREFETCHED)], &[]);
+        }
+        self.with_hashed_keys(number, keys, &hashed, now_ms, needs_room, run)
+    }
+
+    /// As [`Self::with_keys`], for keys of which [`Self::hashed`] is known, in the same order.
+    ///
+    /// # Errors
+    /// As [`Self::with_keys`].
+    pub fn with_hashed_keys<R>(
+        &self,
+        number: StoreNumber,
+        keys: &[&[u8]],
+        hashed: &[Hashed],
+        now_ms: u64,
+        needs_room: bool,
+        run: impl FnOnce(&mut Locked<'_>) -> R,
+    ) -> Result<R, Refusal> {
+        let mut slots: SmallVec<[Slot; 12]> = hashed.iter().map(|key| key.slot).collect();
         slots.sort_unstable();
         slots.dedup();
         loop {
@@ -507,7 +534,7 @@ impl Keyspace {
                     }
                 }
             }
-            let mut guards = SmallVec::new();
+            let mut guards = Guards::new();
             for &slot in &slots {
                 let cell = self.cell(slot).ok_or(NotServing { slot })?;
                 let state = cell.state.lock();
@@ -520,6 +547,7 @@ impl Keyspace {
                 continue;
             }
             let mut locked = Locked::new(self, &registry, number, now_ms, guards, Vec::new());
+            locked.known = Known::new(keys, hashed);
             let result = run(&mut locked);
             locked.serve_waits();
             locked.unlock();

@@ -9,7 +9,9 @@
 use super::Keyspace;
 use super::part::narrow_home;
 use super::slot::StoreTable;
+use super::values::Value;
 use crate::cluster::{Slot, slot_of};
+use smallvec::SmallVec;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
 
 /// A key's slot and hash.
@@ -18,6 +20,15 @@ pub struct Hashed {
     /// The slot that the key belongs to.
     pub slot: Slot,
     /// The keyspace's hash of it.
+    pub hash: u64,
+}
+
+/// A member of a key's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashedMember {
+    /// The key.
+    pub of: Hashed,
+    /// The keyspace's hash of the member.
     pub hash: u64,
 }
 
@@ -46,22 +57,52 @@ impl Keyspace {
         Hashed { slot, hash: self.hasher.hash(key) }
     }
 
-    /// Asks for the tables and index places, then the entries, of keys that commands are about to
-    /// use.
+    /// The hash of a member of a key's value.
     #[inline]
-    pub fn prefetch(&self, keys: &[Hashed]) {
+    pub fn hashed_member(&self, of: Hashed, member: &[u8]) -> HashedMember {
+        HashedMember { of, hash: self.hasher.hash(member) }
+    }
+
+    /// Asks for the tables and index places, then the entries, of keys that commands are about to
+    /// use; then for the values of those that have blocks of their own, and for these members in
+    /// them.
+    #[inline]
+    pub fn prefetch(&self, keys: &[Hashed], members: &[HashedMember]) {
         for key in keys {
             if let Some(cell) = self.cell(key.slot) {
                 cell.hints.prefetch(key.hash);
             }
         }
+        let mut with_blocks: SmallVec<[Hashed; 32]> = SmallVec::new();
         for key in keys {
             // Who holds the lock has the lines, or changes what they hold.
             let Some(state) = self.cell(key.slot).and_then(|cell| cell.state.try_lock()) else {
                 continue;
             };
-            state.tables.iter().for_each(|table| table.table.prefetch_entry(key.hash));
+            let mut has_objects = false;
+            for table in &state.tables {
+                table.table.prefetch_entry(key.hash);
+                has_objects |= table.table.may_be_object(key.hash);
+            }
+            if has_objects {
+                with_blocks.push(*key);
+            }
         }
+        for key in &with_blocks {
+            self.with_object(*key, |value| value.prefetch());
+        }
+        for members in members.chunk_by(|a, b| a.of == b.of) {
+            let hashes = members.iter().map(|member| member.hash);
+            self.with_object(members[0].of, |value| value.prefetch_members(hashes.clone()));
+        }
+    }
+
+    /// Calls `run` with the value that a key probably has, if it has blocks of its own.
+    #[inline]
+    fn with_object(&self, key: Hashed, run: impl Fn(&Value)) {
+        let state = self.cell(key.slot).and_then(|cell| cell.state.try_lock());
+        let Some(state) = state else { return };
+        state.tables.iter().filter_map(|table| table.table.object(key.hash)).for_each(run);
     }
 }
 
@@ -121,14 +162,14 @@ mod tests {
         (0..crate::cluster::SLOTS).for_each(|slot| keyspace.set_serving(slot, true));
         let keys: Vec<String> = (0..3000).map(|n| format!("{{a}}{n}")).collect();
         let hashed: Vec<Hashed> = keys.iter().map(|key| keyspace.hashed(key.as_bytes())).collect();
-        keyspace.prefetch(&hashed);
+        keyspace.prefetch(&hashed, &[]);
         for (number, key) in keys.iter().enumerate() {
             let set = keyspace.with_key(0, key.as_bytes(), 1, false, |key| {
                 key.set(Value::string(b"v"), Lifetime::Default);
             });
             assert!(set.is_ok());
             if number % 100 == 0 {
-                keyspace.prefetch(&hashed);
+                keyspace.prefetch(&hashed, &[]);
             }
         }
         for (number, key) in keys.iter().enumerate() {
@@ -137,11 +178,11 @@ mod tests {
                 Ok(true)
             );
             if number % 100 == 0 {
-                keyspace.prefetch(&hashed);
+                keyspace.prefetch(&hashed, &[]);
             }
         }
         keyspace.clear_slot(slot_of(b"a"));
-        keyspace.prefetch(&hashed);
+        keyspace.prefetch(&hashed, &[]);
         assert_eq!(keyspace.keys(0), 0);
     }
 }

@@ -8,6 +8,16 @@ use smallvec::SmallVec;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 impl Locked<'_> {
+    /// Says that what runs under these locks is a script's.
+    pub fn set_for_script(&mut self, is: bool) {
+        self.for_script = is;
+    }
+
+    /// Whether what runs under these locks is a script's.
+    pub fn is_for_script(&self) -> bool {
+        self.for_script
+    }
+
     /// Whether a slot is among those that are locked.
     #[inline]
     pub fn holds(&self, slot: Slot) -> bool {

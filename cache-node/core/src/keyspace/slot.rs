@@ -388,7 +388,14 @@ impl StoreTable {
                 let (result, changed) = change(&mut value);
                 let mut usage = entry.usage;
                 usage.touch(&self.counters.pace, now_ms, now_ms);
-                if changed {
+                // BITFIELD may have made a string longer, or a number one of digits, and then
+                // changed nothing that anybody hears of: that stays.
+                let kept_anew = match (&value, entry.value) {
+                    (Value::Raw(new), ValueRef::Raw(old)) => new.len() != old.len(),
+                    (Value::Raw(_), _) => true,
+                    _ => false,
+                };
+                if changed || kept_anew {
                     self.table.replace(hasher, place, New::Value(value), usage, None);
                 } else {
                     self.table.set_usage(place, usage);

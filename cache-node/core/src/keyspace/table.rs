@@ -11,7 +11,6 @@ use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, POSITION_BITS, position};
 use super::memory::block_bytes;
 use super::part::{At, New, Part};
-use super::prefetch;
 use super::values::Value;
 use std::cell::Cell;
 
@@ -26,11 +25,6 @@ const MAX_DEPTH: u32 = 24;
 /// Nor has it more than this many places for each segment: then too many keys are in one
 /// position for chance, and the segment grows instead.
 const MAX_PLACES_PER_SEGMENT: usize = 256;
-
-/// What the processor brings near at once.
-const LINE_BYTES: usize = 64;
-/// So much of a record is asked for before it is needed.
-const PREFETCHED_LINES: usize = 2;
 
 /// Where an entry is, until one is added or removed.
 #[derive(Debug, Clone, Copy)]
@@ -546,14 +540,23 @@ impl Table {
         }
     }
 
-    /// Asks for the records that a key with this hash may have; the index is near by now.
+    /// Whether a key with this hash may have a value with blocks of its own.
+    #[inline]
+    pub fn may_be_object(&self, hash: u64) -> bool {
+        self.part_of(hash).1.has_objects()
+    }
+
+    /// The value that a key with this hash probably has, if it has blocks of its own.
+    #[inline]
+    pub fn object(&self, hash: u64) -> Option<&Value> {
+        self.part_of(hash).1.likely_object(hash)
+    }
+
+    /// Asks for the records that a key with this hash may have, or the place where it would get
+    /// one; the index is near by now.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
-        for record in self.part_of(hash).1.likely_records(hash) {
-            for line in record.chunks(LINE_BYTES).take(PREFETCHED_LINES) {
-                prefetch::line(line.as_ptr());
-            }
-        }
+        self.part_of(hash).1.prefetch(hash);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Many slots under their locks at once, for commands that run as one.
 
+use super::access::Guards;
 use super::{Keyspace, Locked, NotServing, Refusal};
 use crate::cluster::{Slot, slot_of};
 use crate::store::StoreNumber;
-use smallvec::SmallVec;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 impl Locked<'_> {
@@ -36,7 +36,7 @@ impl Keyspace {
                     return Err(Refusal::OutOfMemory);
                 }
             }
-            let mut guards = SmallVec::new();
+            let mut guards = Guards::new();
             for &slot in slots {
                 let cell = self.cell(slot).ok_or(NotServing { slot })?;
                 let state = cell.state.lock();
@@ -74,10 +74,31 @@ impl Locked<'_> {
         self.may_lock_more = true;
     }
 
+    /// Locks more slots in the way in which a script does.
+    fn lock_for_script<'k>(&mut self, keys: impl IntoIterator<Item = &'k [u8]>) -> LockedAlso {
+        let mut locked = LockedAlso::Already;
+        for slot in keys.into_iter().map(slot_of) {
+            if self.holds(slot) {
+                continue;
+            }
+            if self.lock_slot(slot).is_err() {
+                return LockedAlso::Refused;
+            }
+            locked = LockedAlso::Anew;
+        }
+        locked
+    }
+
     /// Locks the slots of more keys. All locks are let go for that, as they are taken in order of the
     /// slots; where that must not be, or where not every slot is served here, it is refused.
     pub fn lock_also<'k>(&mut self, keys: impl IntoIterator<Item = &'k [u8]>) -> LockedAlso {
-        if !self.may_lock_more || self.space.served.next_absent(0).is_some() {
+        if self.space.served.next_absent(0).is_some() {
+            return LockedAlso::Refused;
+        }
+        if self.for_script {
+            return self.lock_for_script(keys);
+        }
+        if !self.may_lock_more {
             return LockedAlso::Refused;
         }
         let mut slots: Vec<Slot> = self.guards.iter().map(|(slot, _)| *slot).collect();

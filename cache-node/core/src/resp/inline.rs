@@ -11,7 +11,7 @@ enum Quote {
 
 /// Splits a line into its arguments: their bytes go to `out`, where each starts and ends to
 /// `ranges`. Double quotes know `\n \r \t \b \a \xHH` and `\` before any other byte, single quotes
-/// only `\'`. False when a quote is not closed or is followed by something else than a blank.
+/// only `\'`. As in Valkey, more of the word may follow a closing quote. False when one is not closed.
 pub(super) fn split_arguments(
     line: &[u8],
     out: &mut Vec<u8>,
@@ -65,14 +65,7 @@ fn read_word(input: &[u8], out: &mut Vec<u8>) -> Option<usize> {
                 i += 1;
                 out.push(b'\'');
             }
-            (Quote::Double, Some(b'"')) | (Quote::Single, Some(b'\'')) => {
-                // Whatever follows the closing quote must be apart from it.
-                return match input.get(i + 1) {
-                    None => Some(i + 1),
-                    Some(next) if is_space(*next) => Some(i + 1),
-                    Some(_) => None,
-                };
-            }
+            (Quote::Double, Some(b'"')) | (Quote::Single, Some(b'\'')) => quote = Quote::None,
             (_, Some(other)) => out.push(other),
         }
         i += 1;
@@ -102,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn words_are_unquoted_as_redis_does() {
-        let cases: [(&[u8], &[&[u8]]); 7] = [
+    fn words_are_unquoted_as_valkey_does() {
+        let cases: [(&[u8], &[&[u8]]); 10] = [
             (b"", &[]),
             (b"  \t ", &[]),
             (b"set a b", &[b"set", b"a", b"b"]),
@@ -111,6 +104,9 @@ mod tests {
             (br#""\x41\n\"\q" 'it\'s \n'"#, &[b"A\n\"q", b"it's \\n"]),
             (br#"foo"bar" x"#, &[b"foobar", b"x"]),
             (br#""\xZZ""#, &[b"xZZ"]),
+            (br#""""tes"t-'k'e"y" "test"'-'value"#, &[b"test-key", b"test-value"]),
+            (br#"'a'"b"c '' x"#, &[b"abc", b"", b"x"]),
+            (b"\"\"", &[b""]),
         ];
         for (line, words) in cases {
             let expected: Vec<Vec<u8>> = words.iter().map(|w| w.to_vec()).collect();
@@ -120,7 +116,7 @@ mod tests {
 
     #[test]
     fn quotes_that_do_not_close_are_refused() {
-        for line in [&b"\"abc"[..], b"'abc", b"\"a\"b", b"'a'b", b"\"a\\"] {
+        for line in [&b"\"abc"[..], b"'abc", b"\"a\"b\"", b"'b'a'r", b"\"a\\"] {
             assert_eq!(split(line), None, "{}", line.escape_ascii());
         }
     }

@@ -16,6 +16,9 @@ const KEPT_ARGS: usize = 1024;
 /// An inline line's room is kept up to this many bytes.
 const KEPT_INLINE_BYTES: usize = 4096;
 
+/// Valkey's words for a line or an argument that does not end as it has to.
+const NO_CRLF: &str = "invalid CRLF in request";
+
 /// What a request may be at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -145,8 +148,12 @@ impl Parser {
                         self.searched = buf.len();
                         return Ok(None);
                     }
-                    self.ranges.push((self.at, self.at + len));
-                    self.at += len + 2;
+                    let end = self.at + len;
+                    if buf.get(end..end + 2) != Some(b"\r\n") {
+                        return Err(ProtocolError::new(NO_CRLF));
+                    }
+                    self.ranges.push((self.at, end));
+                    self.at = end + 2;
                     self.searched = self.at;
                     self.state = if missing == 1 {
                         State::Done
@@ -221,8 +228,10 @@ impl Parser {
                 if from + offset + before - self.at > limits.max_inline_bytes {
                     return Err(ProtocolError::new(too_long));
                 }
-                if from + offset + 1 < buf.len() {
-                    return Ok(Line::End(from + offset));
+                match buf.get(from + offset + 1) {
+                    Some(b'\n') => return Ok(Line::End(from + offset)),
+                    Some(_) => return Err(ProtocolError::new(NO_CRLF)),
+                    None => {}
                 }
             }
             None => {

@@ -46,7 +46,7 @@ fn protocol_errors_have_the_words_of_redis() {
     let limits = Limits::default();
     let long = [b"*".as_slice(), &[b'1'; 70_000]].concat();
     let long_bulk = [b"*1\r\n$".as_slice(), &[b'1'; 70_000]].concat();
-    let cases: [(&[u8], &str); 14] = [
+    let cases: [(&[u8], &str); 19] = [
         (b"*a\r\n", "invalid multibulk length"),
         (b"*\r\n", "invalid multibulk length"),
         (b"*2147483648\r\n", "invalid multibulk length"),
@@ -61,6 +61,11 @@ fn protocol_errors_have_the_words_of_redis() {
         (&long, "too big mbulk count string"),
         (&long_bulk, "too big bulk count string"),
         (b"*+1\r\n", "invalid multibulk length"),
+        (b"*1\rx", "invalid CRLF in request"),
+        (b"*x\rx", "invalid CRLF in request"),
+        (b"*1x\n$1\r\n", "invalid multibulk length"),
+        (b"*1\r\n$1\rx", "invalid CRLF in request"),
+        (b"*1\r\n$1\r\nax\n", "invalid CRLF in request"),
     ];
     for (input, text) in cases {
         let shown = &input[..input.len().min(40)];

@@ -7,24 +7,29 @@ use smallvec::SmallVec;
 
 /// Requests with more arguments are left to the parser.
 const MOST_ARGS: usize = 1024;
+/// No request is read after so many arguments: what they need is not to be more than the
+/// processor's caches hold.
+const ENOUGH_ARGS: usize = 106;
+/// So many arguments need no block of their own.
+const INLINE_ARGS: usize = 128;
 
 /// The requests that stand whole at the start of an input.
 #[derive(Debug, Default)]
 pub struct Pipeline<'a> {
     /// The arguments of all, one request after the other.
-    args: SmallVec<[&'a [u8]; 96]>,
+    args: SmallVec<[&'a [u8]; INLINE_ARGS]>,
     /// Where each request ends: in `args`, and in the input.
     ends: SmallVec<[(usize, usize); 32]>,
 }
 
 impl<'a> Pipeline<'a> {
-    /// Reads up to `most` requests. Stops before the first that is not a whole, well-formed array
+    /// Reads up to `most` requests, fewer if these are long. Stops before the first that is not a whole, well-formed array
     /// of bulk strings with at least one argument: that is for the parser, which knows what is
     /// wrong or missing. Before AUTH none is read, as other limits hold then.
     pub fn read(input: &'a [u8], limits: &Limits, most: usize) -> Self {
         let mut read = Self::default();
         let mut at = 0;
-        while limits.authenticated && read.ends.len() < most {
+        while limits.authenticated && read.ends.len() < most && read.args.len() < ENOUGH_ARGS {
             match request(input, at, limits, &mut read.args) {
                 Some(end) => {
                     at = end;
@@ -69,7 +74,7 @@ fn request<'a>(
     input: &'a [u8],
     at: usize,
     limits: &Limits,
-    args: &mut SmallVec<[&'a [u8]; 96]>,
+    args: &mut SmallVec<[&'a [u8]; INLINE_ARGS]>,
 ) -> Option<usize> {
     let (count, mut at) = number(input, at, b'*')?;
     if count == 0 || count > MOST_ARGS.min(limits.max_args) {
@@ -80,11 +85,12 @@ fn request<'a>(
         if len > limits.max_bulk_bytes {
             return None;
         }
-        at = start + len + 2;
-        if input.len() < at {
+        let end = start + len;
+        if input.get(end..end + 2)? != b"\r\n" {
             return None;
         }
-        args.push(input.get(start..start + len)?);
+        args.push(input.get(start..end)?);
+        at = end + 2;
     }
     Some(at)
 }
@@ -94,7 +100,7 @@ fn request<'a>(
 fn number(input: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
     let line = input.get(at..)?;
     match line {
-        [first, digit @ b'0'..=b'9', b'\r', _, ..] if *first == mark => {
+        [first, digit @ b'0'..=b'9', b'\r', b'\n', ..] if *first == mark => {
             Some((usize::from(digit - b'0'), at + 4))
         }
         [first, b'1'..=b'9', ..] if *first == mark => {
@@ -103,7 +109,9 @@ fn number(input: &[u8], at: usize, mark: u8) -> Option<(usize, usize)> {
             for (index, &byte) in line.iter().enumerate().take(11).skip(1) {
                 match byte {
                     b'0'..=b'9' => value = value * 10 + usize::from(byte - b'0'),
-                    b'\r' if index + 1 < line.len() => return Some((value, at + index + 2)),
+                    b'\r' if line.get(index + 1) == Some(&b'\n') => {
+                        return Some((value, at + index + 2));
+                    }
                     _ => return None,
                 }
             }
@@ -164,6 +172,9 @@ mod tests {
             "*01\r\n$1\r\na\r\n",
             "*1\r\n$-1\r\n",
             "*1\r\n:1\r\n",
+            "*1\rx$1\r\na\r\n",
+            "*1\r\n$1\rxa\r\n",
+            "*1\r\n$1\r\na\rx",
             "*99999999999999999999\r\n",
         ] {
             assert_eq!(read(odd.as_bytes(), 8).len(), 0, "{odd}");

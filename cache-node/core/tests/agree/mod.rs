@@ -109,7 +109,15 @@ pub fn agree(command: &Command, ours: &[u8], theirs: &[u8]) -> bool {
         // A set that is not sorted has no order.
         ("sort" | "sort_ro", Some(ours), Some(theirs)) => {
             let by = command.args.iter().any(|arg| arg.eq_ignore_ascii_case(b"by"));
-            by && shape(&ours) == shape(&theirs)
+            let shapes = |reply: &Reply| match reply {
+                Reply::Array(parts) => {
+                    let mut shapes: Vec<String> = parts.iter().map(shape).collect();
+                    shapes.sort();
+                    shapes
+                }
+                other => vec![shape(other)],
+            };
+            by && shapes(&ours) == shapes(&theirs)
         }
         (name, Some(ours), Some(theirs)) if name.starts_with('z') => same_numbers(&ours, &theirs),
         // As in Valkey, arguments are looked at before the key, and BITCOUNT's end may be left out.

@@ -75,7 +75,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     })?;
     define(lua, &redis, "log", |args| {
         if args.len() < 2 {
-            return Err(Fail::redis("redis.log() requires two arguments or more."));
+            return Err(Fail::redis("server.log() requires two arguments or more."));
         }
         let level = match args.value(0) {
             Value::Integer(level) => *level,
@@ -83,7 +83,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
             _ => return Err(Fail::redis("First argument must be a number (log level).")),
         };
         let level = u8::try_from(level).ok().filter(|level| *level <= 3);
-        let Some(level) = level else { return Err(Fail::redis("Invalid debug level.")) };
+        let Some(level) = level else { return Err(Fail::redis("Invalid log level.")) };
         let mut words = Vec::new();
         for index in 1..args.len() {
             if let Ok(word) = args.string(index) {
@@ -95,7 +95,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     })?;
     define(lua, &redis, "setresp", |args| {
         if args.len() != 1 {
-            return Err(Fail::redis("redis.setresp() requires one argument."));
+            return Err(Fail::redis("server.setresp() requires one argument."));
         }
         let version = match args.value(0) {
             Value::Integer(version @ (2 | 3)) => *version as u8,
@@ -110,7 +110,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     define(lua, &redis, "replicate_commands", |_| one(Value::Boolean(true)))?;
     define(lua, &redis, "set_repl", |args| {
         if args.len() != 1 {
-            return Err(Fail::redis("redis.set_repl() requires two arguments."));
+            return Err(Fail::redis("server.set_repl() requires one argument."));
         }
         if args.integer(0)? & !3 != 0 {
             return Err(Fail::redis(
@@ -121,9 +121,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
     })?;
     define(lua, &redis, "acl_check_cmd", |args| {
         if args.len() == 0 {
-            return Err(Fail::redis(
-                "Please specify at least one argument for this redis lib call",
-            ));
+            return Err(Fail::redis("Please specify at least one argument for this call"));
         }
         let mut words = Vec::new();
         for index in 0..args.len() {
@@ -133,7 +131,7 @@ pub fn install(lua: &Lua, globals: &Table) -> mlua::Result<()> {
         match hypercache_core::command::lookup(&words) {
             // Whoever may run a script may run every command.
             Ok(_) => one(Value::Boolean(true)),
-            Err(_) => Err(Fail::redis("Invalid command passed to redis.acl_check_cmd()")),
+            Err(_) => Err(Fail::redis("Invalid command passed to server.acl_check_cmd()")),
         }
     })?;
     for (name, value) in [

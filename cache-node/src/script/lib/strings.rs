@@ -246,9 +246,7 @@ fn expand(
 pub fn install(lua: &Lua, globals: &Table, memory_bytes: usize) -> mlua::Result<()> {
     let string: Table = globals.raw_get("string")?;
     let table: Table = globals.raw_get("table")?;
-    for name in ["dump", "gfind"] {
-        string.raw_set(name, Value::Nil)?;
-    }
+    string.raw_set("gfind", Value::Nil)?;
     define(lua, &string, "find", |args| find(args, true))?;
     define(lua, &string, "match", |args| find(args, false))?;
     define(lua, &string, "rep", move |args| {

@@ -499,7 +499,7 @@ unsafe fn command(l: *mut lua_State) -> bool {
                 }
                 _ => {
                     reply.extend_from_slice(
-                        b"-ERR Lua redis lib command arguments must be strings or integers\r\n",
+                        b"-ERR Command arguments must be strings or integers\r\n",
                     );
                     return false;
                 }

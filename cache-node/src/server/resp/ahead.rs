@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use hypercache_core::command::{self, Find, Run, RunKeys, Spec};
-use hypercache_core::keyspace::{Hashed, Keyspace};
+use hypercache_core::keyspace::{Hashed, HashedMember, Keyspace};
 use hypercache_core::resp::{Limits, Pipeline};
 use smallvec::SmallVec;
 
@@ -50,7 +50,7 @@ impl Gathered {
         let mut keys = self.0.borrow_mut();
         // One alone has nobody to overlap with.
         if keys.len() > 1 {
-            keyspace.prefetch(&keys);
+            keyspace.prefetch(&keys, &[]);
         }
         keys.clear();
     }
@@ -60,15 +60,19 @@ impl Gathered {
 pub struct Ahead<'a> {
     requests: Pipeline<'a>,
     commands: SmallVec<[Command; GROUP]>,
+    /// The keys of all of them, one command after the other.
+    keys: Keys,
 }
+
+type Keys = SmallVec<[Hashed; KEYS]>;
 
 /// What is known of a command that is not run yet.
 #[derive(Debug, Clone, Copy)]
 struct Command {
     /// `None`: what is wrong with it is said when its turn comes.
     spec: Option<&'static Spec>,
-    /// Its first key's slot and hash.
-    hashed: Option<Hashed>,
+    /// Where its keys are among those of all, if all of them are there.
+    keys: (u8, u8),
 }
 
 /// One command to run.
@@ -78,8 +82,8 @@ pub struct Upcoming<'b, 'a> {
     pub args: &'b [&'a [u8]],
     /// What it is, if its name and arity are right.
     pub spec: Option<&'static Spec>,
-    /// Its first key's slot and hash, where it has one key.
-    pub hashed: Option<Hashed>,
+    /// Its keys' slots and hashes, of all of them or of none.
+    pub hashed: &'b [Hashed],
     /// Where it ends in the input.
     pub end: usize,
 }
@@ -90,37 +94,56 @@ impl<'a> Ahead<'a> {
     #[inline]
     pub fn look(input: &'a [u8], limits: &Limits, keyspace: &Keyspace) -> Self {
         let requests = Pipeline::read(input, limits, GROUP);
-        let mut commands = SmallVec::new();
-        let mut keys: SmallVec<[Hashed; KEYS]> = SmallVec::new();
+        let mut ahead = Self { requests, commands: SmallVec::new(), keys: SmallVec::new() };
+        let mut members: SmallVec<[HashedMember; GROUP]> = SmallVec::new();
         let mut at = 0;
-        while let Some((args, _)) = requests.get(at) {
+        while let Some((args, _)) = ahead.requests.get(at) {
             at += 1;
             let spec = command::lookup_quiet(args);
-            let before = keys.len();
-            if let Some(spec) = spec {
-                for key_spec in spec.key_specs {
-                    // What the positions of keys are costs nothing to say only for these.
-                    if key_spec.find == Find::Range {
-                        for place in key_spec.positions(args).take(KEYS - keys.len()) {
-                            keys.push(keyspace.hashed(args[place]));
-                        }
-                    }
+            let keys = spec.map_or((0, 0), |spec| add_keys(spec, args, keyspace, &mut ahead.keys));
+            if let Some(spec) = spec
+                && keys.0 < keys.1
+                && let (Some(places), Some(of)) =
+                    (spec.members, ahead.keys.get(usize::from(keys.0)))
+            {
+                let left = GROUP - members.len();
+                for member in args.iter().skip(places.first).step_by(places.step).take(left) {
+                    members.push(keyspace.hashed_member(*of, member));
                 }
             }
-            let one = matches!(spec.map(|spec| spec.run), Some(Run::Keys(RunKeys::One(_))));
-            commands.push(Command { spec, hashed: keys.get(before).copied().filter(|_| one) });
+            ahead.commands.push(Command { spec, keys });
         }
-        if keys.len() > 1 {
-            keyspace.prefetch(&keys);
+        if ahead.keys.len() > 1 {
+            keyspace.prefetch(&ahead.keys, &members);
         }
-        Self { requests, commands }
+        ahead
     }
 
     /// The command of that number, if there is one.
     #[inline]
     pub fn get(&self, index: usize) -> Option<Upcoming<'_, 'a>> {
         let (args, end) = self.requests.get(index)?;
-        let Command { spec, hashed } = *self.commands.get(index)?;
+        let Command { spec, keys: (first, last) } = *self.commands.get(index)?;
+        let hashed = self.keys.get(usize::from(first)..usize::from(last)).unwrap_or_default();
         Some(Upcoming { args, spec, hashed, end })
     }
+}
+
+/// Adds the keys of a command, as far as there is room; where they are, if all are there.
+#[inline]
+fn add_keys(spec: &Spec, args: &[&[u8]], keyspace: &Keyspace, keys: &mut Keys) -> (u8, u8) {
+    let first = keys.len();
+    for key_spec in spec.key_specs {
+        // What the positions of keys are costs nothing to say only for these.
+        if key_spec.find != Find::Range {
+            return (0, 0);
+        }
+        for place in key_spec.positions(args) {
+            if keys.len() == KEYS {
+                return (0, 0);
+            }
+            keys.push(keyspace.hashed(args[place]));
+        }
+    }
+    (first as u8, keys.len() as u8)
 }

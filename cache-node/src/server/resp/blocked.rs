@@ -37,6 +37,8 @@ struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     fn begin(shared: &'a Loop, client: &'a Client) -> Self {
         client.waits.store(true, Relaxed);
+        // The command counts when it ends.
+        client.add_commands(1u64.wrapping_neg());
         shared.clients.count_blocked(true);
         Self { shared, client }
     }
@@ -45,6 +47,7 @@ impl<'a> Blocks<'a> {
 impl Drop for Blocks<'_> {
     fn drop(&mut self) {
         self.client.waits.store(false, Relaxed);
+        self.client.add_commands(1);
         self.client.take_unblock();
         self.shared.clients.count_blocked(false);
     }

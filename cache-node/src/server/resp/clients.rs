@@ -205,8 +205,13 @@ impl Client {
     #[inline]
     pub fn runs(&self, spec: &Spec) {
         self.command.store(spec.index, Relaxed);
-        // Its own loop alone adds to it.
-        self.commands.store(self.commands.load(Relaxed).wrapping_add(1), Relaxed);
+        self.add_commands(1);
+    }
+
+    /// Counts commands that it has run. Its own loop alone does.
+    #[inline]
+    pub fn add_commands(&self, n: u64) {
+        self.commands.store(self.commands.load(Relaxed).wrapping_add(n), Relaxed);
     }
 }
 

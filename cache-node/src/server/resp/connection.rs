@@ -25,7 +25,7 @@ use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::router::{Batch, Request, Tried, wire};
-use crate::server::stats::{Count, ticks};
+use crate::server::stats::{Count, ticks, watch};
 use hypercache_core::cluster::View;
 
 /// What one read takes at the most into the shared buffer.
@@ -302,8 +302,8 @@ impl Connection {
                     // Out of `self` for as long as its arguments are looked at.
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
-                    let (spec, hashed) = (command::lookup_quiet(&args), None);
-                    let upcoming = Upcoming { args: &args, spec, hashed, end: len };
+                    let spec = command::lookup_quiet(&args);
+                    let upcoming = Upcoming { args: &args, spec, hashed: &[], end: len };
                     let ran = args.is_empty() || self.run_next(&view, upcoming, now_ms, out);
                     drop(args);
                     self.parser = parser;
@@ -534,6 +534,8 @@ impl Connection {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
             }
             self.session.settle(start, out);
+            // Those of an EXEC's scripts.
+            self.session.client.add_commands(watch::take_inner_calls());
             let now = ticks::now();
             let took = now.saturating_sub(self.since);
             account(&self.shared, &self.session.client, spec, &args, took, &out[start..]);
@@ -580,6 +582,9 @@ pub(super) fn account(
 ) {
     let (stats, cell) = (&shared.stats, shared.cell());
     cell.ran(spec, took, stats.watch.keeps_spread());
+    if spec.is_script() {
+        client.add_commands(watch::take_inner_calls());
+    }
     if reply.first() == Some(&b'-') {
         cell.failed(spec, reply);
         cell.add(Count::ErrorReplies, 1);

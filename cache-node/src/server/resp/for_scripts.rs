@@ -9,7 +9,7 @@ use hypercache_core::resp::{Protocol, Writer};
 use super::clients::Client;
 use super::session::Session;
 use super::{Shared, commands};
-use crate::script::Outside;
+use crate::script::{NOT_ALLOWED, Outside};
 
 /// The server, as scripts know it.
 pub struct ForScripts {
@@ -39,7 +39,7 @@ impl Outside for ForScripts {
         reply: &mut Vec<u8>,
     ) {
         let refuse = |reply: &mut Vec<u8>| {
-            Writer::new(reply, protocol).error("ERR This Redis command is not allowed from script");
+            Writer::new(reply, protocol).error(NOT_ALLOWED);
         };
         let Some(shared) = self.shared.upgrade() else { return refuse(reply) };
         if commands::waits(command, args) || !commands::needs_no_client(command) {

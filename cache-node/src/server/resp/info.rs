@@ -67,7 +67,7 @@ macro_rules! fields {
     };
 }
 
-fn server(out: &mut String, shared: &Shared, _: &View) {
+fn server(out: &mut String, shared: &Shared, view: &View) {
     let now_ms = now_ms();
     let uptime_seconds = now_ms.saturating_sub(shared.started_ms) / 1000;
     fields!(out,
@@ -87,6 +87,7 @@ fn server(out: &mut String, shared: &Shared, _: &View) {
         "uptime_in_seconds": uptime_seconds,
         "uptime_in_days": uptime_seconds / 86400,
         "io_threads_active": u8::from(shared.config.node.threads > 1),
+        "availability_zone": view.myself().and_then(|me| me.zone.as_deref()).unwrap_or_default(),
     );
 }
 

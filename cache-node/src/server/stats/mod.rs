@@ -7,7 +7,7 @@ mod errors;
 pub mod latency;
 pub mod slowlog;
 pub mod ticks;
-mod watch;
+pub mod watch;
 mod work;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

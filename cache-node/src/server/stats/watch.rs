@@ -1,5 +1,7 @@
 //! What took long: the slow log and the latency monitor, and from when on "long" is.
 
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use hypercache_core::command::{Flags, Spec};
@@ -61,8 +63,42 @@ impl Default for Watch {
     }
 }
 
+/// A script's commands that took long, more of them than this, are not kept until it ends.
+const MOST_INNER: usize = 128;
+
+/// A script's command that took long, until it is known whose script it is.
+struct Inner {
+    at_seconds: u64,
+    took_us: u64,
+    args: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    /// How many commands the scripts on this thread called since somebody asked.
+    static INNER_CALLS: Cell<u64> = const { Cell::new(0) };
+    /// Those of them that took long, the oldest first.
+    static INNER: RefCell<VecDeque<Inner>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Counts a command that a script on this thread calls.
+#[inline]
+pub fn count_inner() {
+    INNER_CALLS.set(INNER_CALLS.get() + 1);
+}
+
+/// How many commands scripts on this thread called since this was asked before.
+pub fn take_inner_calls() -> u64 {
+    INNER_CALLS.take()
+}
+
+/// Forgets what scripts on this thread called: they are not of a client of this member.
+pub fn forget_inner() {
+    INNER_CALLS.set(0);
+    INNER.take();
+}
+
 /// Whose command it was.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Whose {
     /// The client's address.
     pub addr: String,
@@ -109,11 +145,39 @@ impl Watch {
         // EXEC too: its commands hold their slots' locks together, so their time is one.
         if took_us >= self.slowlog_us.load(Relaxed) {
             let Whose { addr, name } = whose();
+            let most = usize::try_from(self.slowlog_entries.load(Relaxed)).unwrap_or(usize::MAX);
+            // A script is at least as slow as each of its commands, so those come here with it.
+            if spec.is_script() || spec.name == "exec" {
+                for Inner { at_seconds, took_us, args } in INNER.take() {
+                    let (addr, name) = (addr.clone(), name.clone());
+                    self.slowlog.add(Entry { id: 0, at_seconds, took_us, args, addr, name }, most);
+                }
+            }
             let at_seconds = now_ms() / 1000;
             let args = shortened(&discreet(spec, args));
-            let most = usize::try_from(self.slowlog_entries.load(Relaxed)).unwrap_or(usize::MAX);
             self.slowlog.add(Entry { id: 0, at_seconds, took_us, args, addr, name }, most);
         }
+        self.moment_of(spec, took_us);
+    }
+
+    /// Takes note of a script's command that [`Self::is_slow`]; it reaches the slow log with the
+    /// script, whose client is known then.
+    #[cold]
+    pub fn note_inner(&self, spec: &Spec, args: &[&[u8]], ticks: u64) {
+        let took_us = ticks::ns(ticks) / 1000;
+        if took_us >= self.slowlog_us.load(Relaxed) {
+            let args = shortened(&discreet(spec, args));
+            INNER.with_borrow_mut(|inner| {
+                if inner.len() == MOST_INNER {
+                    inner.pop_front();
+                }
+                inner.push_back(Inner { at_seconds: now_ms() / 1000, took_us, args });
+            });
+        }
+        self.moment_of(spec, took_us);
+    }
+
+    fn moment_of(&self, spec: &Spec, took_us: u64) {
         let fast = spec.flags.contains(Flags::FAST);
         self.moment(if fast { "fast-command" } else { "command" }, took_us / 1000);
     }
@@ -187,6 +251,28 @@ mod tests {
         assert_eq!(events, ["command", "fast-command"]);
         watch.set(Thresholds { slowlog_us: None, ..Thresholds::default() });
         assert!(!watch.is_slow(u64::MAX - 1));
+    }
+
+    #[test]
+    fn a_scripts_slow_commands_come_with_it_and_with_its_client() {
+        let watch = Watch::default();
+        let inner: [&[u8]; 2] = [b"keys", b"*"];
+        let ticks = ticks::from_ns(50_000_000);
+        for _ in 0..MOST_INNER + 5 {
+            watch.note_inner(lookup(&inner).unwrap(), &inner, ticks);
+        }
+        note(&watch, "keys *", 50);
+        assert_eq!(watch.slowlog.len(), 1, "whose script it is, is not known");
+        note(&watch, "eval x 0", 60);
+        let kept = watch.slowlog.newest(3);
+        assert_eq!((&kept[0].args[0][..], &kept[1].args[0][..]), (&b"eval"[..], &b"keys"[..]));
+        assert!(kept.iter().all(|entry| entry.addr == "a"));
+        assert_eq!(watch.slowlog.len(), 128);
+        watch.slowlog.reset();
+        watch.note_inner(lookup(&inner).unwrap(), &inner, ticks);
+        forget_inner();
+        note(&watch, "eval x 0", 60);
+        assert_eq!(watch.slowlog.len(), 1);
     }
 
     #[test]

@@ -17,6 +17,8 @@ struct Request<'a> {
     offset: i64,
     count: i64,
     by: Option<&'a [u8]>,
+    /// A pattern of BY names no key: no later one makes that the elements are sorted.
+    unsorted: bool,
     get: Vec<&'a [u8]>,
     store: Option<&'a [u8]>,
     /// The first option that names keys in other slots.
@@ -58,6 +60,7 @@ impl<'a> Request<'a> {
             offset: 0,
             count: -1,
             by: None,
+            unsorted: false,
             get: Vec::new(),
             store: None,
             far: None,
@@ -83,6 +86,7 @@ impl<'a> Request<'a> {
                     if !is_near(pattern, key) {
                         request.far.get_or_insert("BY");
                     }
+                    request.unsorted |= memchr::memchr(b'*', pattern).is_none();
                     request.by = Some(pattern);
                     rest = tail;
                 }
@@ -262,9 +266,10 @@ fn run(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, read_only: b
             None => return out.error(texts::WRONG_TYPE),
         }
     }
-    // BY without `*` keeps the order; a set has none, and what is stored should be the same always.
-    let mut keep = request.by.is_some_and(|pattern| memchr::memchr(b'*', pattern).is_none());
-    if keep && is_set && request.store.is_some() {
+    // BY without `*` keeps the order; a set has none, and what is stored, or seen by a script, should
+    // be the same always.
+    let mut keep = request.unsorted;
+    if keep && is_set && (request.store.is_some() || keys.is_for_script()) {
         keep = false;
         request.alphabetic = true;
         request.by = None;

@@ -26,7 +26,8 @@ pub const DIFFERS: &[(&str, &str)] = &[
     (
         "client|pause",
         "pauses the clients of this member; commands for its slots that come from other members wait for up to \
-         `network.request_timeout`, then answer CLUSTERDOWN; HTTP goes on",
+         `network.request_timeout`, then answer CLUSTERDOWN; HTTP goes on. Keys whose lifetime ends meanwhile stay \
+         unseen until the end of the pause, as in Valkey 9.1",
     ),
     ("client|trackinginfo", "always `off`: CLIENT TRACKING is not there yet"),
     (
@@ -97,7 +98,8 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("select", "takes the number or the name of a store"),
     (
         "slowlog|get",
-        "of this member; the time is from the end of the command before it, parsing included",
+        "of this member; the time is from the end of the command before it, parsing included; a script's commands, as \
+         in Valkey 9.1, of scripts that ran here for clients of this member",
     ),
     (
         "sort",
@@ -186,6 +188,18 @@ pub const IN_GENERAL: &[(&str, &str)] = &[
     (
         "A store's budget (`maxmemory`) is at least 1 MB",
         "below that there is no room for what a store needs itself",
+    ),
+    (
+        "Errors of `redis.call` and of the library of scripts have Valkey's words (`Unknown command called from script`)",
+        "as Valkey 9.1; the place behind them names the script's digest, as in Redis 7.0",
+    ),
+    (
+        "In an inline command, more of a word may follow a closing quote; CR and LF are looked for behind every line and string",
+        "as Valkey 9.1",
+    ),
+    (
+        "SORT of a set by a constant, from a script, gives the members in order",
+        "as in Redis and Valkey; outside of scripts in none",
     ),
     (
         "HELP of a command is made from its arguments",

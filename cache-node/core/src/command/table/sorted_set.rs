@@ -14,6 +14,7 @@ pub(super) const LIST: [Spec; 11] = [
     )
     .flags(F::WRITE.union(F::DENYOOM).union(F::FAST))
     .acl(Acl::SORTEDSET)
+    .members(3, 2)
     .keyed(&[Key::at(1, &["RW", "update"])])
     .args(&[
         Arg::key("key", 0),
@@ -36,6 +37,7 @@ pub(super) const LIST: [Spec; 11] = [
     Spec::new("zincrby", 4, Group::SortedSet, "1.2.0", "O(log(N))", "Adds to a member's score.")
         .flags(F::WRITE.union(F::DENYOOM).union(F::FAST))
         .acl(Acl::SORTEDSET)
+        .members(3, 2)
         .keyed(&[Key::at(1, &["RW", "access", "update"])])
         .args(&[Arg::key("key", 0), Arg::new("increment", "integer"), Arg::new("member", "string")])
         .spread(Spread::OneSlot)
@@ -43,6 +45,7 @@ pub(super) const LIST: [Spec; 11] = [
     Spec::new("zscore", 3, Group::SortedSet, "1.2.0", "O(1)", "Reads a member's score.")
         .flags(F::READONLY.union(F::FAST))
         .acl(Acl::SORTEDSET)
+        .members(2, 1)
         .keyed(&[Key::at(1, &["RO", "access"])])
         .args(&[Arg::key("key", 0), Arg::new("member", "string")])
         .spread(Spread::OneSlot)
@@ -57,6 +60,7 @@ pub(super) const LIST: [Spec; 11] = [
     )
     .flags(F::READONLY.union(F::FAST))
     .acl(Acl::SORTEDSET)
+    .members(2, 1)
     .keyed(&[Key::at(1, &["RO", "access"])])
     .args(&[Arg::key("key", 0), Arg::new("member", "string").multiple()])
     .spread(Spread::OneSlot)
@@ -106,6 +110,7 @@ pub(super) const LIST: [Spec; 11] = [
     )
     .flags(F::READONLY.union(F::FAST))
     .acl(Acl::SORTEDSET)
+    .members(2, 2)
     .keyed(&[Key::at(1, &["RO", "access"])])
     .args(&[
         Arg::key("key", 0),
@@ -124,6 +129,7 @@ pub(super) const LIST: [Spec; 11] = [
     )
     .flags(F::READONLY.union(F::FAST))
     .acl(Acl::SORTEDSET)
+    .members(2, 2)
     .keyed(&[Key::at(1, &["RO", "access"])])
     .args(&[
         Arg::key("key", 0),

@@ -14,6 +14,7 @@ pub(super) const LIST: [Spec; 7] = [
     )
     .flags(F::WRITE.union(F::FAST))
     .acl(Acl::SORTEDSET)
+    .members(2, 1)
     .keyed(&[Key::at(1, &["RW", "delete"])])
     .args(&[Arg::key("key", 0), Arg::new("member", "string").multiple()])
     .spread(Spread::OneSlot)

@@ -19,7 +19,7 @@ const PASSED_AT: usize = 63;
 const WAY_BITS: u32 = 5;
 
 /// One cache line of the index.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct Bucket([u8; 64]);
 
@@ -27,7 +27,7 @@ struct Bucket([u8; 64]);
 pub type At = u32;
 
 /// Addresses by hash.
-#[derive(Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Index {
     buckets: Box<[Bucket]>,
     wide: bool,
@@ -177,6 +177,16 @@ impl Index {
     #[inline]
     pub fn narrow(&self) -> Option<(*const u8, u32)> {
         (!self.wide).then(|| (self.buckets.as_ptr().cast(), self.buckets.len() as u32))
+    }
+
+    /// Where the bucket of a hash is.
+    #[inline]
+    pub fn home_line(&self, hash: u64) -> *const u8 {
+        let buckets = self.buckets.as_ptr();
+        match self.buckets.is_empty() {
+            true => buckets.cast(),
+            false => buckets.wrapping_add(self.home(hash)).cast(),
+        }
     }
 
     /// The addresses in its own bucket that a hash may be at.

@@ -16,15 +16,15 @@ mod objects;
 mod pages;
 pub mod record;
 
-pub use index::{At, narrow_home};
+pub use index::{At, Index, narrow_home};
 
 use super::entry::Entry;
 use super::eviction::usage::Usage;
 use super::filter::Filter;
 use super::hash::KeyHasher;
 use super::memory::block_bytes;
+use super::prefetch::line;
 use super::values::{Value, ValueRef};
-use index::Index;
 use objects::Objects;
 use pages::{PAGE_BYTES, Pages};
 use record::{Draft, Ends, Head, MAX_RECORD_BYTES, ObjectNumber};
@@ -36,6 +36,10 @@ const MIN_HOLES_BYTES: usize = 24;
 /// of pages, their addresses then have 16 bits.
 const MAX_LIVE_BYTES: usize =
     (1 << 16) / PAGE_BYTES * (PAGE_BYTES - MAX_RECORD_BYTES + 1) + MAX_RECORD_BYTES;
+/// What the processor brings near at once.
+const LINE_BYTES: usize = 64;
+/// So much of a record is asked for before it is needed.
+const PREFETCHED_LINES: usize = 2;
 /// The base of a part's lifetimes is so long before the first of them.
 const BASE_BEFORE_MS: u64 = 1 << 30;
 
@@ -181,10 +185,45 @@ impl Part {
         self.index.narrow()
     }
 
+    /// Asks for the records that a look-up probably reads; where there is none, for the place of a
+    /// new one. The index is near by now.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        let mut is_new = true;
+        for record in self.likely_records(hash) {
+            is_new = false;
+            for bytes in record.chunks(LINE_BYTES).take(PREFETCHED_LINES) {
+                line(bytes.as_ptr());
+            }
+        }
+        if is_new {
+            line(self.pages.end());
+            line(self.pages.end().wrapping_add(LINE_BYTES));
+        }
+    }
+
     /// The beginnings of the records that a look-up probably reads.
     #[inline]
-    pub fn likely_records(&self, hash: u64) -> impl Iterator<Item = &[u8]> {
+    fn likely_records(&self, hash: u64) -> impl Iterator<Item = &[u8]> {
         self.index.likely(hash).map(|address| self.pages.at(address))
+    }
+
+    /// Whether any value, or key, has blocks of its own.
+    #[inline]
+    pub fn has_objects(&self) -> bool {
+        self.objects.is_some()
+    }
+
+    /// The value of the record that a look-up probably reads, if that has blocks of its own.
+    #[inline]
+    pub fn likely_object(&self, hash: u64) -> Option<&Value> {
+        if !self.has_objects() {
+            return None;
+        }
+        self.likely_records(hash).find_map(|bytes| match self.entry_of(bytes)?.value {
+            ValueRef::Object(value) => Some(value),
+            _ => None,
+        })
     }
 
     /// Says how a record was used.

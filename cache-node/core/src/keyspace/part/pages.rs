@@ -43,6 +43,12 @@ impl Pages {
         self.full.len() * block_bytes(PAGE_BYTES) + block_bytes(list) + block_bytes(self.tail.len())
     }
 
+    /// Where the next record will stand, unless that needs another page.
+    #[inline]
+    pub fn end(&self) -> *const u8 {
+        self.tail.as_ptr().wrapping_add(self.used as usize)
+    }
+
     /// Bytes of holes.
     #[inline]
     pub fn dead_bytes(&self) -> usize {

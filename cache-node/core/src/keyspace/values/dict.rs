@@ -3,11 +3,13 @@
 //! As the keyspace's tables, it is a directory of segments that split one at a time (extendible
 //! hashing, Fagin, Nievergelt, Pippenger, Strong 1979): no insert moves more than one segment, and a
 //! segment holds a contiguous run of [`position`]s, so that the SCAN family can walk it while it
-//! changes.
+//! changes. A segment's items stand side by side, and an index as the keyspace's says where: where
+//! a look-up reads is known before it reads, so that it can be asked for ahead.
 
 use super::super::hash::{KeyHasher, POSITION_BITS, position};
 use super::super::memory::block_bytes;
-use hashbrown::HashTable;
+use super::super::part::{At, Index};
+use super::super::prefetch::line;
 
 /// A segment splits rather than hold more.
 const SEGMENT_ITEMS: usize = 448;
@@ -15,7 +17,9 @@ const SEGMENT_ITEMS: usize = 448;
 const COLLAPSE_ITEMS: usize = 112;
 /// A directory's index has at most 2^24 places; segments grow beyond that.
 const MAX_DEPTH: u32 = 24;
-/// A random bucket is tried so often before the next used one is taken.
+/// More have no addresses of 16 bits.
+const MAX_NARROW_ITEMS: usize = 1 << 16;
+/// A random segment is tried so often before any other that is not empty is taken.
 const RANDOM_TRIES: usize = 64;
 
 /// What stands in a [`Dict`].
@@ -24,6 +28,8 @@ pub trait Keyed {
     fn key(&self) -> &[u8];
     /// What stands on the heap for it.
     fn heap_bytes(&self) -> usize;
+    /// Where the key stands.
+    fn block(&self) -> *const u8;
 }
 
 /// Items by their keys.
@@ -41,18 +47,89 @@ pub struct Dict<T> {
 #[derive(Debug, Clone)]
 struct Segment<T> {
     depth: u32,
-    table: HashTable<T>,
+    /// Which place among the items a key has.
+    index: Index,
+    items: Vec<T>,
+}
+
+impl<T> Segment<T> {
+    fn new(depth: u32, items: usize) -> Self {
+        let index = Index::for_records(items, items > MAX_NARROW_ITEMS);
+        Self { depth, index, items: Vec::new() }
+    }
+
+    /// What stands on the heap for it without the items' own blocks.
+    #[inline]
+    fn own_bytes(&self) -> usize {
+        self.index.heap_bytes() + block_bytes(self.items.capacity() * size_of::<T>())
+    }
+}
+
+impl<T: Keyed> Segment<T> {
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Option<(At, usize)> {
+        let mut place = 0;
+        let is_it = |address: u32| {
+            place = address as usize;
+            self.items.get(place).is_some_and(|item| item.key() == key)
+        };
+        Some((self.index.find(hash, is_it)?, place))
+    }
+
+    fn insert(&mut self, hasher: &KeyHasher, hash: u64, item: T) {
+        let len = self.items.len();
+        if len >= self.index.capacity() {
+            self.index_anew(hasher, (len + len / 2).clamp(len + 1, SEGMENT_ITEMS.max(len + 1)));
+        }
+        if len == self.items.capacity() {
+            let bytes = block_bytes((len + len / 4 + 1) * size_of::<T>());
+            self.items.reserve_exact((bytes / size_of::<T>().max(1)).saturating_sub(len).max(1));
+        }
+        self.items.push(item);
+        self.index.insert(hash, len as u32);
+    }
+
+    fn remove(&mut self, hasher: &KeyHasher, hash: u64, key: &[u8]) -> Option<T> {
+        let (at, place) = self.find(hash, key)?;
+        self.index.remove(hash, at);
+        let item = self.items.swap_remove(place);
+        // The last one took its place.
+        if let Some(moved) = self.items.get(place) {
+            let last = self.items.len() as u32;
+            let hash = hasher.hash(moved.key());
+            if let Some(at) = self.index.find(hash, |address| address == last) {
+                self.index.set_address(at, place as u32);
+            }
+        }
+        let len = self.items.len();
+        if len * 8 < self.index.capacity() && self.index.is_too_large_for(2 * len) {
+            self.index_anew(hasher, 2 * len);
+        }
+        if len * 4 < self.items.capacity() {
+            self.items.shrink_to(2 * len);
+        }
+        Some(item)
+    }
+
+    #[cold]
+    fn index_anew(&mut self, hasher: &KeyHasher, items: usize) {
+        self.index = Index::for_records(items, items > MAX_NARROW_ITEMS);
+        for (place, item) in self.items.iter().enumerate() {
+            self.index.insert(hasher.hash(item.key()), place as u32);
+        }
+    }
+
+    /// The items that a look-up of this hash probably compares.
+    #[inline]
+    fn likely(&self, hash: u64) -> impl Iterator<Item = &T> {
+        self.index.likely(hash).filter_map(|place| self.items.get(place as usize))
+    }
 }
 
 impl<T> Default for Dict<T> {
     fn default() -> Self {
-        let segments = vec![Segment { depth: 0, table: HashTable::new() }];
-        Self { index: vec![0], segments, depth: 0, len: 0, bytes: 0 }
+        Self { index: vec![0], segments: vec![Segment::new(0, 0)], depth: 0, len: 0, bytes: 0 }
     }
-}
-
-fn table_bytes<T>(table: &HashTable<T>) -> usize {
-    block_bytes(table.allocation_size())
 }
 
 impl<T: Keyed> Dict<T> {
@@ -75,11 +152,31 @@ impl<T: Keyed> Dict<T> {
         self.index[(position(hash) >> (POSITION_BITS - self.depth)) as usize] as usize
     }
 
+    #[inline]
+    fn segment(&self, hash: u64) -> &Segment<T> {
+        &self.segments[self.segment_of(hash)]
+    }
+
     /// The item of a key.
     #[inline]
     pub fn get(&self, hasher: &KeyHasher, key: &[u8]) -> Option<&T> {
         let hash = hasher.hash(key);
-        self.segments[self.segment_of(hash)].table.find(hash, |item| item.key() == key)
+        let segment = self.segment(hash);
+        let (_, place) = segment.find(hash, key)?;
+        segment.items.get(place)
+    }
+
+    /// Asks for what look-ups of these hashes will read, step by step for all together.
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
+        hashes.clone().for_each(|hash| line(self.segment(hash).index.home_line(hash)));
+        for item in hashes.clone().flat_map(|hash| self.segment(hash).likely(hash)) {
+            line(&raw const *item);
+        }
+        for item in hashes.flat_map(|hash| self.segment(hash).likely(hash)) {
+            let block = item.block();
+            line(block);
+            line(block.wrapping_add(64));
+        }
     }
 
     /// Changes the item of a key, anything but the key; `None` if it is not there.
@@ -99,8 +196,10 @@ impl<T: Keyed> Dict<T> {
         key: &[u8],
         change: impl FnOnce(&mut T) -> R,
     ) -> Option<R> {
-        let segment = self.segment_of(hash);
-        let item = self.segments[segment].table.find_mut(hash, |item| item.key() == key)?;
+        let at = self.segment_of(hash);
+        let segment = &mut self.segments[at];
+        let (_, place) = segment.find(hash, key)?;
+        let item = segment.items.get_mut(place)?;
         let before = item.heap_bytes();
         let result = change(item);
         self.bytes = self.bytes + item.heap_bytes() - before;
@@ -132,14 +231,13 @@ impl<T: Keyed> Dict<T> {
     fn insert_hashed(&mut self, hasher: &KeyHasher, hash: u64, item: T) {
         self.len += 1;
         self.bytes += item.heap_bytes();
-        let rehash = |item: &T| hasher.hash(item.key());
         loop {
             let at = self.segment_of(hash);
             let segment = &mut self.segments[at];
-            if segment.table.len() < SEGMENT_ITEMS || segment.depth >= MAX_DEPTH {
-                let before = table_bytes(&segment.table);
-                segment.table.insert_unique(hash, item, rehash);
-                self.bytes = self.bytes + table_bytes(&segment.table) - before;
+            if segment.items.len() < SEGMENT_ITEMS || segment.depth >= MAX_DEPTH {
+                let before = segment.own_bytes();
+                segment.insert(hasher, hash, item);
+                self.bytes = self.bytes + segment.own_bytes() - before;
                 return;
             }
             self.split(at, hasher);
@@ -149,26 +247,21 @@ impl<T: Keyed> Dict<T> {
     /// Takes the item of a key out.
     pub fn remove(&mut self, hasher: &KeyHasher, key: &[u8]) -> Option<T> {
         let hash = hasher.hash(key);
-        let segment = self.segment_of(hash);
-        let table = &mut self.segments[segment].table;
-        let item = table.find_entry(hash, |item| item.key() == key).ok()?.remove().0;
-        let (len, capacity) = (table.len(), table.capacity());
+        let at = self.segment_of(hash);
+        let segment = &mut self.segments[at];
+        let before = segment.own_bytes();
+        let item = segment.remove(hasher, hash, key)?;
         self.len -= 1;
-        self.bytes -= item.heap_bytes();
+        self.bytes = self.bytes + segment.own_bytes() - before - item.heap_bytes();
         if self.segments.len() > 1 && self.len <= COLLAPSE_ITEMS {
             self.collapse(hasher);
-        } else if len * 8 < capacity {
-            let table = &mut self.segments[segment].table;
-            let before = table_bytes(table);
-            table.shrink_to(2 * len, |item| hasher.hash(item.key()));
-            self.bytes = self.bytes + table_bytes(table) - before;
         }
         Some(item)
     }
 
     /// Every item.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.segments.iter().flat_map(|segment| segment.table.iter())
+        self.segments.iter().flat_map(|segment| segment.items.iter())
     }
 
     /// An item that `random` chooses: each is as likely as any other within its segment, and
@@ -178,12 +271,9 @@ impl<T: Keyed> Dict<T> {
             return None;
         }
         for _ in 0..RANDOM_TRIES {
-            let segment = &self.segments[self.segment_of(random())].table;
-            let buckets = segment.num_buckets() as u64;
-            if buckets > 0
-                && let Some(item) = segment.get_bucket((random() % buckets) as usize)
-            {
-                return Some(item);
+            let items = &self.segment(random()).items;
+            if !items.is_empty() {
+                return items.get((random() % items.len() as u64) as usize);
             }
         }
         // Very sparse, for once.
@@ -209,7 +299,7 @@ impl<T: Keyed> Dict<T> {
             let width = POSITION_BITS - segment.depth;
             let next = ((from >> width) + 1) << width;
             let mut items: Vec<(u64, &T)> = segment
-                .table
+                .items
                 .iter()
                 .map(|item| (position(hasher.hash(item.key())), item))
                 .filter(|(at, _)| *at >= from)
@@ -238,21 +328,21 @@ impl<T: Keyed> Dict<T> {
             self.index = self.index.iter().flat_map(|&s| [s, s]).collect();
             self.depth += 1;
         }
-        let rehash = |item: &T| hasher.hash(item.key());
         let bit = POSITION_BITS - depth - 1;
-        let old = std::mem::take(&mut self.segments[at].table);
-        self.bytes -= table_bytes(&old);
-        let room = old.len() / 2 + old.len() / 8;
-        let (mut low, mut high) = (HashTable::with_capacity(room), HashTable::with_capacity(room));
-        for item in old {
-            let hash = rehash(&item);
+        let old = std::mem::replace(&mut self.segments[at], Segment::new(0, 0));
+        self.bytes -= old.own_bytes();
+        // Neither half grows again before it is split.
+        let half = || Segment::new(depth + 1, SEGMENT_ITEMS);
+        let (mut low, mut high) = (half(), half());
+        for item in old.items {
+            let hash = hasher.hash(item.key());
             let half = if position(hash) >> bit & 1 == 0 { &mut low } else { &mut high };
-            half.insert_unique(hash, item, rehash);
+            half.insert(hasher, hash, item);
         }
-        self.bytes += table_bytes(&low) + table_bytes(&high);
-        self.segments[at] = Segment { depth: depth + 1, table: low };
+        self.bytes += low.own_bytes() + high.own_bytes();
+        self.segments[at] = low;
         let new = self.segments.len() as u32;
-        self.segments.push(Segment { depth: depth + 1, table: high });
+        self.segments.push(high);
         let odd = 1usize << (self.depth - depth - 1);
         for (prefix, place) in self.index.iter_mut().enumerate() {
             if *place as usize == at && prefix & odd != 0 {
@@ -263,16 +353,15 @@ impl<T: Keyed> Dict<T> {
 
     #[cold]
     fn collapse(&mut self, hasher: &KeyHasher) {
-        let rehash = |item: &T| hasher.hash(item.key());
-        let mut table = HashTable::with_capacity(self.len + 1);
-        for mut segment in self.segments.drain(..) {
-            self.bytes -= table_bytes(&segment.table);
-            for item in segment.table.drain() {
-                table.insert_unique(rehash(&item), item, rehash);
+        let mut whole = Segment::new(0, self.len + 1);
+        for segment in self.segments.drain(..) {
+            self.bytes -= segment.own_bytes();
+            for item in segment.items {
+                whole.insert(hasher, hasher.hash(item.key()), item);
             }
         }
-        self.bytes += table_bytes(&table);
-        self.segments = vec![Segment { depth: 0, table }];
+        self.bytes += whole.own_bytes();
+        self.segments = vec![whole];
         self.index = vec![0];
         self.depth = 0;
     }
@@ -280,7 +369,7 @@ impl<T: Keyed> Dict<T> {
     /// What [`Self::heap_bytes`] must be, counted anew.
     #[cfg(test)]
     pub fn counted_bytes(&self) -> usize {
-        let tables: usize = self.segments.iter().map(|s| table_bytes(&s.table)).sum();
+        let tables: usize = self.segments.iter().map(Segment::own_bytes).sum();
         let items: usize = self.iter().map(Keyed::heap_bytes).sum();
         tables
             + items

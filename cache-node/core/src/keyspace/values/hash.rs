@@ -44,6 +44,20 @@ impl Pair {
         Self(block.into_boxed_slice())
     }
 
+    /// Gives the field, which it has already, another value.
+    #[inline]
+    fn set_value(&mut self, field: &[u8], value: &[u8]) {
+        let old = self.split().1.len();
+        if old != value.len() {
+            *self = Self::new(field, value);
+            return;
+        }
+        // Where it stands: blocks of the same length need no other.
+        let at = self.0.len() - old;
+        self.0[at..].copy_from_slice(value);
+    }
+
+    #[inline]
     fn split(&self) -> (&[u8], &[u8]) {
         match &*self.0 {
             [LONG, a, b, c, d, rest @ ..] => {
@@ -65,6 +79,11 @@ impl Keyed for Pair {
     #[inline]
     fn heap_bytes(&self) -> usize {
         block_bytes(self.0.len())
+    }
+
+    #[inline]
+    fn block(&self) -> *const u8 {
+        self.0.as_ptr()
     }
 }
 
@@ -98,6 +117,15 @@ impl Hash {
         match self {
             Self::Packed(packed) => packed.heap_bytes(),
             Self::Table(table) => block_bytes(size_of::<Dict<Pair>>()) + table.heap_bytes(),
+        }
+    }
+
+    /// Where its block is.
+    #[inline]
+    pub fn block(&self) -> *const u8 {
+        match self {
+            Self::Packed(packed) => packed.as_ptr(),
+            Self::Table(table) => (&raw const **table).cast(),
         }
     }
 
@@ -149,7 +177,7 @@ impl Hash {
                 let replaced = table.upsert(
                     hasher,
                     field,
-                    |pair| *pair = Pair::new(field, value),
+                    |pair| pair.set_value(field, value),
                     || Pair::new(field, value),
                 );
                 replaced.is_none()

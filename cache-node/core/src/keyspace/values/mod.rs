@@ -22,6 +22,7 @@ pub use view::ValueRef;
 
 use super::entry::{INLINE_BYTES, inline};
 use super::memory::block_bytes;
+use super::prefetch::line;
 use crate::resp::parse_i64;
 
 /// A string that is longer is slow to give back.
@@ -76,6 +77,31 @@ impl Value {
         match inline(bytes) {
             Some((len, bytes)) => Self::Inline { len, bytes },
             None => Self::Str(bytes.into()),
+        }
+    }
+
+    /// Asks for its block, or the beginning of that.
+    #[inline]
+    pub fn prefetch(&self) {
+        match self {
+            Self::Int(_) | Self::Inline { .. } => {}
+            Self::Str(bytes) => line(bytes.as_ptr()),
+            Self::Raw(bytes) => line(&raw const **bytes),
+            Self::List(list) => line(&raw const **list),
+            Self::Hash(hash) => line(hash.block()),
+            Self::Set(set) => line(set.block()),
+            Self::SortedSet(set) => line(set.block()),
+            Self::Cuckoo(filter) => line(&raw const **filter),
+        }
+    }
+
+    /// Asks for what look-ups of members with these hashes will read.
+    pub fn prefetch_members(&self, hashes: impl Iterator<Item = u64> + Clone) {
+        match self {
+            Self::Hash(Hash::Table(table)) => table.prefetch(hashes),
+            Self::Set(set) => set.prefetch(hashes),
+            Self::SortedSet(set) => set.prefetch(hashes),
+            _ => {}
         }
     }
 

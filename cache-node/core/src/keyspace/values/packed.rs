@@ -40,6 +40,12 @@ impl Packed {
         block_bytes(self.0.len())
     }
 
+    /// Where its block is.
+    #[inline]
+    pub fn as_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
+    }
+
     /// The strings with their places.
     #[inline]
     pub fn places(&self) -> impl Iterator<Item = (At, &[u8])> {

@@ -63,6 +63,11 @@ impl Keyed for Bytes {
     fn heap_bytes(&self) -> usize {
         Self::heap_bytes(self)
     }
+
+    #[inline]
+    fn block(&self) -> *const u8 {
+        self.as_slice().as_ptr()
+    }
 }
 
 impl Set {
@@ -85,6 +90,22 @@ impl Set {
                 Boxed::Ints(ints) => FormMut::Ints(ints),
                 Boxed::Table(table) => FormMut::Table(table),
             },
+        }
+    }
+
+    /// Where its first block is.
+    #[inline]
+    pub fn block(&self) -> *const u8 {
+        match self {
+            Self::Packed(packed) => packed.as_ptr(),
+            Self::Boxed(boxed) => (&raw const **boxed).cast(),
+        }
+    }
+
+    /// Asks for what look-ups of members with these hashes will read.
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
+        if let Form::Table(table) = self.form() {
+            table.prefetch(hashes);
         }
     }
 

@@ -37,6 +37,11 @@ impl Keyed for Item {
     fn heap_bytes(&self) -> usize {
         self.member.heap_bytes()
     }
+
+    #[inline]
+    fn block(&self) -> *const u8 {
+        self.member.as_slice().as_ptr()
+    }
 }
 
 impl Default for SortedSet {
@@ -102,6 +107,22 @@ impl SortedSet {
             Self::Full(full) => {
                 block_bytes(size_of::<Full>()) + full.scores.heap_bytes() + full.order.heap_bytes()
             }
+        }
+    }
+
+    /// Where its first block is.
+    #[inline]
+    pub fn block(&self) -> *const u8 {
+        match self {
+            Self::Packed(packed) => packed.as_ptr(),
+            Self::Full(full) => (&raw const **full).cast(),
+        }
+    }
+
+    /// Asks for what look-ups of members with these hashes will read.
+    pub fn prefetch(&self, hashes: impl Iterator<Item = u64> + Clone) {
+        if let Self::Full(full) = self {
+            full.scores.prefetch(hashes);
         }
     }
 

@@ -28,11 +28,15 @@ pub(super) fn pause(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>)
         return out.error("ERR timeout is out of range");
     }
     context.shared.pause.begin(held, until_ms);
+    // As in Valkey: nothing is removed either because its lifetime ends meanwhile.
+    let paused = context.shared.pause.now();
+    context.shared.keyspace().pause_expiry(paused.map_or(0, |paused| paused.until_ms));
     out.simple("OK");
 }
 
 pub(super) fn unpause(context: &Context<'_>, out: &mut Writer<'_>) {
     context.shared.pause.end();
+    context.shared.keyspace().pause_expiry(0);
     out.simple("OK");
 }
 

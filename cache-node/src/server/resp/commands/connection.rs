@@ -112,7 +112,9 @@ pub(super) fn hello(context: &mut Context<'_>, args: &[&[u8]], out: &mut Vec<u8>
     }
     context.session.set_protocol(protocol);
     let out = &mut Writer::new(out, protocol);
-    out.map(7);
+    // As Valkey tells those that read from the nearest member.
+    let zone = context.view.myself().and_then(|member| member.zone.as_deref());
+    out.map(7 + usize::from(zone.is_some()));
     out.bulk(b"server");
     out.bulk(b"redis");
     out.bulk(b"version");
@@ -127,6 +129,10 @@ pub(super) fn hello(context: &mut Context<'_>, args: &[&[u8]], out: &mut Vec<u8>
     out.bulk(b"master");
     out.bulk(b"modules");
     out.array(0);
+    if let Some(zone) = zone {
+        out.bulk(b"availability_zone");
+        out.bulk(zone.as_bytes());
+    }
 }
 
 pub(super) fn select(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
