@@ -240,3 +240,34 @@ fn a_member_that_was_told_its_zone_tells_it() {
     let mut raw = member.raw();
     assert!(!ask(&mut raw, "hello 2").contains("availability_zone"));
 }
+
+#[test]
+fn what_is_large_is_kept_by_the_log_of_its_kind() {
+    let member = Member::start_with("slowlog:\n  request_larger_than_bytes: 1000\n", &[]);
+    let mut raw = member.raw();
+    ask(&mut raw, "client setname big");
+    assert_eq!(ask(&mut raw, "config set commandlog-reply-larger-than 1000"), "+OK\r\n");
+    let value = "x".repeat(1000);
+    ask(&mut raw, &format!("set k {value}"));
+    ask(&mut raw, "get k");
+    ask(&mut raw, "get nope");
+    for (log, name, bytes) in [("large-request", "set", 1029), ("large-reply", "get", 1009)] {
+        let entries = ask(&mut raw, &format!("commandlog get -1 {log}"));
+        assert!(entries.starts_with("*1\r\n*6\r\n:0\r\n"), "{entries}");
+        assert!(entries.contains(&format!(":{bytes}\r\n*")), "{entries}");
+        assert!(entries.contains(&format!("$3\r\n{name}\r\n$1\r\nk\r\n")), "{entries}");
+        assert!(entries.ends_with("$3\r\nbig\r\n"), "{entries}");
+        assert_eq!(ask(&mut raw, &format!("commandlog len {log}")), ":1\r\n");
+        assert_eq!(ask(&mut raw, &format!("commandlog reset {log}")), "+OK\r\n");
+        assert_eq!(ask(&mut raw, &format!("commandlog len {log}")), ":0\r\n");
+    }
+    assert_eq!(ask(&mut raw, "config set slowlog-log-slower-than 0"), "+OK\r\n");
+    let parameter = ask(&mut raw, "config get commandlog-execution-slower-than");
+    assert!(parameter.ends_with("$1\r\n0\r\n"), "{parameter}");
+    ask(&mut raw, "ping");
+    assert!(ask(&mut raw, "commandlog get 1 slow").contains("$4\r\nping\r\n"));
+    let kinds = "-ERR type should be one of the following: slow, large-request, large-reply\r\n";
+    assert_eq!(ask(&mut raw, "commandlog len nope"), kinds);
+    let count = "-ERR count should be greater than or equal to -1\r\n";
+    assert_eq!(ask(&mut raw, "commandlog get x nope"), count);
+}

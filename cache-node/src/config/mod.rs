@@ -53,7 +53,7 @@ pub struct Config {
     pub auth: Auth,
     /// What is logged.
     pub log: Log,
-    /// Which commands the slow log keeps.
+    /// Which commands the slow log, and those of what is large, keep.
     pub slowlog: SlowLog,
     /// Where traces go.
     pub telemetry: Telemetry,
@@ -141,6 +141,12 @@ pub struct SlowLog {
     pub slower_than_us: i64,
     /// So many of them.
     pub max_len: usize,
+    /// Commands of at least so many bytes are kept too; -1: none.
+    pub request_larger_than_bytes: i64,
+    /// Commands whose replies have at least so many bytes are; -1: none.
+    pub reply_larger_than_bytes: i64,
+    /// So many of each of these.
+    pub large_max_len: usize,
     /// What takes at least so many milliseconds goes to the latency monitor; 0: nothing.
     pub latency_threshold_ms: u64,
 }
@@ -151,6 +157,10 @@ impl SlowLog {
         Thresholds {
             slowlog_us: u64::try_from(self.slower_than_us).ok(),
             slowlog_entries: self.max_len,
+            request_bytes: u64::try_from(self.request_larger_than_bytes).ok(),
+            request_entries: self.large_max_len,
+            reply_bytes: u64::try_from(self.reply_larger_than_bytes).ok(),
+            reply_entries: self.large_max_len,
             latency_ms: self.latency_threshold_ms,
             ..Thresholds::default()
         }

@@ -51,6 +51,21 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
                 128,
                 values::number("a number of commands", 0, 1_000_000),
             ),
+            request_larger_than_bytes: source.get(
+                "slowlog.request_larger_than_bytes",
+                1 << 20,
+                values::number("a number of bytes (-1 for no log of requests)", -1, i64::MAX),
+            ),
+            reply_larger_than_bytes: source.get(
+                "slowlog.reply_larger_than_bytes",
+                1 << 20,
+                values::number("a number of bytes (-1 for no log of replies)", -1, i64::MAX),
+            ),
+            large_max_len: source.get(
+                "slowlog.large_max_len",
+                128,
+                values::number("a number of commands", 0, 1_000_000),
+            ),
             latency_threshold_ms: source.get("slowlog.latency_threshold", 0, parse_duration),
         },
         telemetry: Telemetry {

@@ -94,6 +94,9 @@ struct Log<'a> {
 struct SlowLog {
     slower_than_us: i64,
     max_len: usize,
+    request_larger_than_bytes: i64,
+    reply_larger_than_bytes: i64,
+    large_max_len: usize,
     latency_threshold: String,
 }
 
@@ -192,6 +195,9 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
         slowlog: SlowLog {
             slower_than_us: config.slowlog.slower_than_us,
             max_len: config.slowlog.max_len,
+            request_larger_than_bytes: config.slowlog.request_larger_than_bytes,
+            reply_larger_than_bytes: config.slowlog.reply_larger_than_bytes,
+            large_max_len: config.slowlog.large_max_len,
             latency_threshold: format_duration(config.slowlog.latency_threshold_ms),
         },
         telemetry: Telemetry {

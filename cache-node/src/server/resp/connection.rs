@@ -593,6 +593,9 @@ pub(super) fn account(
     if stats.watch.is_slow(took) {
         stats.watch.note(spec, args, took, || client.whose());
     }
+    if stats.watch.may_be_large(args, reply.len()) {
+        stats.watch.note_large(spec, args, reply.len(), || client.whose());
+    }
 }
 
 /// Whether a command is a line of an HTTP request: a page could have a browser send commands in a

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use hypercache_core::command::{self, Spec};
 
 pub use errors::Errors;
-pub use watch::{Thresholds, Watch, Whose};
+pub use watch::{Log, Thresholds, Watch, Whose};
 use work::Work;
 pub use work::{Account, bucket, highest};
 

@@ -1,4 +1,4 @@
-//! The commands that took long: the newest ones, shortened, within bounds.
+//! The commands that took long, or were large: the newest ones, shortened, within bounds.
 
 use std::collections::VecDeque;
 
@@ -11,15 +11,15 @@ const MOST_BYTES: usize = 128;
 /// All entries together keep no more than this, however many they may be.
 const MOST_TOTAL_BYTES: usize = 64 << 20;
 
-/// A command that took long.
+/// A command that took long or was large.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Unique since the start of the process, growing.
     pub id: u64,
     /// When it ended, in Unix seconds.
     pub at_seconds: u64,
-    /// How long it took.
-    pub took_us: u64,
+    /// How long it took in microseconds, or how many bytes it had.
+    pub value: u64,
     /// Its name and arguments, shortened.
     pub args: Vec<Vec<u8>>,
     /// The client's address.
@@ -43,7 +43,7 @@ struct Kept {
     entries: VecDeque<Entry>,
 }
 
-/// The newest commands that took long.
+/// The newest commands that took long, or were large.
 #[derive(Debug, Default)]
 pub struct SlowLog(Mutex<Kept>);
 
@@ -123,7 +123,7 @@ mod tests {
         Entry {
             id: 0,
             at_seconds: 1,
-            took_us: 2,
+            value: 2,
             args: shortened(&[arg]),
             addr: "127.0.0.1:1".into(),
             name: Vec::new(),

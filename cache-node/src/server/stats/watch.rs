@@ -18,6 +18,16 @@ pub struct Thresholds {
     pub slowlog_us: Option<u64>,
     /// How many the slow log keeps.
     pub slowlog_entries: usize,
+    /// Commands that have at least so many bytes as RESP go to the log of large requests; `None`:
+    /// none does.
+    pub request_bytes: Option<u64>,
+    /// How many that keeps.
+    pub request_entries: usize,
+    /// Commands whose replies have at least so many bytes go to the log of large replies; `None`:
+    /// none does.
+    pub reply_bytes: Option<u64>,
+    /// How many that keeps.
+    pub reply_entries: usize,
     /// What takes at least this goes to the latency monitor; 0: nothing does.
     pub latency_ms: u64,
     /// Whether the times of commands are kept by how they are spread.
@@ -26,21 +36,47 @@ pub struct Thresholds {
 
 impl Default for Thresholds {
     fn default() -> Self {
-        Self { slowlog_us: Some(10_000), slowlog_entries: 128, latency_ms: 0, spread: true }
+        Self {
+            slowlog_us: Some(10_000),
+            slowlog_entries: 128,
+            request_bytes: Some(1 << 20),
+            request_entries: 128,
+            reply_bytes: Some(1 << 20),
+            reply_entries: 128,
+            latency_ms: 0,
+            spread: true,
+        }
     }
 }
 
-/// The slow log, the latency monitor, and their thresholds.
+/// A log of commands that stand out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// By their time.
+    Slow,
+    /// By their own size.
+    LargeRequest,
+    /// By the size of their replies.
+    LargeReply,
+}
+
+/// The slow log, those of what is large, the latency monitor, and their thresholds.
 #[derive(Debug)]
 pub struct Watch {
     /// A command that took so many ticks is worth a look: the lower one of the thresholds.
     slow_ticks: AtomicU64,
+    request_bytes: AtomicU64,
+    reply_bytes: AtomicU64,
+    request_entries: AtomicU64,
+    reply_entries: AtomicU64,
     spread: AtomicBool,
     slowlog_us: AtomicU64,
     slowlog_entries: AtomicU64,
     latency_ms: AtomicU64,
     /// Commands that took long.
     pub slowlog: SlowLog,
+    large_requests: SlowLog,
+    large_replies: SlowLog,
     /// Moments that took long.
     pub latency: Monitor,
 }
@@ -51,11 +87,17 @@ impl Default for Watch {
     fn default() -> Self {
         let watch = Self {
             slow_ticks: AtomicU64::new(NEVER),
+            request_bytes: AtomicU64::new(NEVER),
+            reply_bytes: AtomicU64::new(NEVER),
+            request_entries: AtomicU64::new(0),
+            reply_entries: AtomicU64::new(0),
             spread: AtomicBool::new(true),
             slowlog_us: AtomicU64::new(NEVER),
             slowlog_entries: AtomicU64::new(0),
             latency_ms: AtomicU64::new(0),
             slowlog: SlowLog::default(),
+            large_requests: SlowLog::default(),
+            large_replies: SlowLog::default(),
             latency: Monitor::default(),
         };
         watch.set(Thresholds::default());
@@ -116,6 +158,12 @@ impl Watch {
         self.latency_ms.store(latency_ms, Relaxed);
         self.spread.store(thresholds.spread, Relaxed);
         self.slowlog.keep(thresholds.slowlog_entries);
+        self.request_bytes.store(thresholds.request_bytes.unwrap_or(NEVER), Relaxed);
+        self.request_entries.store(thresholds.request_entries as u64, Relaxed);
+        self.large_requests.keep(thresholds.request_entries);
+        self.reply_bytes.store(thresholds.reply_bytes.unwrap_or(NEVER), Relaxed);
+        self.reply_entries.store(thresholds.reply_entries as u64, Relaxed);
+        self.large_replies.keep(thresholds.reply_entries);
         let latency_us = if latency_ms == 0 { NEVER } else { latency_ms.saturating_mul(1000) };
         let slow_us = slowlog_us.min(latency_us);
         let slow_ticks = match slow_us {
@@ -130,6 +178,65 @@ impl Watch {
     #[inline]
     pub fn is_slow(&self, ticks: u64) -> bool {
         ticks >= self.slow_ticks.load(Relaxed)
+    }
+
+    /// Whether a command, whose arguments mostly stand in one frame, or its reply may be large.
+    #[inline]
+    pub fn may_be_large(&self, args: &[&[u8]], reply_len: usize) -> bool {
+        let frame = match (args.first(), args.last()) {
+            (Some(first), Some(last)) => {
+                let end = (last.as_ptr() as usize).wrapping_add(last.len());
+                // More than what stands around the arguments.
+                end.wrapping_sub(first.as_ptr() as usize).saturating_add(64)
+            }
+            _ => 0,
+        };
+        frame as u64 >= self.request_bytes.load(Relaxed)
+            || reply_len as u64 >= self.reply_bytes.load(Relaxed)
+    }
+
+    /// Takes note of a command that [`Self::may_be_large`], if it is.
+    #[cold]
+    pub fn note_large(
+        &self,
+        spec: &Spec,
+        args: &[&[u8]],
+        reply_len: usize,
+        whose: impl FnOnce() -> Whose,
+    ) {
+        let request = request_bytes(args);
+        let large_request = request >= self.request_bytes.load(Relaxed);
+        let reply = reply_len as u64;
+        let large_reply = reply >= self.reply_bytes.load(Relaxed);
+        if !large_request && !large_reply {
+            return;
+        }
+        let Whose { addr, name } = whose();
+        let at_seconds = now_ms() / 1000;
+        let args = shortened(&discreet(spec, args));
+        let entry = |value| Entry { id: 0, at_seconds, value, args, addr, name };
+        let most = |entries: &AtomicU64| entries.load(Relaxed) as usize;
+        match (large_request, large_reply) {
+            (true, true) => {
+                let entry = entry(request);
+                let other = Entry { value: reply, ..entry.clone() };
+                self.large_requests.add(entry, most(&self.request_entries));
+                self.large_replies.add(other, most(&self.reply_entries));
+            }
+            (true, false) => {
+                self.large_requests.add(entry(request), most(&self.request_entries));
+            }
+            _ => self.large_replies.add(entry(reply), most(&self.reply_entries)),
+        }
+    }
+
+    /// A log of commands.
+    pub fn log(&self, log: Log) -> &SlowLog {
+        match log {
+            Log::Slow => &self.slowlog,
+            Log::LargeRequest => &self.large_requests,
+            Log::LargeReply => &self.large_replies,
+        }
     }
 
     /// Whether the times of commands are kept by how they are spread.
@@ -150,12 +257,13 @@ impl Watch {
             if spec.is_script() || spec.name == "exec" {
                 for Inner { at_seconds, took_us, args } in INNER.take() {
                     let (addr, name) = (addr.clone(), name.clone());
-                    self.slowlog.add(Entry { id: 0, at_seconds, took_us, args, addr, name }, most);
+                    self.slowlog
+                        .add(Entry { id: 0, at_seconds, value: took_us, args, addr, name }, most);
                 }
             }
             let at_seconds = now_ms() / 1000;
             let args = shortened(&discreet(spec, args));
-            self.slowlog.add(Entry { id: 0, at_seconds, took_us, args, addr, name }, most);
+            self.slowlog.add(Entry { id: 0, at_seconds, value: took_us, args, addr, name }, most);
         }
         self.moment_of(spec, took_us);
     }
@@ -194,6 +302,14 @@ impl Watch {
     pub fn latency_ms(&self) -> u64 {
         self.latency_ms.load(Relaxed)
     }
+}
+
+/// How many bytes a command has as RESP.
+fn request_bytes(args: &[&[u8]]) -> u64 {
+    let digits = |n: usize| n.checked_ilog10().unwrap_or(0) as usize + 1;
+    let line = |n: usize| digits(n) + 3;
+    let args_bytes: usize = args.iter().map(|arg| line(arg.len()) + arg.len() + 2).sum();
+    (line(args.len()) + args_bytes) as u64
 }
 
 const HIDDEN: &[u8] = b"(redacted)";
@@ -273,6 +389,32 @@ mod tests {
         forget_inner();
         note(&watch, "eval x 0", 60);
         assert_eq!(watch.slowlog.len(), 1);
+    }
+
+    #[test]
+    fn what_is_large_is_noted_by_its_size_as_resp() {
+        let watch = Watch::default();
+        let frame = b"*2\r\n$4\r\nECHO\r\n$4\r\ntext\r\n";
+        let args: [&[u8]; 2] = [&frame[8..12], &frame[18..22]];
+        assert_eq!(request_bytes(&args), frame.len() as u64);
+        let spec = lookup(&args).unwrap();
+        let note = |request, reply| {
+            let thresholds =
+                Thresholds { request_bytes: request, reply_bytes: reply, ..Thresholds::default() };
+            watch.set(thresholds);
+            if watch.may_be_large(&args, 10) {
+                watch.note_large(spec, &args, 10, || Whose { addr: "a".into(), name: vec![] });
+            }
+            [Log::LargeRequest, Log::LargeReply].map(|log| watch.log(log).len())
+        };
+        assert_eq!(note(Some(25), Some(11)), [0, 0]);
+        assert_eq!(note(Some(24), Some(11)), [1, 0]);
+        assert_eq!(note(None, Some(10)), [1, 1]);
+        assert_eq!(note(Some(0), Some(0)), [2, 2]);
+        assert_eq!(note(None, None), [2, 2]);
+        let sizes =
+            [Log::LargeRequest, Log::LargeReply].map(|log| watch.log(log).newest(1)[0].value);
+        assert_eq!(sizes, [24, 10]);
     }
 
     #[test]

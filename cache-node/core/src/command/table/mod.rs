@@ -49,7 +49,8 @@ const CLUSTER_FIRST: usize = CONFIG_FIRST + server::CONFIG_LIST.len();
 const PUBSUB_FIRST: usize = CLUSTER_FIRST + cluster::CLUSTER_LIST.len();
 const MEMORY_FIRST: usize = PUBSUB_FIRST + pubsub::PUBSUB_LIST.len();
 const SLOWLOG_FIRST: usize = MEMORY_FIRST + observe::MEMORY_LIST.len();
-const LATENCY_FIRST: usize = SLOWLOG_FIRST + observe::SLOWLOG_LIST.len();
+const COMMANDLOG_FIRST: usize = SLOWLOG_FIRST + observe::SLOWLOG_LIST.len();
+const LATENCY_FIRST: usize = COMMANDLOG_FIRST + observe::COMMANDLOG_LIST.len();
 const SCRIPT_FIRST: usize = LATENCY_FIRST + observe::LATENCY_LIST.len();
 const TOP_FIRST: usize = SCRIPT_FIRST + scripting::SCRIPT_LIST.len();
 

@@ -93,6 +93,50 @@ pub(super) const SLOWLOG_LIST: [Spec; 4] = [
 ];
 static SLOWLOG: [Spec; 4] = numbered(SLOWLOG_LIST, super::SLOWLOG_FIRST);
 
+/// Which log of commands.
+const LOG: Arg = Arg::new("type", "oneof").of(&[
+    Arg::word("slow", "slow"),
+    Arg::word("large-request", "large-request"),
+    Arg::word("large-reply", "large-reply"),
+]);
+
+/// Subcommands of COMMANDLOG.
+pub(super) const COMMANDLOG_LIST: [Spec; 4] = [
+    Spec::new(
+        "commandlog|get",
+        4,
+        Group::Server,
+        "8.1.0",
+        "O(N) for N entries",
+        "Tells the newest commands that took long, or that were or answered much.",
+    )
+    .flags(F::ADMIN.union(F::LOADING).union(F::STALE))
+    .tips(&["request_policy:all_nodes", "nondeterministic_output"])
+    .args(&[Arg::new("count", "integer"), LOG])
+    .run(Run::Shell(CommandlogGet)),
+    Spec::new("commandlog|help", 2, Group::Server, "8.1.0", "O(1)", "Lists the subcommands.")
+        .flags(F::LOADING.union(F::STALE))
+        .run(Run::Shell(Help)),
+    Spec::new("commandlog|len", 3, Group::Server, "8.1.0", "O(1)", "Counts the commands in a log.")
+        .flags(F::ADMIN.union(F::LOADING).union(F::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"])
+        .args(&[LOG])
+        .run(Run::Shell(CommandlogLen)),
+    Spec::new(
+        "commandlog|reset",
+        3,
+        Group::Server,
+        "8.1.0",
+        "O(N) for N entries",
+        "Empties a log.",
+    )
+    .flags(F::ADMIN.union(F::LOADING).union(F::STALE))
+    .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+    .args(&[LOG])
+    .run(Run::Shell(CommandlogReset)),
+];
+static COMMANDLOG: [Spec; 4] = numbered(COMMANDLOG_LIST, super::COMMANDLOG_FIRST);
+
 /// Subcommands of LATENCY.
 pub(super) const LATENCY_LIST: [Spec; 7] = [
     Spec::new(
@@ -158,7 +202,7 @@ pub(super) const LATENCY_LIST: [Spec; 7] = [
 static LATENCY: [Spec; 7] = numbered(LATENCY_LIST, super::LATENCY_FIRST);
 
 /// The commands of this family.
-pub(super) const LIST: [Spec; 3] = [
+pub(super) const LIST: [Spec; 4] = [
     Spec::new("memory", -2, Group::Server, "4.0.0", "As its subcommand", "Looks at memory.")
         .run(Run::Shell(Container))
         .subcommands(&MEMORY),
@@ -172,6 +216,16 @@ pub(super) const LIST: [Spec; 3] = [
     )
     .run(Run::Shell(Container))
     .subcommands(&SLOWLOG),
+    Spec::new(
+        "commandlog",
+        -2,
+        Group::Server,
+        "8.1.0",
+        "As its subcommand",
+        "Looks at the logs of slow commands, large requests and large replies.",
+    )
+    .run(Run::Shell(Container))
+    .subcommands(&COMMANDLOG),
     Spec::new(
         "latency",
         -2,

@@ -46,6 +46,12 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("client-output-buffer-limit", output_limits(context)),
         ("cluster-announce-hostname", config.network.advertise.clone()),
         ("cluster-enabled", "yes".into()),
+        ("commandlog-execution-slower-than", or_minus_one(tunables.thresholds.slowlog_us)),
+        ("commandlog-large-reply-max-len", tunables.thresholds.reply_entries.to_string()),
+        ("commandlog-large-request-max-len", tunables.thresholds.request_entries.to_string()),
+        ("commandlog-reply-larger-than", or_minus_one(tunables.thresholds.reply_bytes)),
+        ("commandlog-request-larger-than", or_minus_one(tunables.thresholds.request_bytes)),
+        ("commandlog-slow-execution-max-len", tunables.thresholds.slowlog_entries.to_string()),
         ("daemonize", "no".into()),
         ("databases", databases.to_string()),
         ("dir", dir.unwrap_or_default()),
@@ -65,13 +71,15 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
         ("save", String::new()),
         ("slaveof", String::new()),
-        (
-            "slowlog-log-slower-than",
-            tunables.thresholds.slowlog_us.map_or(-1, |us| us as i64).to_string(),
-        ),
+        ("slowlog-log-slower-than", or_minus_one(tunables.thresholds.slowlog_us)),
         ("slowlog-max-len", tunables.thresholds.slowlog_entries.to_string()),
         ("timeout", tunables.idle_timeout.map_or(0, |t| t.as_secs()).to_string()),
     ]
+}
+
+/// A threshold, or Redis's word for none.
+fn or_minus_one(threshold: Option<u64>) -> String {
+    threshold.map_or(-1, |n| n as i64).to_string()
 }
 
 fn yes_no(yes: bool) -> String {
@@ -203,11 +211,23 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
         };
         match name.as_str() {
             "maxclients" => tunables.max_connections = whole(1, 0xffff_ffff)? as usize,
-            "slowlog-log-slower-than" => {
+            "slowlog-log-slower-than" | "commandlog-execution-slower-than" => {
                 tunables.thresholds.slowlog_us = u64::try_from(whole(-1, i64::MAX)?).ok();
             }
-            "slowlog-max-len" => {
+            "slowlog-max-len" | "commandlog-slow-execution-max-len" => {
                 tunables.thresholds.slowlog_entries = whole(0, i64::MAX)? as usize;
+            }
+            "commandlog-request-larger-than" => {
+                tunables.thresholds.request_bytes = u64::try_from(whole(-1, i64::MAX)?).ok();
+            }
+            "commandlog-large-request-max-len" => {
+                tunables.thresholds.request_entries = whole(0, i64::MAX)? as usize;
+            }
+            "commandlog-reply-larger-than" => {
+                tunables.thresholds.reply_bytes = u64::try_from(whole(-1, i64::MAX)?).ok();
+            }
+            "commandlog-large-reply-max-len" => {
+                tunables.thresholds.reply_entries = whole(0, i64::MAX)? as usize;
             }
             "latency-monitor-threshold" => {
                 tunables.thresholds.latency_ms = whole(0, i64::MAX)? as u64;
