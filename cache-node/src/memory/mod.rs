@@ -1,10 +1,12 @@
 //! The member's memory as a whole: what it may have, what it has, and what it does as that runs out.
 //!
 //! `core::keyspace::pressure` decides; here a thread looks ten times a second and carries out.
-//! `cgroup` is what the kernel allows, `frees` gives back what is large and goes.
+//! `cgroup` is what the kernel allows, `frees` gives back what is large and goes, `huge_pages` says
+//! what stands behind all.
 
 pub mod cgroup;
 pub mod frees;
+pub mod huge_pages;
 
 use std::io;
 use std::path::Path;
@@ -14,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hypercache_core::keyspace::Keyspace;
-use hypercache_core::keyspace::pressure::{self, Relief, Stage};
+use hypercache_core::keyspace::pressure::{self, Stage};
 
 use crate::clock::now_ms;
 use crate::telemetry::process;
@@ -146,6 +148,7 @@ impl Options {
                 machine_bytes: machine_bytes(),
             },
             stage: Stage::Calm,
+            huge_pages: false,
             purged: Instant::now(),
             looked: Instant::now(),
         };
@@ -209,17 +212,20 @@ struct Watcher {
     memory: Arc<Memory>,
     sources: Sources,
     stage: Stage,
+    huge_pages: bool,
     purged: Instant,
     looked: Instant,
 }
 
 impl Watcher {
     fn look(&mut self) {
-        let mut relief = self.measure();
+        let memory = self.measure();
+        self.use_huge_pages(pressure::huge_pages(memory, self.huge_pages));
+        let mut relief = pressure::relief(memory, self.stage);
         if relief.purge && self.purged.elapsed() >= PURGE_PAUSE {
             self.purge();
             // Free pages count like others: what they were is no reason to evict.
-            relief = self.measure();
+            relief = pressure::relief(self.measure(), self.stage);
         }
         self.keyspace.set_refusing(relief.refuse);
         self.memory.expire_factor.store(relief.expire_factor, Relaxed);
@@ -235,16 +241,26 @@ impl Watcher {
         }
     }
 
-    fn measure(&self) -> Relief {
+    fn measure(&self) -> pressure::Memory {
         let reading = self.sources.read().unwrap_or(Reading { limit_bytes: 0, resident_bytes: 0 });
         self.memory.limit_bytes.store(reading.limit_bytes, Relaxed);
         self.memory.working_set_bytes.store(reading.resident_bytes, Relaxed);
-        let memory = pressure::Memory {
+        pressure::Memory {
             used_bytes: self.keyspace.used_bytes(),
             resident_bytes: reading.resident_bytes,
             limit_bytes: reading.limit_bytes,
-        };
-        pressure::relief(memory, self.stage)
+        }
+    }
+
+    fn use_huge_pages(&mut self, yes: bool) {
+        if yes == self.huge_pages {
+            return;
+        }
+        self.huge_pages = yes;
+        match huge_pages::allow(yes) {
+            Ok(()) => tracing::debug!(huge_pages = yes, "another kind of pages from now on"),
+            Err(error) => tracing::info!(%error, "the kernel does not switch huge pages"),
+        }
     }
 
     fn purge(&mut self) {

@@ -8,7 +8,7 @@
 
 use super::Keyspace;
 use super::part::narrow_home;
-use super::slot::StoreTable;
+use super::slot::{HOT_BYTES, StoreTable};
 use super::values::Value;
 use crate::cluster::{Slot, slot_of};
 use smallvec::SmallVec;
@@ -136,7 +136,7 @@ impl Hints {
         if table.is_null() {
             return;
         }
-        let lines = (0..size_of::<StoreTable>()).step_by(64);
+        let lines = (0..HOT_BYTES).step_by(64);
         lines.for_each(|at| line(table.wrapping_add(at)));
         let buckets = self.buckets.load(Relaxed) as usize;
         if buckets > 0 {

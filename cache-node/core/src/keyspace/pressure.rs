@@ -96,9 +96,38 @@ pub fn relief(memory: Memory, before: Stage) -> Relief {
     }
 }
 
+/// Huge pages are worth their slack from this much on, and until it is half.
+const HUGE_FROM_BYTES: u64 = 256 << 20;
+/// They are left to those who have room, in percent of the limit.
+const HUGE_UP_TO: u64 = 75;
+
+/// Whether the system should back memory with huge pages, given whether it did before: a look-up
+/// in much memory costs less then, but what is given back in small pieces may stay with the
+/// process until the system needs it.
+pub fn huge_pages(memory: Memory, before: bool) -> bool {
+    let all = memory.used_bytes.max(memory.resident_bytes);
+    let from = if before { HUGE_FROM_BYTES / 2 } else { HUGE_FROM_BYTES };
+    let up_to = if before { HUGE_UP_TO + SLACK } else { HUGE_UP_TO };
+    let limit = u128::from(memory.limit_bytes);
+    let has_room = limit == 0 || u128::from(all) * 100 < limit * u128::from(up_to);
+    all >= from && has_room
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn much_memory_with_room_around_it_stands_in_huge_pages() {
+        let huge = |resident_mb: u64, limit_mb: u64, before: bool| {
+            let (resident_bytes, limit_bytes) = (resident_mb << 20, limit_mb << 20);
+            huge_pages(Memory { used_bytes: 0, resident_bytes, limit_bytes }, before)
+        };
+        assert!(!huge(255, 0, false) && huge(256, 0, false));
+        assert!(huge(128, 0, true) && !huge(127, 0, true));
+        assert!(huge(700, 1000, false) && !huge(760, 1000, false));
+        assert!(huge(760, 1000, true) && !huge(780, 1000, true));
+    }
 
     fn at(used_bytes: u64, resident_bytes: u64, before: Stage) -> Relief {
         relief(Memory { used_bytes, resident_bytes, limit_bytes: 1000 }, before)

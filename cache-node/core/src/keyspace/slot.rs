@@ -41,12 +41,16 @@ pub struct State {
     pub tables: SmallVec<[Box<StoreTable>; 1]>,
 }
 
-/// One store's entries in a slot, with the accounts that belong to them.
+/// One store's entries in a slot, with the accounts that belong to them. What most commands need
+/// stands in its first [`HOT_BYTES`].
+#[repr(C, align(64))]
 pub struct StoreTable {
-    pub number: StoreNumber,
-    pub slot: Slot,
     pub table: Table,
     pub counters: Arc<Counters>,
+    /// The keys here whose changes somebody waits to see.
+    pub watches: Option<Box<Watches>>,
+    pub number: StoreNumber,
+    pub slot: Slot,
     pub with_ttl: usize,
     /// No key here expires before this time.
     pub next_expiry_ms: u64,
@@ -54,9 +58,12 @@ pub struct StoreTable {
     pub expiry_position: u64,
     /// The least lifetime seen in the expiry cycle's pass that is under way.
     pub pass_least_ms: u64,
-    /// The keys here whose changes somebody waits to see.
-    pub watches: Option<Box<Watches>>,
 }
+
+/// Three cache lines of a [`StoreTable`]: all but what is for lifetimes.
+pub const HOT_BYTES: usize = 192;
+
+const _: () = assert!(std::mem::offset_of!(StoreTable, slot) < HOT_BYTES);
 
 impl State {
     /// A store's table, if it was ever needed here.
