@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 pub type Policy = fn(accesses: &[u32], keys: usize, capacity: usize) -> u64;
 
 /// The policies, by name.
-pub const ALL: [(&str, Policy); 6] = [
+pub const ALL: [(&str, Policy); 7] = [
     ("LRU", lru),
     ("LFU", lfu),
     ("SIEVE", sieve),
     ("S3-FIFO", s3_fifo),
     ("ARC", arc),
+    ("LIRS", lirs),
     ("Belady", belady),
 ];
 
@@ -256,6 +257,130 @@ fn arc(accesses: &[u32], keys: usize, capacity: usize) -> u64 {
     hits
 }
 
+/// "LIRS: An Efficient Low Inter-reference Recency Set Replacement Policy" (Jiang, Zhang 2002): a
+/// hundredth of the room is for keys of a high recency, and twice the room is remembered.
+fn lirs(accesses: &[u32], keys: usize, capacity: usize) -> u64 {
+    let mut stack = LirsStack::new(keys, capacity);
+    accesses.iter().filter(|key| stack.access(**key)).count() as u64
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Block {
+    Unknown,
+    /// Low inter-reference recency: stays.
+    Low,
+    /// High, and here.
+    High,
+    /// High, and remembered.
+    Gone,
+}
+
+struct LirsStack {
+    recency: Lists,
+    /// The resident blocks of high recency; the back leaves first.
+    queue: Lists,
+    /// Blocks that are remembered, in the order in which they left.
+    gone: Lists,
+    blocks: Vec<Block>,
+    low: usize,
+    low_bound: usize,
+    capacity: usize,
+}
+
+impl LirsStack {
+    fn new(keys: usize, capacity: usize) -> Self {
+        Self {
+            recency: Lists::new(1, keys),
+            queue: Lists::new(1, keys),
+            gone: Lists::new(1, keys),
+            blocks: vec![Block::Unknown; keys],
+            low: 0,
+            low_bound: capacity - (capacity / 100).max(1).min(capacity),
+            capacity,
+        }
+    }
+
+    fn access(&mut self, key: u32) -> bool {
+        let known = self.recency.of[key as usize] != OUT;
+        let block = self.blocks[key as usize];
+        match block {
+            Block::Low => {
+                self.recency.push(0, key);
+                self.prune();
+                return true;
+            }
+            Block::High if !known => {
+                self.recency.push(0, key);
+                self.queue.push(0, key);
+                return true;
+            }
+            Block::High => self.queue.remove(key),
+            Block::Unknown | Block::Gone => {
+                self.gone.remove(key);
+                self.make_room();
+            }
+        }
+        let low = self.low < self.low_bound || self.recency.of[key as usize] != OUT;
+        self.recency.push(0, key);
+        if low && self.low_bound > 0 {
+            self.blocks[key as usize] = Block::Low;
+            self.low += 1;
+            self.demote();
+        } else {
+            self.blocks[key as usize] = Block::High;
+            self.queue.push(0, key);
+        }
+        block == Block::High
+    }
+
+    /// A block of high recency leaves if all room is taken; it is remembered as long as the
+    /// stack has it.
+    fn make_room(&mut self) {
+        if self.low + self.queue.lens[0] < self.capacity {
+            return;
+        }
+        let Some(old) = self.queue.pop(0) else { return };
+        if self.recency.of[old as usize] == OUT {
+            self.blocks[old as usize] = Block::Unknown;
+            return;
+        }
+        self.blocks[old as usize] = Block::Gone;
+        self.gone.push(0, old);
+        if self.gone.lens[0] > 2 * self.capacity
+            && let Some(oldest) = self.gone.pop(0)
+        {
+            self.recency.remove(oldest);
+            self.blocks[oldest as usize] = Block::Unknown;
+        }
+    }
+
+    /// The bottom of the stack is no longer of low recency if there are too many.
+    fn demote(&mut self) {
+        self.prune();
+        if self.low > self.low_bound
+            && let Some(bottom) = self.recency.pop(0)
+        {
+            self.blocks[bottom as usize] = Block::High;
+            self.queue.push(0, bottom);
+            self.low -= 1;
+            self.prune();
+        }
+    }
+
+    /// Takes what is not of low recency from the bottom.
+    fn prune(&mut self) {
+        while let Some(bottom) = self.recency.back(0)
+            && self.blocks[bottom as usize] != Block::Low
+        {
+            self.recency.remove(bottom);
+            if self.blocks[bottom as usize] == Block::Gone {
+                self.gone.remove(bottom);
+                self.blocks[bottom as usize] = Block::Unknown;
+            }
+        }
+    }
+}
+
 /// The bound: who is needed again last leaves, and a key that is needed later than all others
 /// is not taken in ("A Study of Replacement Algorithms for a Virtual-Storage Computer", Belady
 /// 1966).
@@ -303,6 +428,9 @@ mod tests {
         assert_eq!(belady(&trace, 3, 2), 3);
         // 0 is used twice, so LFU gives up 1 and then 2.
         assert_eq!(lfu(&[0, 0, 1, 2, 0, 1], 3, 2), 2);
+        // A loop over one more than fits: LIRS keeps all but one of its places for the same keys.
+        let round = [0, 1, 2, 3, 4].repeat(10);
+        assert_eq!((lru(&round, 5, 4), lirs(&round, 5, 4)), (0, 27));
     }
 
     #[test]

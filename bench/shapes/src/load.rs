@@ -5,7 +5,7 @@ use std::slice::from_ref;
 
 use anyhow::{Context as _, Result};
 use hypercache_core::cluster::SLOTS;
-use hypercache_core::command::{Spec, lookup};
+use hypercache_core::command::{Known, Spec, lookup};
 use hypercache_core::keyspace::{Hashed, Keyspace, Options};
 use hypercache_core::resp::{Protocol, Writer};
 
@@ -66,17 +66,20 @@ impl Engine {
         if hashed.len() > 1 {
             self.keyspace.prefetch(hashed, &[]);
         }
-        ops.iter().zip(hashed).for_each(|(op, hashed)| self.run(op, hashed, out));
+        let stores = self.keyspace.stores();
+        for (op, hashed) in ops.iter().zip(hashed) {
+            self.run(op, Known { hashed: from_ref(hashed), stores: Some(&stores) }, out);
+        }
     }
 
-    fn run(&self, op: &Op, hashed: &Hashed, out: &mut Vec<u8>) {
+    fn run(&self, op: &Op, known: Known<'_>, out: &mut Vec<u8>) {
         let mut out = Writer::new(out, Protocol::Resp2);
         let served = if op.writes {
             let args: [&[u8]; 3] = [b"SET", &op.key, &self.value];
-            self.keyspace.execute_hashed(self.set, 0, &args, from_ref(hashed), NOW_MS, &mut out)
+            self.keyspace.execute_known(self.set, 0, &args, known, NOW_MS, &mut out)
         } else {
             let args: [&[u8]; 2] = [b"GET", &op.key];
-            self.keyspace.execute_hashed(self.get, 0, &args, from_ref(hashed), NOW_MS, &mut out)
+            self.keyspace.execute_known(self.get, 0, &args, known, NOW_MS, &mut out)
         };
         let _ = black_box(served);
     }

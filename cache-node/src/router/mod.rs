@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hypercache_core::cluster::{Liveness, MemberId, Slot, View};
-use hypercache_core::command::{self, Run, Spec};
-use hypercache_core::keyspace::{Hashed, Keyspace};
+use hypercache_core::command::{self, Known, Run, Spec};
+use hypercache_core::keyspace::Keyspace;
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use hypercache_core::store::StoreNumber;
 use tokio::time::Instant;
@@ -105,8 +105,8 @@ pub struct Request<'a> {
     pub spec: &'static Spec,
     /// Its name and arguments.
     pub args: &'a [&'a [u8]],
-    /// The slots and hashes of all its keys, in the order of [`Spec::keys`], or nothing.
-    pub hashed: &'a [Hashed],
+    /// What is known of it ahead.
+    pub known: Known<'a>,
 }
 
 /// What became of an attempt to run a command here and now.
@@ -183,12 +183,12 @@ impl Router {
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Tried {
-        let Request { spec, args, hashed } = request;
+        let Request { spec, args, known } = request;
         if !view.quorum && !view.is_outside() {
             out.error(NO_QUORUM);
             return Tried::Done;
         }
-        let place = match hashed {
+        let place = match known.hashed {
             [hashed] => place_one(view, hashed.slot),
             _ => place(view, spec, args),
         };
@@ -204,7 +204,7 @@ impl Router {
             // Step by step, with others in between.
             Place::Here if matches!(spec.run, Run::Walk(_)) => Tried::Later,
             Place::Here => {
-                match self.0.keyspace.execute_hashed(spec, store, args, hashed, now_ms, out) {
+                match self.0.keyspace.execute_known(spec, store, args, known, now_ms, out) {
                     Ok(()) => Tried::Done,
                     Err(_) => Tried::Later,
                 }
@@ -268,7 +268,7 @@ impl Router {
             let start = out.len();
             let waits_for = match self.try_here(
                 &view,
-                Request { spec, args, hashed: &[] },
+                Request { spec, args, known: Known::default() },
                 store,
                 now_ms(),
                 &mut Writer::new(out, protocol),

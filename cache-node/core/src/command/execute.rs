@@ -3,10 +3,19 @@
 use super::ops::texts;
 use super::ops::walk::Walk;
 use super::spec::{Flags, Run, RunKeys, RunWalk, Spec};
-use crate::keyspace::{Access, Hashed, Keyspace, Locked, NotServing, Refusal};
+use crate::keyspace::{Access, Hashed, Keyspace, Locked, NotServing, Refusal, Stores};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
 use smallvec::SmallVec;
+
+/// What is known of a command ahead; all of it may be missing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// What [`Keyspace::hashed`] gave for all its keys, in the order of [`Spec::keys`].
+    pub hashed: &'a [Hashed],
+    /// What [`Keyspace::stores`] gave not long ago.
+    pub stores: Option<&'a Stores>,
+}
 
 impl Keyspace {
     /// Runs a `Run::Keys`, `Run::Keyspace` or `Run::Walk` command, whose arity [`super::lookup`] checked. All
@@ -24,21 +33,20 @@ impl Keyspace {
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Result<(), NotServing> {
-        self.execute_hashed(spec, store, args, &[], now_ms, out)
+        self.execute_known(spec, store, args, Known::default(), now_ms, out)
     }
 
-    /// As [`Self::execute`]; `hashed` is what [`Keyspace::hashed`] gave for all keys, in the order of
-    /// [`Spec::keys`], or nothing.
+    /// As [`Self::execute`], with what is known ahead.
     ///
     /// # Errors
     /// As [`Self::execute`].
     #[inline]
-    pub fn execute_hashed(
+    pub fn execute_known(
         &self,
         spec: &'static Spec,
         store: StoreNumber,
         args: &[&[u8]],
-        hashed: &[Hashed],
+        known: Known<'_>,
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Result<(), NotServing> {
@@ -46,9 +54,18 @@ impl Keyspace {
         let result = match spec.run {
             Run::Keys(RunKeys::One(run)) => match spec.first_key(args) {
                 Some(key) => {
-                    let hashed = hashed.first().copied().unwrap_or_else(|| self.hashed(key));
+                    let hashed = known.hashed.first().copied();
+                    let hashed = hashed.unwrap_or_else(|| self.hashed(key));
                     let run = |key: &mut Access<'_>| run(key, args, out);
-                    self.with_hashed_key(store, key, hashed, now_ms, needs_room, run)
+                    let now;
+                    let stores = match known.stores {
+                        Some(stores) => stores,
+                        None => {
+                            now = self.stores();
+                            &now
+                        }
+                    };
+                    self.with_hashed_key(store, key, hashed, stores, now_ms, needs_room, run)
                 }
                 None => {
                     out.error(texts::SYNTAX);
@@ -61,8 +78,8 @@ impl Keyspace {
                     keys.runs_alone();
                     run(keys, args, out);
                 };
-                if hashed.len() == keys.len() {
-                    self.with_hashed_keys(store, &keys, hashed, now_ms, needs_room, run)
+                if known.hashed.len() == keys.len() {
+                    self.with_hashed_keys(store, &keys, known.hashed, now_ms, needs_room, run)
                 } else {
                     self.with_keys(store, &keys, now_ms, needs_room, run)
                 }

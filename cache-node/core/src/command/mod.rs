@@ -13,6 +13,7 @@ mod table;
 mod transact;
 mod waiting;
 
+pub use execute::Known;
 pub use introspect::introspect;
 pub use lookup::{find, lookup, lookup_quiet};
 pub use ops::walk::Walk;

@@ -101,6 +101,10 @@ pub enum Refusal {
     OutOfMemory,
 }
 
+/// The stores as they were at some time. Commands look whether they still are.
+#[derive(Debug)]
+pub struct Stores(arc_swap::Guard<Arc<Registry>>);
+
 /// What one store holds and did on this member.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoreStats {
@@ -394,6 +398,12 @@ impl Keyspace {
         !registry.bounded || self.make_room(store, now_ms)
     }
 
+    /// The stores as they are: to be asked for once for several commands that run at once.
+    #[inline]
+    pub fn stores(&self) -> Stores {
+        Stores(self.registry.load())
+    }
+
     /// Locks one key's slot for `run`. With `needs_room`, the key's store is brought within its
     /// budget first.
     ///
@@ -409,19 +419,22 @@ impl Keyspace {
         run: impl FnOnce(&mut Access<'_>) -> R,
     ) -> Result<R, Refusal> {
         let hashed = Hashed { slot: slot_of(key), hash: self.hasher.hash(key) };
-        self.with_hashed_key(number, key, hashed, now_ms, needs_room, run)
+        self.with_hashed_key(number, key, hashed, &self.stores(), now_ms, needs_room, run)
     }
 
-    /// As [`Self::with_key`], for a key of which [`Self::hashed`] is known.
+    /// As [`Self::with_key`], for a key of which [`Self::hashed`] is known, with what
+    /// [`Self::stores`] gave not long ago.
     ///
     /// # Errors
     /// As [`Self::with_key`].
     #[inline]
+    #[allow(clippy::too_many_arguments, reason = "what is known ahead, each of its own kind")]
     pub fn with_hashed_key<R>(
         &self,
         number: StoreNumber,
         key: &[u8],
         hashed: Hashed,
+        stores: &Stores,
         now_ms: u64,
         needs_room: bool,
         run: impl FnOnce(&mut Access<'_>) -> R,
@@ -430,10 +443,11 @@ impl Keyspace {
         let cell = self.cell(slot).ok_or(NotServing { slot })?;
         // Dropped after the lock.
         let mut buried = Vec::new();
+        let mut newer;
+        let mut registry: &Registry = &stores.0;
         loop {
-            let registry = self.registry.load();
             let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
-            if needs_room && !self.has_room(&registry, store, now_ms) {
+            if needs_room && !self.has_room(registry, store, now_ms) {
                 return Err(Refusal::OutOfMemory);
             }
             let mut state = cell.state.lock();
@@ -441,6 +455,8 @@ impl Keyspace {
                 return Err(NotServing { slot }.into());
             }
             if self.epoch.load(Acquire) != registry.epoch {
+                newer = self.stores();
+                registry = &newer.0;
                 continue;
             }
             let result = run(&mut Access {
@@ -457,7 +473,7 @@ impl Keyspace {
                 cell.hints.note(table);
             }
             if cell.waited.load(Relaxed) {
-                self.serve_in(&registry, slot, state, now_ms, buried);
+                self.serve_in(registry, slot, state, now_ms, buried);
                 return Ok(result);
             }
             drop(state);

@@ -163,7 +163,8 @@ impl StoreTable {
         let keys = self.counters.keys.fetch_add(1, Relaxed);
         let turn = self.counters.pace.key_turn(keys, hash, now_ms);
         let mut usage = Usage::new(turn);
-        usage.set_in_window(self.counters.eviction.came_in(self.slot, hash, usage.touched()));
+        let (eviction, pace) = (&self.counters.eviction, &self.counters.pace);
+        eviction.came_in(self.slot, hash, &mut usage, pace, keys + 1);
         let before = self.heap_bytes();
         if expires_at_ms != 0 {
             self.count_ttl(true);

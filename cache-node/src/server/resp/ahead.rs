@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use hypercache_core::command::{self, Find, Run, RunKeys, Spec};
-use hypercache_core::keyspace::{Hashed, HashedMember, Keyspace};
+use hypercache_core::command::{self, Find, Known, Run, RunKeys, Spec};
+use hypercache_core::keyspace::{Hashed, HashedMember, Keyspace, Stores};
 use hypercache_core::resp::{Limits, Pipeline};
 use smallvec::SmallVec;
 
@@ -62,6 +62,7 @@ pub struct Ahead<'a> {
     commands: SmallVec<[Command; GROUP]>,
     /// The keys of all of them, one command after the other.
     keys: Keys,
+    stores: Stores,
 }
 
 type Keys = SmallVec<[Hashed; KEYS]>;
@@ -82,8 +83,8 @@ pub struct Upcoming<'b, 'a> {
     pub args: &'b [&'a [u8]],
     /// What it is, if its name and arity are right.
     pub spec: Option<&'static Spec>,
-    /// Its keys' slots and hashes, of all of them or of none.
-    pub hashed: &'b [Hashed],
+    /// What else is known of it.
+    pub known: Known<'b>,
     /// Where it ends in the input.
     pub end: usize,
 }
@@ -94,7 +95,8 @@ impl<'a> Ahead<'a> {
     #[inline]
     pub fn look(input: &'a [u8], limits: &Limits, keyspace: &Keyspace) -> Self {
         let requests = Pipeline::read(input, limits, GROUP);
-        let mut ahead = Self { requests, commands: SmallVec::new(), keys: SmallVec::new() };
+        let (commands, keys, stores) = (SmallVec::new(), SmallVec::new(), keyspace.stores());
+        let mut ahead = Self { requests, commands, keys, stores };
         let mut members: SmallVec<[HashedMember; GROUP]> = SmallVec::new();
         let mut at = 0;
         while let Some((args, _)) = ahead.requests.get(at) {
@@ -125,7 +127,8 @@ impl<'a> Ahead<'a> {
         let (args, end) = self.requests.get(index)?;
         let Command { spec, keys: (first, last) } = *self.commands.get(index)?;
         let hashed = self.keys.get(usize::from(first)..usize::from(last)).unwrap_or_default();
-        Some(Upcoming { args, spec, hashed, end })
+        let known = Known { hashed, stores: Some(&self.stores) };
+        Some(Upcoming { args, spec, known, end })
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use hypercache_core::command::{self, Flags, Run, Spec};
+use hypercache_core::command::{self, Flags, Known, Run, Spec};
 use hypercache_core::resp::{Parser, ProtocolError, Writer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -307,7 +307,8 @@ impl Connection {
                     let parser = std::mem::take(&mut self.parser);
                     let args = parser.args(rest);
                     let spec = command::lookup_quiet(&args);
-                    let upcoming = Upcoming { args: &args, spec, hashed: &[], end: len };
+                    let upcoming =
+                        Upcoming { args: &args, spec, known: Known::default(), end: len };
                     let ran = args.is_empty() || self.run_next(&view, upcoming, now_ms, out);
                     drop(args);
                     self.parser = parser;
@@ -403,7 +404,7 @@ impl Connection {
         let cell = self.shared.cell();
         let start = out.len();
         let mut writer = Writer::new(out, self.session.protocol);
-        let Upcoming { args, hashed, .. } = upcoming;
+        let Upcoming { args, known, .. } = upcoming;
         let spec = match self.allowed(upcoming.spec, args) {
             Ok(spec) => spec,
             Err(text) => {
@@ -458,7 +459,7 @@ impl Connection {
             }
             match self.shared.router.try_here(
                 view,
-                Request { spec, args, hashed },
+                Request { spec, args, known },
                 self.session.store,
                 now_ms,
                 &mut writer,

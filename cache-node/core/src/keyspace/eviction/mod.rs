@@ -3,7 +3,7 @@
 //! Each store has a *hand* that goes through its slots and tables for ever, a few keys at a
 //! time, one slot's lock at a time. It offers what it meets to a pool that keeps the best candidates;
 //! the best of them leaves. So every key is looked at once a round, and no list links keys.
-//! The default, W-TinyLFU, adds a window of newcomers and a sketch of who left; see
+//! The default, W-TinyLFU, adds a window of newcomers and a memory of who left; see
 //! `docs/decisions/0007-eviction.md` for what was compared.
 //!
 //! | file | what it is about |
@@ -11,13 +11,17 @@
 //! | `usage`, `pace` | what an entry knows of its use, in the store's own time |
 //! | `rank`, `pool` | who leaves first; the best candidates so far |
 //! | `session` | keys that leave together |
-//! | `sketch`, `window` | W-TinyLFU's memory of who left, and its newcomers |
+//! | `frequency` | W-TinyLFU's choice |
+//! | `newcomers`, `window`, `ghosts`, `balance` | who came in of late, who left, and how large the window is |
 
+mod balance;
+mod frequency;
+mod ghosts;
+mod newcomers;
 pub mod pace;
 mod pool;
 mod rank;
 pub mod session;
-mod sketch;
 pub mod usage;
 mod window;
 
@@ -27,13 +31,13 @@ use super::stores::Store;
 use super::values::Value;
 use crate::cluster::{SLOTS, Slot};
 use crate::store::EvictionPolicy;
+use newcomers::Newcomers;
+use pace::Pace;
 use parking_lot::Mutex;
 use pool::{Candidate, Pool};
-use rank::{EXPIRED, Facts, class, is_admitted};
-use sketch::Sketch;
+use rank::{EXPIRED, Facts, class};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use usage::{Usage, added};
-use window::{Climber, Place, Window};
+use usage::Usage;
 
 /// How many keys the hand looks at for one that leaves.
 const SAMPLES: usize = 8;
@@ -43,12 +47,10 @@ const SLOTS_A_ROUND: usize = 8;
 const FRUITLESS_ROUNDS: usize = 64;
 /// `ttl` looks so many rounds for a key with a lifetime before one without leaves.
 const ROUNDS_FOR_A_LIFETIME: usize = 32;
-/// So many keys of the window are looked at for one that leaves it.
-const WINDOW_TRIES: usize = 16;
-/// The sketch's halving goes on by so many words for each key that leaves.
-const HALVED_A_STEP: usize = 256;
 /// Hits and misses are added up at every such round.
-const ROUNDS_A_SAMPLE: u32 = 16;
+const ROUNDS_A_SUM: u32 = 16;
+/// Frequencies halve after so many accesses for every key.
+const ACCESSES_A_HALVING: u64 = 10;
 
 /// What a store knows for eviction.
 #[derive(Debug, Default)]
@@ -57,7 +59,7 @@ pub struct Eviction {
     /// New keys go into the window.
     windowed: AtomicBool,
     /// Locked last: under a slot's lock, or the chooser's.
-    window: Mutex<Window>,
+    newcomers: Mutex<Newcomers>,
 }
 
 #[derive(Debug, Default)]
@@ -66,22 +68,26 @@ struct Chooser {
     pool: Pool,
     /// Where the hand goes on.
     hand: (Slot, u64),
-    sketch: Sketch,
-    climber: Climber,
+    /// How many keys belong in the window.
+    window: usize,
     rounds: u32,
+    /// How many accesses there had been when frequencies halved last.
+    halved_at: u64,
     /// What of its memory the store was charged.
     charged: usize,
 }
 
 impl Eviction {
-    /// A key came in: tells whether it is in the window now.
+    /// A key comes in to so many: into the window, if there is one.
     #[inline]
-    pub fn came_in(&self, slot: Slot, hash: u64, touched: u32) -> bool {
-        let windowed = self.windowed.load(Relaxed);
-        if windowed {
-            self.window.lock().push(Place { hash, touched, slot });
+    pub fn came_in(&self, slot: Slot, hash: u64, usage: &mut Usage, pace: &Pace, keys: u64) {
+        if self.windowed.load(Relaxed) {
+            self.newcomers.lock().came_in(slot, hash, usage, pace, keys);
         }
-        windowed
+    }
+
+    fn left(&self, hash: u64, frequency: u8, from_main: bool, pace: &Pace) {
+        self.newcomers.lock().left(hash, frequency, from_main, pace);
     }
 
     /// Forgets everything, and gives its memory back to the store's account.
@@ -92,12 +98,12 @@ impl Eviction {
 
     fn forget(&self, chooser: &mut Chooser, store: &Store) {
         self.windowed.store(false, Relaxed);
-        self.window.lock().clear();
+        *self.newcomers.lock() = Newcomers::default();
         store.counters.charge(chooser.charged, 0);
         *chooser = Chooser { hand: chooser.hand, ..Chooser::default() };
     }
 
-    /// What is done now and then: another policy, another sample of the hit ratio.
+    /// What is done now and then: another policy, another halving, another size.
     fn prepare(&self, chooser: &mut Chooser, store: &Store) {
         if chooser.policy != Some(store.eviction) {
             self.forget(chooser, store);
@@ -105,18 +111,21 @@ impl Eviction {
         }
         chooser.rounds = chooser.rounds.wrapping_add(1);
         let keys = store.counters.keys.load(Relaxed);
-        if chooser.rounds % ROUNDS_A_SAMPLE == 1 {
+        if chooser.rounds % ROUNDS_A_SUM == 1 {
             let (hits, misses) = store.counters.hits_and_misses();
-            if chooser.climber.sample(hits, misses, keys) {
+            let accesses = hits.wrapping_add(misses);
+            let since = accesses.wrapping_sub(chooser.halved_at);
+            if since >= ACCESSES_A_HALVING * keys.max(64) {
+                chooser.halved_at = accesses;
                 store.counters.pace.mark();
-                chooser.sketch.halve();
             }
         }
         if store.eviction == EvictionPolicy::WTinyLfu {
-            chooser.sketch.fit(keys);
-            chooser.sketch.tend(HALVED_A_STEP);
             self.windowed.store(true, Relaxed);
-            let costs = chooser.sketch.heap_bytes() + self.window.lock().heap_bytes();
+            let mut newcomers = self.newcomers.lock();
+            newcomers.ghosts.fit(keys);
+            chooser.window = newcomers.balance.target(keys);
+            let costs = newcomers.heap_bytes();
             store.counters.charge(chooser.charged, costs);
             chooser.charged = costs;
         }
@@ -208,103 +217,12 @@ impl Keyspace {
         self.evict_one(store, best.slot, best.hash, best.touched, best.class == EXPIRED)
     }
 
-    /// W-TinyLFU: the oldest of the window, or the best candidate of the rest, whichever was used
-    /// less.
-    fn evict_by_frequency(
-        &self,
-        store: &Store,
-        chooser: &mut Chooser,
-        now_ms: u64,
-    ) -> Option<Option<Value>> {
-        self.sweep(store, chooser, now_ms);
-        let best = chooser.pool.best().copied();
-        if let Some(best) = best.filter(|best| best.class == EXPIRED) {
-            chooser.pool.pop();
-            return self.evict_one(store, best.slot, best.hash, best.touched, true);
-        }
-        let newcomer = self.leave_window(store, chooser);
-        let (Some(best), Some((place, frequency))) = (best, newcomer) else {
-            // Only one side has something to give.
-            if let Some((place, _)) = newcomer {
-                return self.evict_one(store, place.slot, place.hash, place.touched, false);
-            }
-            let best = chooser.pool.pop()?;
-            return self.evict_remembered(store, chooser, &best);
-        };
-        if is_admitted(frequency, best.frequency, self.random()) {
-            chooser.pool.pop();
-            self.admit(store, &place, frequency);
-            return self.evict_remembered(store, chooser, &best);
-        }
-        chooser.sketch.remember(place.hash, frequency);
-        self.evict_one(store, place.slot, place.hash, place.touched, false)
-    }
-
-    fn evict_remembered(
-        &self,
-        store: &Store,
-        chooser: &mut Chooser,
-        candidate: &Candidate,
-    ) -> Option<Option<Value>> {
-        let Candidate { slot, hash, touched, .. } = *candidate;
-        let gone = self.evict_one(store, slot, hash, touched, false)?;
-        chooser.sketch.remember(hash, candidate.frequency);
-        Some(gone)
-    }
-
-    /// The key that leaves the window and how often it was used, if the window is over its size.
-    /// One that was used since it was put there goes to its end instead.
-    fn leave_window(&self, store: &Store, chooser: &Chooser) -> Option<(Place, u8)> {
-        let counters = &store.counters;
-        let target = chooser.climber.target(counters.keys.load(Relaxed));
-        for _ in 0..WINDOW_TRIES {
-            let place = counters.eviction.window.lock().pop_over(target)?;
-            let used = self.with_usage(store, place.slot, place.hash, |usage| {
-                usage.in_window().then(|| (usage.touched(), usage.frequency(&counters.pace)))
-            });
-            let Some((touched, frequency)) = used.flatten() else { continue };
-            if touched != place.touched {
-                counters.eviction.window.lock().push(Place { touched, ..place });
-                continue;
-            }
-            return Some((place, added(frequency, chooser.sketch.frequency(place.hash))));
-        }
-        None
-    }
-
-    /// A key of the window becomes one of the rest.
-    fn admit(&self, store: &Store, place: &Place, frequency: u8) {
-        self.with_usage(store, place.slot, place.hash, |usage| {
-            usage.set_in_window(false);
-            usage.set_frequency(frequency);
-        });
-    }
-
-    fn with_usage<R>(
-        &self,
-        store: &Store,
-        slot: Slot,
-        hash: u64,
-        run: impl FnOnce(&mut Usage) -> R,
-    ) -> Option<R> {
-        let mut state = self.cell(slot)?.state.lock();
-        let table = &mut state.get_mut(store.number)?.table;
-        let place = table.find_where(hash, |e| self.hasher.hash(e.key) == hash)?;
-        let before = table.get(place)?.usage;
-        let mut usage = before;
-        let result = run(&mut usage);
-        if usage != before {
-            table.set_usage(place, usage);
-        }
-        Some(result)
-    }
-
     /// Offers the next keys that the hand meets to the pool.
     fn sweep(&self, store: &Store, chooser: &mut Chooser, now_ms: u64) {
         let pace = &store.counters.pace;
         let (turn, random) = (pace.turn(), self.random());
         let keys = store.counters.keys.load(Relaxed);
-        let window = chooser.climber.target(keys) / pace::keys_a_turn(keys) as usize;
+        let window = chooser.window / pace::keys_a_turn(keys) as usize;
         let mut left = SAMPLES;
         for _ in 0..SLOTS_A_ROUND {
             let (from, mut position) = chooser.hand;

@@ -4,6 +4,7 @@ use super::pace::Pace;
 use super::usage::{MAX_FREQUENCY, Usage, idle_turns};
 use crate::keyspace::hash::mix;
 use crate::store::EvictionPolicy;
+use std::cmp::Ordering;
 
 /// The class of what has to go whatever the policy: its lifetime is over.
 pub const EXPIRED: u64 = u64::MAX;
@@ -53,11 +54,28 @@ pub fn class(
     })
 }
 
-/// Whether a key that leaves the window takes the place of the one that would leave the rest:
-/// if it was used more often. Of keys in use, one in 128 gets in all the same, so that nobody who
-/// knows the sketch can keep a place for ever (as Caffeine does).
-pub fn is_admitted(newcomer: u8, incumbent: u8, random: u64) -> bool {
-    newcomer > incumbent || (newcomer >= 6 && random.is_multiple_of(128))
+/// A key of two of which one leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Contender {
+    /// How often it was used.
+    pub frequency: u8,
+    /// A newcomer: how many keys came in between its last two accesses; an incumbent: since its
+    /// last. As [`super::newcomers::part`] tells it.
+    pub distance: u16,
+}
+
+/// Whether a key that leaves the window takes the place of the one that would leave the rest: if
+/// it was used more often. Of two that were used as often, the newcomer gets in if by its own
+/// measure the incumbent is overdue twice (LIRS's question, Jiang and Zhang 2002): in a loop over
+/// more than fits, none is. Of keys in use, one in 128 gets in all the same, so that nobody who
+/// knows how this is decided can keep a place for ever (as Caffeine does).
+pub fn is_admitted(newcomer: Contender, incumbent: Contender, random: u64) -> bool {
+    let overdue = || u32::from(newcomer.distance) * 2 < u32::from(incumbent.distance);
+    match newcomer.frequency.cmp(&incumbent.frequency) {
+        Ordering::Greater => true,
+        Ordering::Equal if overdue() => true,
+        _ => newcomer.frequency >= 6 && random.is_multiple_of(128),
+    }
 }
 
 #[cfg(test)]
@@ -96,11 +114,15 @@ mod tests {
     }
 
     #[test]
-    fn who_was_used_no_more_than_the_incumbent_is_not_admitted() {
-        assert!(is_admitted(3, 2, 1));
-        assert!(!is_admitted(2, 2, 0));
-        assert!(is_admitted(6, 9, 128));
-        assert!(!is_admitted(6, 9, 129));
+    fn who_was_used_no_more_than_the_incumbent_is_not_admitted_unless_that_is_overdue() {
+        let of = |frequency, distance| Contender { frequency, distance };
+        assert!(is_admitted(of(3, 900), of(2, 1), 1));
+        assert!(!is_admitted(of(2, 1), of(3, 900), 0));
+        assert!(is_admitted(of(2, 100), of(2, 201), 1));
+        assert!(!is_admitted(of(2, 100), of(2, 200), 1));
+        assert!(!is_admitted(of(1, u16::MAX), of(1, u16::MAX), 0));
+        assert!(is_admitted(of(6, 9), of(9, 9), 128));
+        assert!(!is_admitted(of(6, 9), of(9, 9), 129));
     }
 
     proptest! {

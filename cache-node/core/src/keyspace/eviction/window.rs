@@ -1,7 +1,4 @@
-//! The window of W-TinyLFU: keys that came in of late, in order, and how large it should be.
-//!
-//! The size is found by hill climbing, as in "Adaptive Software Cache Management" (Einziger,
-//! Eytan, Friedman, Manes 2018): it goes on in the direction that made the hit ratio better.
+//! The window of W-TinyLFU: keys that came in of late, by their last access.
 
 use crate::cluster::Slot;
 use crate::keyspace::memory::block_bytes;
@@ -16,150 +13,156 @@ pub struct Place {
     pub touched: u32,
     /// Its slot.
     pub slot: Slot,
+    /// How many keys came in between its last two accesses, see [`super::newcomers::part`].
+    pub distance: u16,
 }
 
-/// Keys in the order in which they came.
+/// So many spans make a window.
+const SPANS: usize = 16;
+
+/// The keys that were used last in one span of turns.
+#[derive(Debug)]
+struct Span {
+    /// The turn in which it begins.
+    from: u64,
+    places: Vec<Place>,
+}
+
+impl Span {
+    fn heap_bytes(&self) -> usize {
+        block_bytes(self.places.capacity() * size_of::<Place>())
+    }
+}
+
+/// Keys by the turn of their last access, exact to a sixteenth of the window. Reads do not come
+/// here: a key that was read since is put where it belongs when it would leave.
 #[derive(Debug, Default)]
 pub struct Window {
-    keys: VecDeque<Place>,
-    /// No more are kept; the oldest are forgotten, and so become keys as all others.
+    /// The oldest first.
+    spans: VecDeque<Span>,
+    len: usize,
+    /// No more keys are kept; the oldest are forgotten, and so become keys as all others.
     bound: usize,
+    /// What the places of all spans cost.
+    bytes: usize,
 }
 
 impl Window {
-    /// Adds a key.
-    pub fn push(&mut self, place: Place) {
-        while self.keys.len() >= self.bound.max(1) {
-            self.keys.pop_front();
+    /// Adds a key that was used last in a turn.
+    pub fn push(&mut self, place: Place, turn: u64) {
+        while self.len >= self.bound.max(1) {
+            self.pop();
         }
-        self.keys.push_back(place);
+        let full = self.bound.max(self.len) / SPANS + 1;
+        if self.spans.back().is_none_or(|last| last.from <= turn && last.places.len() >= full) {
+            let span = Span { from: turn, places: Vec::with_capacity(full) };
+            self.bytes += span.heap_bytes();
+            self.spans.push_back(span);
+        }
+        let after = self.spans.partition_point(|span| span.from <= turn);
+        let Some(span) = self.spans.get_mut(after.saturating_sub(1)) else { return };
+        let before = span.heap_bytes();
+        if span.places.len() == span.places.capacity() {
+            span.places.reserve_exact(full / 4 + 1);
+        }
+        span.places.push(place);
+        self.bytes = self.bytes + span.heap_bytes() - before;
+        self.len += 1;
     }
 
-    /// Takes the oldest key out if more than `target` are here.
+    /// Takes one of the oldest keys out if more than `target` are here.
     pub fn pop_over(&mut self, target: usize) -> Option<Place> {
         self.bound = target + target / 4 + 64;
-        if self.keys.capacity() > 8 * (self.bound + 1) {
-            self.keys.shrink_to(2 * self.bound);
+        if self.len > target { self.pop() } else { None }
+    }
+
+    fn pop(&mut self) -> Option<Place> {
+        loop {
+            let span = self.spans.front_mut()?;
+            if let Some(place) = span.places.pop() {
+                self.len -= 1;
+                return Some(place);
+            }
+            self.bytes -= span.heap_bytes();
+            self.spans.pop_front();
         }
-        if self.keys.len() > target { self.keys.pop_front() } else { None }
-    }
-
-    /// How many keys it holds.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Forgets all keys.
-    pub fn clear(&mut self) {
-        self.keys = VecDeque::new();
     }
 
     /// What it costs.
     pub fn heap_bytes(&self) -> usize {
-        block_bytes(self.keys.capacity() * size_of::<Place>())
-    }
-}
-
-/// The window's share of a store's keys at first.
-const FIRST_SHARE: f32 = 0.1;
-/// Its bounds.
-const SHARES: std::ops::RangeInclusive<f32> = 0.005..=0.8;
-/// The first step.
-const STEP: f32 = 0.0625;
-/// Steps become smaller, so that a good size is kept.
-const DECAY: f32 = 0.98;
-/// A change of the hit ratio that says: this is another load; begin anew with large steps.
-const RESTART: f32 = 0.05;
-/// A sample is so many accesses for every key.
-const SAMPLE: u64 = 10;
-
-/// Finds the window's share.
-#[derive(Debug)]
-pub struct Climber {
-    share: f32,
-    step: f32,
-    ratio: f32,
-    hits: u64,
-    misses: u64,
-}
-
-impl Default for Climber {
-    fn default() -> Self {
-        Self { share: FIRST_SHARE, step: STEP, ratio: 0.0, hits: 0, misses: 0 }
-    }
-}
-
-impl Climber {
-    /// How many of so many keys belong in the window.
-    pub fn target(&self, keys: u64) -> usize {
-        ((keys as f64 * f64::from(self.share)) as usize).max(1)
-    }
-
-    /// Whether a sample is complete, given all hits and misses so far; then the window changes.
-    pub fn sample(&mut self, hits: u64, misses: u64, keys: u64) -> bool {
-        let (new_hits, new_misses) =
-            (hits.wrapping_sub(self.hits), misses.wrapping_sub(self.misses));
-        let accesses = new_hits.saturating_add(new_misses);
-        if accesses < SAMPLE * keys.max(64) {
-            return false;
-        }
-        let ratio = (new_hits as f64 / accesses as f64) as f32;
-        let first = self.hits == 0 && self.misses == 0;
-        (self.hits, self.misses) = (hits, misses);
-        let change = ratio - self.ratio;
-        self.ratio = ratio;
-        if first {
-            return true;
-        }
-        let amount = if change >= 0.0 { self.step } else { -self.step };
-        self.step = if change.abs() >= RESTART { STEP.copysign(amount) } else { DECAY * amount };
-        self.share = (self.share + amount).clamp(*SHARES.start(), *SHARES.end());
-        true
+        block_bytes(self.spans.capacity() * size_of::<Span>()) + self.bytes
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn place(hash: u64) -> Place {
-        Place { hash, touched: 0, slot: 0 }
+        Place { hash, touched: 0, slot: 0, distance: 0 }
     }
 
     #[test]
     fn keys_leave_the_window_in_order_once_it_is_over_its_size() {
         let mut window = Window::default();
-        assert_eq!(window.pop_over(2), None);
-        (0..4).for_each(|hash| window.push(place(hash)));
-        assert_eq!(window.pop_over(2), Some(place(0)));
-        assert_eq!(window.pop_over(2), Some(place(1)));
-        assert_eq!(window.pop_over(2), None);
-        assert_eq!(window.len(), 2);
+        assert_eq!(window.pop_over(64), None);
+        (0..80).for_each(|turn| window.push(place(turn), turn));
+        let left: Vec<u64> =
+            std::iter::from_fn(|| window.pop_over(64)).map(|place| place.hash).collect();
+        assert_eq!(left.len(), 16);
+        // Within a span, the order is another.
+        assert!(left.iter().all(|hash| *hash < 27), "{left:?}");
+    }
+
+    #[test]
+    fn a_key_that_was_read_goes_where_its_access_belongs_not_to_the_end() {
+        let mut window = Window::default();
+        window.pop_over(160);
+        (0..160).for_each(|turn| window.push(place(turn), turn));
+        // One of the oldest was read in turn 80.
+        let old = window.pop_over(159).unwrap();
+        window.push(old, 80);
+        window.push(place(160), 160);
+        let mut at = 0;
+        while window.pop_over(0).unwrap().hash != old.hash {
+            at += 1;
+        }
+        assert!((60..100).contains(&at), "{at}");
     }
 
     #[test]
     fn s1_a_window_that_nobody_takes_from_is_bounded() {
         let mut window = Window::default();
         window.pop_over(100);
-        (0..100_000).for_each(|hash| window.push(place(hash)));
-        assert!(window.len() <= 189);
+        (0..100_000).for_each(|hash| window.push(place(hash), hash));
+        assert!(window.len <= 189);
         assert!(window.heap_bytes() < 16 * 1024);
     }
 
-    #[test]
-    fn the_window_grows_where_that_helps_and_shrinks_where_it_does_not() {
-        for (best, low, high) in [(0.6, 0.4, 0.8), (0.0, 0.0, 0.15)] {
-            let mut climber = Climber::default();
-            let (mut hits, mut misses) = (0, 0);
-            for _ in 0..400 {
-                let ratio = 0.5 - 0.2 * (climber.share - best).abs();
-                hits += (1000.0 * ratio) as u64;
-                misses += 1000 - (1000.0 * ratio) as u64;
-                assert!(climber.sample(hits, misses, 100));
-                assert!(!climber.sample(hits, misses, 100));
+    proptest! {
+        #[test]
+        fn whatever_goes_in_and_out_its_accounts_are_right_and_its_spans_few(
+            steps in proptest::collection::vec((0..3u8, 0..400usize, 0..200u64), 1..600),
+        ) {
+            let mut window = Window::default();
+            let mut turn = 500;
+            for (step, target, ago) in steps {
+                if step == 0 {
+                    window.pop_over(target);
+                } else {
+                    turn += 1;
+                    window.push(place(turn), if step == 1 { turn } else { turn - ago });
+                }
+                let (mut len, mut bytes) = (0, 0);
+                for span in &window.spans {
+                    len += span.places.len();
+                    bytes += span.heap_bytes();
+                }
+                prop_assert_eq!((window.len, window.bytes), (len, bytes));
+                prop_assert!(window.spans.len() <= 4 * SPANS, "{}", window.spans.len());
+                prop_assert!(window.spans.iter().is_sorted_by_key(|span| span.from));
             }
-            assert!((low..=high).contains(&climber.share), "{best}: {}", climber.share);
         }
     }
 }
