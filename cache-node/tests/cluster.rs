@@ -219,3 +219,34 @@ fn a_member_that_has_left_goes_on_forwarding_until_it_stops() {
     assert_eq!(raw.ask(&[b"DBSIZE"]), b":100\r\n");
     assert_eq!(cluster.raw(0).ask(&[b"DBSIZE"]), b":100\r\n");
 }
+
+#[test]
+fn errors_and_large_replies_of_forwarded_commands_count_where_the_client_is() {
+    let cluster = Cluster::start([0, 1, 2], "slowlog: {reply_larger_than_bytes: 1000}\n");
+    let mut raw = cluster.raw(0);
+    let value = "x".repeat(1000);
+    for n in 0..60 {
+        raw.ask(&[b"SET", format!("key:{n}").as_bytes(), value.as_bytes()]);
+    }
+    // In one pipeline, so that most are gathered for the other members.
+    let commands: Vec<u8> = (0..60)
+        .flat_map(|n| {
+            let key = format!("key:{n}");
+            let (incr, get) = ([b"INCR", key.as_bytes()], [b"GET", key.as_bytes()]);
+            [Raw::encode(&incr), Raw::encode(&get)].concat()
+        })
+        .collect();
+    raw.send(&commands);
+    for _ in 0..60 {
+        assert!(raw.reply().starts_with(b"-ERR value is not an integer"));
+        assert!(raw.reply().starts_with(b"$1000\r\n"));
+    }
+    let info =
+        |raw: &mut Raw, section: &[u8]| String::from_utf8(raw.ask(&[b"INFO", section])).unwrap();
+    let stats = info(&mut raw, b"commandstats");
+    let incr = stats.lines().find(|line| line.starts_with("cmdstat_incr:calls=60,")).unwrap();
+    assert!(incr.ends_with("failed_calls=60"), "{incr}");
+    assert!(info(&mut raw, b"errorstats").contains("errorstat_ERR:count=60\r\n"));
+    assert!(info(&mut raw, b"stats").contains("total_error_replies:60\r\n"));
+    assert_eq!(raw.ask(&[b"COMMANDLOG", b"LEN", b"large-reply"]), b":60\r\n");
+}

@@ -125,7 +125,13 @@ pub struct Filling<'a> {
 
 impl Filling<'_> {
     /// Appends replies to `out`, up to some more than `enough` bytes. `false`: these are the last.
-    pub async fn fill(&mut self, out: &mut Vec<u8>, enough: usize) -> bool {
+    /// Each reply that came from another member is shown to `came`, with its command.
+    pub async fn fill(
+        &mut self,
+        out: &mut Vec<u8>,
+        enough: usize,
+        came: impl Fn(&'static Spec, &[&[u8]], &[u8]),
+    ) -> bool {
         if self.hole > 0 {
             // The client took what came before, however slowly.
             self.deadline = self.router.deadline();
@@ -137,6 +143,7 @@ impl Filling<'_> {
             out.extend_from_slice(&self.here[self.copied..hole.at]);
             self.copied = hole.at;
             self.hole += 1;
+            let start = out.len();
             let asked = &mut self.asked[hole.remote];
             let Ok((command, _)) = wire::command_at(&asked.request, hole.offset) else {
                 // What `push` wrote reads back; and if not, the client is still owed a reply.
@@ -183,6 +190,7 @@ impl Filling<'_> {
                 let caller = Caller { store, protocol, order: self.order };
                 self.router.run_until(self.deadline, hole.spec, caller, &command.args, out).await;
             }
+            came(hole.spec, &command.args, &out[start..]);
         }
         out.extend_from_slice(&self.here[self.copied..]);
         self.copied = self.here.len();

@@ -147,7 +147,11 @@ impl Connection {
                 let router = self.shared.router.clone();
                 let view = router.cluster().view();
                 let mut filling = batch.send(&router, &view, std::mem::take(&mut out)).await;
-                while filling.fill(&mut out, FLUSH_BYTES).await {
+                let (shared, client) = (self.shared.clone(), self.session.client.clone());
+                let came = |spec, args: &[&[u8]], reply: &[u8]| {
+                    answered(&shared, &client, spec, args, reply);
+                };
+                while filling.fill(&mut out, FLUSH_BYTES, came).await {
                     self.send(&mut out).await?;
                 }
             }
@@ -467,7 +471,8 @@ impl Connection {
                 }
                 Tried::There(member) => {
                     out.truncate(start);
-                    self.ran(spec, args, &[]);
+                    // What it answers is not known yet.
+                    self.ran(spec, args, None);
                     self.batch.push(member, start, spec, self.session.caller(), args);
                     return true;
                 }
@@ -477,17 +482,20 @@ impl Connection {
                 }
             }
         }
-        self.ran(spec, args, &out[start..]);
+        self.ran(spec, args, Some(&out[start..]));
         true
     }
 
     /// Accounts for a command that ends now, and began when the one before it ended.
     #[inline]
-    fn ran(&mut self, spec: &'static Spec, args: &[&[u8]], reply: &[u8]) {
+    fn ran(&mut self, spec: &'static Spec, args: &[&[u8]], reply: Option<&[u8]>) {
         let now = ticks::now();
         let took = now.saturating_sub(self.since);
         self.since = now;
-        account(&self.shared, &self.session.client, spec, args, took, reply);
+        took_so_long(&self.shared, &self.session.client, spec, args, took);
+        if let Some(reply) = reply {
+            answered(&self.shared, &self.session.client, spec, args, reply);
+        }
     }
 
     /// The command that the arguments name, if there is one that this client may run.
@@ -571,7 +579,7 @@ impl Connection {
     }
 }
 
-/// Accounts for a command that took so many ticks.
+/// Accounts for a command that took so many ticks, and for its reply.
 #[inline]
 pub(super) fn account(
     shared: &Loop,
@@ -581,18 +589,31 @@ pub(super) fn account(
     took: u64,
     reply: &[u8],
 ) {
+    took_so_long(shared, client, spec, args, took);
+    answered(shared, client, spec, args, reply);
+}
+
+/// Accounts for a command's time, in ticks.
+#[inline]
+fn took_so_long(shared: &Loop, client: &Client, spec: &'static Spec, args: &[&[u8]], took: u64) {
     let (stats, cell) = (&shared.stats, shared.cell());
     cell.ran(spec, took, stats.watch.keeps_spread());
     if spec.is_script() {
         client.add_commands(watch::take_inner_calls());
     }
+    if stats.watch.is_slow(took) {
+        stats.watch.note(spec, args, took, || client.whose());
+    }
+}
+
+/// Accounts for a command's reply.
+#[inline]
+fn answered(shared: &Loop, client: &Client, spec: &'static Spec, args: &[&[u8]], reply: &[u8]) {
+    let (stats, cell) = (&shared.stats, shared.cell());
     if reply.first() == Some(&b'-') {
         cell.failed(spec, reply);
         cell.add(Count::ErrorReplies, 1);
         stats.errors.add(reply);
-    }
-    if stats.watch.is_slow(took) {
-        stats.watch.note(spec, args, took, || client.whose());
     }
     if stats.watch.may_be_large(args, reply.len()) {
         stats.watch.note_large(spec, args, reply.len(), || client.whose());

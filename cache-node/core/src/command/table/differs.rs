@@ -39,11 +39,7 @@ pub const DIFFERS: &[(&str, &str)] = &[
         "command|docs",
         "summaries in words of our own; `history` follows from the versions of arguments",
     ),
-    (
-        "commandlog|get",
-        "of this member; a transaction is one command; of replies that other members gave, those of commands that come \
-         alone",
-    ),
+    ("commandlog|get", "of this member; a transaction is one command"),
     ("config|get", "the parameters of the list below"),
     ("config|rewrite", "answers an error: the file is not the server's to write"),
     (
