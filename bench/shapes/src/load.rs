@@ -49,7 +49,9 @@ impl Engine {
         for number in 0..keys {
             let key = key(number);
             if keep(&key) {
-                engine.run(&Op { key, writes: true }, &engine.keyspace.hashed(&key), &mut out);
+                let hashed = engine.keyspace.hashed(&key);
+                let known = Known { hashed: from_ref(&hashed), stores: None };
+                engine.run(&Op { key, writes: true }, known, &mut out);
                 out.clear();
             }
         }
