@@ -52,6 +52,7 @@ pub struct Memory {
     working_set_bytes: AtomicU64,
     relieved_bytes: AtomicU64,
     purges: AtomicU64,
+    moves: AtomicU64,
     /// The expiry cycle runs with this many times its budget.
     expire_factor: AtomicU32,
 }
@@ -69,6 +70,8 @@ pub struct Snapshot {
     pub relieved_bytes: u64,
     /// How often free pages were given back since the start.
     pub purges: u64,
+    /// How often all keys' blocks were moved together, since the start.
+    pub moves: u64,
     /// Keys whose blocks wait to be given back.
     pub frees_pending: u64,
     /// Keys whose blocks were given back in the background, since the start.
@@ -98,6 +101,7 @@ impl Memory {
             working_set_bytes: self.working_set_bytes.load(Relaxed),
             relieved_bytes: self.relieved_bytes.load(Relaxed),
             purges: self.purges.load(Relaxed),
+            moves: self.moves.load(Relaxed),
             frees_pending: self.frees.pending(),
             freed: self.frees.freed(),
         }
@@ -244,6 +248,7 @@ impl Watcher {
         self.tell(relief.stage);
         if self.mover.is_moving() {
             if self.mover.step(&self.keyspace) {
+                self.memory.moves.fetch_add(1, Relaxed);
                 self.purge();
             }
         } else if self.looked.elapsed() >= IDLE_PERIOD {

@@ -323,6 +323,12 @@ impl Snapshot {
                 m.purges,
             ),
             (
+                "hypercache_memory_moves",
+                "How often all keys' blocks were moved together",
+                None,
+                m.moves,
+            ),
+            (
                 "hypercache_memory_freed_keys",
                 "Keys whose memory was given back in the background",
                 None,
@@ -506,6 +512,7 @@ mod tests {
             "hypercache_memory_limit_bytes 640",
             "hypercache_memory_stage 0",
             "hypercache_memory_purges_total 0",
+            "hypercache_memory_moves_total 0",
             "hypercache_cluster_members{state=\"down\"} 1",
             "hypercache_cluster_quorum 1",
             "hypercache_cluster_leader 0",

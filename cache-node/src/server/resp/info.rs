@@ -191,6 +191,7 @@ fn memory(out: &mut String, shared: &Shared, _: &View) {
         "memory_working_set": known.working_set_bytes,
         "memory_stage": memory::word(known.stage),
         "memory_relieved_bytes": known.relieved_bytes,
+        "memory_moves": known.moves,
     );
 }
 
