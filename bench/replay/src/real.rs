@@ -81,6 +81,16 @@ mod tests {
     }
 
     #[test]
+    fn the_default_hits_more_than_lru_does_where_counts_say_more_than_recency() {
+        for word in ["zipf:0.9", "mix:0.9", "loop"] {
+            let trace = Trace::generate(word, 5000, 100_000, 1).unwrap();
+            let hits = |policy| run(&trace, policy, budget(2000, 128), 128, 1).unwrap().hits;
+            let (default, lru) = (hits(EvictionPolicy::WTinyLfu), hits(EvictionPolicy::Lru));
+            assert!(default > lru + 1000, "{word}: {default} and {lru}");
+        }
+    }
+
+    #[test]
     fn l9_every_policy_stays_within_its_budget_and_hits() {
         let trace = Trace::generate("zipf:0.9", 20_000, 200_000, 1).unwrap();
         for (word, policy) in EvictionPolicy::ALL {

@@ -16,6 +16,13 @@ pub struct Command {
     pub args: Vec<Vec<u8>>,
 }
 
+impl Command {
+    /// Whether it is about a range of members.
+    pub fn is_by_lex(&self) -> bool {
+        self.name.contains("lex") || self.args.iter().any(|arg| arg.eq_ignore_ascii_case(b"bylex"))
+    }
+}
+
 /// A seeded source of commands.
 pub struct Generator {
     state: u64,

@@ -4,6 +4,10 @@
 /// Commands that are here and differ, and in what. The names are those of the table.
 pub const DIFFERS: &[(&str, &str)] = &[
     (
+        "bitfield",
+        "if it makes the key and all its writes fail, whoever watches the key hears of it; in Redis not",
+    ),
+    (
         "client|capa",
         "answers OK; there is nothing to redirect, as every member answers for every key",
     ),
@@ -201,6 +205,10 @@ pub const IN_GENERAL: &[(&str, &str)] = &[
     (
         "SORT of a set by a constant, from a script, gives the members in order",
         "as in Redis and Valkey; outside of scripts in none",
+    ),
+    (
+        "Ranges of members (ZRANGEBYLEX and its kin) in a sorted set whose scores differ",
+        "what they give is not specified; in Redis it is a matter of chance once the set is large",
     ),
     (
         "HELP of a command is made from its arguments",
