@@ -97,7 +97,7 @@ pub fn relief(memory: Memory, before: Stage) -> Relief {
 }
 
 /// Huge pages are worth their slack from this much on, and until it is half.
-const HUGE_FROM_BYTES: u64 = 256 << 20;
+const HUGE_FROM_BYTES: u64 = 64 << 20;
 /// They are left to those who have room, in percent of the limit.
 const HUGE_UP_TO: u64 = 75;
 
@@ -123,8 +123,8 @@ mod tests {
             let (resident_bytes, limit_bytes) = (resident_mb << 20, limit_mb << 20);
             huge_pages(Memory { used_bytes: 0, resident_bytes, limit_bytes }, before)
         };
-        assert!(!huge(255, 0, false) && huge(256, 0, false));
-        assert!(huge(128, 0, true) && !huge(127, 0, true));
+        assert!(!huge(63, 0, false) && huge(64, 0, false));
+        assert!(huge(32, 0, true) && !huge(31, 0, true));
         assert!(huge(700, 1000, false) && !huge(760, 1000, false));
         assert!(huge(760, 1000, true) && !huge(780, 1000, true));
     }

@@ -35,6 +35,8 @@ const FLUSH_BYTES: usize = 1024 * 1024;
 /// A command may hold this much at the most while it is not whole (Redis's
 /// `client-query-buffer-limit`).
 const MAX_INPUT_BYTES: usize = 1024 * 1024 * 1024;
+/// Replies to so many commands or more wait for those of other connections.
+const BURST_COMMANDS: usize = 32;
 /// Buffers above this are given back when they are empty.
 const KEEP_BYTES: usize = 64 * 1024;
 /// The longest that a client that was told of its error may take to read that.
@@ -77,6 +79,8 @@ pub struct Connection {
     pub(super) since: u64,
     /// The next command is one that CLIENT PAUSE holds up.
     pausing: bool,
+    /// So many commands of a pipeline were run since something was sent.
+    unsent: usize,
 }
 
 /// Leaves the list of clients, however the connection's task ends.
@@ -111,6 +115,7 @@ impl Connection {
             batch: Batch::default(),
             since: 0,
             pausing: false,
+            unsent: 0,
         };
         connection.session.limits.max_bulk_bytes = connection.shared.tunables.read().max_bulk_bytes;
         // A client that went away is no news.
@@ -358,6 +363,7 @@ impl Connection {
             }
             used = upcoming.end;
             index += 1;
+            self.unsent += 1;
             if self.session.closing {
                 return Some((used, Some(Next::Close)));
             }
@@ -568,6 +574,9 @@ impl Connection {
         if out.is_empty() {
             return Ok(());
         }
+        if std::mem::take(&mut self.unsent) >= BURST_COMMANDS {
+            behind_the_ready().await;
+        }
         match &self.session.subscriber {
             None => self.stream.write_all(out).await?,
             Some(subscriber) => subscriber.outbox().written(self.stream.write_all(out)).await?,
@@ -625,6 +634,21 @@ fn answered(shared: &Loop, client: &Client, spec: &'static Spec, args: &[&[u8]],
 #[cold]
 fn is_http(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"POST") || name.eq_ignore_ascii_case(b"Host:")
+}
+
+/// Waits until all connections that are ready now had their turn. What they have to send goes out
+/// in one burst then: a client that waits is woken once by it, and not by each of them.
+async fn behind_the_ready() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        // To the end of the loop's queue.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn take_output() -> Vec<u8> {
