@@ -39,8 +39,9 @@ const MAX_LIVE_BYTES: usize =
     (1 << 16) / PAGE_BYTES * (PAGE_BYTES - MAX_RECORD_BYTES + 1) + MAX_RECORD_BYTES;
 /// What the processor brings near at once.
 const LINE_BYTES: usize = 64;
-/// So much of a record is asked for before it is needed.
-const PREFETCHED_LINES: usize = 2;
+/// The bytes of a record whose lines are asked for before it is needed: 128 bytes, wherever in a
+/// line they begin.
+const PREFETCHED: [usize; 3] = [0, LINE_BYTES, 2 * LINE_BYTES - 1];
 /// The base of a part's lifetimes is so long before the first of them.
 const BASE_BEFORE_MS: u64 = 1 << 30;
 
@@ -193,8 +194,8 @@ impl Part {
         let mut is_new = true;
         for record in self.likely_records(hash) {
             is_new = false;
-            for bytes in record.chunks(LINE_BYTES).take(PREFETCHED_LINES) {
-                line(bytes.as_ptr());
+            for at in PREFETCHED {
+                line(record.as_ptr().wrapping_add(at));
             }
         }
         if is_new {
