@@ -193,6 +193,13 @@ struct Sources {
 }
 
 impl Sources {
+    /// Whether a control group has a limit of its own, below the machine's memory.
+    fn has_group_limit(&self) -> bool {
+        let machine_bytes = self.machine_bytes.unwrap_or(u64::MAX);
+        let mut usages = self.groups.iter().filter_map(Cgroup::usage);
+        usages.any(|usage| usage.limit_bytes > 0 && usage.limit_bytes < machine_bytes)
+    }
+
     /// The limit that is nearest.
     fn read(&self) -> Option<Reading> {
         let resident_bytes = process::resident_bytes();
@@ -230,7 +237,10 @@ struct Watcher {
 impl Watcher {
     fn look(&mut self) {
         let memory = self.measure();
-        self.use_huge_pages(pressure::huge_pages(memory, self.huge_pages));
+        // A group counts what was given back in pieces of huge pages until the kernel splits these,
+        // which it does when memory is short: keys would be evicted for what is free.
+        let huge = pressure::huge_pages(memory, self.huge_pages) && !self.sources.has_group_limit();
+        self.use_huge_pages(huge);
         let mut relief = pressure::relief(memory, self.stage);
         if relief.purge && self.purged.elapsed() >= PURGE_PAUSE {
             self.purge();
