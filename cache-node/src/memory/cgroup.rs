@@ -76,12 +76,20 @@ impl Cgroup {
         found
     }
 
+    fn read(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.directory.join(file)).ok()
+    }
+
+    /// What it may use, in bytes; `None` without a limit, or when it cannot be read any more.
+    pub fn limit_bytes(&self) -> Option<u64> {
+        self.read(self.files.limit)?.trim().parse().ok().filter(|n| *n < NO_LIMIT)
+    }
+
     /// What it may use and does; `None` without a limit, or when it cannot be read any more.
     pub fn usage(&self) -> Option<Usage> {
-        let read = |file: &str| fs::read_to_string(self.directory.join(file)).ok();
-        let limit_bytes = read(self.files.limit)?.trim().parse().ok().filter(|n| *n < NO_LIMIT)?;
-        let usage: u64 = read(self.files.usage)?.trim().parse().ok()?;
-        let stat = read("memory.stat")?;
+        let limit_bytes = self.limit_bytes()?;
+        let usage: u64 = self.read(self.files.usage)?.trim().parse().ok()?;
+        let stat = self.read("memory.stat")?;
         let inactive = stat.lines().find_map(|line| line.strip_prefix(self.files.inactive));
         let inactive: u64 = inactive.and_then(|n| n.trim().parse().ok()).unwrap_or(0);
         Some(Usage { limit_bytes, working_set_bytes: usage.saturating_sub(inactive) })

@@ -196,8 +196,8 @@ impl Sources {
     /// Whether a control group has a limit of its own, below the machine's memory.
     fn has_group_limit(&self) -> bool {
         let machine_bytes = self.machine_bytes.unwrap_or(u64::MAX);
-        let mut usages = self.groups.iter().filter_map(Cgroup::usage);
-        usages.any(|usage| usage.limit_bytes > 0 && usage.limit_bytes < machine_bytes)
+        let mut limits = self.groups.iter().filter_map(Cgroup::limit_bytes);
+        limits.any(|limit_bytes| limit_bytes > 0 && limit_bytes < machine_bytes)
     }
 
     /// The limit that is nearest.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use tikv_jemalloc_ctl::{epoch, stats};
+use tikv_jemalloc_ctl::{epoch, raw, stats};
 
 /// Bytes that the program has allocated; 0 if the allocator does not say.
 pub fn allocated_bytes() -> u64 {
@@ -56,20 +56,12 @@ pub fn purge() -> bool {
 
 /// Has the allocator keep no free blocks for this thread; false if it cannot.
 pub fn keep_no_free_blocks() -> bool {
-    let (name, mut enabled) = (c"thread.tcache.enabled", false);
-    let (none, new) = (std::ptr::null_mut(), (&raw mut enabled).cast());
-    // SAFETY: the name ends with a NUL; this control reads one bool, which is what is given.
-    let result = unsafe {
-        tikv_jemalloc_sys::mallctl(
-            name.as_ptr(),
-            none,
-            std::ptr::null_mut(),
-            new,
-            size_of::<bool>(),
-        )
-    };
-    result == 0
+    // SAFETY: the name ends with a NUL; this control is a bool.
+    unsafe { raw::write(b"thread.tcache.enabled\0", false) }.is_ok()
 }
+
+/// The name of the control that says which arena a thread's blocks come from.
+const THREAD_ARENA: &[u8] = b"thread.arena\0";
 
 /// The arena that the allocator gives this thread's blocks from; back to the first when dropped.
 #[derive(Debug)]
@@ -81,21 +73,8 @@ pub struct Arena {
 impl Arena {
     /// The one that it has now.
     pub fn of_this_thread() -> Self {
-        let mut arena = 0u32;
-        let mut len = size_of::<u32>();
-        let (name, none) = (c"thread.arena", std::ptr::null_mut());
-        // SAFETY: the name ends with a NUL; this control writes one unsigned int and its length,
-        // for which there is room.
-        let result = unsafe {
-            tikv_jemalloc_sys::mallctl(
-                name.as_ptr(),
-                (&raw mut arena).cast(),
-                &raw mut len,
-                none,
-                0,
-            )
-        };
-        let first = (result == 0).then_some(arena);
+        // SAFETY: the name ends with a NUL; this control is an unsigned int.
+        let first = unsafe { raw::read::<u32>(THREAD_ARENA) }.ok();
         Self { first, now: first }
     }
 
@@ -121,23 +100,12 @@ impl Arena {
         }
     }
 
-    fn take(&mut self, mut arena: u32) {
+    fn take(&mut self, arena: u32) {
         if self.now == Some(arena) {
             return;
         }
-        let (name, none) = (c"thread.arena", std::ptr::null_mut());
-        // SAFETY: the name ends with a NUL; this control reads one unsigned int, which is what is
-        // given.
-        let result = unsafe {
-            tikv_jemalloc_sys::mallctl(
-                name.as_ptr(),
-                none,
-                std::ptr::null_mut(),
-                (&raw mut arena).cast(),
-                size_of::<u32>(),
-            )
-        };
-        if result == 0 {
+        // SAFETY: the name ends with a NUL; this control is an unsigned int.
+        if unsafe { raw::write(THREAD_ARENA, arena) }.is_ok() {
             self.now = Some(arena);
         }
     }

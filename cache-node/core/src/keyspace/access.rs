@@ -18,7 +18,6 @@ use crate::resp::parse_i64;
 use crate::store::{EvictionPolicy, StoreNumber};
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
-use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The lifetime that a key gets with a value.
@@ -436,23 +435,22 @@ pub struct Locked<'a> {
 pub(super) struct Known<'a> {
     keys: &'a [&'a [u8]],
     hashed: &'a [Hashed],
-    next: Cell<usize>,
+    next: usize,
 }
 
 impl<'a> Known<'a> {
     pub(super) fn new(keys: &'a [&'a [u8]], hashed: &'a [Hashed]) -> Self {
-        Self { keys, hashed, next: Cell::new(0) }
+        Self { keys, hashed, next: 0 }
     }
 
     /// What is known of a key, if it is the very next one.
     #[inline]
-    fn get(&self, key: &[u8]) -> Option<Hashed> {
-        let next = self.next.get();
-        let (known, hashed) = (self.keys.get(next)?, self.hashed.get(next)?);
+    fn take(&mut self, key: &[u8]) -> Option<Hashed> {
+        let (known, hashed) = (self.keys.get(self.next)?, self.hashed.get(self.next)?);
         if !std::ptr::eq(*known, key) {
             return None;
         }
-        self.next.set(next + 1);
+        self.next += 1;
         Some(*hashed)
     }
 }
@@ -532,7 +530,7 @@ impl Locked<'_> {
 
     /// One of the command's keys, in another store.
     pub fn at_store<'b>(&'b mut self, number: StoreNumber, key: &'b [u8]) -> Option<Access<'b>> {
-        let Hashed { slot, hash } = self.known.get(key).unwrap_or_else(|| self.space.hashed(key));
+        let Hashed { slot, hash } = self.known.take(key).unwrap_or_else(|| self.space.hashed(key));
         let index = self.guards.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
         Some(Access {
             space: self.space,

@@ -6,7 +6,7 @@ use std::hash::Hasher;
 
 /// How many bits of a hash order the keys of a slot: for tables' segments and SCAN's cursor.
 pub const POSITION_BITS: u32 = 39;
-/// These bits lie under the seven that `hashbrown` tags its entries with.
+/// These bits lie under the seven that an index tags its entries with.
 const POSITION_SHIFT: u32 = 64 - 7 - POSITION_BITS;
 
 /// The keyed hash function of one keyspace.

@@ -3,7 +3,7 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `slot` | a slot's lock and tables, and their accounts |
-//! | `table`, `part/`, `entry`, `hash` | where entries are and how they are found |
+//! | `table`, `part/`, `entry`, `hash`, `index` | where entries are and how they are found |
 //! | `values/` | strings, lists, hashes, sets, sorted sets |
 //! | `access`, `together`, `scripted` | what a command may do with a key; with the keys of many slots; while a script runs |
 //! | `prefetch` | what a batch of commands will need, asked for at once |
@@ -22,6 +22,7 @@ mod expiry;
 mod filter;
 mod free;
 mod hash;
+mod index;
 mod memory;
 mod moves;
 mod notice;
@@ -552,15 +553,7 @@ impl Keyspace {
                     }
                 }
             }
-            let mut guards = Guards::new();
-            for &slot in &slots {
-                let cell = self.cell(slot).ok_or(NotServing { slot })?;
-                let state = cell.state.lock();
-                if !cell.serving.load(Relaxed) {
-                    return Err(NotServing { slot }.into());
-                }
-                guards.push((slot, state));
-            }
+            let guards = self.lock_slots(&slots)?;
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }

@@ -7,7 +7,7 @@
 //! Mowry 2004). What is prefetched is a hint: the commands themselves look everything up.
 
 use super::Keyspace;
-use super::part::narrow_home;
+use super::index::narrow_home;
 use super::slot::{HOT_BYTES, StoreTable};
 use super::values::Value;
 use crate::cluster::{Slot, slot_of};

@@ -75,19 +75,14 @@ impl Locked<'_> {
 
     /// Locks slots, given in order, while none is.
     fn lock_all(&mut self, slots: &[Slot]) -> Result<(), NotServing> {
-        for &slot in slots {
-            let locked = self.space.cell(slot).map(|cell| (cell, cell.state.lock()));
-            match locked {
-                Some((cell, state)) if cell.serving.load(Relaxed) && self.stores_stay() => {
-                    self.guards.push((slot, state));
-                }
-                _ => {
-                    self.guards.clear();
-                    return Err(NotServing { slot });
-                }
+        self.guards = self.space.lock_slots(slots)?;
+        match slots.first() {
+            Some(&slot) if !self.stores_stay() => {
+                self.guards.clear();
+                Err(NotServing { slot })
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Whether the stores are those that they were at the start: a table must not be made anew in

@@ -9,9 +9,10 @@
 use super::entry::{Entry, Taken};
 use super::eviction::usage::Usage;
 use super::hash::{KeyHasher, POSITION_BITS, position};
+use super::index::At;
 use super::memory::block_bytes;
 use super::moves::BeforeMove;
-use super::part::{At, New, Part};
+use super::part::{New, Part};
 use super::values::Value;
 use std::cell::Cell;
 

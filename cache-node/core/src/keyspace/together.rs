@@ -14,6 +14,23 @@ impl Locked<'_> {
 }
 
 impl Keyspace {
+    /// Locks slots, given in order and each once.
+    ///
+    /// # Errors
+    /// The first that is not served here; then none is locked.
+    pub(super) fn lock_slots(&self, slots: &[Slot]) -> Result<Guards<'_>, NotServing> {
+        let mut guards = Guards::new();
+        for &slot in slots {
+            let cell = self.cell(slot).ok_or(NotServing { slot })?;
+            let state = cell.state.lock();
+            if !cell.serving.load(Relaxed) {
+                return Err(NotServing { slot });
+            }
+            guards.push((slot, state));
+        }
+        Ok(guards)
+    }
+
     /// Locks slots, given in order and each once, for `run`. The stores of the keys in `grow` are
     /// brought within their budgets first. Store 0 is selected at the start.
     ///
@@ -36,15 +53,7 @@ impl Keyspace {
                     return Err(Refusal::OutOfMemory);
                 }
             }
-            let mut guards = Guards::new();
-            for &slot in slots {
-                let cell = self.cell(slot).ok_or(NotServing { slot })?;
-                let state = cell.state.lock();
-                if !cell.serving.load(Relaxed) {
-                    return Err(NotServing { slot }.into());
-                }
-                guards.push((slot, state));
-            }
+            let guards = self.lock_slots(slots)?;
             if self.epoch.load(Acquire) != registry.epoch {
                 continue;
             }
@@ -110,15 +119,8 @@ impl Locked<'_> {
             return LockedAlso::Already;
         }
         self.guards.clear();
-        for slot in slots {
-            let Some(cell) = self.space.cell(slot) else { return LockedAlso::Refused };
-            let state = cell.state.lock();
-            if !cell.serving.load(Relaxed) {
-                self.guards.clear();
-                return LockedAlso::Refused;
-            }
-            self.guards.push((slot, state));
-        }
+        let Ok(guards) = self.space.lock_slots(&slots) else { return LockedAlso::Refused };
+        self.guards = guards;
         if self.space.epoch.load(Acquire) == self.registry.epoch {
             LockedAlso::Anew
         } else {

@@ -103,7 +103,9 @@ impl<'a> Ahead<'a> {
             at += 1;
             let spec = command::lookup_quiet(args);
             let keys = spec.map_or((0, 0), |spec| add_keys(spec, args, keyspace, &mut ahead.keys));
-            if let Some(spec) = spec
+            // One request alone has nobody to overlap with.
+            if ahead.requests.len() > 1
+                && let Some(spec) = spec
                 && keys.0 < keys.1
                 && let (Some(places), Some(of)) =
                     (spec.members, ahead.keys.get(usize::from(keys.0)))

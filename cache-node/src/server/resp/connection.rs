@@ -296,6 +296,9 @@ impl Connection {
                 return (at, Next::Flush);
             }
             let rest = &input[at..];
+            if rest.is_empty() {
+                return (at, Next::Read);
+            }
             if self.parser.is_fresh() {
                 let ahead = Ahead::look(rest, &self.session.limits, self.shared.keyspace());
                 if let Some((used, next)) = self.run_ahead(&view, &ahead, now_ms, out) {

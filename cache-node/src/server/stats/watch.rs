@@ -65,39 +65,56 @@ pub enum Log {
 pub struct Watch {
     /// A command that took so many ticks is worth a look: the lower one of the thresholds.
     slow_ticks: AtomicU64,
-    request_bytes: AtomicU64,
-    reply_bytes: AtomicU64,
-    request_entries: AtomicU64,
-    reply_entries: AtomicU64,
     spread: AtomicBool,
     slowlog_us: AtomicU64,
     slowlog_entries: AtomicU64,
     latency_ms: AtomicU64,
     /// Commands that took long.
     pub slowlog: SlowLog,
-    large_requests: SlowLog,
-    large_replies: SlowLog,
+    large_requests: Large,
+    large_replies: Large,
     /// Moments that took long.
     pub latency: Monitor,
 }
 
 const NEVER: u64 = u64::MAX;
 
+/// A log of what is large, and from which size on that is.
+#[derive(Debug, Default)]
+struct Large {
+    from_bytes: AtomicU64,
+    entries: AtomicU64,
+    log: SlowLog,
+}
+
+impl Large {
+    fn set(&self, from_bytes: Option<u64>, entries: usize) {
+        self.from_bytes.store(from_bytes.unwrap_or(NEVER), Relaxed);
+        self.entries.store(entries as u64, Relaxed);
+        self.log.keep(entries);
+    }
+
+    #[inline]
+    fn takes(&self, bytes: u64) -> bool {
+        bytes >= self.from_bytes.load(Relaxed)
+    }
+
+    fn add(&self, entry: Entry) {
+        self.log.add(entry, self.entries.load(Relaxed) as usize);
+    }
+}
+
 impl Default for Watch {
     fn default() -> Self {
         let watch = Self {
             slow_ticks: AtomicU64::new(NEVER),
-            request_bytes: AtomicU64::new(NEVER),
-            reply_bytes: AtomicU64::new(NEVER),
-            request_entries: AtomicU64::new(0),
-            reply_entries: AtomicU64::new(0),
             spread: AtomicBool::new(true),
             slowlog_us: AtomicU64::new(NEVER),
             slowlog_entries: AtomicU64::new(0),
             latency_ms: AtomicU64::new(0),
             slowlog: SlowLog::default(),
-            large_requests: SlowLog::default(),
-            large_replies: SlowLog::default(),
+            large_requests: Large::default(),
+            large_replies: Large::default(),
             latency: Monitor::default(),
         };
         watch.set(Thresholds::default());
@@ -158,12 +175,8 @@ impl Watch {
         self.latency_ms.store(latency_ms, Relaxed);
         self.spread.store(thresholds.spread, Relaxed);
         self.slowlog.keep(thresholds.slowlog_entries);
-        self.request_bytes.store(thresholds.request_bytes.unwrap_or(NEVER), Relaxed);
-        self.request_entries.store(thresholds.request_entries as u64, Relaxed);
-        self.large_requests.keep(thresholds.request_entries);
-        self.reply_bytes.store(thresholds.reply_bytes.unwrap_or(NEVER), Relaxed);
-        self.reply_entries.store(thresholds.reply_entries as u64, Relaxed);
-        self.large_replies.keep(thresholds.reply_entries);
+        self.large_requests.set(thresholds.request_bytes, thresholds.request_entries);
+        self.large_replies.set(thresholds.reply_bytes, thresholds.reply_entries);
         let latency_us = if latency_ms == 0 { NEVER } else { latency_ms.saturating_mul(1000) };
         let slow_us = slowlog_us.min(latency_us);
         let slow_ticks = match slow_us {
@@ -191,8 +204,7 @@ impl Watch {
             }
             _ => 0,
         };
-        frame as u64 >= self.request_bytes.load(Relaxed)
-            || reply_len as u64 >= self.reply_bytes.load(Relaxed)
+        self.large_requests.takes(frame as u64) || self.large_replies.takes(reply_len as u64)
     }
 
     /// Takes note of a command that [`Self::may_be_large`], if it is.
@@ -204,38 +216,31 @@ impl Watch {
         reply_len: usize,
         whose: impl FnOnce() -> Whose,
     ) {
-        let request = request_bytes(args);
-        let large_request = request >= self.request_bytes.load(Relaxed);
-        let reply = reply_len as u64;
-        let large_reply = reply >= self.reply_bytes.load(Relaxed);
-        if !large_request && !large_reply {
+        let sizes =
+            [(&self.large_requests, request_bytes(args)), (&self.large_replies, reply_len as u64)];
+        let mut large = sizes.iter().filter(|(log, bytes)| log.takes(*bytes)).peekable();
+        if large.peek().is_none() {
             return;
         }
         let Whose { addr, name } = whose();
         let at_seconds = now_ms() / 1000;
-        let args = shortened(&discreet(spec, args));
-        let entry = |value| Entry { id: 0, at_seconds, value, args, addr, name };
-        let most = |entries: &AtomicU64| entries.load(Relaxed) as usize;
-        match (large_request, large_reply) {
-            (true, true) => {
-                let entry = entry(request);
-                let other = Entry { value: reply, ..entry.clone() };
-                self.large_requests.add(entry, most(&self.request_entries));
-                self.large_replies.add(other, most(&self.reply_entries));
-            }
-            (true, false) => {
-                self.large_requests.add(entry(request), most(&self.request_entries));
-            }
-            _ => self.large_replies.add(entry(reply), most(&self.reply_entries)),
-        }
+        let entry = Entry {
+            id: 0,
+            at_seconds,
+            value: 0,
+            args: shortened(&discreet(spec, args)),
+            addr,
+            name,
+        };
+        large.for_each(|(log, bytes)| log.add(Entry { value: *bytes, ..entry.clone() }));
     }
 
     /// A log of commands.
     pub fn log(&self, log: Log) -> &SlowLog {
         match log {
             Log::Slow => &self.slowlog,
-            Log::LargeRequest => &self.large_requests,
-            Log::LargeReply => &self.large_replies,
+            Log::LargeRequest => &self.large_requests.log,
+            Log::LargeReply => &self.large_replies.log,
         }
     }
 

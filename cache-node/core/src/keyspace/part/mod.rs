@@ -1,27 +1,24 @@
 //! Part of a table: up to a few hundred keys, close together.
 //!
 //! A record holds a key, its value and all else that is known of it; pages hold records without
-//! gaps; the index says where the record of a key stands. Only what is larger than a record has a
+//! gaps; the `index` says where the record of a key stands. Only what is larger than a record has a
 //! heap block of its own. `docs/decisions/0013-memory-layout.md` has the reasons and the figures.
 //!
 //! | file | what it is about |
 //! |---|---|
 //! | `record` | one key as bytes |
 //! | `pages` | where records stand |
-//! | `index` | which address a key's record has |
 //! | `objects` | values, and keys, that are larger than a record |
 
-mod index;
 mod objects;
 mod pages;
 pub mod record;
-
-pub use index::{At, Index, narrow_home};
 
 use super::entry::Entry;
 use super::eviction::usage::Usage;
 use super::filter::Filter;
 use super::hash::KeyHasher;
+use super::index::{At, Index};
 use super::memory::block_bytes;
 use super::moves::BeforeMove;
 use super::prefetch::line;

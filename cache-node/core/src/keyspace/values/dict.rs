@@ -7,8 +7,8 @@
 //! a look-up reads is known before it reads, so that it can be asked for ahead.
 
 use super::super::hash::{KeyHasher, POSITION_BITS, position};
+use super::super::index::{At, Index};
 use super::super::memory::block_bytes;
-use super::super::part::{At, Index};
 use super::super::prefetch::line;
 
 /// A segment splits rather than hold more.
@@ -17,8 +17,9 @@ const SEGMENT_ITEMS: usize = 448;
 const COLLAPSE_ITEMS: usize = 112;
 /// A directory's index has at most 2^24 places; segments grow beyond that.
 const MAX_DEPTH: u32 = 24;
-/// More have no addresses of 16 bits.
-const MAX_NARROW_ITEMS: usize = 1 << 16;
+/// Addresses of more have 32 bits: an index has room for more than it was asked for, but not twice
+/// as much.
+const MAX_NARROW_ITEMS: usize = 1 << 15;
 /// A random segment is tried so often before any other that is not empty is taken.
 const RANDOM_TRIES: usize = 64;
 
@@ -28,8 +29,11 @@ pub trait Keyed {
     fn key(&self) -> &[u8];
     /// What stands on the heap for it.
     fn heap_bytes(&self) -> usize;
-    /// Where the key stands.
-    fn block(&self) -> *const u8;
+    /// Where the key stands; nothing is read there.
+    #[inline]
+    fn block(&self) -> *const u8 {
+        self.key().as_ptr()
+    }
 }
 
 /// Items by their keys.
@@ -52,10 +56,13 @@ struct Segment<T> {
     items: Vec<T>,
 }
 
+fn index_for(items: usize) -> Index {
+    Index::for_records(items, items > MAX_NARROW_ITEMS)
+}
+
 impl<T> Segment<T> {
     fn new(depth: u32, items: usize) -> Self {
-        let index = Index::for_records(items, items > MAX_NARROW_ITEMS);
-        Self { depth, index, items: Vec::new() }
+        Self { depth, index: index_for(items), items: Vec::new() }
     }
 
     /// What stands on the heap for it without the items' own blocks.
@@ -113,7 +120,7 @@ impl<T: Keyed> Segment<T> {
 
     #[cold]
     fn index_anew(&mut self, hasher: &KeyHasher, items: usize) {
-        self.index = Index::for_records(items, items > MAX_NARROW_ITEMS);
+        self.index = index_for(items);
         for (place, item) in self.items.iter().enumerate() {
             self.index.insert(hasher.hash(item.key()), place as u32);
         }

@@ -63,11 +63,6 @@ impl Keyed for Bytes {
     fn heap_bytes(&self) -> usize {
         Self::heap_bytes(self)
     }
-
-    #[inline]
-    fn block(&self) -> *const u8 {
-        self.as_slice().as_ptr()
-    }
 }
 
 impl Set {

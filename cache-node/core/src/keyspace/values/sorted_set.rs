@@ -37,11 +37,6 @@ impl Keyed for Item {
     fn heap_bytes(&self) -> usize {
         self.member.heap_bytes()
     }
-
-    #[inline]
-    fn block(&self) -> *const u8 {
-        self.member.as_slice().as_ptr()
-    }
 }
 
 impl Default for SortedSet {

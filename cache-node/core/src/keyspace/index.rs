@@ -1,12 +1,13 @@
-//! Which address has the record of a hash: buckets of one cache line each.
+//! Which address has the record of a hash: buckets of one cache line each. For the records of keys,
+//! and for the members of large values.
 //!
 //! A bucket is eight bits of the hash (the tag, never 0) and the address for each of its records,
 //! and how many records would stand in it but stand in a later bucket (255: too many to know).
 //! Addresses have 16 bits; in a *wide* index, for parts that cannot be split, 32.
 
-use super::super::hash::mix;
-use super::super::memory::{block_bytes, passing_block_bytes};
-use super::super::moves::{BeforeMove, move_block};
+use super::hash::mix;
+use super::memory::{block_bytes, passing_block_bytes};
+use super::moves::{BeforeMove, move_block};
 
 /// Records in a bucket with short addresses, and in one with wide ones.
 const NARROW_WAYS: usize = 21;
