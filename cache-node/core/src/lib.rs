@@ -5,10 +5,11 @@
 //! this crate, its `clippy.toml` and `tests/purity.rs` keep it so.
 //!
 //! Rooms, each depending only on those below it: [`command`] → [`keyspace`] → [`resp`];
-//! [`cluster`] → [`store`]; [`keyspace`] → [`store`].
+//! [`cluster`] → [`store`]; [`keyspace`] → [`log`] → [`store`].
 
 pub mod cluster;
 pub mod command;
 pub mod keyspace;
+pub mod log;
 pub mod resp;
 pub mod store;

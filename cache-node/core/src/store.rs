@@ -1,8 +1,10 @@
 //! A store: a named database with policies of its own, and a number that `SELECT` takes.
 
+mod durability;
 mod filter_rate;
 mod kept;
 
+pub use durability::{Durability, Fsync, Mode};
 pub use filter_rate::{FilterRate, FilterSetting, filter_setting};
 
 use serde::{Deserialize, Serialize};
@@ -100,6 +102,8 @@ pub struct StorePolicy {
     pub key_prefixes: Vec<String>,
     /// The rate of false positives of the store's filter; `None`: it has no filter.
     pub filter: Option<FilterRate>,
+    /// What of it is on disk.
+    pub durability: Durability,
     /// How many members hold each key. 1 until replication exists.
     pub replication_factor: u8,
     /// Made by the desired state that an operator sent, and kept as that says.
@@ -117,6 +121,7 @@ impl StorePolicy {
             eviction_policy: EvictionPolicy::default(),
             key_prefixes: Vec::new(),
             filter: None,
+            durability: Durability::default(),
             replication_factor: 1,
             managed: false,
         }
@@ -180,6 +185,7 @@ impl StorePolicy {
             // A rate that was read from elsewhere did not pass `FilterRate::new`.
             FilterRate::new(rate.rate())?;
         }
+        self.durability.validate()?;
         if self.replication_factor != 1 {
             return Err(Invalid::new(
                 "replication_factor",

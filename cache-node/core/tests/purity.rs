@@ -9,12 +9,14 @@ const MANIFEST: &str = include_str!("../Cargo.toml");
 const CLIPPY: &str = include_str!("../clippy.toml");
 
 /// Crates without a way to sockets, files, clocks, threads or randomness of their own.
-const ALLOWED: [&str; 11] = [
+const ALLOWED: [&str; 13] = [
     "arc-swap",
     "bitflags",
+    "crc-fast",
     "foldhash",
     "hashbrown",
     "itoa",
+    "lz4_flex",
     "memchr",
     "parking_lot",
     "serde",

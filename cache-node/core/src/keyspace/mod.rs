@@ -58,6 +58,7 @@ pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
 
 use crate::cluster::{SLOTS, Slot, slot_of};
+use crate::log::Journal;
 use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::mix;
@@ -164,6 +165,8 @@ pub struct Keyspace {
     watches_due_ms: AtomicU64,
     /// Takes what is large and goes.
     undertaker: OnceLock<Undertaker>,
+    /// What was done to stores that are logged, on its way to the disk.
+    journal: Journal,
     /// The member's memory is used up: writes that need some are refused.
     refusing: AtomicBool,
     /// Until then (Unix milliseconds) no key is removed because its lifetime is over.
@@ -196,6 +199,7 @@ impl Keyspace {
             waits: Arc::default(),
             watches_due_ms: AtomicU64::new(0),
             undertaker: OnceLock::new(),
+            journal: Journal::default(),
             refusing: AtomicBool::new(false),
             expiry_paused_until_ms: AtomicU64::new(0),
         }
@@ -329,6 +333,12 @@ impl Keyspace {
     /// What happened to keys, for those who want to hear of it.
     pub fn notices(&self) -> &Notices {
         &self.notices
+    }
+
+    /// What was done to stores that are logged, on its way to the disk.
+    #[inline]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// The policies in force.

@@ -6,7 +6,7 @@ use super::eviction::session::Sessions;
 use super::filter::fingerprint_bits;
 use super::occupancy::Occupancy;
 use super::table::Filtered;
-use crate::store::{EvictionPolicy, FilterRate, StoreNumber, StorePolicy};
+use crate::store::{Durability, EvictionPolicy, FilterRate, StoreNumber, StorePolicy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -95,6 +95,7 @@ pub struct Store {
     pub default_ttl_ms: Option<u64>,
     pub eviction: EvictionPolicy,
     pub filter: Option<FilterRate>,
+    pub durability: Durability,
     pub counters: Arc<Counters>,
 }
 
@@ -148,6 +149,7 @@ impl Registry {
                 default_ttl_ms: policy.default_ttl_ms,
                 eviction: policy.eviction_policy,
                 filter: policy.filter,
+                durability: policy.durability.clone(),
                 counters,
             });
         }

@@ -4,7 +4,7 @@
 //! and `managed`; a factor of 0, which never was one, now says that a list of numbered extras
 //! follows `managed`. So tables of before that are still read, and another policy is another number.
 
-use super::{EvictionPolicy, FilterRate, StoreNumber, StorePolicy};
+use super::{Durability, EvictionPolicy, FilterRate, Fsync, Mode, StoreNumber, StorePolicy};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeTuple};
 use std::fmt;
@@ -15,6 +15,8 @@ const EXTENDED: u8 = 0;
 const REPLICATION_FACTOR: u8 = 1;
 /// An extra: the filter's rate in parts per million, four bytes, the lowest first.
 const FILTER: u8 = 2;
+/// An extra: what is on disk, in the form of [`durability_bytes`].
+const DURABILITY: u8 = 3;
 /// Fields with the extras.
 const FIELDS: usize = 9;
 
@@ -24,6 +26,9 @@ impl Serialize for StorePolicy {
             vec![(REPLICATION_FACTOR, vec![self.replication_factor])];
         if let Some(filter) = self.filter {
             extras.push((FILTER, filter.ppm().to_le_bytes().to_vec()));
+        }
+        if self.durability != Durability::default() {
+            extras.push((DURABILITY, durability_bytes(&self.durability)));
         }
         let mut to = to.serialize_tuple(FIELDS)?;
         to.serialize_element(&self.name)?;
@@ -82,10 +87,46 @@ fn extra<E: Error>(policy: &mut StorePolicy, number: u8, bytes: &[u8]) -> Result
         (FILTER, [a, b, c, d]) => {
             policy.filter = Some(FilterRate(u32::from_le_bytes([*a, *b, *c, *d])));
         }
+        (DURABILITY, bytes) => {
+            policy.durability = read_durability(bytes)
+                .ok_or_else(|| E::custom("what a store keeps on disk is of a later version"))?;
+        }
         // To go on without it would let members run different policies.
         _ => return Err(E::custom(format!("policy {number} of a store is of a later version"))),
     }
     Ok(())
+}
+
+/// Mode and fsync by their places in `ALL`, then the numbers, each with its lowest byte first.
+fn durability_bytes(durability: &Durability) -> Vec<u8> {
+    let place = |found: Option<usize>| found.and_then(|at| u8::try_from(at).ok()).unwrap_or(0);
+    let mode = Mode::ALL.iter().position(|(_, mode)| *mode == durability.mode);
+    let fsync = Fsync::ALL.iter().position(|(_, fsync)| *fsync == durability.fsync);
+    let mut bytes = vec![place(mode), place(fsync), u8::from(durability.compression)];
+    bytes.extend_from_slice(&durability.fsync_interval_ms.to_le_bytes());
+    bytes.extend_from_slice(&u64::from(durability.batch_size).to_le_bytes());
+    bytes.extend_from_slice(&durability.snapshot_interval_ms.to_le_bytes());
+    bytes.extend_from_slice(&u64::from(durability.rewrite_percentage).to_le_bytes());
+    bytes.extend_from_slice(&durability.rewrite_min_bytes.to_le_bytes());
+    bytes
+}
+
+fn read_durability(bytes: &[u8]) -> Option<Durability> {
+    let ([mode, fsync, compression], numbers) = bytes.split_first_chunk::<3>()?;
+    let (numbers, rest) = numbers.as_chunks::<8>();
+    let [interval, batch, snapshot, percentage, min_bytes] =
+        <[u64; 5]>::try_from(numbers.iter().map(|n| u64::from_le_bytes(*n)).collect::<Vec<_>>())
+            .ok()?;
+    rest.is_empty().then_some(Durability {
+        mode: Mode::ALL.get(usize::from(*mode))?.1,
+        fsync: Fsync::ALL.get(usize::from(*fsync))?.1,
+        compression: *compression == 1,
+        fsync_interval_ms: interval,
+        batch_size: u32::try_from(batch).ok()?,
+        snapshot_interval_ms: snapshot,
+        rewrite_percentage: u32::try_from(percentage).ok()?,
+        rewrite_min_bytes: min_bytes,
+    })
 }
 
 #[cfg(test)]
@@ -138,6 +179,8 @@ mod tests {
         policies[0].filter = Some(FilterRate::default());
         policies[1].replication_factor = 3;
         policies[1].default_ttl_ms = Some(u64::MAX);
+        policies[1].durability = Durability::of(Mode::AofSnapshot);
+        policies[1].durability.fsync = Fsync::Always;
         let bytes = postcard::to_allocvec(&policies).unwrap();
         assert_eq!(postcard::from_bytes::<Vec<StorePolicy>>(&bytes).unwrap(), policies);
     }

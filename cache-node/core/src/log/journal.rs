@@ -1,0 +1,407 @@
+//! The journal: batches on their way to the log's file, and who waits for them.
+//!
+//! Commands append under their slots' locks, so that the records of a slot stand in the order of its
+//! changes. One writer takes all that waits at once, as frames, writes them in the order in which it
+//! got them, forces them to the disk where that is asked for, and says so: a *cycle*. Whoever appended
+//! knows the cycle in which his batch is taken, and waits for its end; so all that append while the disk
+//! is busy share the next force (group commit; DeWitt et al., "Implementation Techniques for Main Memory
+//! Database Systems", 1984).
+//!
+//! What waits is bounded: who is about to write asks [`Journal::poll_room`] first.
+
+use super::frame::{Frame, SEVERAL};
+use super::{Batch, LANES, Sequence, lane_of};
+use crate::cluster::Slot;
+use crate::store::{Durability, StoreNumber};
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::{Arc, OnceLock};
+use std::task::{Poll, Waker};
+
+/// A lane that holds as much is written without waiting for more.
+const EAGER_BYTES: usize = 128 << 10;
+/// Once a lane holds as much, who wants to write waits. All lanes together: 64 MB.
+const FULL_BYTES: usize = 4 << 20;
+
+/// The cycle that an appended batch is written in: it is durable when that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// Why nothing can be made durable now.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(pub Arc<str>);
+
+/// What the writer took: a cycle's frames, in the order in which they are to be written.
+#[derive(Debug)]
+pub struct Taken {
+    /// To be named in [`Journal::written`] and [`Journal::durable`].
+    pub cycle: Ticket,
+    /// The frames; none is empty.
+    pub frames: Vec<Frame>,
+    /// The last sequence that was given when they were taken.
+    pub last_sequence: Sequence,
+}
+
+#[derive(Default)]
+struct Lane {
+    cycle: u64,
+    /// One frame a store, which grows.
+    open: SmallVec<[Frame; 2]>,
+    /// Frames that take nothing more.
+    sealed: Vec<Frame>,
+    bytes: usize,
+    /// Batches were left out because too many waited while nothing could be written.
+    lost: bool,
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Padded(Mutex<Lane>);
+
+#[derive(Default)]
+struct Ends {
+    /// All cycles before this one are durable.
+    durable: u64,
+    /// All cycles before this one are in the file.
+    written: u64,
+    failed: Option<Failed>,
+    /// Who waits for the end of a cycle.
+    awaiting: Vec<(u64, Waker)>,
+    /// Who waits until there is room.
+    for_room: Vec<Waker>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Journal {
+    lanes: [Padded; LANES],
+    /// The last one that was given.
+    sequence: AtomicU64,
+    /// Somebody writes what is appended. Before that, nothing is kept.
+    on: AtomicBool,
+    failed: AtomicBool,
+    full: AtomicBool,
+    /// The writer was told that there is something; cleared as it takes.
+    told: AtomicBool,
+    /// Somebody waits for the cycle to end.
+    urgent: AtomicBool,
+    writer: OnceLock<Waker>,
+    ends: Mutex<Ends>,
+    /// Records and their bytes since the start.
+    records: AtomicU64,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// From now on what is appended waits for a writer, who is woken by `writer` when there is
+    /// something; the first record gets the sequence after `last`. To be called once, before
+    /// anything that should be kept is written.
+    pub fn start(&self, last: Sequence, writer: Waker) {
+        self.sequence.store(last, Relaxed);
+        let _ = self.writer.set(writer);
+        self.on.store(true, Release);
+    }
+
+    /// Whether somebody writes what is appended.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
+    /// The last sequence that was given. Under a slot's lock: all records of the slot so far have at
+    /// most this one, and all later ones a greater one.
+    pub fn last_sequence(&self) -> Sequence {
+        self.sequence.load(Acquire)
+    }
+
+    /// Records that were appended since the start.
+    pub fn appended(&self) -> u64 {
+        self.records.load(Relaxed)
+    }
+
+    #[inline]
+    fn lane(&self, slot: Slot) -> &Mutex<Lane> {
+        // `lane_of` is below LANES.
+        &self.lanes[lane_of(slot)].0
+    }
+
+    /// Appends a batch of one record, whose commands `write` appends. The slot is locked.
+    #[inline]
+    pub fn append_one(
+        &self,
+        store: StoreNumber,
+        durability: &Durability,
+        slot: Slot,
+        time_ms: u64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Ticket {
+        let mut lane = self.lane(slot).lock();
+        if !self.takes(&mut lane) {
+            return Ticket(lane.cycle);
+        }
+        let sequence = self.sequence.fetch_add(1, AcqRel) + 1;
+        let frame = lane.frame_of(store, durability);
+        let before = frame.len();
+        frame.add(sequence, time_ms, store, slot, write);
+        let added = frame.len() - before;
+        self.appended_to(lane, added)
+    }
+
+    /// Appends a batch: a frame has all of it or nothing. The slots of its records are locked;
+    /// `durability` gives their stores'. `None` for a batch without records.
+    pub fn append(
+        &self,
+        batch: &Batch,
+        time_ms: u64,
+        durability: impl Fn(StoreNumber) -> Durability,
+    ) -> Option<Ticket> {
+        let (store, slot, _) = batch.records().next()?;
+        let mut lanes: SmallVec<[usize; 4]> =
+            batch.records().map(|(_, slot, _)| lane_of(slot)).collect();
+        lanes.sort_unstable();
+        lanes.dedup();
+        let one_store = batch.records().all(|(other, ..)| other == store);
+        let records = batch.len() as u64;
+        if one_store && lanes.len() == 1 {
+            let mut lane = self.lane(slot).lock();
+            if !self.takes(&mut lane) {
+                return Some(Ticket(lane.cycle));
+            }
+            let first = self.sequence.fetch_add(records, AcqRel) + 1;
+            let frame = lane.frame_of(store, &durability(store));
+            let before = frame.len();
+            frame.add_batch(first, time_ms, batch);
+            let added = frame.len() - before;
+            return Some(self.appended_to(lane, added));
+        }
+        // A frame of its own: after all that is in these lanes, and before all that comes.
+        let mut guards: SmallVec<[MutexGuard<'_, Lane>; 4]> =
+            lanes.iter().map(|lane| self.lanes[*lane].0.lock()).collect();
+        let all_take = guards.iter_mut().all(|lane| self.takes(lane));
+        let ticket = Ticket(guards.first()?.cycle);
+        if !all_take {
+            guards.iter_mut().for_each(|lane| lane.lost = true);
+            return Some(ticket);
+        }
+        let first = self.sequence.fetch_add(records, AcqRel) + 1;
+        let number = if one_store { store } else { SEVERAL };
+        let compresses = batch.records().all(|(store, ..)| durability(store).compression);
+        let mut frame = Frame::new(number, u32::MAX, compresses);
+        frame.add_batch(first, time_ms, batch);
+        let added = frame.len();
+        guards.iter_mut().for_each(|lane| lane.seal());
+        let mut lane = guards.swap_remove(0);
+        lane.sealed.push(frame);
+        drop(guards);
+        Some(self.appended_to(lane, added))
+    }
+
+    /// Whether a lane takes another batch; notes it if one is lost.
+    #[inline]
+    fn takes(&self, lane: &mut Lane) -> bool {
+        if lane.bytes < 2 * FULL_BYTES || !self.failed.load(Relaxed) {
+            return self.on.load(Relaxed);
+        }
+        lane.lost = true;
+        false
+    }
+
+    #[inline]
+    fn appended_to(&self, mut lane: MutexGuard<'_, Lane>, added: usize) -> Ticket {
+        let before = lane.bytes;
+        lane.bytes += added;
+        let (ticket, now) = (Ticket(lane.cycle), lane.bytes);
+        drop(lane);
+        if !self.told.load(Relaxed) {
+            self.tell();
+        }
+        if now >= EAGER_BYTES && before < EAGER_BYTES {
+            self.hurry();
+        }
+        if now >= FULL_BYTES {
+            self.full.store(true, Relaxed);
+        }
+        ticket
+    }
+
+    #[cold]
+    fn tell(&self) {
+        if !self.told.swap(true, AcqRel) {
+            self.wake();
+        }
+    }
+
+    /// The writer is to take what is there at once.
+    #[cold]
+    pub fn hurry(&self) {
+        if !self.urgent.swap(true, AcqRel) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.wake_by_ref();
+        }
+    }
+
+    /// Whether something was appended since the last [`Self::take`], and whether the writer should
+    /// not wait for more of it.
+    pub fn pending(&self) -> (bool, bool) {
+        (self.told.load(Acquire), self.urgent.load(Acquire))
+    }
+
+    /// Takes all that waits, and begins a new cycle.
+    pub fn take(&self) -> Taken {
+        self.told.store(false, Release);
+        self.urgent.store(false, Release);
+        let mut lanes: SmallVec<[MutexGuard<'_, Lane>; LANES]> =
+            self.lanes.iter().map(|lane| lane.0.lock()).collect();
+        let last_sequence = self.sequence.load(Acquire);
+        let mut frames = Vec::new();
+        let mut cycle = 0;
+        for lane in &mut lanes {
+            cycle = lane.cycle;
+            lane.cycle += 1;
+            lane.seal();
+            frames.append(&mut lane.sealed);
+            lane.bytes = 0;
+        }
+        drop(lanes);
+        // A frame of several lanes comes after what was there before it, and before the rest.
+        frames.sort_by_key(Frame::first_sequence);
+        if self.full.swap(false, AcqRel) {
+            let waiting = std::mem::take(&mut self.ends.lock().for_room);
+            waiting.into_iter().for_each(Waker::wake);
+        }
+        Taken { cycle: Ticket(cycle), frames, last_sequence }
+    }
+
+    /// The cycle is in the file, and with it all before.
+    pub fn written(&self, cycle: Ticket) {
+        let mut ends = self.ends.lock();
+        ends.written = ends.written.max(cycle.0 + 1);
+    }
+
+    /// The cycle is on the disk, and with it all before.
+    pub fn durable(&self, cycle: Ticket) {
+        let mut ends = self.ends.lock();
+        ends.written = ends.written.max(cycle.0 + 1);
+        ends.durable = ends.durable.max(cycle.0 + 1);
+        let durable = ends.durable;
+        let ready = ends.awaiting.extract_if(.., |(cycle, _)| *cycle < durable);
+        let ready: Vec<Waker> = ready.map(|(_, waker)| waker).collect();
+        drop(ends);
+        ready.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nothing can be made durable by now: all who wait are told so, and those who come.
+    pub fn fail(&self, why: Failed) {
+        self.failed.store(true, Release);
+        let mut ends = self.ends.lock();
+        ends.failed = Some(why);
+        let waiting: Vec<Waker> = ends.awaiting.drain(..).map(|(_, waker)| waker).collect();
+        let for_room = std::mem::take(&mut ends.for_room);
+        drop(ends);
+        waiting.into_iter().chain(for_room).for_each(Waker::wake);
+    }
+
+    /// What is appended from now on can be made durable again.
+    pub fn heal(&self) {
+        self.ends.lock().failed = None;
+        self.failed.store(false, Release);
+    }
+
+    /// Whether batches were left out since the last call, because too many waited while nothing
+    /// could be written: what is on the disk then lacks them, whatever follows.
+    pub fn take_lost(&self) -> bool {
+        self.lanes.iter().fold(false, |lost, lane| std::mem::take(&mut lane.0.lock().lost) | lost)
+    }
+
+    /// Whether nothing can be made durable by now.
+    #[inline]
+    pub fn is_failed(&self) -> bool {
+        self.failed.load(Relaxed)
+    }
+
+    /// Why nothing can be made durable, if so.
+    pub fn failure(&self) -> Option<Failed> {
+        self.ends.lock().failed.clone()
+    }
+
+    /// The cycle of what was appended last; durable when all that was appended before this call is.
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.lanes.iter().map(|lane| lane.0.lock().cycle).max().unwrap_or(0))
+    }
+
+    /// How many wait for a cycle to end.
+    pub fn awaiting(&self) -> usize {
+        self.ends.lock().awaiting.len()
+    }
+
+    /// Whether a ticket's cycle is durable; or `waker` is woken when it is, or cannot be.
+    pub fn poll_durable(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), Failed>> {
+        let mut ends = self.ends.lock();
+        if ticket.0 < ends.durable {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(failed) = &ends.failed {
+            return Poll::Ready(Err(failed.clone()));
+        }
+        ends.awaiting.push((ticket.0, waker.clone()));
+        drop(ends);
+        self.hurry();
+        Poll::Pending
+    }
+
+    /// Whether there is room for more; or `waker` is woken when there is. There is always some while
+    /// nothing can be made durable: the write is refused then.
+    pub fn poll_room(&self, waker: &Waker) -> Poll<()> {
+        if !self.full.load(Relaxed) || self.is_failed() {
+            return Poll::Ready(());
+        }
+        let mut ends = self.ends.lock();
+        if !self.full.load(Acquire) || ends.failed.is_some() {
+            return Poll::Ready(());
+        }
+        ends.for_room.push(waker.clone());
+        drop(ends);
+        self.hurry();
+        Poll::Pending
+    }
+}
+
+impl Lane {
+    /// The frame that a store's next record goes into.
+    #[inline]
+    fn frame_of(&mut self, store: StoreNumber, durability: &Durability) -> &mut Frame {
+        let found = self.open.iter().position(|frame| frame.store() == store);
+        let index = match found {
+            Some(index) if !self.open[index].is_full() => index,
+            found => {
+                if let Some(index) = found {
+                    self.sealed.push(self.open.swap_remove(index));
+                }
+                let Durability { batch_size, compression, .. } = *durability;
+                self.open.push(Frame::new(store, batch_size, compression));
+                self.open.len() - 1
+            }
+        };
+        &mut self.open[index]
+    }
+
+    fn seal(&mut self) {
+        self.sealed.extend(self.open.drain(..));
+    }
+}
+
+#[cfg(test)]
+#[path = "journal_tests.rs"]
+mod tests;

@@ -1,0 +1,117 @@
+use super::super::record::put_command;
+use super::*;
+use crate::store::Mode;
+use std::sync::atomic::AtomicUsize;
+use std::task::Wake;
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+fn started() -> (Journal, Arc<Count>) {
+    let journal = Journal::default();
+    let count = Arc::new(Count::default());
+    journal.start(0, Arc::clone(&count).into());
+    (journal, count)
+}
+
+fn aof() -> Durability {
+    Durability::of(Mode::Aof)
+}
+
+fn set(journal: &Journal, slot: Slot, word: &[u8]) -> Ticket {
+    journal.append_one(0, &aof(), slot, 1_000, |to| put_command(to, &[b"SET", word, word]))
+}
+
+fn sequences(taken: Taken) -> Vec<Vec<Sequence>> {
+    taken
+        .frames
+        .into_iter()
+        .map(|frame| {
+            let (bytes, header) = frame.finish();
+            assert_eq!(FrameHeader::read(&bytes), Ok(header.clone()));
+            let raw = header.open(&bytes[super::super::frame::HEADER_BYTES..]).unwrap();
+            header.records(&raw).map(|record| record.unwrap().sequence).collect()
+        })
+        .collect()
+}
+
+use super::super::FrameHeader;
+
+#[test]
+fn a_lane_s_records_are_one_frame_and_the_writer_is_told_once() {
+    let (journal, woken) = started();
+    set(&journal, 1, b"a");
+    set(&journal, 2000, b"b");
+    set(&journal, 1, b"c");
+    assert_eq!(woken.0.load(Relaxed), 1);
+    assert_eq!(sequences(journal.take()), [vec![1, 3], vec![2]]);
+    assert!(journal.take().frames.is_empty());
+}
+
+#[test]
+fn a_batch_over_lanes_and_stores_is_one_frame_between_what_was_before_and_after() {
+    let (journal, _) = started();
+    set(&journal, 1, b"a");
+    set(&journal, 16000, b"b");
+    let mut batch = Batch::default();
+    batch.add(0, 1, |to| put_command(to, &[b"DEL", b"a"]));
+    batch.add(3, 16000, |to| put_command(to, &[b"DEL", b"b"]));
+    journal.append(&batch, 1_001, |_| aof());
+    set(&journal, 16000, b"c");
+    set(&journal, 1, b"d");
+    assert_eq!(sequences(journal.take()), [vec![1], vec![2], vec![3, 4], vec![5], vec![6]]);
+}
+
+#[test]
+fn who_waits_is_woken_when_his_cycle_is_durable_and_not_before() {
+    let (journal, _) = started();
+    let first = set(&journal, 1, b"a");
+    let taken = journal.take();
+    let second = set(&journal, 1, b"b");
+    let (one, two) = (Arc::new(Count::default()), Arc::new(Count::default()));
+    assert!(journal.poll_durable(first, &Arc::clone(&one).into()).is_pending());
+    assert!(journal.poll_durable(second, &Arc::clone(&two).into()).is_pending());
+    journal.durable(taken.cycle);
+    assert_eq!((one.0.load(Relaxed), two.0.load(Relaxed)), (1, 0));
+    assert_eq!(journal.poll_durable(first, Waker::noop()), Poll::Ready(Ok(())));
+    journal.fail(Failed("disk full".into()));
+    assert_eq!(two.0.load(Relaxed), 1);
+    let told = journal.poll_durable(second, Waker::noop());
+    assert_eq!(told, Poll::Ready(Err(Failed("disk full".into()))));
+    journal.heal();
+    journal.durable(journal.take().cycle);
+    assert_eq!(journal.poll_durable(second, Waker::noop()), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_full_journal_makes_writers_wait_until_it_is_taken() {
+    let (journal, _) = started();
+    let large = vec![b'x'; FULL_BYTES];
+    assert!(journal.poll_room(Waker::noop()).is_ready());
+    set(&journal, 1, &large);
+    let woken = Arc::new(Count::default());
+    assert!(journal.poll_room(&Arc::clone(&woken).into()).is_pending());
+    journal.take();
+    assert_eq!(woken.0.load(Relaxed), 1);
+    assert!(journal.poll_room(Waker::noop()).is_ready());
+}
+
+#[test]
+fn while_nothing_can_be_written_what_waits_is_bounded_and_it_shows() {
+    let (journal, _) = started();
+    journal.fail(Failed("disk full".into()));
+    let large = vec![b'x'; FULL_BYTES];
+    for _ in 0..4 {
+        set(&journal, 1, &large);
+    }
+    assert!(journal.take_lost());
+    assert!(!journal.take_lost());
+    let bytes: usize = journal.take().frames.iter().map(Frame::len).sum();
+    assert!(bytes < 5 * FULL_BYTES, "{bytes}");
+}

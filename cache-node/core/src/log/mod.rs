@@ -1,0 +1,39 @@
+//! The durable log, as bytes and decisions: no files here.
+//!
+//! What commands do to data becomes *records*: Redis commands that say the effect (`SET key value
+//! PXAT …`, `DEL key` for a key that expired or left for room, a pop's `LPOP`), each of one slot of one
+//! store, in the order in which they were done there. Records that must be there together or not at all
+//! (a transaction's, a script's) are a *batch*. Batches wait in the [`Journal`], and who writes the log
+//! takes them as *frames*: each has a header with sequence, time, store, range of slots and checksums.
+//! Segments are files of frames. A snapshot is a file of slots, each with the sequence up to which the
+//! records of that slot are in it. docs/formats.md has every byte.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `record` | one slot's effect as bytes |
+//! | `frame` | records with a header and checksums: whole or not there |
+//! | `journal` | what waits to be written, and who waits for that |
+//! | `awaits` | what the commands that a thread runs have to wait for |
+
+pub mod awaits;
+pub mod frame;
+pub mod journal;
+pub mod record;
+
+pub use frame::{Frame, FrameHeader};
+pub use journal::{Failed, Journal, Taken, Ticket};
+pub use record::{Batch, Record};
+
+use crate::cluster::Slot;
+
+/// A number that grows with every record of a member.
+pub type Sequence = u64;
+
+/// The slots are dealt into so many lanes, which wait, are written and are recovered one by one.
+pub const LANES: usize = 16;
+
+/// The lane of a slot.
+#[inline]
+pub fn lane_of(slot: Slot) -> usize {
+    usize::from(slot >> 10) % LANES
+}
