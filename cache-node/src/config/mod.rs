@@ -7,6 +7,7 @@
 
 mod cli;
 mod error;
+mod persistence;
 mod read;
 pub mod schema;
 mod secret;
@@ -41,7 +42,8 @@ pub struct Config {
     pub network: Network,
     /// The cluster that it belongs to.
     pub cluster: Cluster,
-    /// The stores of the file; the first is `default`, number 0, with the policies of `cache`.
+    /// The stores of the file; the first is `default`, number 0, with the policies of `cache` and
+    /// `persistence`.
     pub stores: Vec<StorePolicy>,
     /// How often expired keys are looked for, in milliseconds.
     pub cleanup_interval_ms: u64,

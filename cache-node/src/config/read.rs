@@ -18,7 +18,6 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
     let node = node(source, host_name, cores);
     let cluster = cluster(source);
     let mut policies = vec![stores::read_default(source)];
-    stores::read_persistence(source);
     let cleanup_interval_ms =
         source.get("cache.cleanup_interval", 100, values::positive_duration(10));
     policies.extend(stores::read(source));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hypercache_core::store::{FilterSetting, StorePolicy};
+use hypercache_core::store::{Durability, FilterSetting, Mode, StorePolicy};
 use serde::Serialize;
 
 use super::units::{format_duration, format_size};
@@ -71,7 +71,21 @@ struct Cache<'a> {
 
 #[derive(Serialize)]
 struct Persistence {
-    enabled: bool,
+    mode: &'static str,
+    #[serde(flatten)]
+    log: Option<OfLog>,
+    compression: bool,
+    snapshot_interval: String,
+}
+
+/// What says something of a log only.
+#[derive(Serialize)]
+struct OfLog {
+    fsync: &'static str,
+    fsync_interval: String,
+    batch_size: u32,
+    rewrite_percentage: u32,
+    rewrite_min_size: String,
 }
 
 #[derive(Serialize)]
@@ -114,6 +128,7 @@ struct Store<'a> {
     default_ttl: String,
     eviction_policy: &'a str,
     cuckoo_filter: FilterSetting,
+    persistence: Persistence,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     key_prefixes: &'a [String],
 }
@@ -134,6 +149,23 @@ fn filter(policy: &StorePolicy) -> FilterSetting {
     }
 }
 
+/// Every key that means something in the mode.
+fn persistence(durability: &Durability) -> Persistence {
+    let log = OfLog {
+        fsync: durability.fsync.as_str(),
+        fsync_interval: format_duration(durability.fsync_interval_ms),
+        batch_size: durability.batch_size,
+        rewrite_percentage: durability.rewrite_percentage,
+        rewrite_min_size: format_size(durability.rewrite_min_bytes),
+    };
+    Persistence {
+        mode: durability.mode.as_str(),
+        log: (durability.mode != Mode::Snapshot).then_some(log),
+        compression: durability.compression,
+        snapshot_interval: format_duration(durability.snapshot_interval_ms),
+    }
+}
+
 /// Writes a configuration as YAML, every value with its unit and every secret hidden.
 ///
 /// # Errors
@@ -148,6 +180,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             default_ttl: lifetime(s),
             eviction_policy: s.eviction_policy.as_str(),
             cuckoo_filter: filter(s),
+            persistence: persistence(&s.durability),
             key_prefixes: &s.key_prefixes,
         };
         (s.name.as_str(), store)
@@ -185,7 +218,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             eviction_policy: default.eviction_policy.as_str(),
             cuckoo_filter: filter(default),
         },
-        persistence: Persistence { enabled: false },
+        persistence: persistence(&default.durability),
         script: Script {
             time_limit: format_duration(config.script.time_limit_ms),
             memory_limit: format_size(config.script.memory_bytes as u64),

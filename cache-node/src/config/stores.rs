@@ -9,9 +9,9 @@ use hypercache_core::store::{
 };
 
 use super::error::Place;
+use super::persistence;
 use super::source::Source;
 use super::tree::Value;
-use super::units::parse_duration;
 use super::values;
 
 /// Reads all stores of the file; problems are reported to `source`.
@@ -74,7 +74,7 @@ fn read_one(source: &mut Source<'_>, name: &str, path: &str) -> (StorePolicy, bo
     policy.key_prefixes =
         source.list(&at("key_prefixes")).into_iter().map(|prefix| prefix.text).collect();
     policy.filter = filter(source, &at("cuckoo_filter"));
-    persistence(source, &at("persistence"));
+    policy.durability = persistence::read_store(source, &at("persistence"));
     source.optional(&at("replication_factor"), |text| {
         match values::number("a replication factor", 1u8, u8::MAX)(text)? {
             1 => Ok(()),
@@ -104,28 +104,6 @@ fn filter(source: &mut Source<'_>, path: &str) -> Option<FilterRate> {
         }
     }
     enabled.then_some(rate)
-}
-
-const NO_PERSISTENCE: &str =
-    "durability comes with a later version: only 'disabled' works in this one";
-
-/// Durability of one store: only `disabled` works by now.
-fn persistence(source: &mut Source<'_>, path: &str) {
-    if let Some(node) = source.node(path)
-        && matches!(node.value, Value::Map(_) | Value::List(_))
-    {
-        source.problem(path, node.place.clone(), NO_PERSISTENCE);
-        return;
-    }
-    source.optional(path, |text| match text {
-        "disabled" => Ok(()),
-        "snapshot" | "aof" | "aof_only" | "aof+snapshot" => {
-            Err(format!("'{text}': {NO_PERSISTENCE}"))
-        }
-        _ => Err(format!(
-            "'{text}' is not a kind of persistence: only 'disabled' works in this version"
-        )),
-    });
 }
 
 /// What two stores cannot both have.
@@ -181,7 +159,7 @@ fn give_numbers(source: &mut Source<'_>, stores: &mut [(StorePolicy, bool)]) {
     }
 }
 
-/// Reads the policies of the default store, which stand in `cache`.
+/// Reads the policies of the default store, which stand in `cache` and `persistence`.
 pub fn read_default(source: &mut Source<'_>) -> StorePolicy {
     let mut policy = StorePolicy::new(DEFAULT_STORE, 0);
     policy.max_memory_bytes = source.get("cache.max_memory", None, values::budget);
@@ -189,18 +167,8 @@ pub fn read_default(source: &mut Source<'_>) -> StorePolicy {
     policy.eviction_policy =
         source.get("cache.eviction_policy", policy.eviction_policy, values::eviction_policy);
     policy.filter = filter(source, "cache.cuckoo_filter");
+    policy.durability = persistence::read_default(source);
     policy
-}
-
-/// Reads the section `persistence`, of which only `false` works by now.
-pub fn read_persistence(source: &mut Source<'_>) {
-    source.optional("persistence.enabled", values::off_until_later("persistence"));
-    source.optional("persistence.aof_enabled", values::off_until_later("the append-only file"));
-    source.optional("persistence.snapshot_enabled", values::off_until_later("taking snapshots"));
-    source.optional("persistence.snapshot_interval", |text| {
-        parse_duration(text)?;
-        Err::<(), _>("snapshots come with a later version: leave this key out".into())
-    });
 }
 
 /// The last word on all policies together, by the same rules that the cluster's table is held to;

@@ -40,11 +40,11 @@ stores:
     replication_factor: 1
 "#;
 
-fn read(text: &str) -> Result<Config, Error> {
+pub fn read(text: &str) -> Result<Config, Error> {
     from_text(text, None, &ServerArgs::default(), &|_| None)
 }
 
-fn problems(text: &str) -> Vec<(String, u64, u64, String)> {
+pub fn problems(text: &str) -> Vec<(String, u64, u64, String)> {
     let error = read(text).unwrap_err();
     let at = |problem: &Problem| match problem.place {
         Place::File { line, column } => (line, column),
@@ -53,7 +53,7 @@ fn problems(text: &str) -> Vec<(String, u64, u64, String)> {
     error.problems().iter().map(|p| (p.path.clone(), at(p).0, at(p).1, p.message.clone())).collect()
 }
 
-fn only_problem(text: &str) -> (String, u64, u64, String) {
+pub fn only_problem(text: &str) -> (String, u64, u64, String) {
     let all = problems(text);
     assert_eq!(all.len(), 1, "{all:?}");
     all.into_iter().next().unwrap()
@@ -121,7 +121,7 @@ fn every_key_of_the_schema_stands_in_the_example_and_no_other() {
 
 #[test]
 fn what_the_example_suggests_works() {
-    let config = read(&example_switched_on(&["snapshot_interval"])).unwrap();
+    let config = read(&example_switched_on(&[])).unwrap();
     assert_eq!(config.cluster.join.len(), 3);
     assert_eq!(config.stores[1].name, "page_cache");
     assert_eq!(config.stores[1].max_memory_bytes, Some(512 << 20));
@@ -154,16 +154,7 @@ fn the_file_of_the_readme_gets_one_error_for_each_feature_that_comes_later() {
     let paths: Vec<_> = all.iter().map(|(path, ..)| path.as_str()).collect();
     assert_eq!(
         paths,
-        [
-            "persistence.enabled",
-            "persistence.aof_enabled",
-            "persistence.snapshot_enabled",
-            "persistence.snapshot_interval",
-            "stores.user_sessions.persistence",
-            "stores.user_sessions.replication_factor",
-            "stores.page_cache.persistence",
-            "stores.page_cache.replication_factor",
-        ]
+        ["stores.user_sessions.replication_factor", "stores.page_cache.replication_factor"]
     );
     for (path, line, column, message) in &all {
         assert!(message.contains("later version"), "{path}: {message}");
@@ -176,10 +167,6 @@ fn the_readmes_file_works_once_that_is_taken_out() {
     let text = README
         .replace("\"session\"", "lru")
         .replace("\"lfu\"", "noeviction")
-        .replace("enabled: true", "enabled: false")
-        .replace("  snapshot_interval: 300s\n", "")
-        .replace("\"aof+snapshot\"", "disabled")
-        .replace("\"aof_only\"", "disabled")
         .replace("replication_factor: 3", "replication_factor: 1")
         .replace("replication_factor: 2", "replication_factor: 1");
     let config = read(&text).unwrap();
@@ -191,6 +178,8 @@ fn the_readmes_file_works_once_that_is_taken_out() {
     assert_eq!(names, expected);
     let filtered: Vec<_> = config.stores.iter().map(|s| s.filter.is_some()).collect();
     assert_eq!(filtered, [false, true, false, true]);
+    let kept: Vec<_> = config.stores.iter().map(|s| s.durability.mode.as_str()).collect();
+    assert_eq!(kept, ["aof+snapshot", "aof+snapshot", "aof", "disabled"]);
 }
 
 #[test]

@@ -227,14 +227,6 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// What only works switched off.
-pub fn off_until_later(feature: &str) -> impl Fn(&str) -> Result<(), String> {
-    move |text| match boolean(text)? {
-        false => Ok(()),
-        true => Err(format!("{feature} comes with a later version: only false works in this one")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
