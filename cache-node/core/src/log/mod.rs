@@ -15,6 +15,7 @@
 //! | `journal` | what waits to be written, and who waits for that |
 //! | `awaits` | what the commands that a thread runs have to wait for |
 //! | `segment` | files of frames, and how one is stepped over when parts of it are damaged |
+//! | `snapshot` | files of one store's slots |
 //! | `read_at` | bytes that are read at a place |
 
 pub mod awaits;
@@ -23,6 +24,7 @@ pub mod journal;
 pub mod read_at;
 pub mod record;
 pub mod segment;
+pub mod snapshot;
 
 pub use frame::{Frame, FrameHeader};
 pub use journal::{Failed, Journal, Taken, Ticket};
