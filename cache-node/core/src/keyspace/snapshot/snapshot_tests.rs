@@ -232,7 +232,7 @@ fn a_large_slot_is_taken_in_pieces_as_of_the_moment_it_was_begun() {
     assert_eq!(new.slot_digest(0, slot, NOW_MS), expected);
     assert_eq!(new.keys(0), 9000, "no key was taken twice");
     drop(taking);
-    assert_eq!(space.cells[usize::from(slot)].state.lock().tables[0].watches.is_none(), true);
+    assert!(space.cells[usize::from(slot)].state.lock().tables[0].watches.is_none());
 }
 
 #[test]
