@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::disk;
 use crate::memory::{self, Memory};
 use crate::pubsub::{self, PubSub};
 use crate::raft;
@@ -150,6 +151,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             config.script.memory_bytes,
             stats.clone(),
         )),
+        disk: disk::Handle::default(),
     });
     let pause = Arc::new(Pause::default());
     let held = pause.clone();

@@ -37,6 +37,7 @@ use place::{Owners, Place, place, place_one};
 use wire::Status;
 
 use crate::clock::now_ms;
+use crate::disk;
 use crate::peer;
 use crate::raft;
 use crate::script::{Asked, Evaluated, NO_SCRIPT, Scripts};
@@ -81,6 +82,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// The scripts that this member knows.
     pub scripts: Arc<Scripts>,
+    /// What of it is on disk.
+    pub disk: disk::Handle,
 }
 
 /// Runs commands on whichever members hold their slots. Cheap to clone.
@@ -156,6 +159,11 @@ impl Router {
     /// The scripts that this member knows.
     pub fn scripts(&self) -> &Arc<Scripts> {
         &self.0.scripts
+    }
+
+    /// What of this member's data is on disk.
+    pub fn disk(&self) -> &disk::Handle {
+        &self.0.disk
     }
 
     /// The cluster's table and its changes.

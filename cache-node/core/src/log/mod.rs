@@ -14,15 +14,23 @@
 //! | `frame` | records with a header and checksums: whole or not there |
 //! | `journal` | what waits to be written, and who waits for that |
 //! | `awaits` | what the commands that a thread runs have to wait for |
+//! | `segment` | files of frames, and how one is stepped over when parts of it are damaged |
+//! | `snapshot` | files of one store's slots |
+//! | `read_at` | bytes that are read at a place |
 
 pub mod awaits;
 pub mod frame;
 pub mod journal;
+pub mod read_at;
 pub mod record;
+pub mod segment;
+pub mod snapshot;
 
 pub use frame::{Frame, FrameHeader};
 pub use journal::{Failed, Journal, Taken, Ticket};
+pub use read_at::ReadAt;
 pub use record::{Batch, Record};
+pub use segment::DataSet;
 
 use crate::cluster::Slot;
 
