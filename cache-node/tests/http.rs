@@ -286,6 +286,69 @@ async fn with_a_password_all_of_api_asks_for_it_and_probes_stay_open() {
 }
 
 #[tokio::test]
+async fn what_a_store_keeps_on_disk_is_shown_and_changed_while_it_runs() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().display().to_string();
+    let api = Api::with("", &[("HYPERCACHE_DATA_DIR", dir.as_str())]);
+    let default = api.get("/api/stores/default").await.1["persistence"].clone();
+    assert_eq!((&default["mode"], &default["fsync"]), (&json!("disabled"), &json!("periodic")));
+    let (status, body) = api
+        .send(Method::POST, "/api/stores", json!({"name": "a", "persistence": "aof_only"}))
+        .await;
+    assert_eq!((status.as_u16(), &body["persistence"]["mode"]), (201, &json!("aof")), "{body}");
+
+    // PATCH keeps what it does not name; PUT takes what it does not name from a new store.
+    let patch = json!({"persistence": {"fsync": "always", "batch_size": 7}});
+    let (status, body) = api.send(Method::PATCH, "/api/stores/a", patch).await;
+    assert_eq!(status, 200, "{body}");
+    let shown = &body["persistence"];
+    assert_eq!((&shown["mode"], &shown["fsync"]), (&json!("aof"), &json!("always")));
+    let (_, again) = api.send(Method::PUT, "/api/stores/a", json!({"persistence": shown})).await;
+    assert_eq!(again["persistence"], *shown, "what is shown reads back");
+    let put = json!({"persistence": {"mode": "snapshot", "snapshot_interval_ms": 60_000}});
+    let (_, body) = api.send(Method::PUT, "/api/stores/a", put).await;
+    let snapshot =
+        json!({"mode": "snapshot", "compression": false, "snapshot_interval_ms": 60_000});
+    assert_eq!(body["persistence"], snapshot, "nothing of a log");
+
+    for (wrong, field) in [
+        (json!("always"), "persistence"),
+        (json!({"fsync": "always"}), "persistence.fsync"),
+        (json!({"mode": "snapshot", "fsync": "always"}), "persistence.fsync"),
+        (json!({"mode": "aof", "fsync_interval_ms": 1}), "persistence.fsync_interval_ms"),
+    ] {
+        let patch = json!({"persistence": wrong});
+        let (status, body) = api.send(Method::PATCH, "/api/stores/a", patch).await;
+        assert_eq!((status.as_u16(), &body["error"]["field"]), (400, &json!(field)), "{body}");
+    }
+    let (_, body) = api.send(Method::PATCH, "/api/stores/a", json!({"persistence": null})).await;
+    assert_eq!(body["persistence"]["mode"], "disabled");
+
+    let node = api.get("/api/cluster/members").await.1["members"][0]["name"].clone();
+    let desired = |persistence: Value| {
+        let store = json!({"name": "told", "number": 9, "persistence": persistence});
+        json!({"generation": 1, "members": [node], "stores": [store]})
+    };
+    let (status, body) =
+        api.send(Method::PUT, "/api/admin/desired", desired(json!({"mode": "aof+snapshot"}))).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(api.get("/api/stores/told").await.1["persistence"]["mode"], "aof+snapshot");
+    let (_, body) =
+        api.send(Method::PUT, "/api/admin/desired", desired(json!({"mode": "x"}))).await;
+    assert_eq!(body["error"]["field"], "stores[0].persistence", "{body}");
+}
+
+#[tokio::test]
+async fn a_member_without_a_directory_promises_no_durability() {
+    let api = Api::start();
+    let patch = json!({"persistence": "aof"});
+    let (status, body) = api.send(Method::PATCH, "/api/stores/default", patch).await;
+    assert_eq!((status.as_u16(), &body["error"]["field"]), (400, &json!("persistence")), "{body}");
+    let message = body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("node.data_dir"), "{message}");
+}
+
+#[tokio::test]
 async fn l7_a_store_created_at_run_time_outlives_its_request_and_is_changed_and_dropped() {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().display().to_string();

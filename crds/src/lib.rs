@@ -6,12 +6,14 @@
 
 pub mod definition;
 pub mod duration;
+mod persistence;
 pub mod quantity;
 mod rules;
 mod spec;
 mod status;
 
 pub use definition::definition;
+pub use persistence::{Fsync, PersistenceMode, PersistenceSpec};
 pub use spec::{
     CuckooFilter, EvictionPolicy, FalsePositiveRate, HyperCacheCluster, HyperCacheClusterSpec,
     LogLevel, MAX_KEY_PREFIXES, MAX_MEMBERS, MAX_STORES, MemberConfig, PullPolicy, PullSecret,

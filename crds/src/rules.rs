@@ -67,6 +67,20 @@ pub(crate) fn store() -> Vec<Value> {
     ]
 }
 
+/// On a store's `persistence`.
+pub(crate) fn persistence() -> Vec<Value> {
+    ["fsync", "fsyncInterval", "batchSize", "rewritePercentage", "rewriteMinSize"]
+        .map(|field| {
+            at(
+                &format!(".{field}"),
+                &format!("!has(self.{field}) || self.mode in ['aof', 'aof+snapshot']"),
+                "is of a log, which there is only with mode aof or aof+snapshot: choose one of \
+                 these or leave it out",
+            )
+        })
+        .to_vec()
+}
+
 pub(crate) fn store_name() -> Vec<Value> {
     vec![rule(
         "self.matches('^[a-z][a-z0-9_-]*$')",

@@ -12,6 +12,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::persistence::PersistenceSpec;
 use crate::rules;
 use crate::status::HyperCacheClusterStatus;
 
@@ -235,6 +236,11 @@ pub struct StoreSpec {
     /// switched while data is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuckoo_filter: Option<CuckooFilter>,
+
+    /// What of the store is on the members' volumes. Left out, nothing. It can be changed while
+    /// data is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<PersistenceSpec>,
 }
 
 /// A store's cuckoo filter.

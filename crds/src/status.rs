@@ -111,6 +111,12 @@ pub struct StoreStatus {
     /// Its cuckoo filter; none when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuckoo_filter: Option<CuckooFilter>,
+    /// What of it is on disk: `disabled`, `snapshot`, `aof` or `aof+snapshot`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub persistence: String,
+    /// When its log is forced to the disk; empty when there is no log.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fsync: String,
     /// The cluster runs this store as the resource says. A store that the resource does not list
     /// is not applied.
     #[serde(default)]

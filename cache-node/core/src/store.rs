@@ -1,10 +1,12 @@
 //! A store: a named database with policies of its own, and a number that `SELECT` takes.
 
 mod durability;
+mod durability_setting;
 mod filter_rate;
 mod kept;
 
 pub use durability::{Durability, Fsync, Mode};
+pub use durability_setting::{DurabilityFields, DurabilitySetting};
 pub use filter_rate::{FilterRate, FilterSetting, filter_setting};
 
 use serde::{Deserialize, Serialize};

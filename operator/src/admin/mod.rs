@@ -2,11 +2,13 @@
 //! `PUT /api/admin/desired`.
 
 mod access;
+mod persistence;
 
 use hypercache_crds::{CuckooFilter, FalsePositiveRate};
 use serde::{Deserialize, Serialize};
 
 pub use access::{ClusterAccess, Direct, Target, ThroughApiServer};
+pub use persistence::Persistence;
 
 /// The state that the operator proposes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,8 @@ pub struct DesiredStore {
     pub key_prefixes: Vec<String>,
     /// Its cuckoo filter.
     pub cuckoo_filter: FilterSetting,
+    /// What of it is on disk.
+    pub persistence: Persistence,
 }
 
 /// A store's cuckoo filter, as cache-node writes and reads it.
@@ -140,6 +144,8 @@ pub struct StoreReport {
     pub key_prefixes: Vec<String>,
     /// Its cuckoo filter.
     pub cuckoo_filter: FilterSetting,
+    /// What of it is on disk.
+    pub persistence: Persistence,
     /// Made by the desired state.
     pub managed: bool,
     /// The keys on all members.

@@ -1,6 +1,6 @@
 //! What the schema cannot say: values that do not go together.
 
-use hypercache_crds::{HyperCacheCluster, Problem, StoreSpec, duration, quantity};
+use hypercache_crds::{HyperCacheCluster, PersistenceSpec, Problem, StoreSpec, duration, quantity};
 
 /// The longest lifetime or timeout that members take: 100 years.
 const MAX_DURATION_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
@@ -22,6 +22,9 @@ pub fn check(cluster: &HyperCacheCluster) -> Vec<Problem> {
             && let Err(message) = lifetime(text)
         {
             invalid("InvalidSpec", format!("spec.stores[{i}].defaultTtl"), message);
+        }
+        for (field, message) in store.persistence.iter().flat_map(persistence) {
+            invalid("InvalidSpec", format!("spec.stores[{i}].persistence.{field}"), message);
         }
     }
     for (field, text) in [
@@ -49,6 +52,29 @@ fn lifetime(text: &str) -> Result<u64, String> {
         Ok(ms) => Ok(ms),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The fields of a store's persistence that members do not take, and why.
+fn persistence(spec: &PersistenceSpec) -> Vec<(&'static str, String)> {
+    let between = |text: &Option<String>, least: u64, most: u64, range: &str| {
+        let text = text.as_deref()?;
+        match duration::millis(text) {
+            Ok(ms) if (least..=most).contains(&ms) => None,
+            Ok(_) => Some(format!("'{text}' is not from {range}")),
+            Err(error) => Some(error.to_string()),
+        }
+    };
+    let size = spec.rewrite_min_size.as_deref().and_then(|text| match quantity::bytes(text) {
+        Ok(bytes) if bytes >= 1 << 20 => None,
+        Ok(_) => Some(format!("'{text}' is less than 1Mi")),
+        Err(error) => Some(error.to_string()),
+    });
+    let fsync = between(&spec.fsync_interval, 10, 3_600_000, "10ms to 1h");
+    let snapshot = between(&spec.snapshot_interval, 1_000, 7 * 86_400_000, "1s to 7d");
+    [("fsyncInterval", fsync), ("snapshotInterval", snapshot), ("rewriteMinSize", size)]
+        .into_iter()
+        .filter_map(|(field, message)| Some((field, message?)))
+        .collect()
 }
 
 /// The bounds of the stores together against the memory that a member may have.

@@ -4,7 +4,7 @@ use hypercache_crds::{
     DEFAULT_STORE, EvictionPolicy, HyperCacheCluster, StoreSpec, duration, quantity,
 };
 
-use crate::admin::{DesiredState, DesiredStore, FilterSetting, Report, StoreReport};
+use crate::admin::{DesiredState, DesiredStore, FilterSetting, Persistence, Report, StoreReport};
 use crate::names::Names;
 
 /// The members and stores of a resource. The store `default` is always among them, so that its
@@ -20,6 +20,7 @@ pub fn desired_state(cluster: &HyperCacheCluster, names: &Names) -> DesiredState
             eviction_policy: EvictionPolicy::default().as_str().to_owned(),
             key_prefixes: Vec::new(),
             cuckoo_filter: FilterSetting::default(),
+            persistence: Persistence::default(),
         });
     }
     stores.sort_by_key(|store| store.number);
@@ -40,6 +41,7 @@ fn store(spec: &StoreSpec) -> DesiredStore {
         eviction_policy: spec.eviction_policy.as_str().to_owned(),
         key_prefixes: spec.key_prefixes.clone(),
         cuckoo_filter: spec.cuckoo_filter.into(),
+        persistence: spec.persistence.as_ref().into(),
     }
 }
 
@@ -64,6 +66,7 @@ pub fn applied(store: &DesiredStore, reported: &[StoreReport]) -> bool {
             && report.default_ttl_ms == store.default_ttl_ms
             && report.eviction_policy == store.eviction_policy
             && report.cuckoo_filter == store.cuckoo_filter
+            && report.persistence.is_same(&store.persistence)
             && same_set(&report.key_prefixes, &store.key_prefixes)
     })
 }
@@ -86,6 +89,11 @@ pub fn spec_field(cluster: &HyperCacheCluster, desired: &DesiredState, field: &s
             ".eviction_policy" => ".evictionPolicy",
             ".key_prefixes" => ".keyPrefixes",
             ".cuckoo_filter" => ".cuckooFilter",
+            ".persistence.fsync_interval_ms" => ".persistence.fsyncInterval",
+            ".persistence.batch_size" => ".persistence.batchSize",
+            ".persistence.snapshot_interval_ms" => ".persistence.snapshotInterval",
+            ".persistence.rewrite_percentage" => ".persistence.rewritePercentage",
+            ".persistence.rewrite_min_bytes" => ".persistence.rewriteMinSize",
             other => other,
         };
         Some(format!("spec.stores[{index}]{rest}"))

@@ -77,6 +77,7 @@ fn report(cluster: &HyperCacheCluster) -> Report {
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
                 cuckoo_filter: store.cuckoo_filter,
+                persistence: store.persistence.clone(),
                 managed: true,
                 ..StoreReport::default()
             })
@@ -196,6 +197,83 @@ fn a_store_s_filter_is_told_and_another_rate_is_a_difference() {
         stores::spec_field(&cluster, &desired, "stores[1].cuckoo_filter"),
         "spec.stores[0].cuckooFilter"
     );
+}
+
+#[test]
+fn a_store_s_durability_is_told_with_its_defaults_and_another_one_is_a_difference() {
+    let stores = json!([
+        { "name": "a", "number": 1, "persistence": {
+            "mode": "aof+snapshot", "fsync": "always", "fsyncInterval": "250ms", "batchSize": 10,
+            "compression": true, "snapshotInterval": "1m", "rewritePercentage": 0,
+            "rewriteMinSize": "2Mi",
+        } },
+        { "name": "b", "number": 2, "persistence": { "mode": "snapshot" } },
+        { "name": "c", "number": 3, "persistence": { "mode": "aof" } },
+    ]);
+    let cluster = cluster(json!({ "stores": stores }));
+    let plan = plan(&cluster, &Facts::default(), None, false);
+    assert_eq!(plan.invalid, []);
+    let told: Vec<_> =
+        plan.desired.stores.iter().map(|store| json!(store)["persistence"].clone()).collect();
+    let defaults = |mode: &str| {
+        json!({
+            "mode": mode, "fsync": "periodic", "fsync_interval_ms": 1000, "batch_size": 1000,
+            "compression": false, "snapshot_interval_ms": 300_000, "rewrite_percentage": 100,
+            "rewrite_min_bytes": 64 << 20,
+        })
+    };
+    assert_eq!(told[0], defaults("disabled"));
+    assert_eq!(
+        told[1],
+        json!({
+            "mode": "aof+snapshot", "fsync": "always", "fsync_interval_ms": 250, "batch_size": 10,
+            "compression": true, "snapshot_interval_ms": 60_000, "rewrite_percentage": 0,
+            "rewrite_min_bytes": 2 << 20,
+        })
+    );
+    let snapshot =
+        json!({ "mode": "snapshot", "compression": false, "snapshot_interval_ms": 300_000 });
+    assert_eq!(told[2], snapshot, "nothing of a log");
+    assert_eq!(told[3], defaults("aof"));
+
+    let mut report = report(&cluster);
+    assert!(!stores::differs(&plan.desired, &report));
+    report.stores[0].persistence.snapshot_interval_ms = 5;
+    assert!(!stores::differs(&plan.desired, &report), "of what is off nothing else counts");
+    report.stores[3].persistence.fsync = Some("always".into());
+    assert!(stores::differs(&plan.desired, &report));
+    for (field, own) in [
+        ("stores[1].persistence", "spec.stores[0].persistence"),
+        ("stores[1].persistence.fsync", "spec.stores[0].persistence.fsync"),
+        ("stores[1].persistence.rewrite_min_bytes", "spec.stores[0].persistence.rewriteMinSize"),
+    ] {
+        assert_eq!(stores::spec_field(&cluster, &plan.desired, field), own);
+    }
+}
+
+#[test]
+fn a_policy_edit_restarts_nobody() {
+    let with = |fsync: &str| {
+        let persistence = json!({ "mode": "aof", "fsync": fsync });
+        let stores = json!([{ "name": "a", "number": 1, "persistence": persistence }]);
+        cluster(json!({ "stores": stores }))
+    };
+    let (before, after) = (with("periodic"), with("always"));
+    let plan = plan(&after, &settled(&before), Some(&report(&before)), true);
+    assert_eq!(applied(&plan), []);
+    assert!(plan.propose);
+}
+
+#[test]
+fn intervals_and_sizes_of_durability_out_of_range_are_named() {
+    let stores = json!([{ "name": "a", "number": 1, "persistence": {
+        "mode": "aof+snapshot", "fsyncInterval": "2h", "snapshotInterval": "500ms",
+        "rewriteMinSize": "1Ki",
+    } }]);
+    let plan = plan(&cluster(json!({ "stores": stores })), &Facts::default(), None, false);
+    let fields: Vec<_> = plan.invalid.iter().map(|problem| problem.object.as_str()).collect();
+    let own = |field: &str| format!("spec.stores[0].persistence.{field}");
+    assert_eq!(fields, [own("fsyncInterval"), own("snapshotInterval"), own("rewriteMinSize")]);
 }
 
 #[test]

@@ -160,6 +160,7 @@ pub fn report(desired: &DesiredState) -> Report {
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
                 cuckoo_filter: store.cuckoo_filter,
+                persistence: store.persistence.clone(),
                 managed: true,
                 ..StoreReport::default()
             })

@@ -39,6 +39,8 @@ mod tests {
                 max_memory_bytes: None,
                 eviction_policy: "wtinylfu".into(),
                 cuckoo_filter: None,
+                persistence: "aof".into(),
+                fsync: "always".into(),
                 applied: true,
             }],
             ..Default::default()

@@ -9,7 +9,7 @@ use hypercache_crds::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
-use crate::admin::{self, Report};
+use crate::admin::{self, Report, StoreReport};
 use crate::facts::Facts;
 use crate::names::Names;
 use crate::plan::{Plan, stores};
@@ -92,6 +92,8 @@ fn store_statuses(plan: &Plan, report: &Report) -> Vec<StoreStatus> {
                 max_memory_bytes: store.max_memory_bytes.map(signed),
                 eviction_policy: store.eviction_policy.clone(),
                 cuckoo_filter: store.cuckoo_filter.into(),
+                persistence: store.persistence.mode.clone(),
+                fsync: fsync(store),
                 applied: plan.desired.stores.iter().any(|wanted| {
                     wanted.name == store.name && stores::applied(wanted, &report.stores)
                 }),
@@ -99,6 +101,12 @@ fn store_statuses(plan: &Plan, report: &Report) -> Vec<StoreStatus> {
             .collect();
     stores.sort_by_key(|store| store.number);
     stores
+}
+
+/// When a store's log is forced to the disk; empty when it has none.
+fn fsync(store: &StoreReport) -> String {
+    let is_logged = store.persistence.mode.starts_with("aof");
+    store.persistence.fsync.clone().filter(|_| is_logged).unwrap_or_default()
 }
 
 fn problems(seen: Seen<'_>) -> Vec<Problem> {

@@ -13,6 +13,7 @@
 //! | `filter/` | a cuckoo filter for each part of a table |
 //! | `eviction/` | who leaves a store that is over its budget |
 //! | `pressure` | what a member does as its memory runs out |
+//! | `snapshot/` | a slot as bytes, as of one moment, and back |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
@@ -32,6 +33,7 @@ mod prefetch;
 pub mod pressure;
 mod scripted;
 mod slot;
+mod snapshot;
 mod stores;
 mod table;
 mod together;
@@ -50,6 +52,7 @@ pub use hash::KeyHasher;
 pub use moves::{BeforeMove, MoveCursor};
 pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::{Hashed, HashedMember};
+pub use snapshot::{Damage, Loaded, SlotTaking};
 pub use together::LockedAlso;
 pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};

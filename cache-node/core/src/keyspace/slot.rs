@@ -7,6 +7,7 @@ use super::hash::{KeyHasher, position};
 use super::memory::block_bytes;
 use super::part::New;
 use super::prefetch::Hints;
+use super::snapshot;
 use super::stores::Counters;
 use super::table::{Place, Table};
 use super::values::{Value, ValueRef};
@@ -64,6 +65,19 @@ pub struct StoreTable {
 pub const HOT_BYTES: usize = 192;
 
 const _: () = assert!(std::mem::offset_of!(StoreTable, slot) < HOT_BYTES);
+
+/// A key is about to change, to come or to go.
+#[inline]
+fn changes(
+    watches: &mut Option<Box<Watches>>,
+    table: &Table,
+    counters: &Counters,
+    hasher: &KeyHasher,
+    key: &[u8],
+) {
+    snapshot::before_change(watches, table, counters, hasher, key);
+    watch::changed(watches, key);
+}
 
 impl State {
     /// A store's table, if it was ever needed here.
@@ -159,7 +173,7 @@ impl StoreTable {
         expires_at_ms: u64,
         now_ms: u64,
     ) {
-        watch::changed(&mut self.watches, key);
+        changes(&mut self.watches, &self.table, &self.counters, hasher, key);
         let keys = self.counters.keys.fetch_add(1, Relaxed);
         let turn = self.counters.pace.key_turn(keys, hash, now_ms);
         let mut usage = Usage::new(turn);
@@ -199,7 +213,7 @@ impl StoreTable {
     #[inline]
     fn leave(&mut self, hasher: &KeyHasher, place: Place) -> Option<()> {
         let entry = self.table.get(place)?;
-        watch::changed(&mut self.watches, entry.key);
+        changes(&mut self.watches, &self.table, &self.counters, hasher, entry.key);
         let ends = entry.expires_at_ms != 0;
         self.leave_session(hasher, &entry);
         if ends {
@@ -362,7 +376,7 @@ impl StoreTable {
         now_ms: u64,
     ) -> Option<Value> {
         let Entry { key, mut usage, expires_at_ms: old_ms, .. } = self.table.get(place)?;
-        watch::changed(&mut self.watches, key);
+        changes(&mut self.watches, &self.table, &self.counters, hasher, key);
         usage.touch(&self.counters.pace, now_ms, now_ms);
         if let Some(at_ms) = expires_at_ms {
             self.expiry_changes(old_ms, at_ms);
@@ -383,6 +397,7 @@ impl StoreTable {
         change: impl FnOnce(&mut Value) -> (R, bool),
     ) -> Option<R> {
         let entry = self.table.get(place)?;
+        snapshot::before_change(&mut self.watches, &self.table, &self.counters, hasher, entry.key);
         let watched: Option<Vec<u8>> = self.watches.as_ref().map(|_| entry.key.to_vec());
         let before = self.heap_bytes();
         let (result, changed) = match entry.value.object() {
@@ -426,7 +441,7 @@ impl StoreTable {
         expires_at_ms: u64,
     ) -> Option<Place> {
         let entry = self.table.get(place)?;
-        watch::changed(&mut self.watches, entry.key);
+        changes(&mut self.watches, &self.table, &self.counters, hasher, entry.key);
         let old_ms = entry.expires_at_ms;
         self.expiry_changes(old_ms, expires_at_ms);
         let before = self.heap_bytes();
@@ -455,7 +470,14 @@ impl StoreTable {
         }
     }
 
-    fn note_expiry(&mut self, expires_at_ms: u64) {
+    /// A key is about to come that is not there yet.
+    #[inline]
+    pub fn comes(&mut self, hasher: &KeyHasher, key: &[u8]) {
+        changes(&mut self.watches, &self.table, &self.counters, hasher, key);
+    }
+
+    /// Notes when an entry ends.
+    pub fn note_expiry(&mut self, expires_at_ms: u64) {
         self.next_expiry_ms = self.next_expiry_ms.min(expires_at_ms);
         self.pass_least_ms = self.pass_least_ms.min(expires_at_ms);
     }

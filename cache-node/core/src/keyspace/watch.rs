@@ -7,6 +7,7 @@
 
 use super::access::Access;
 use super::slot::{State, StoreTable};
+use super::snapshot::Capture;
 use super::stores::Counters;
 use super::wait::Waits;
 use super::{Keyspace, Locked, Refusal};
@@ -39,6 +40,8 @@ pub struct Watches {
     keys: BTreeMap<Box<[u8]>, Watch>,
     /// Those who wait for a key, rather than for EXEC.
     pub waits: Waits,
+    /// Whoever takes this table in pieces needs keys as they were.
+    pub capture: Option<Box<Capture>>,
     counters: Arc<Counters>,
 }
 
@@ -67,7 +70,7 @@ impl Watches {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.waits.is_empty()
+        self.keys.is_empty() && self.waits.is_empty() && self.capture.is_none()
     }
 }
 
@@ -104,6 +107,7 @@ impl StoreTable {
             Box::new(Watches {
                 keys: BTreeMap::new(),
                 waits: Waits::default(),
+                capture: None,
                 counters: Arc::clone(counters),
             })
         })
@@ -179,6 +183,8 @@ impl State {
     ) -> Option<Box<StoreTable>> {
         let mut table = self.take(number)?;
         if let Some(mut watches) = table.watches.take() {
+            // Who takes the table in pieces finds it gone, and begins anew.
+            watches.capture = None;
             watches.retain(|key| table.table.find(space.hasher.hash(key), key).is_none());
             if !watches.is_empty() {
                 let counters = Arc::clone(&table.counters);

@@ -246,7 +246,7 @@ impl Frame {
                 first_sequence: 0,
                 first_time_ms: 0,
                 store,
-                slots: Slot::MAX..=0,
+                slots: RangeInclusive::new(Slot::MAX, 0),
                 is_compressed: false,
                 payload_crc: 0,
             },

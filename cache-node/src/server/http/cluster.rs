@@ -10,13 +10,15 @@ use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hypercache_core::cluster::{Applied, Desired, Liveness, Refused, SLOTS};
-use hypercache_core::store::{FilterSetting, StoreNumber, StorePolicy};
+use hypercache_core::store::{
+    Durability, DurabilitySetting, FilterSetting, StoreNumber, StorePolicy,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
 use super::error::ApiError;
-use super::stores::{eviction_policy, filter, json_body};
+use super::stores::{durability, eviction_policy, filter, json_body};
 use crate::{peer, raft};
 
 /// How much longer than one request's timeout the cluster may take: it tries a leader more than
@@ -153,10 +155,12 @@ struct DesiredStore {
     key_prefixes: Vec<String>,
     #[serde(default)]
     cuckoo_filter: Option<FilterSetting>,
+    #[serde(default)]
+    persistence: Option<DurabilitySetting>,
 }
 
 impl DesiredStore {
-    fn policy(self, index: usize) -> Result<StorePolicy, ApiError> {
+    fn policy(self, app: &App, index: usize) -> Result<StorePolicy, ApiError> {
         let mut policy = StorePolicy::new(self.name, self.number);
         policy.max_memory_bytes = self.max_memory_bytes;
         policy.default_ttl_ms = self.default_ttl_ms;
@@ -166,6 +170,8 @@ impl DesiredStore {
         }
         policy.key_prefixes = self.key_prefixes;
         policy.filter = filter(self.cuckoo_filter, &format!("stores[{index}]."))?;
+        let at = format!("stores[{index}].");
+        policy.durability = durability(app, self.persistence, &Durability::default(), &at)?;
         policy.managed = true;
         Ok(policy)
     }
@@ -178,7 +184,7 @@ pub async fn put_desired(
     body: Body,
 ) -> Result<Response, ApiError> {
     let body: DesiredBody = json_body(&app, &headers, body).await?;
-    let stores = body.stores.into_iter().enumerate().map(|(i, store)| store.policy(i));
+    let stores = body.stores.into_iter().enumerate().map(|(i, store)| store.policy(&app, i));
     let desired = Desired {
         generation: body.generation,
         members: body.members,

@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from [`ROUTES`] and the schemas below.
 
 use axum::response::{IntoResponse, Response};
-use hypercache_core::store::EvictionPolicy;
+use hypercache_core::store::{Durability, EvictionPolicy, Fsync, Mode};
 use serde_json::{Map, Value, json};
 
 use super::routes::{ROUTES, Route};
@@ -171,6 +171,44 @@ fn filter_setting() -> Value {
     })
 }
 
+/// What of a store is on disk, as it is written; it is always shown by the names.
+fn durability_setting() -> Value {
+    let modes = Mode::ALL.map(|(word, _)| word);
+    let mut words = modes.to_vec();
+    words.push("aof_only");
+    let default = Durability::default();
+    let with = |mut schema: Value, default: Value| {
+        schema["default"] = default;
+        schema
+    };
+    json!({
+        "description": "What of the store is on disk: a mode in one word (aof_only is aof), or fields by name; null is nothing. \
+            What says something of a log is left out, and refused, with mode snapshot. PATCH keeps the fields that are left out",
+        "default": "disabled",
+        "oneOf": [
+            { "enum": words },
+            { "type": "null" },
+            {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "mode": with(json!({ "enum": words }), json!("disabled")),
+                    "fsync": with(
+                        json!({ "enum": Fsync::ALL.map(|(word, _)| word), "description": "When the log is forced to the disk" }),
+                        json!(default.fsync.as_str()),
+                    ),
+                    "fsync_interval_ms": with(integer("Of fsync periodic, 10 to 3600000"), json!(default.fsync_interval_ms)),
+                    "batch_size": with(integer("The most writes of a frame of the log, 1 to 1000000"), json!(default.batch_size)),
+                    "compression": with(boolean("Whether the log is compressed"), json!(default.compression)),
+                    "snapshot_interval_ms": with(integer("Between two snapshots, 1000 to 604800000"), json!(default.snapshot_interval_ms)),
+                    "rewrite_percentage": with(integer("The log is rewritten once it is larger than the snapshot by so much; 0 for never"), json!(default.rewrite_percentage)),
+                    "rewrite_min_bytes": with(integer("… and at least this large, 1048576 or more"), json!(default.rewrite_min_bytes)),
+                },
+            },
+        ],
+    })
+}
+
 fn schemas() -> Value {
     let key = ("key", text("The key, when it is UTF-8"));
     let key_base64 = ("key_base64", text("The key as base64, when it is not UTF-8"));
@@ -187,6 +225,7 @@ fn schemas() -> Value {
         ("eviction_policy", json!({ "enum": EvictionPolicy::ALL.map(|(word, _)| word) })),
         ("key_prefixes", list(text("Keys of database 0 that begin with this belong to the store"))),
         ("cuckoo_filter", filter_setting()),
+        ("persistence", durability_setting()),
     ];
     let named = [
         ("name", text("a lower-case letter, then up to 62 of a-z, 0-9, '_', '-'")),

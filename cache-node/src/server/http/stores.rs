@@ -6,8 +6,8 @@ use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hypercache_core::store::{
-    DEFAULT_STORE, EvictionPolicy, FilterRate, FilterSetting, MAX_STORE_NUMBER, StoreNumber,
-    StorePolicy,
+    DEFAULT_STORE, Durability, DurabilitySetting, EvictionPolicy, FilterRate, FilterSetting,
+    MAX_STORE_NUMBER, Mode, StoreNumber, StorePolicy,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -32,6 +32,7 @@ struct Wanted {
     #[serde(default)]
     key_prefixes: Vec<String>,
     cuckoo_filter: Option<FilterSetting>,
+    persistence: Option<DurabilitySetting>,
 }
 
 /// What `PATCH` changes: a field that is left out stays, `null` takes a bound or lifetime away.
@@ -46,6 +47,8 @@ struct Patch {
     key_prefixes: Option<Vec<String>>,
     #[serde(default, deserialize_with = "given")]
     cuckoo_filter: Option<Option<FilterSetting>>,
+    #[serde(default, deserialize_with = "given")]
+    persistence: Option<Option<DurabilitySetting>>,
 }
 
 /// Tells `null` from a field that is not there.
@@ -95,6 +98,29 @@ pub fn filter(setting: Option<FilterSetting>, at: &str) -> Result<Option<FilterR
     setting.map_or(Ok(None), FilterSetting::rate).map_err(|invalid| {
         ApiError::field("invalid_store", &format!("{at}{}", invalid.field), invalid.message)
     })
+}
+
+/// A store's durability as a request writes it, over what it was; `null` is nothing on disk.
+pub fn durability(
+    app: &App,
+    setting: Option<DurabilitySetting>,
+    base: &Durability,
+    at: &str,
+) -> Result<Durability, ApiError> {
+    let Some(setting) = setting else { return Ok(Durability::default()) };
+    let refuse = |field: &str, message: String| {
+        ApiError::field("invalid_store", &format!("{at}{field}"), message)
+    };
+    let durability =
+        setting.over(base).map_err(|invalid| refuse(&invalid.field, invalid.message))?;
+    if durability.mode != Mode::Disabled && app.config.node.data_dir.is_none() {
+        let message = format!(
+            "'{}' needs a place on disk: set 'node.data_dir' of the members first",
+            durability.mode.as_str()
+        );
+        return Err(refuse("persistence", message));
+    }
+    Ok(durability)
 }
 
 fn valid(policy: StorePolicy) -> Result<StorePolicy, ApiError> {
@@ -161,13 +187,13 @@ pub async fn create(
         let message = format!("all numbers up to {MAX_STORE_NUMBER} are taken");
         return Err(ApiError::new(StatusCode::CONFLICT, "too_many_stores", message));
     };
-    let policy = valid(wanted.policy(StorePolicy::new(name.clone(), number))?)?;
+    let policy = valid(wanted.policy(&app, StorePolicy::new(name.clone(), number))?)?;
     changed(&app, app.cluster.create_store(policy)).await?;
     Ok((StatusCode::CREATED, axum::Json(described(&app, &name).await?)).into_response())
 }
 
 impl Wanted {
-    fn policy(self, mut policy: StorePolicy) -> Result<StorePolicy, ApiError> {
+    fn policy(self, app: &App, mut policy: StorePolicy) -> Result<StorePolicy, ApiError> {
         policy.max_memory_bytes = self.max_memory_bytes;
         policy.default_ttl_ms = self.default_ttl_ms;
         policy.eviction_policy = match self.eviction_policy {
@@ -176,6 +202,7 @@ impl Wanted {
         };
         policy.key_prefixes = self.key_prefixes;
         policy.filter = filter(self.cuckoo_filter, "")?;
+        policy.durability = durability(app, self.persistence, &Durability::default(), "")?;
         Ok(policy)
     }
 }
@@ -197,7 +224,7 @@ pub async fn replace(
         let message = format!("store '{name}' has number {}, which stays", old.number);
         return Err(ApiError::field("invalid_store", "number", message));
     }
-    let policy = valid(wanted.policy(old)?)?;
+    let policy = valid(wanted.policy(&app, old)?)?;
     changed(&app, app.cluster.change_store(policy)).await?;
     Ok(axum::Json(described(&app, &name).await?).into_response())
 }
@@ -226,6 +253,9 @@ pub async fn change(
     }
     if let Some(setting) = patch.cuckoo_filter {
         policy.filter = filter(setting, "")?;
+    }
+    if let Some(setting) = patch.persistence {
+        policy.durability = durability(&app, setting, &policy.durability, "")?;
     }
     changed(&app, app.cluster.change_store(valid(policy)?)).await?;
     Ok(axum::Json(described(&app, &name).await?).into_response())

@@ -9,7 +9,7 @@
 
 use super::super::memory::block_bytes;
 
-mod murmur;
+pub mod murmur;
 mod sub_filter;
 
 use murmur::murmur64a;
@@ -269,6 +269,17 @@ impl Cuckoo {
         }
         (made.items, made.deleted) = (items, deleted);
         Some(made)
+    }
+
+    /// The pages in which something is or was: of which sub-filter, which page of it, and its cells.
+    pub fn pages(&self) -> impl Iterator<Item = (usize, usize, &[u8])> {
+        let filters = self.filters.iter().enumerate();
+        filters.flat_map(|(at, filter)| filter.pages().map(move |(page, cells)| (at, page, cells)))
+    }
+
+    /// Puts a page where it was; false if there is no such page, or it has another length.
+    pub fn load_page(&mut self, filter: usize, page: usize, cells: &[u8]) -> bool {
+        self.with(filter, |filter| filter.load_page(page, cells)) == Some(true)
     }
 
     /// The part of a dump after a position (1 for the first), with the position after it; `None`

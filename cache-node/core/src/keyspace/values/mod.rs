@@ -2,7 +2,9 @@
 
 mod chunk;
 pub mod cuckoo;
+pub mod decode;
 mod dict;
+pub mod encode;
 mod hash;
 mod intset;
 mod list;

@@ -16,7 +16,7 @@ pub(super) fn list(context: &Context<'_>, out: &mut Writer<'_>) {
     out.array(policies.len());
     for policy in policies.iter() {
         let of_store = stats.iter().find(|s| s.number == policy.number);
-        out.map(10);
+        out.map(12);
         out.bulk(b"name");
         out.bulk(policy.name.as_bytes());
         out.bulk(b"number");
@@ -38,6 +38,13 @@ pub(super) fn list(context: &Context<'_>, out: &mut Writer<'_>) {
         match policy.filter {
             Some(rate) => out.double(rate.rate()),
             None => out.null(),
+        }
+        out.bulk(b"persistence");
+        out.bulk(policy.durability.mode.as_str().as_bytes());
+        out.bulk(b"fsync");
+        match policy.durability.mode.is_logged() {
+            true => out.bulk(policy.durability.fsync.as_str().as_bytes()),
+            false => out.null(),
         }
         out.bulk(b"keys");
         number(out, of_store.map(|s| s.keys));

@@ -74,6 +74,22 @@ impl SubFilter {
         Some(page.get_or_insert_with(|| vec![0; cells].into_boxed_slice()))
     }
 
+    /// The pages that are there, with their numbers.
+    pub(super) fn pages(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let pages = self.pages.iter().enumerate();
+        pages.filter_map(|(number, page)| Some((number, page.as_deref()?)))
+    }
+
+    /// Puts a page where it was; false if there is no such page, or it has another length.
+    pub(super) fn load_page(&mut self, number: usize, cells: &[u8]) -> bool {
+        if cells.len() != self.page_cells() {
+            return false;
+        }
+        let Some(page) = self.page_mut(number) else { return false };
+        page.copy_from_slice(cells);
+        true
+    }
+
     pub(super) fn has(&self, place: Place) -> bool {
         let Place { fingerprint, one, two } = place;
         self.bucket(one).contains(&fingerprint) || self.bucket(two).contains(&fingerprint)

@@ -1,0 +1,23 @@
+//! A slot of a store as bytes, as of one moment, and back.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `entry` | a key with its value and lifetime as bytes |
+//! | `take` | a slot piece by piece, while others change it |
+//! | `capture` | what they change before it was taken |
+//! | `load` | a slot from bytes |
+//! | `digest` | whether two slots hold the same |
+
+mod capture;
+mod digest;
+mod entry;
+mod load;
+mod take;
+
+pub use capture::{Capture, before_change};
+pub use load::{Damage, Loaded};
+pub use take::SlotTaking;
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;
