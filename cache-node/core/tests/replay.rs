@@ -268,7 +268,8 @@ fn drive(seed: u64, commands: usize) -> u64 {
     let evicted: u64 = space.stats().iter().map(|store| store.evicted_keys).sum();
     let expired: u64 = space.stats().iter().map(|store| store.expired_keys).sum();
     assert!(expired > 0, "nothing expired: the test is about less than it says");
-    let heard = copy.stats().into_iter().map(|s| s.hits + s.misses + s.expired_keys + s.evicted_keys);
+    let heard =
+        copy.stats().into_iter().map(|s| s.hits + s.misses + s.expired_keys + s.evicted_keys);
     assert_eq!(heard.sum::<u64>(), 0, "replay counts nothing");
     assert_eq!(copy.keys(4), 0, "a store that is not logged is not there");
     evicted

@@ -381,10 +381,17 @@ impl<'a> Access<'a> {
         let place = self.place()?;
         let place = self.extend_session(place)?;
         let table = self.state.get_mut(self.store.number)?;
+        let mut said = false;
+        let change = |value: &mut Value| {
+            let (result, changed) = change(value);
+            said = changed;
+            (result, changed)
+        };
         let done = table.update_if(&self.space.hasher, place, self.now_ms, change);
         let (result, changed) = done?;
         if changed && self.is_logged() {
-            self.log_change();
+            // What says that it changed nothing may not do it again when it is told to.
+            if said { self.log_change() } else { self.log_whole() }
         }
         Some(result)
     }

@@ -159,6 +159,13 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// Logs the key as it is, because a command that failed may have changed it.
+    pub(crate) fn log_again(&mut self) {
+        if self.is_logged() {
+            self.log_whole();
+        }
+    }
+
     /// Logs a command about the key as it is.
     pub(crate) fn log_also(&mut self, words: &[&[u8]]) {
         if self.is_logged() {
