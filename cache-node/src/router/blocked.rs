@@ -66,7 +66,7 @@ pub fn answered(answer: &[u8]) -> Option<Answered<'_>> {
 
 fn answer_to(ended: Ended) -> Vec<u8> {
     match ended {
-        Ended::Served(mut reply) => {
+        Ended::Served { mut reply, .. } => {
             reply.insert(0, SERVED);
             reply
         }
@@ -183,7 +183,10 @@ mod tests {
 
     #[test]
     fn answers_read_back() {
-        assert_eq!(answered(&answer_to(Ended::Served(b"+x".into()))), Some(Answered::Reply(b"+x")));
+        assert_eq!(
+            answered(&answer_to(Ended::Served { reply: b"+x".into(), awaits: None })),
+            Some(Answered::Reply(b"+x"))
+        );
         assert_eq!(answered(&answer_to(Ended::Again)), Some(Answered::Ended));
         assert_eq!(answered(&answer_to(Ended::GivenUp)), Some(Answered::Ended));
         assert_eq!(answered(b""), None);

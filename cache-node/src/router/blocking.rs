@@ -284,7 +284,11 @@ impl Router {
             }
         };
         match ended {
-            Ended::Served(reply) => {
+            Ended::Served { reply, awaits } => {
+                // Who answers waits for it as for what this thread ran.
+                if let Some(ticket) = awaits {
+                    hypercache_core::log::awaits::note(ticket);
+                }
                 out.extend_from_slice(&reply);
                 Attempt::Done
             }
