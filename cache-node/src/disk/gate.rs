@@ -70,8 +70,7 @@ impl Slots for Gate {
 
     fn fence_if_empty(&self, slot: Slot, now_ms: u64) -> bool {
         let mut inner = self.inner.lock();
-        let empty =
-            Self::is_ready(&inner, slot) && self.keyspace.fence_if_empty(slot, now_ms);
+        let empty = Self::is_ready(&inner, slot) && self.keyspace.fence_if_empty(slot, now_ms);
         if empty && let Some(wanted) = inner.wanted.get_mut(usize::from(slot)) {
             *wanted = false;
         }

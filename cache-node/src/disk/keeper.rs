@@ -52,7 +52,7 @@ struct Keeper {
 impl Keeper {
     fn run(mut self) {
         let shared = self.shared.clone();
-        while !shared.stop.load(Acquire) {
+        while !shared.is_ending.load(Acquire) {
             self.look_at_speed();
             if shared.loading().is_none() {
                 self.note_what_is_due();
@@ -122,7 +122,7 @@ impl Keeper {
                 let _ = sender.send(taken.clone());
             }
             self.look_at_speed();
-            if self.shared.stop.load(Acquire) {
+            if self.shared.is_ending.load(Acquire) {
                 return;
             }
         }
@@ -231,7 +231,7 @@ fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<Snapsho
                 // Who serves clients comes first.
                 thread::yield_now();
             }
-            if shared.stop.load(Acquire) && !shared.is_ending.load(Acquire) {
+            if shared.stop.load(Acquire) {
                 return Err(io::Error::other("the member stops"));
             }
         }

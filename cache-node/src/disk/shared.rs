@@ -104,7 +104,7 @@ pub struct Shared {
     pub regained: AtomicU64,
     /// The member stops.
     pub stop: AtomicBool,
-    /// The last snapshots are taken.
+    /// No snapshots are taken any more but the last ones.
     pub is_ending: AtomicBool,
     pub writer: OnceLock<Thread>,
     pub keeper: OnceLock<Thread>,

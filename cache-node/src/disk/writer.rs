@@ -11,14 +11,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::task::Wake;
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use hypercache_core::log::segment::{self, Seal};
+use hypercache_core::log::writer::{self, Files, Trouble};
 use hypercache_core::log::{Failed, Frame, Sequence, Ticket};
 use hypercache_core::store::{Durability, Fsync, StoreNumber, StorePolicy};
 
@@ -32,9 +33,6 @@ const GATHER: Duration = Duration::from_millis(5);
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// The pauses between two tries to write.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
-/// What one system call writes at the most, in frames.
-const SLICES: usize = 512;
-
 /// Wakes the writer's thread.
 pub struct Unpark(pub Thread);
 
@@ -47,18 +45,69 @@ impl Wake for Unpark {
     }
 }
 
-/// The segment that is written to.
-struct Segment {
-    file: File,
-    seal: Seal,
-    /// So many bytes of it are well.
-    bytes: u64,
+/// The log's directory.
+struct Directory {
+    shared: Arc<Shared>,
+    /// The segment that is written.
+    open: Option<(u64, File)>,
+}
+
+impl Directory {
+    fn file(&mut self, number: u64) -> io::Result<&mut File> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != number) {
+            let path = self.shared.layout.segment(number);
+            self.open = Some((number, OpenOptions::new().write(true).open(path)?));
+        }
+        self.open.as_mut().map(|(_, file)| file).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Files for Directory {
+    type Error = io::Error;
+
+    fn create(&mut self, number: u64) -> io::Result<()> {
+        let path = self.shared.layout.segment(number);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        self.open = Some((number, file));
+        Ok(())
+    }
+
+    fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let shared = self.shared.clone();
+        let _busy = Busy::begin(&shared);
+        self.file(number)?.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&mut self, number: u64, len: u64) -> io::Result<()> {
+        self.file(number)?.set_len(len)
+    }
+
+    fn sync(&mut self, number: u64) -> io::Result<()> {
+        let shared = self.shared.clone();
+        let began = Instant::now();
+        {
+            let _busy = Busy::begin(&shared);
+            self.file(number)?.sync_data()?;
+        }
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let figures = &shared.log;
+        figures.fsyncs.fetch_add(1, Relaxed);
+        figures.last_fsync_ms.store(now_ms(), Relaxed);
+        figures.last_fsync_us.store(took, Relaxed);
+        figures.longest_fsync_us.fetch_max(took, Relaxed);
+        Ok(())
+    }
+
+    fn sync_dir(&mut self) -> io::Result<()> {
+        sync_parent(&self.shared.layout.segment(0))
+    }
 }
 
 /// See the module.
 pub struct Writer {
     shared: Arc<Shared>,
-    segment: Segment,
+    log: writer::Writer,
+    files: Directory,
     /// Each store's durability, as of `policies`.
     durability: BTreeMap<StoreNumber, Durability>,
     policies: Arc<Vec<StorePolicy>>,
@@ -68,6 +117,8 @@ pub struct Writer {
     due: Option<Instant>,
     /// The cycle that was written last, and the last sequence in it.
     last: Option<(Ticket, Sequence)>,
+    /// The last sequence that was given before the start.
+    began_after: Sequence,
     /// What was lost: see [`Shared::lost`]. 0: nothing that snapshots have not regained.
     lost: u64,
 }
@@ -89,46 +140,30 @@ impl Drop for Busy<'_> {
     }
 }
 
-/// Creates a segment, so that it and its name are on the disk.
-fn create(shared: &Shared, number: u64, first_sequence: Sequence) -> io::Result<Segment> {
-    let data_set = shared.layout.data_set;
-    let header = segment::Header { data_set, number, first_sequence, created_ms: now_ms() };
-    let path = shared.layout.segment(number);
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-    let written = file
-        .write_all(&header.write())
-        .and_then(|()| file.sync_all())
-        .and_then(|()| sync_parent(&path));
-    if let Err(error) = written {
-        let _ = std::fs::remove_file(&path);
-        return Err(error);
-    }
-    let bytes = segment::HEADER_BYTES as u64;
-    shared.segments.lock().push(SegmentInfo { number, first_sequence, bytes });
-    Ok(Segment { file, seal: header.seal(), bytes })
-}
-
 impl Writer {
-    /// Begins a segment and starts the thread; the journal is on from then on, and its next record gets
+    /// Starts the thread; the journal is on from then on, and its next record gets
     /// the sequence after `last`.
     ///
     /// # Errors
-    /// The segment cannot be created, or there is no thread.
-    pub fn start(
-        shared: &Arc<Shared>,
-        number: u64,
-        last: Sequence,
-    ) -> io::Result<JoinHandle<()>> {
-        let segment = create(shared, number, last + 1)?;
+    /// There is no thread.
+    pub fn start(shared: &Arc<Shared>, number: u64, last: Sequence) -> io::Result<JoinHandle<()>> {
+        let options = writer::Options {
+            data_set: shared.layout.data_set,
+            next_number: number,
+            last_sequence: last,
+            segment_bytes: SEGMENT_BYTES,
+        };
         shared.log.synced.store(last, Release);
         let writer = Self {
             shared: shared.clone(),
-            segment,
+            log: writer::Writer::new(options),
+            files: Directory { shared: shared.clone(), open: None },
             durability: BTreeMap::new(),
             policies: Arc::default(),
             unsynced: false,
             due: None,
             last: None,
+            began_after: last,
             lost: 0,
         };
         let thread = thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
@@ -198,7 +233,7 @@ impl Writer {
             for frame in &taken.frames {
                 *bytes.entry(frame.store()).or_default() += frame.len() as u64;
             }
-            self.write(taken.frames);
+            self.write(taken.frames, taken.last_sequence);
             let now = Instant::now();
             bytes.keys().for_each(|store| at_once |= self.note(*store, now));
             let mut accounts = shared.accounts.lock();
@@ -247,106 +282,68 @@ impl Writer {
     }
 
     /// Writes frames, however often that has to be tried.
-    fn write(&mut self, frames: Vec<Frame>) {
-        if self.segment.bytes >= SEGMENT_BYTES {
-            if self.unsynced {
-                self.sync();
-            }
-            self.next_segment();
-        }
-        let mut frames: Vec<Vec<u8>> = frames.into_iter().map(|frame| frame.finish().0).collect();
+    fn write(&mut self, frames: Vec<Frame>, last: Sequence) {
         let mut pause = PAUSES[0];
+        let mut written = self.log.write(&mut self.files, frames, last, now_ms());
         let mut has_failed = false;
-        loop {
-            let written = {
-                let _busy = Busy::begin(&self.shared);
-                self.try_write(&mut frames)
-            };
-            match written {
-                Ok(()) => break,
-                Err(error) => {
-                    let reason = format!("the log cannot be written: {error}");
-                    if !has_failed {
-                        tracing::error!(%error, "the log cannot be written: writers are refused");
-                    }
-                    has_failed = true;
-                    self.fail(reason);
-                    if self.shared.stop.load(Acquire) {
-                        // Whoever waited was told; there is nothing more to be done.
-                        return;
-                    }
-                    thread::park_timeout(pause);
-                    pause = (2 * pause).min(PAUSES[1]);
-                }
+        while let Err(trouble) = written {
+            match trouble {
+                Trouble::Sync(_) => self.loses(&trouble.to_string()),
+                Trouble::Write(_) => self.fail(trouble.to_string()),
             }
+            if !has_failed {
+                tracing::error!(%trouble, "writers of logged stores are refused");
+            }
+            has_failed = true;
+            if self.shared.stop.load(Acquire) {
+                // Whoever waited was told; there is nothing more to be done.
+                return;
+            }
+            thread::park_timeout(pause);
+            pause = (2 * pause).min(PAUSES[1]);
+            written = self.log.retry(&mut self.files, now_ms());
         }
+        self.note_segment();
         self.unsynced = true;
         if has_failed && self.sync() {
             tracing::info!("the log can be written again");
         }
-        self.heal();
     }
 
-    /// Writes all frames behind what is well, or leaves the file as it was.
-    fn try_write(&mut self, frames: &mut [Vec<u8>]) -> io::Result<()> {
-        let Segment { file, seal, bytes } = &mut self.segment;
-        // Behind what is well, whatever a write before has left there.
-        file.seek(SeekFrom::Start(*bytes))?;
-        let mut at = *bytes;
-        for frame in frames.iter_mut() {
-            seal.apply(frame, at);
-            at += frame.len() as u64;
-        }
-        let written = write_all(file, frames);
-        if let Err(error) = written {
-            let mut at = *bytes;
-            for frame in frames.iter_mut() {
-                // Opens the seal again.
-                seal.apply(frame, at);
-                at += frame.len() as u64;
+    /// Keeps the list of segments.
+    fn note_segment(&self) {
+        let Some(number) = self.log.number() else { return };
+        let (bytes, figures) = (self.log.segment_bytes(), &self.shared.log);
+        let mut segments = self.shared.segments.lock();
+        let grown = match segments.last_mut() {
+            Some(last) if last.number == number => {
+                bytes - std::mem::replace(&mut last.bytes, bytes)
             }
-            file.set_len(*bytes)?;
-            return Err(error);
-        }
-        let figures = &self.shared.log;
+            _ => {
+                let first_sequence = self.last.map_or(self.began_after, |(_, last)| last) + 1;
+                segments.push(SegmentInfo { number, first_sequence, bytes });
+                bytes
+            }
+        };
         figures.writes.fetch_add(1, Relaxed);
-        figures.written_bytes.fetch_add(at - *bytes, Relaxed);
-        *bytes = at;
-        if let Some(info) = self.shared.segments.lock().last_mut() {
-            info.bytes = at;
-        }
-        Ok(())
+        figures.written_bytes.fetch_add(grown, Relaxed);
     }
 
     /// Forces what is written to the disk; whether it is there.
     fn sync(&mut self) -> bool {
-        let began = Instant::now();
-        let synced = {
-            let _busy = Busy::begin(&self.shared);
-            self.segment.file.sync_data()
-        };
         self.unsynced = false;
         self.due = None;
-        let figures = &self.shared.log;
-        if let Err(error) = synced {
-            tracing::error!(
-                %error,
-                "the log could not be forced to the disk: writers are refused until snapshots of all \
-                 logged stores are there"
-            );
-            self.loses(&format!("the log could not be forced to the disk: {error}"));
-            self.next_segment();
-            return false;
+        match self.log.sync(&mut self.files) {
+            Ok(_) => true,
+            Err(trouble) => {
+                tracing::error!(
+                    %trouble,
+                    "writers of logged stores are refused until snapshots of them are there"
+                );
+                self.loses(&trouble.to_string());
+                false
+            }
         }
-        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        figures.fsyncs.fetch_add(1, Relaxed);
-        figures.last_fsync_ms.store(now_ms(), Relaxed);
-        figures.last_fsync_us.store(took, Relaxed);
-        figures.longest_fsync_us.fetch_max(took, Relaxed);
-        if let Some((_, sequence)) = self.last {
-            figures.synced.store(sequence, Release);
-        }
-        true
     }
 
     /// All that was written is on the disk: tells who waits for that.
@@ -359,34 +356,6 @@ impl Writer {
             self.shared.journal().durable(cycle);
         } else if let Some((_, sequence)) = self.last {
             self.shared.log.synced.store(sequence, Release);
-        }
-    }
-
-    /// Goes on in another segment, however often that has to be tried.
-    fn next_segment(&mut self) {
-        let first_sequence = self.last.map_or(1, |(_, sequence)| sequence + 1);
-        let mut number = self.segment.seal.number + 1;
-        loop {
-            let created = {
-                let _busy = Busy::begin(&self.shared);
-                create(&self.shared, number, first_sequence)
-            };
-            match created {
-                Ok(segment) => {
-                    self.segment = segment;
-                    return;
-                }
-                Err(error) => {
-                    if error.kind() == io::ErrorKind::AlreadyExists {
-                        number += 1;
-                    }
-                    self.fail(format!("a segment of the log cannot be created: {error}"));
-                    if self.shared.stop.load(Acquire) {
-                        return;
-                    }
-                    thread::park_timeout(PAUSES[1]);
-                }
-            }
         }
     }
 
@@ -405,8 +374,11 @@ impl Writer {
     /// What was lost may be in snapshots by now.
     fn regain(&mut self) {
         if self.lost > 0 && self.shared.regained.load(Acquire) >= self.lost {
-            tracing::info!("snapshots of all logged stores are on the disk: writers are served again");
+            tracing::info!(
+                "snapshots of all logged stores are on the disk: writers are served again"
+            );
             self.lost = 0;
+            self.log.snapshots_are_taken();
             self.shared.log.sync_wanted.store(true, Release);
             self.cycle();
         }
@@ -424,20 +396,4 @@ impl Writer {
             self.is_durable();
         }
     }
-}
-
-fn write_all(file: &mut File, frames: &[Vec<u8>]) -> io::Result<()> {
-    for some in frames.chunks(SLICES) {
-        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|frame| IoSlice::new(frame)).collect();
-        let mut left = &mut slices[..];
-        while !left.is_empty() {
-            match file.write_vectored(left) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(bytes) => IoSlice::advance_slices(&mut left, bytes),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(())
 }

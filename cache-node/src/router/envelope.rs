@@ -177,7 +177,7 @@ pub fn answer(
 
 const MALFORMED: &str = "ERR a malformed transaction came from another member";
 
-fn refuse(out: &mut Vec<u8>, text: &str) -> Status {
+pub(super) fn refuse(out: &mut Vec<u8>, text: &str) -> Status {
     out.push(REFUSED);
     out.extend_from_slice(text.as_bytes());
     Status::Done

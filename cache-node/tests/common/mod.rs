@@ -245,6 +245,23 @@ impl Raw {
         self.input.is_empty() && !self.fill()
     }
 
+    /// As [`Self::send`]; false if the connection has ended.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// As [`Self::reply`]; `None` if the connection ended before it was whole.
+    pub fn try_reply(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(len) = reply_len(&self.input).unwrap() {
+                return Some(self.input.drain(..len).collect());
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
     fn fill(&mut self) -> bool {
         let mut part = vec![0; 1 << 16];
         match self.stream.read(&mut part) {
