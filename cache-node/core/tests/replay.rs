@@ -2,6 +2,7 @@
 //! they left in its journal into another, and every key of every store compared.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
+#![allow(clippy::disallowed_methods, reason = "the environment says how long the test is")]
 
 #[allow(dead_code, reason = "another test uses the rest")]
 mod generate;
