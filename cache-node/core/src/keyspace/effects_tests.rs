@@ -12,7 +12,7 @@ use std::task::{Poll, Waker};
 const NOW: u64 = 1_700_000_000_000;
 
 fn policy(number: StoreNumber) -> StorePolicy {
-    let mut policy = StorePolicy::new(&format!("s{number}"), number);
+    let mut policy = StorePolicy::new(format!("s{number}"), number);
     policy.durability = Durability::of(Mode::Aof);
     policy
 }
