@@ -2,11 +2,13 @@
 //! they left in its journal into another, and every key of every store compared.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "this is a test")]
+#![allow(clippy::disallowed_methods, reason = "the environment says how long the test is")]
 
 #[allow(dead_code, reason = "another test uses the rest")]
 mod generate;
 
 use generate::Generator;
+use hypercache_core::cluster::slot_of;
 use hypercache_core::command::replay::Replayed;
 use hypercache_core::command::{Call, NoScripts, Run, Step, lookup};
 use hypercache_core::keyspace::{Keyspace, Options, Value, ValueRef, Wait};
@@ -166,13 +168,13 @@ impl Dice {
     }
 }
 
-struct Run1<'s> {
+struct Client<'s> {
     space: &'s Keyspace,
     now_ms: u64,
     waits: Vec<Arc<Wait>>,
 }
 
-impl Run1<'_> {
+impl Client<'_> {
     fn run(&mut self, store: StoreNumber, args: &[Vec<u8>]) {
         let words: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let Ok(spec) = lookup(&words) else { return };
@@ -222,7 +224,7 @@ fn drive(seed: u64, commands: usize) -> u64 {
     serve(&space, true);
     let mut generator = Generator::new(seed);
     let mut dice = Dice(seed);
-    let mut run = Run1 { space: &space, now_ms: START_MS, waits: Vec::new() };
+    let mut run = Client { space: &space, now_ms: START_MS, waits: Vec::new() };
     let mut last: Vec<String> = Vec::new();
     for step in 0..commands {
         let command = generator.command();
@@ -249,13 +251,19 @@ fn drive(seed: u64, commands: usize) -> u64 {
                 last.push("(expiry)".into());
                 space.expire_cycle(run.now_ms, 1_000_000);
             }
+            4 if dice.below(40) == 0 => {
+                let name = ["flushall", "flushdb"][dice.below(2) as usize];
+                last.push(name.into());
+                run.run(dice.below(3) as StoreNumber, &[name.as_bytes().to_vec()]);
+            }
+            5 if dice.below(40) == 0 => {
+                last.push("(slot of k1 cleared)".into());
+                space.clear_slot(slot_of(b"k1"));
+            }
             _ => {}
         }
-        // One that empties everything is seldom, so that there is something.
-        if !command.name.starts_with("flush") || dice.below(50) == 0 {
-            last.push(format!("{}: {}", command.database, shown(&command.args)));
-            run.run(command.database, &command.args);
-        }
+        last.push(format!("{}: {}", command.database, shown(&command.args)));
+        run.run(command.database, &command.args);
         if step % COMMANDS_A_LOOK == COMMANDS_A_LOOK - 1 || step + 1 == commands {
             replay(&space, &copy);
             serve(&copy, true);
