@@ -123,7 +123,13 @@ impl Disk {
         let mut threads = Vec::new();
         threads.push(writer::Writer::start(&shared, number, last).map_err(Error::Threads)?);
         threads.push(keeper::start(&shared).map_err(Error::Threads)?);
-        tracing::debug!(stores = begins.len(), "stores are kept from now on");
+        {
+            // Of these the log alone does not say what they hold.
+            let mut wanted = shared.wanted.lock();
+            begins.into_iter().for_each(|store| {
+                wanted.stores.entry(store).or_default();
+            });
+        }
         plan.run(&shared, &self.gate).map_err(Error::Threads)?;
         Ok((Handle(Some(shared.clone())), Running { shared: Some(shared), threads }))
     }

@@ -102,10 +102,23 @@ impl Plan {
             plan.find_frames(shared, *number, index + 1 == numbers.len())?;
             plan.next_number = number + 1;
         }
+        plan.account(shared);
         if plan.last_sequence > 0 {
             plan.last_sequence += LOST_RECORDS;
         }
         Ok(plan)
+    }
+
+    /// Notes how long each store's log is, behind its newest snapshot.
+    fn account(&self, shared: &Shared) {
+        let mut accounts = shared.accounts.lock();
+        for Found { header, .. } in &self.frames {
+            let Some(store) = self.stores.get(&header.store) else { continue };
+            let newest = store.sources.first().map(|s| s.snapshot.header.first_sequence);
+            if header.first_sequence > newest.unwrap_or(store.since) {
+                accounts.entry(header.store).or_default().log_bytes += header.frame_bytes();
+            }
+        }
     }
 
     fn find_snapshots(&mut self, shared: &Shared) -> Result<(), Error> {
