@@ -1,6 +1,8 @@
 //! What is on the disk after a crash and after a clean stop, with real processes. What was acknowledged
 //! is recorded here, outside the server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use std::path::Path;

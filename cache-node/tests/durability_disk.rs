@@ -1,6 +1,8 @@
 //! A disk that is full and gets room again; snapshots that are taken while clients write, and what they
 //! let go of.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

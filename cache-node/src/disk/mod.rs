@@ -120,9 +120,11 @@ impl Disk {
             catalog.follow(&policies, last).map_err(|error| layout::wrong(&path, error))?
         };
         self.gate.follows.store(true, Release);
-        let mut threads = Vec::new();
-        threads.push(writer::Writer::start(&shared, number, last).map_err(Error::Threads)?);
-        threads.push(keeper::start(&shared).map_err(Error::Threads)?);
+        // Ended from the last to the first.
+        let threads = vec![
+            writer::Writer::start(&shared, number, last).map_err(Error::Threads)?,
+            keeper::start(&shared).map_err(Error::Threads)?,
+        ];
         {
             // Of these the log alone does not say what they hold.
             let mut wanted = shared.wanted.lock();
