@@ -249,7 +249,9 @@ impl Writer {
         }
         let wanted = shared.log.sync_wanted.swap(false, AcqRel);
         let is_due = self.due.is_some_and(|due| due <= Instant::now());
-        let asked = at_once || wanted || is_due || shared.journal().awaiting() > 0;
+        // What failed is well again only once it is on the disk.
+        let failed = shared.journal().is_failed();
+        let asked = at_once || wanted || is_due || failed || shared.journal().awaiting() > 0;
         if self.unsynced && asked {
             self.sync();
         }
