@@ -293,6 +293,7 @@ async fn expire(of: Watched<'_>, interval: Duration, mut stop: watch::Receiver<b
         if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
             return;
         }
+        disk.look_at_speed();
         // Data that clients may not change stays as it is; nobody sees what has expired.
         // What is read from the disk may still be told to live longer.
         if clients.now().is_some() || disk.is_loading() {

@@ -131,6 +131,13 @@ impl Handle {
         self.0.as_ref()?.loading()
     }
 
+    /// To be called now and then: says that the disk failed when it has not answered for long.
+    pub fn look_at_speed(&self) {
+        if let Some(shared) = &self.0 {
+            shared.look_at_speed();
+        }
+    }
+
     /// Whether data is still being read.
     pub fn is_loading(&self) -> bool {
         use std::sync::atomic::Ordering::Acquire;

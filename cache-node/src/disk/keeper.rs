@@ -1,5 +1,4 @@
-//! The thread that takes snapshots, removes what is not needed any more, and watches that the disk
-//! answers in time.
+//! The thread that takes snapshots, and removes what is not needed any more.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hypercache_core::cluster::SLOTS;
+use hypercache_core::log::Sequence;
 use hypercache_core::log::snapshot::{self, Header};
-use hypercache_core::log::{Failed, Sequence};
 use hypercache_core::store::{StoreNumber, StorePolicy};
 
 use super::layout::{OnDisk, sync_parent};
@@ -21,8 +20,6 @@ use crate::clock::now_ms;
 
 /// How often it is looked whether a snapshot is due.
 const LOOK: Duration = Duration::from_millis(250);
-/// A write or fsync that takes longer is a failure until it has ended.
-const SLOW: Duration = Duration::from_secs(10);
 /// Between two tries of a snapshot that failed, in milliseconds.
 const AGAIN_MS: u64 = 1_000;
 /// So many snapshots of a store are kept: the newest, and one in case that this is damaged.
@@ -37,7 +34,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 /// # Errors
 /// There is none.
 pub fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    let keeper = Keeper { shared: shared.clone(), is_slow: false };
+    let keeper = Keeper { shared: shared.clone() };
     let thread = thread::Builder::new().name("snapshots".into()).spawn(move || keeper.run())?;
     let _ = shared.keeper.set(thread.thread().clone());
     Ok(thread)
@@ -45,15 +42,12 @@ pub fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
 
 struct Keeper {
     shared: Arc<Shared>,
-    /// The disk was said to be too slow, for the write that is under way.
-    is_slow: bool,
 }
 
 impl Keeper {
-    fn run(mut self) {
+    fn run(self) {
         let shared = self.shared.clone();
         while !shared.is_ending.load(Acquire) {
-            self.look_at_speed();
             if shared.loading().is_none() {
                 self.note_what_is_due();
                 self.take_wanted();
@@ -63,20 +57,6 @@ impl Keeper {
                 thread::park_timeout(LOOK);
             }
         }
-    }
-
-    /// Fails the journal while a write takes too long; it heals when that has ended.
-    fn look_at_speed(&mut self) {
-        let since = self.shared.log.busy_since_ms.load(Relaxed);
-        let now = self.shared.started.elapsed().as_millis() as u64;
-        let is_slow = since > 0 && now.saturating_sub(since) > SLOW.as_millis() as u64;
-        if is_slow && !self.is_slow && !self.shared.journal().is_failed() {
-            let reason = format!("the disk has not answered for {SLOW:?}");
-            tracing::error!("{reason}: writers are refused");
-            self.shared.failed(&reason);
-            self.shared.journal().fail(Failed(reason.into()));
-        }
-        self.is_slow = is_slow;
     }
 
     /// Stores whose interval is over, or whose log has grown.
@@ -107,7 +87,7 @@ impl Keeper {
         }
     }
 
-    fn take_wanted(&mut self) {
+    fn take_wanted(&self) {
         loop {
             let next = {
                 let mut wanted = self.shared.wanted.lock();
@@ -121,7 +101,6 @@ impl Keeper {
             for sender in who {
                 let _ = sender.send(taken.clone());
             }
-            self.look_at_speed();
             if self.shared.is_ending.load(Acquire) {
                 return;
             }
@@ -129,7 +108,7 @@ impl Keeper {
     }
 
     /// Takes what makes the disk whole again after an fsync that failed.
-    fn regain(&mut self) {
+    fn regain(&self) {
         let lost = self.shared.lost.load(Acquire);
         if lost <= self.shared.regained.load(Acquire) {
             return;

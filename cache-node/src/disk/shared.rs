@@ -7,7 +7,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use hypercache_core::keyspace::Keyspace;
-use hypercache_core::log::{Journal, LANES, Sequence};
+use hypercache_core::log::{Failed, Journal, LANES, Sequence};
 use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -16,6 +16,9 @@ use super::catalog::Catalog;
 use super::layout::Layout;
 use super::stats::{LastError, Loading, LogStats, Recovery, SnapshotStats, Stats, StoreDisk};
 use crate::clock::now_ms;
+
+/// A write or fsync that takes longer is a failure until it has ended.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// What became of a snapshot.
 pub type Taken = Result<SnapshotStats, String>;
@@ -189,6 +192,20 @@ impl Shared {
     pub fn policies_changed(&self) {
         self.wake_keeper();
         self.wake_writer();
+    }
+
+    /// Fails the journal while a write or fsync takes too long; it heals when that has ended well. Never
+    /// waits itself.
+    pub fn look_at_speed(&self) {
+        let since = self.log.busy_since_ms.load(Relaxed);
+        let now = self.started.elapsed().as_millis() as u64;
+        let is_slow = since > 0 && now.saturating_sub(since) > SLOW.as_millis() as u64;
+        if is_slow && !self.journal().is_failed() {
+            let reason = format!("the disk has not answered for {SLOW:?}");
+            tracing::error!("{reason}: writers of logged stores are refused");
+            self.failed(&reason);
+            self.journal().fail(Failed(reason.into()));
+        }
     }
 
     /// Notes an error of the log.
