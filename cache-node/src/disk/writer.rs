@@ -305,6 +305,7 @@ impl Writer {
             pause = (2 * pause).min(PAUSES[1]);
             written = self.log.retry(&mut self.files, now_ms());
         }
+        self.shared.journal().recycle(self.log.take_spent());
         self.note_segment();
         self.unsynced = true;
         if has_failed && self.sync() {

@@ -13,6 +13,9 @@ use super::frame::Frame;
 use super::segment::{DataSet, HEADER_BYTES, Header};
 use std::fmt::Display;
 
+/// So many bytes are written at once: what stays in a processor's cache.
+const WRITE_BYTES: usize = 256 << 10;
+
 /// The files of the log's directory, by their segments' numbers. Every call waits for its end.
 pub trait Files {
     /// Why something could not be done.
@@ -97,6 +100,10 @@ pub struct Writer {
     open: Option<Open>,
     /// Frames that are not written yet, not sealed.
     pending: Vec<Vec<u8>>,
+    /// Those that are: their memory can be used again.
+    spent: Vec<Vec<u8>>,
+    /// Sealed frames on their way to the file.
+    sealed: Vec<u8>,
     /// The last sequence that is in what is pending, and in what is written.
     pending_sequence: Sequence,
     written_sequence: Sequence,
@@ -113,6 +120,8 @@ impl Writer {
             next_number,
             open: None,
             pending: Vec::new(),
+            spent: Vec::new(),
+            sealed: Vec::new(),
             pending_sequence: last_sequence,
             written_sequence: last_sequence,
             needs_snapshots: false,
@@ -137,6 +146,11 @@ impl Writer {
     /// Bytes that could not be written yet.
     pub fn pending_bytes(&self) -> u64 {
         self.pending.iter().map(|frame| frame.len() as u64).sum()
+    }
+
+    /// The buffers of frames that were written since the last call, for [`super::Journal::recycle`].
+    pub fn take_spent(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.spent)
     }
 
     /// All records up to this one are written.
@@ -192,18 +206,24 @@ impl Writer {
             (open.has_rest, open.was_cut) = (false, true);
         }
         let (seal, mut at) = (open.header.seal(), open.len);
-        let from = at;
-        let mut bytes = Vec::with_capacity(self.pending.iter().map(Vec::len).sum());
-        for frame in &self.pending {
-            let start = bytes.len();
-            bytes.extend_from_slice(frame);
-            seal.apply(bytes.get_mut(start..).unwrap_or_default(), at);
-            at += frame.len() as u64;
-        }
+        let mut from = at;
         open.has_rest = true;
-        files.write(number, from, &bytes).map_err(write)?;
+        let sealed = &mut self.sealed;
+        sealed.clear();
+        for (frame, left) in self.pending.iter().zip((0..self.pending.len()).rev()) {
+            let start = sealed.len();
+            sealed.extend_from_slice(frame);
+            seal.apply(sealed.get_mut(start..).unwrap_or_default(), at);
+            at += frame.len() as u64;
+            if sealed.len() >= WRITE_BYTES || left == 0 {
+                files.write(number, from, sealed).map_err(write)?;
+                from = at;
+                sealed.clear();
+            }
+        }
+        sealed.shrink_to(2 * WRITE_BYTES);
         (open.has_rest, open.len) = (false, at);
-        self.pending.clear();
+        self.spent.append(&mut self.pending);
         self.written_sequence = self.pending_sequence;
         Ok(())
     }
