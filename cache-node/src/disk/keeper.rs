@@ -291,18 +291,16 @@ pub fn clean(shared: &Shared) -> Result<(), super::Error> {
         .min();
     let mut segments = shared.segments.lock();
     let needed = |next: Sequence| floor.is_some_and(|floor| next > floor + 1);
-    let mut gone = 0;
-    for pair in segments.windows(2) {
-        if needed(pair[1].first_sequence) {
-            break;
-        }
-        let path = shared.layout.segment(pair[0].number);
+    let gone = segments.windows(2).take_while(|pair| !needed(pair[1].first_sequence)).count();
+    let Some(first) = segments.get(gone).map(|segment| segment.number) else { return Ok(()) };
+    // Also those in which nothing could be written: a gap among the rest would look like a loss.
+    for number in shared.layout.segments()?.into_iter().filter(|number| *number < first) {
+        let path = shared.layout.segment(number);
         match fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(wrong(&path, error)),
         }
-        gone += 1;
     }
     segments.drain(..gone);
     if gone > 0 {

@@ -81,6 +81,20 @@ fn damage(report: &mut Recovery, text: String) {
     }
 }
 
+/// Whether a file whose header is not ours has frames of this segment, or nothing but zeros: blocks that
+/// were never written.
+fn is_ours(file: &OnDisk, seal: Seal) -> bool {
+    let begin = read_up_to(file, 0, segment::HEADER_BYTES as u64).unwrap_or_default();
+    let mut pieces = Scan::new(file, seal);
+    let frame = pieces.find(|piece| !matches!(piece, Ok(Piece::Damaged { .. })));
+    match frame {
+        Some(Ok(Piece::Found { .. } | Piece::Newer { .. })) => true,
+        Some(Ok(Piece::Torn { is_blank, .. })) => is_blank && begin.iter().all(|byte| *byte == 0),
+        Some(Ok(Piece::Damaged { .. }) | Err(_)) => false,
+        None => begin.iter().all(|byte| *byte == 0),
+    }
+}
+
 impl Plan {
     /// Reads the headers of all that is there, and cuts off what is torn.
     ///
@@ -98,6 +112,12 @@ impl Plan {
         };
         plan.find_snapshots(shared)?;
         let numbers = shared.layout.segments()?;
+        for pair in numbers.windows(2).filter(|pair| pair[0] + 1 < pair[1]) {
+            plan.report.damaged_frames += 1;
+            let name = shared.layout.segment(pair[0] + 1);
+            let last = segment::file_name(pair[1] - 1);
+            damage(&mut plan.report, format!("{}: missing, up to {last}", name.display()));
+        }
         for (index, number) in numbers.iter().enumerate() {
             plan.find_frames(shared, *number, index + 1 == numbers.len())?;
             plan.next_number = number + 1;
@@ -178,6 +198,7 @@ impl Plan {
         let path = shared.layout.segment(number);
         let name = path.display().to_string();
         let file = OnDisk::open(&path)?;
+        let seal = Seal { data_set: shared.layout.data_set, number };
         let first = read_up_to(&file, 0, segment::HEADER_BYTES as u64);
         let first_sequence = match Header::read(&first.map_err(|error| wrong(&path, error))?) {
             Ok(header) if header.data_set != shared.layout.data_set => {
@@ -189,17 +210,17 @@ impl Plan {
                 damage(&mut self.report, format!("{name}: it has no header, and nothing in it"));
                 self.last_sequence + 1
             }
-            Err(error @ (HeaderError::Version(_) | HeaderError::Foreign)) => {
-                // A header that is all zeros was never on the disk, and so nothing behind it was.
+            Err(error @ HeaderError::Version(_)) => return Err(wrong(&path, error)),
+            // Frames are sealed for one file only: where one is, the file is ours.
+            Err(error @ HeaderError::Foreign) if !is_ours(&file, seal) => {
                 return Err(wrong(&path, error));
             }
-            Err(error @ HeaderError::Damaged) => {
+            Err(error @ (HeaderError::Damaged | HeaderError::Foreign)) => {
                 damage(&mut self.report, format!("{name}: {error}; its frames are read"));
                 self.last_sequence + 1
             }
         };
         self.last_sequence = self.last_sequence.max(first_sequence.saturating_sub(1));
-        let seal = Seal { data_set: shared.layout.data_set, number };
         let index = self.segments.len();
         let mut bytes = file.byte_len();
         for piece in Scan::new(&file, seal) {

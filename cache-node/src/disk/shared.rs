@@ -205,6 +205,8 @@ impl Shared {
             tracing::error!("{reason}: writers of logged stores are refused");
             self.failed(&reason);
             self.journal().fail(Failed(reason.into()));
+            // It may have ended just now: then nobody else would say that all is well.
+            self.wake_writer();
         }
     }
 

@@ -66,7 +66,9 @@ impl Files for Directory {
     type Error = io::Error;
 
     fn create(&mut self, number: u64) -> io::Result<()> {
-        let path = self.shared.layout.segment(number);
+        let shared = self.shared.clone();
+        let _busy = Busy::begin(&shared);
+        let path = shared.layout.segment(number);
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
         self.open = Some((number, file));
         Ok(())
@@ -79,6 +81,8 @@ impl Files for Directory {
     }
 
     fn truncate(&mut self, number: u64, len: u64) -> io::Result<()> {
+        let shared = self.shared.clone();
+        let _busy = Busy::begin(&shared);
         self.file(number)?.set_len(len)
     }
 
@@ -99,6 +103,8 @@ impl Files for Directory {
     }
 
     fn sync_dir(&mut self) -> io::Result<()> {
+        let shared = self.shared.clone();
+        let _busy = Busy::begin(&shared);
         sync_parent(&self.shared.layout.segment(0))
     }
 }
@@ -178,6 +184,8 @@ impl Writer {
             let stop = shared.stop.load(Acquire);
             self.regain();
             let (told, urgent) = shared.journal().pending();
+            // It was too slow, and has ended since: all is well again.
+            let urgent = urgent || (self.lost == 0 && shared.journal().is_failed());
             let now = Instant::now();
             let sync_wanted = self.unsynced
                 && (shared.journal().awaiting() > 0 || shared.log.sync_wanted.load(Acquire));
@@ -241,8 +249,12 @@ impl Writer {
                 accounts.entry(store).or_default().log_bytes += bytes;
             }
             drop(accounts);
-            shared.journal().written(taken.cycle);
         }
+        if self.log.pending_bytes() > 0 {
+            // The member stops, and this never got to the disk.
+            return;
+        }
+        shared.journal().written(taken.cycle);
         self.last = Some((taken.cycle, taken.last_sequence));
         if shared.journal().take_lost() {
             self.loses("what came while the disk could not be written was too much to keep");
@@ -283,7 +295,7 @@ impl Writer {
         at_once
     }
 
-    /// Writes frames, however often that has to be tried.
+    /// Writes frames, however often that has to be tried, until the member stops.
     fn write(&mut self, frames: Vec<Frame>, last: Sequence) {
         let mut pause = PAUSES[0];
         let mut written = self.log.write(&mut self.files, frames, last, now_ms());
