@@ -143,7 +143,14 @@ fn damaged_round(whole: &Path, random: &mut Random) {
         })
         .collect();
     let what = done.join(", ");
-    let kept = Kept::start_in(directory.path(), YAML);
+    let kept = match Kept::try_start_in(directory.path(), YAML) {
+        Ok(kept) => kept,
+        // Damaged at its beginning, and cut before its first frame: nothing says that it is a segment.
+        Err(log) => {
+            assert!(times > 1 && log.contains("begins otherwise"), "{what}: {log}");
+            return;
+        }
+    };
     let versions = versions(&kept, &what);
     let log = kept.member.log();
     assert!(!log.contains("panicked") && !log.contains("broke"), "{what}: {log}");

@@ -58,10 +58,10 @@ fn l10_memory_goes_back_to_the_system_soon_after_a_flush() {
 fn l9_a_member_whose_memory_runs_out_evicts_and_goes_on_accepting() {
     let member = Member::start_with("node: {memory_limit: 128MB}\n", &[]);
     let mut raw = member.raw();
-    // More than fits; each part is less than what lies between the stage in which stores evict and
-    // the one in which writes are refused.
-    for part in 0..80 {
-        assert_eq!(fill(&mut raw, part * 3_000..(part + 1) * 3_000), 0);
+    // More than fits; each part is, with what the allocator takes for it, less than half of what lies
+    // between the stage in which stores evict and the one in which writes are refused.
+    for part in 0..160 {
+        assert_eq!(fill(&mut raw, part * 1_500..(part + 1) * 1_500), 0, "{}", member.log());
         member.wait_for("room", || (member.resident_bytes() < 119 * MB).then_some(()));
     }
     assert!(info(&mut raw, "evicted_keys") > 50_000);

@@ -81,6 +81,7 @@ impl Options {
         let catalog = Catalog::open(&layout.root)?;
         let shared = Arc::new(Shared::new(keyspace.clone(), layout, catalog));
         shared.progress.is_on.store(true, Release);
+        shared.keyspace.set_loading(true);
         let gate = Arc::new(Gate::new(keyspace.clone(), Some(shared.clone())));
         Ok(Disk { shared: Some(shared), gate, stores, keyspace })
     }

@@ -286,6 +286,7 @@ impl Plan {
             *progress.report.lock() = Some(report);
             progress.is_on.store(false, Release);
             (0..LANES).for_each(|lane| gate.lane_is_ready(lane));
+            shared.keyspace.set_loading(false);
             return Ok(());
         }
         progress.total_bytes.store(self.total_bytes, Relaxed);
@@ -346,6 +347,7 @@ impl Plan {
                 "data was read from the disk"
             );
             *shared.progress.report.lock() = Some(report);
+            shared.keyspace.set_loading(false);
             shared.progress.is_on.store(false, Release);
             shared.wake_keeper();
         })?;

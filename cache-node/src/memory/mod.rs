@@ -254,6 +254,11 @@ impl Watcher {
             let freed = self.keyspace.evict_share(relief.evict_percent, EVICT_KEYS, now_ms);
             self.memory.relieved_bytes.fetch_add(freed, Relaxed);
             self.purge();
+            if relief.refuse {
+                // Who writes now need not wait for the next look to have the room that this made.
+                relief = pressure::relief(self.measure(), relief.stage);
+                self.keyspace.set_refusing(relief.refuse);
+            }
         }
         self.tell(relief.stage);
         if self.mover.is_moving() {

@@ -138,7 +138,11 @@ impl Router {
                 .is_err()
             {
                 out.clear();
-                Writer::new(&mut out, protocol).error("TRYAGAIN Slots are on the move");
+                let text = match self.0.disk.is_loading() {
+                    true => super::LOADING,
+                    false => "TRYAGAIN Slots are on the move",
+                };
+                Writer::new(&mut out, protocol).error(text);
             }
             self.settle(protocol, 0, &mut out).await;
             return out;

@@ -123,6 +123,9 @@ impl Router {
             return Err(NO_QUORUM.into());
         }
         let over_all = steps.iter().find(|step| step.is_over_all_keys());
+        if over_all.is_some() && self.0.disk.is_loading() {
+            return Err(super::LOADING.into());
+        }
         if let Some(step) = over_all.filter(|_| !view.owns_all()) {
             return Err(format!(
                 "CROSSSLOT '{}' is over all keys, which several members hold: it cannot be in a \

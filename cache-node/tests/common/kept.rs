@@ -30,6 +30,20 @@ impl Kept {
         Self { member, yaml: yaml.into(), directory: directory.into(), ports, _temporary: None }
     }
 
+    /// As [`Self::start_in`]; what it logged if it stops instead.
+    pub fn try_start_in(directory: &Path, yaml: &str) -> Result<Self, String> {
+        let ports = [free_port(), free_port(), free_port()];
+        let member = launch(yaml, ports, directory);
+        let is_ready = member.wait_for("ready, or an end", || {
+            let is_ready = member.http("GET /readyz").starts_with("HTTP/1.1 200");
+            (is_ready || member.log().contains("the member stops")).then_some(is_ready)
+        });
+        if !is_ready {
+            return Err(member.log());
+        }
+        Ok(Self { member, yaml: yaml.into(), directory: directory.into(), ports, _temporary: None })
+    }
+
     /// Starts it again on the same directory, and waits for nothing.
     pub fn relaunch(&mut self) {
         self.member = launch(&self.yaml, self.ports, &self.directory);

@@ -90,6 +90,9 @@ impl Keyspace {
                     blocking.run_at_once(keys, args, out);
                 })
             }
+            Run::Keyspace(_) | Run::Walk(_) if self.is_loading() => {
+                return Err(NotServing { slot: 0 });
+            }
             Run::Keyspace(run) => {
                 if !self.has_store(store) {
                     Err(Refusal::NoStore)

@@ -184,6 +184,7 @@ pub struct Keyspace {
     journal: Journal,
     /// The member's memory is used up: writes that need some are refused.
     refusing: AtomicBool,
+    loading: AtomicBool,
     /// Until then (Unix milliseconds) no key is removed because its lifetime is over.
     expiry_paused_until_ms: AtomicU64,
 }
@@ -217,6 +218,7 @@ impl Keyspace {
             undertaker: OnceLock::new(),
             journal: Journal::default(),
             refusing: AtomicBool::new(false),
+            loading: AtomicBool::new(false),
             expiry_paused_until_ms: AtomicU64::new(0),
         }
     }
@@ -414,6 +416,17 @@ impl Keyspace {
             }
         });
         stats.collect()
+    }
+
+    /// From now on only a part of the data is here, or all of it: what is over all keys does not run
+    /// meanwhile, as it would miss the rest.
+    pub fn set_loading(&self, loading: bool) {
+        self.loading.store(loading, Release);
+    }
+
+    /// Whether only a part of the data is here.
+    pub fn is_loading(&self) -> bool {
+        self.loading.load(Acquire)
     }
 
     /// From now on writes that need memory are refused, or not any more: the member's memory is
