@@ -55,6 +55,9 @@ pub enum Error {
     /// The HTTP server.
     #[error(transparent)]
     Http(#[from] http::Error),
+    /// What is kept on disk.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
     /// The cluster's table.
     #[error(transparent)]
     Raft(#[from] raft::Error),
@@ -119,6 +122,12 @@ async fn serve(config: Config) -> Result<(), Error> {
     let resp_listener = resp::listen(SocketAddr::new(network.bind, network.resp_port))?;
     let http_listener = http::listen(SocketAddr::new(network.bind, network.http_port)).await?;
 
+    let disk = disk::Options {
+        data_dir: config.node.data_dir.clone(),
+        keyspace: keyspace.clone(),
+        stores: config.stores.clone(),
+    };
+    let disk = tokio::task::spawn_blocking(move || disk.open()).await??;
     let cluster = raft::Options {
         name: config.node.id.clone(),
         data_dir: config.node.data_dir.clone(),
@@ -137,8 +146,10 @@ async fn serve(config: Config) -> Result<(), Error> {
         secret: config.cluster.secret.as_ref().map(|s| s.expose().to_owned()),
         stores: config.stores.clone(),
     }
-    .build(keyspace.clone())
+    .build(disk.gate())
     .await?;
+    // What the table says is known now, as far as it was when the member ended.
+    let (disk, kept) = tokio::task::spawn_blocking(move || disk.start()).await??;
     let handle = cluster.handle();
     let router = Router::new(router::Options {
         keyspace: keyspace.clone(),
@@ -151,7 +162,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             config.script.memory_bytes,
             stats.clone(),
         )),
-        disk: disk::Handle::default(),
+        disk: disk.clone(),
     });
     let pause = Arc::new(Pause::default());
     let held = pause.clone();
@@ -232,8 +243,13 @@ async fn serve(config: Config) -> Result<(), Error> {
     });
     let interval = Duration::from_millis(config.cleanup_interval_ms.max(1));
     parts.spawn(async move {
-        let watched =
-            Watched { keyspace: &keyspace, stats: &stats, clients: &pause, memory: &memory };
+        let watched = Watched {
+            keyspace: &keyspace,
+            stats: &stats,
+            clients: &pause,
+            memory: &memory,
+            disk: &disk,
+        };
         expire(watched, interval, stopping).await;
         Ok("the expiry cycle")
     });
@@ -255,6 +271,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     if tokio::time::timeout(GRACE + Duration::from_secs(1), rest).await.is_err() {
         tracing::warn!("not everything ended in time");
     }
+    tokio::task::spawn_blocking(move || kept.stop()).await?;
     ended
 }
 
@@ -264,19 +281,22 @@ struct Watched<'a> {
     stats: &'a Stats,
     clients: &'a Pause,
     memory: &'a Memory,
+    disk: &'a disk::Handle,
 }
 
 /// Removes expired keys that nobody asks for, a step at an interval, and the next soon where one
 /// was not enough.
 async fn expire(of: Watched<'_>, interval: Duration, mut stop: watch::Receiver<bool>) {
-    let Watched { keyspace, stats, clients, memory } = of;
+    let Watched { keyspace, stats, clients, memory, disk } = of;
     let (mut pause, mut looked) = (interval, Instant::now());
     loop {
         if tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
             return;
         }
+        disk.look_at_speed();
         // Data that clients may not change stays as it is; nobody sees what has expired.
-        if clients.now().is_some() {
+        // What is read from the disk may still be told to live longer.
+        if clients.now().is_some() || disk.is_loading() {
             continue;
         }
         let began = Instant::now();

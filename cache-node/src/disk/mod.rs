@@ -8,14 +8,170 @@
 //! |---|---|
 //! | `handle` | what the other parts ask of it |
 //! | `stats` | what is known of it |
+//! | `layout` | directories and files, and how they are opened |
+//! | `catalog` | which stores' data is there |
+//! | `gate` | slots are served once they are read |
+//! | `recovery` | what is read at start |
+//! | `writer` | the thread that writes the log |
+//! | `keeper` | the thread that takes snapshots and removes what is not needed |
 
+mod catalog;
+mod gate;
 mod handle;
+mod keeper;
+mod layout;
+mod recovery;
+mod shared;
 mod stats;
+mod writer;
 
+pub use gate::Gate;
 pub use handle::{Handle, Which};
 pub use stats::{LastError, Loading, LogStats, Recovery, SnapshotStats, Stats, StoreDisk};
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::*;
+use std::thread::JoinHandle;
+
+use hypercache_core::keyspace::Keyspace;
+use hypercache_core::store::{Mode, StorePolicy};
+
+use catalog::Catalog;
+use layout::Layout;
+use shared::Shared;
+
+/// Where a member's data is kept, and whose it is.
+pub struct Options {
+    /// The data directory; without one nothing is kept.
+    pub data_dir: Option<PathBuf>,
+    /// The data.
+    pub keyspace: Arc<Keyspace>,
+    /// The stores of the configuration: those of a cluster that this member makes.
+    pub stores: Vec<StorePolicy>,
+}
+
+/// The disk, opened; nothing is read yet.
+pub struct Disk {
+    shared: Option<Arc<Shared>>,
+    gate: Arc<Gate>,
+    stores: Vec<StorePolicy>,
+    keyspace: Arc<Keyspace>,
+}
+
+impl Options {
+    /// Opens the directory, or begins it.
+    ///
+    /// # Errors
+    /// It cannot be understood or used; stores are to be kept, and there is no directory.
+    pub fn open(self) -> Result<Disk, Error> {
+        let Self { data_dir, keyspace, stores } = self;
+        let Some(data_dir) = data_dir else {
+            let kept = stores.iter().find(|store| store.durability.mode != Mode::Disabled);
+            if let Some(store) = kept {
+                return Err(Error::NoDirectory(store.name.clone()));
+            }
+            let gate = Arc::new(Gate::new(keyspace.clone(), None));
+            return Ok(Disk { shared: None, gate, stores, keyspace });
+        };
+        let (layout, is_new) = Layout::open(&data_dir)?;
+        if is_new {
+            tracing::info!(path = %layout.root.display(), "a new directory for data: it is empty");
+        }
+        let catalog = Catalog::open(&layout.root)?;
+        let shared = Arc::new(Shared::new(keyspace.clone(), layout, catalog));
+        shared.progress.is_on.store(true, Release);
+        let gate = Arc::new(Gate::new(keyspace.clone(), Some(shared.clone())));
+        Ok(Disk { shared: Some(shared), gate, stores, keyspace })
+    }
+}
+
+/// The threads of a disk that runs.
+pub struct Running {
+    shared: Option<Arc<Shared>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Disk {
+    /// Stands between the cluster's table and the keyspace.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.clone()
+    }
+
+    /// Begins to read what is there, and to keep what comes. To be called when the cluster's table, as
+    /// far as this member knew it, was given to the gate; returns when the rest goes on by itself.
+    ///
+    /// # Errors
+    /// What is there cannot be understood or used.
+    pub fn start(self) -> Result<(Handle, Running), Error> {
+        let Some(shared) = self.shared else {
+            return Ok((Handle::default(), Running { shared: None, threads: Vec::new() }));
+        };
+        if !self.gate.told.load(Acquire) {
+            // No cluster yet: what is there, if anything, is of those that it will be made with.
+            self.keyspace.set_stores(&self.stores);
+        }
+        let plan = recovery::Plan::make(&shared)?;
+        let (last, number) = (plan.last_sequence, plan.next_number);
+        let policies = self.keyspace.policies();
+        let begins = {
+            let mut catalog = shared.catalog.lock();
+            let path = shared.layout.root.join("STORES");
+            catalog.follow(&policies, last).map_err(|error| layout::wrong(&path, error))?
+        };
+        self.gate.follows.store(true, Release);
+        // Ended from the last to the first.
+        let threads = vec![
+            writer::Writer::start(&shared, number, last).map_err(Error::Threads)?,
+            keeper::start(&shared).map_err(Error::Threads)?,
+        ];
+        {
+            // Of these the log alone does not say what they hold.
+            let mut wanted = shared.wanted.lock();
+            begins.into_iter().for_each(|store| {
+                wanted.stores.entry(store).or_default();
+            });
+        }
+        plan.run(&shared, &self.gate).map_err(Error::Threads)?;
+        Ok((Handle(Some(shared.clone())), Running { shared: Some(shared), threads }))
+    }
+}
+
+impl Running {
+    /// Takes the last snapshots, forces the log to the disk and ends the threads. Nothing may be written
+    /// any more.
+    pub fn stop(self) {
+        let Some(shared) = self.shared else { return };
+        let wait_for = |thread: Option<JoinHandle<()>>| {
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("a thread of the disk broke");
+            }
+        };
+        let mut threads = self.threads;
+        // First the one that takes snapshots, so that the last ones are taken alone.
+        shared.is_ending.store(true, Release);
+        shared.wake_keeper();
+        wait_for(threads.pop());
+        if shared.loading().is_none() {
+            for policy in shared.kept() {
+                let mode = policy.durability.mode;
+                let grown = shared
+                    .accounts
+                    .lock()
+                    .get(&policy.number)
+                    .map_or(0, |account| account.log_bytes - account.log_bytes_at_snapshot);
+                if mode.has_snapshots() && (grown > 0 || !mode.is_logged()) {
+                    // Its errors are logged; the log, if there is one, has it all.
+                    let _ = keeper::take(&shared, policy.number);
+                }
+            }
+        }
+        shared.stop.store(true, Release);
+        shared.wake_writer();
+        wait_for(threads.pop());
+        tracing::info!("all data is on the disk");
+    }
+}
 
 /// Why data cannot be kept, or not be read.
 #[derive(Debug, thiserror::Error)]

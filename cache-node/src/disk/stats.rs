@@ -82,7 +82,8 @@ pub struct StoreDisk {
     /// When its log is forced to the disk.
     #[serde(serialize_with = "fsync_word")]
     pub fsync: Fsync,
-    /// The bytes of its frames that were written to the log since the start.
+    /// The bytes of its frames that were written to the log since the start, and of those that were
+    /// there at the start and not in a snapshot.
     pub log_bytes: u64,
     /// The bytes of them since its last snapshot.
     pub log_bytes_since_snapshot: u64,

@@ -80,9 +80,8 @@ impl Batch {
         self.holes.push(Hole { at, remote, offset, spec });
     }
 
-    /// Sends what was collected and waits for the answers, within the request's deadline. `out`
-    /// holds the replies of the commands that ran here.
-    pub async fn send<'a>(self, router: &'a Router, view: &'a View, out: Vec<u8>) -> Filling<'a> {
+    /// Sends what was collected and waits for the answers, within the request's deadline.
+    pub async fn send<'a>(self, router: &'a Router, view: &'a View) -> Filling<'a> {
         let deadline = router.deadline();
         let order = self.order;
         let asked = join_all(self.remotes.into_iter().map(async |remote| {
@@ -93,7 +92,17 @@ impl Batch {
         }))
         .await;
         let holes = self.holes;
-        Filling { router, view, order, deadline, holes, hole: 0, asked, here: out, copied: 0 }
+        Filling {
+            router,
+            view,
+            order,
+            deadline,
+            holes,
+            hole: 0,
+            asked,
+            here: Vec::new(),
+            copied: 0,
+        }
     }
 }
 
@@ -124,6 +133,16 @@ pub struct Filling<'a> {
 }
 
 impl Filling<'_> {
+    /// Where the replies from other members belong in those of the commands that ran here.
+    pub fn places(&mut self) -> impl Iterator<Item = &mut usize> {
+        self.holes.iter_mut().map(|hole| &mut hole.at)
+    }
+
+    /// Says what the commands that ran here replied.
+    pub fn between(&mut self, here: Vec<u8>) {
+        self.here = here;
+    }
+
     /// Appends replies to `out`, up to some more than `enough` bytes. `false`: these are the last.
     /// Each reply that came from another member is shown to `came`, with its command.
     pub async fn fill(

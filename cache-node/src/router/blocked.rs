@@ -13,7 +13,8 @@ use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{self, Call};
 use hypercache_core::keyspace::{Ended, Wait};
-use hypercache_core::resp::Writer;
+use hypercache_core::log::awaits;
+use hypercache_core::resp::{Protocol, Writer};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -66,11 +67,24 @@ pub fn answered(answer: &[u8]) -> Option<Answered<'_>> {
 
 fn answer_to(ended: Ended) -> Vec<u8> {
     match ended {
-        Ended::Served(mut reply) => {
+        Ended::Served { mut reply, .. } => {
             reply.insert(0, SERVED);
             reply
         }
         Ended::Again | Ended::GivenUp => vec![ENDED],
+    }
+}
+
+/// The answer to a wait, once what it was served with is on the disk.
+async fn settled(router: &Router, protocol: Protocol, ended: Ended) -> Vec<u8> {
+    let Ended::Served { awaits: Some(ticket), .. } = &ended else { return answer_to(ended) };
+    match router.until_durable(*ticket).await {
+        Ok(()) => answer_to(ended),
+        Err(text) => {
+            let mut reply = vec![SERVED];
+            Writer::new(&mut reply, protocol).error(&text);
+            reply
+        }
     }
 }
 
@@ -127,8 +141,17 @@ impl Blocked {
             }
         };
         let call = Call { spec, store, protocol, args: &args };
-        let wait = match options.keyspace.execute_or_wait(call, None, now_ms(), &mut reply) {
+        let tried = options.keyspace.execute_or_wait(call, None, now_ms(), &mut reply);
+        let awaited = awaits::take();
+        let wait = match tried {
             Ok(Some(wait)) => wait,
+            Ok(None) if awaited.is_some() => {
+                let router = self.router.clone();
+                return Some(Answer::Later(Box::pin(async move {
+                    let ended = Ended::Served { reply: reply.split_off(1), awaits: awaited };
+                    Ok(settled(&router, protocol, ended).await.into())
+                })));
+            }
             Ok(None) => {
                 out.extend_from_slice(&reply);
                 return Some(Answer::Now);
@@ -143,6 +166,7 @@ impl Blocked {
         let known = Known { here, key, waits: self.waits.clone() };
         let at_most = Some(u64::from_le_bytes(*ms)).filter(|ms| *ms > 0);
         let until = at_most.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
+        let router = self.router.clone();
         Some(Answer::Later(Box::pin(async move {
             let ended = match until {
                 None => known.here.ended().await,
@@ -150,7 +174,7 @@ impl Blocked {
                     .await
                     .unwrap_or_else(|_| known.here.give_up()),
             };
-            Ok(answer_to(ended).into())
+            Ok(settled(&router, protocol, ended).await.into())
         })))
     }
 }
@@ -179,11 +203,13 @@ impl Handler for Blocked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hypercache_core::resp::Protocol;
 
     #[test]
     fn answers_read_back() {
-        assert_eq!(answered(&answer_to(Ended::Served(b"+x".into()))), Some(Answered::Reply(b"+x")));
+        assert_eq!(
+            answered(&answer_to(Ended::Served { reply: b"+x".into(), awaits: None })),
+            Some(Answered::Reply(b"+x"))
+        );
         assert_eq!(answered(&answer_to(Ended::Again)), Some(Answered::Ended));
         assert_eq!(answered(&answer_to(Ended::GivenUp)), Some(Answered::Ended));
         assert_eq!(answered(b""), None);

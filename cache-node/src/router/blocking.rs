@@ -261,9 +261,18 @@ impl Router {
         changed: &mut tokio::sync::watch::Receiver<u64>,
         out: &mut Vec<u8>,
     ) -> Attempt {
+        self.room().await;
+        let start = out.len();
         let wait = match self.0.keyspace.execute_or_wait(call, *ticket, now_ms(), out) {
-            Ok(None) => return Attempt::Done,
+            Ok(None) => {
+                self.settle(call.protocol, start, out).await;
+                return Attempt::Done;
+            }
             Ok(Some(wait)) => wait,
+            Err(_) if self.0.disk.is_loading() => {
+                Writer::new(out, call.protocol).error(super::LOADING);
+                return Attempt::Done;
+            }
             Err(not_serving) => return Attempt::Later(not_serving.to_string()),
         };
         *ticket = Some(wait.ticket());
@@ -284,8 +293,14 @@ impl Router {
             }
         };
         match ended {
-            Ended::Served(reply) => {
-                out.extend_from_slice(&reply);
+            Ended::Served { reply, awaits } => {
+                match awaits {
+                    None => out.extend_from_slice(&reply),
+                    Some(ticket) => match self.until_durable(ticket).await {
+                        Ok(()) => out.extend_from_slice(&reply),
+                        Err(text) => Writer::new(out, call.protocol).error(&text),
+                    },
+                }
                 Attempt::Done
             }
             Ended::Again | Ended::GivenUp => otherwise,

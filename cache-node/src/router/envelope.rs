@@ -26,6 +26,7 @@ const DONE: u8 = 0;
 const CHANGED: u8 = 1;
 const OUT_OF_MEMORY: u8 = 2;
 const REFUSED: u8 = 3;
+const NOT_DURABLE: u8 = 4;
 
 /// A key that a client watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +113,7 @@ pub fn transacted(reply: &[u8]) -> Result<(Transacted, &[u8]), String> {
         Some((&DONE, replies)) => Ok((Transacted::Done, replies)),
         Some((&CHANGED, _)) => Ok((Transacted::Changed, &[])),
         Some((&OUT_OF_MEMORY, _)) => Ok((Transacted::OutOfMemory, &[])),
+        Some((&NOT_DURABLE, _)) => Ok((Transacted::NotDurable, &[])),
         _ => Err(refused(reply)),
     }
 }
@@ -175,7 +177,7 @@ pub fn answer(
 
 const MALFORMED: &str = "ERR a malformed transaction came from another member";
 
-fn refuse(out: &mut Vec<u8>, text: &str) -> Status {
+pub(super) fn refuse(out: &mut Vec<u8>, text: &str) -> Status {
     out.push(REFUSED);
     out.extend_from_slice(text.as_bytes());
     Status::Done
@@ -212,6 +214,7 @@ fn run(
         Ok(Transacted::Done) => {}
         Ok(Transacted::Changed) => out[at] = CHANGED,
         Ok(Transacted::OutOfMemory) => out[at] = OUT_OF_MEMORY,
+        Ok(Transacted::NotDurable) => out[at] = NOT_DURABLE,
         Err(_) => {
             out.truncate(at);
             return Status::NotServing;
@@ -275,6 +278,10 @@ pub fn put_undone(transacted: Transacted, out: &mut Writer<'_>) {
         Transacted::OutOfMemory => out.error(
             "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > \
              'maxmemory'.",
+        ),
+        Transacted::NotDurable => out.error(
+            "EXECABORT Transaction discarded because of: MISCONF Errors writing to the AOF file: the \
+             log cannot be written",
         ),
     }
 }

@@ -1,11 +1,13 @@
 //! The owner's side of a forwarded batch.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::{MemberId, View};
 use hypercache_core::command::{self, Run};
-use hypercache_core::resp::Writer;
+use hypercache_core::log::{Ticket, awaits};
+use hypercache_core::resp::{Protocol, Writer};
 use tokio::sync::Semaphore;
 
 use super::wire::{self, Malformed, Status};
@@ -52,6 +54,7 @@ impl Forwarded {
         request: &[u8],
         may_be_slow: bool,
         out: &mut Vec<u8>,
+        waiting: &mut Vec<Waiting>,
     ) -> Result<usize, Malformed> {
         let options = &self.router.0;
         let view = options.cluster.view();
@@ -63,14 +66,47 @@ impl Forwarded {
                 return Ok(at);
             }
             at = next;
+            let start = out.len();
             let status =
                 wire::put_answer(out, |out| match serving && !(self.held)(&command.args) {
                     true => answer_one(options, &view, &command, now_ms, out),
                     false => Status::NotServing,
                 });
+            if let Some(ticket) = awaits::take() {
+                let (end, protocol) = (out.len(), command.protocol);
+                let is_transaction = command.args.first() == Some(&envelope::TRANSACTION);
+                waiting.push(Waiting { start, end, ticket, protocol, is_transaction });
+            }
             serving = status == Status::Done;
         }
         Ok(request.len())
+    }
+}
+
+/// An answer that waits until what it tells of is on the disk.
+pub struct Waiting {
+    start: usize,
+    end: usize,
+    ticket: Ticket,
+    protocol: Protocol,
+    is_transaction: bool,
+}
+
+/// Waits for all of these; those that are not on the disk become errors.
+async fn settle(router: &Router, waiting: Vec<Waiting>, answers: &mut Vec<u8>) {
+    let Some(last) = waiting.iter().map(|waiting| waiting.ticket).max() else { return };
+    let Err(text) = router.until_durable(last).await else { return };
+    for Waiting { start, end, protocol, is_transaction, .. } in waiting.into_iter().rev() {
+        let mut answer = Vec::new();
+        wire::put_answer(&mut answer, |out| {
+            // A transaction's answer is in a form of its own.
+            if is_transaction {
+                return envelope::refuse(out, &text);
+            }
+            Writer::new(out, protocol).error(&text);
+            Status::Done
+        });
+        answers.splice(start..end, answer);
     }
 }
 
@@ -122,6 +158,11 @@ fn answer_one(
     } else {
         match keyspace.execute(spec, store, args, now_ms, &mut writer) {
             Ok(()) => Status::Done,
+            Err(_) if options.disk.is_loading() => {
+                out.truncate(start);
+                Writer::new(out, command.protocol).error(super::LOADING);
+                return Status::Done;
+            }
             Err(_) => Status::NotServing,
         }
     };
@@ -141,11 +182,13 @@ impl Handler for Forwarded {
         if let Some(later) = self.router.walk_for_another(&payload, &self.held) {
             return later;
         }
-        let mut answers = Vec::new();
+        let (mut answers, mut waiting) = (Vec::new(), Vec::new());
         let mut at = 0;
         // While a script holds slots for long, a command may have to wait for them.
-        if !self.router.0.scripts.is_any_long() {
-            match self.answer(&payload, false, &mut answers) {
+        let journal = self.router.0.keyspace.journal();
+        let has_room = journal.poll_room(Waker::noop()).is_ready();
+        if has_room && !self.router.0.scripts.is_any_long() {
+            match self.answer(&payload, false, &mut answers, &mut waiting) {
                 Ok(stopped) => at = stopped,
                 Err(malformed) => {
                     report(from, malformed);
@@ -154,8 +197,15 @@ impl Handler for Forwarded {
             }
         }
         if at >= payload.len() {
-            out.extend_from_slice(&answers);
-            return Answer::Now;
+            if waiting.is_empty() {
+                out.extend_from_slice(&answers);
+                return Answer::Now;
+            }
+            let router = self.router.clone();
+            return Answer::Later(Box::pin(async move {
+                settle(&router, waiting, &mut answers).await;
+                Ok(answers.into())
+            }));
         }
         // On a thread that may be blocked: this one has the cluster's own work to do.
         let this = self.clone();
@@ -163,13 +213,18 @@ impl Handler for Forwarded {
             let Ok(_slow) = this.slow.clone().acquire_owned().await else {
                 return Err("the member stops".into());
             };
+            let router = this.router.clone();
+            router.room().await;
             let ran = tokio::task::spawn_blocking(move || {
-                if let Err(malformed) = this.answer(&payload[at..], true, &mut answers) {
+                let rest = &payload[at..];
+                if let Err(malformed) = this.answer(rest, true, &mut answers, &mut waiting) {
                     report(from, malformed);
                 }
-                Bytes::from(answers)
+                (answers, waiting)
             });
-            ran.await.map_err(|error| error.to_string())
+            let (mut answers, waiting) = ran.await.map_err(|error| error.to_string())?;
+            settle(&router, waiting, &mut answers).await;
+            Ok(Bytes::from(answers))
         }))
     }
 }

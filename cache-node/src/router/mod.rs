@@ -8,6 +8,7 @@
 mod batch;
 mod blocked;
 mod blocking;
+mod durable;
 mod envelope;
 mod forwarded;
 pub mod place;
@@ -31,6 +32,7 @@ use tokio::time::Instant;
 pub use batch::Batch;
 pub use blocked::Blocked;
 pub use blocking::Unblock;
+pub use durable::Awaited;
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
 use place::{Owners, Place, place, place_one};
@@ -64,6 +66,9 @@ const WALK_TIMEOUT: Duration = Duration::from_secs(120);
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
     "CLUSTERDOWN The cluster is down: this member reaches no majority of the voters";
+
+/// Redis's words while what is on the disk is read.
+const LOADING: &str = "LOADING HyperCache is loading the dataset in memory";
 
 /// Redis's words for keys that cannot be handled as one.
 const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -242,6 +247,7 @@ impl Router {
             let Caller { store, protocol, .. } = caller;
             let writer = &mut Writer::new(out, protocol);
             if self.0.keyspace.execute_untouched(spec, store, args, now_ms(), writer).is_ok() {
+                self.settle(protocol, start, out).await;
                 return;
             }
             out.truncate(start);
@@ -274,6 +280,9 @@ impl Router {
         loop {
             let view = self.0.cluster.view();
             let start = out.len();
+            if spec.may_write() {
+                self.room().await;
+            }
             let waits_for = match self.try_here(
                 &view,
                 Request { spec, args, known: Known::default() },
@@ -281,7 +290,7 @@ impl Router {
                 now_ms(),
                 &mut Writer::new(out, protocol),
             ) {
-                Tried::Done => return,
+                Tried::Done => return self.settle(protocol, start, out).await,
                 Tried::There(member) => {
                     let mut request = Vec::new();
                     wire::put_command(&mut request, store, protocol, args);
@@ -326,6 +335,9 @@ impl Router {
                 Tried::Later => {
                     out.truncate(start);
                     match (place(&*view, spec, args), spec.run) {
+                        (Place::Here, Run::Walk(_)) if self.0.disk.is_loading() => {
+                            return Writer::new(out, protocol).error(LOADING);
+                        }
                         (Place::Here, Run::Walk(run)) => {
                             return self
                                 .walk(Instant::now() + WALK_TIMEOUT, run, caller, args, out)
@@ -341,6 +353,9 @@ impl Router {
                                 return;
                             }
                             continue;
+                        }
+                        (Place::Here, _) if self.0.disk.is_loading() => {
+                            return Writer::new(out, protocol).error(LOADING);
                         }
                         _ => "its slot is not served at the moment".into(),
                     }

@@ -121,6 +121,12 @@ impl Router {
         let Caller { store, protocol, order } = caller;
         let mut out = Vec::new();
         if member == view.me {
+            if let Run::Walk(_) = spec.run
+                && self.0.disk.is_loading()
+            {
+                Writer::new(&mut out, protocol).error(super::LOADING);
+                return out;
+            }
             if let Run::Walk(run) = spec.run {
                 self.walk(deadline, run, caller, args, &mut out).await;
                 return out;
@@ -134,6 +140,7 @@ impl Router {
                 out.clear();
                 Writer::new(&mut out, protocol).error("TRYAGAIN Slots are on the move");
             }
+            self.settle(protocol, 0, &mut out).await;
             return out;
         }
         let mut request = Vec::new();

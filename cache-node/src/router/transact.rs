@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hypercache_core::cluster::{MemberId, Slot, View, slot_of};
 use hypercache_core::command::{Spec, Step, Transacted};
+use hypercache_core::log::awaits;
 use hypercache_core::store::StoreNumber;
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -65,13 +66,21 @@ impl Router {
             let view = self.0.cluster.view();
             let waits_for = match self.whole(&view, watched, steps)? {
                 Place::Here => {
+                    self.room().await;
                     let keys: Vec<_> = watched.iter().map(Watched::borrowed).collect();
                     let mut replies = Vec::new();
                     let scripts = self.0.scripts.inside(&view);
                     let ran =
                         self.0.keyspace.transact(&keys, steps, &scripts, now_ms(), &mut replies);
+                    let awaited = awaits::take();
                     match ran {
-                        Ok(transacted) => return Ok((transacted, replies)),
+                        Ok(transacted) => {
+                            if let Some(ticket) = awaited {
+                                self.until_durable(ticket).await?;
+                            }
+                            return Ok((transacted, replies));
+                        }
+                        Err(_) if self.0.disk.is_loading() => return Err(super::LOADING.into()),
                         Err(not_serving) => not_serving.to_string(),
                     }
                 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::FutureExt;
 use hypercache_core::command::{self, Run, RunWalk, Walk};
+use hypercache_core::log::awaits;
 use hypercache_core::resp::Writer;
 use tokio::time::Instant;
 
@@ -26,9 +27,18 @@ impl Router {
         let keyspace = &self.0.keyspace;
         let start = out.len();
         let mut walk = Walk::default();
+        let mut awaited = None;
         loop {
             let mut writer = Writer::new(out, caller.protocol);
-            if keyspace.walk(run, caller.store, args, now_ms(), &mut walk, &mut writer) {
+            let ended = keyspace.walk(run, caller.store, args, now_ms(), &mut walk, &mut writer);
+            awaited = awaited.max(awaits::take());
+            if ended {
+                if let Some(ticket) = awaited
+                    && let Err(text) = self.until_durable(ticket).await
+                {
+                    out.truncate(start);
+                    Writer::new(out, caller.protocol).error(&text);
+                }
                 return;
             }
             if Instant::now() >= deadline {
@@ -47,7 +57,8 @@ impl Router {
         let Ok(command::Spec { run: Run::Walk(run), .. }) = command::lookup(&command.args) else {
             return None;
         };
-        let serving = self.0.cluster.view().quorum && !held(&command.args);
+        let serving =
+            self.0.cluster.view().quorum && !held(&command.args) && !self.0.disk.is_loading();
         if next != request.len() || !serving {
             return None;
         }

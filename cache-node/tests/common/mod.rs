@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses a part")]
 
 pub mod cluster;
+pub mod kept;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
@@ -243,6 +244,23 @@ impl Raw {
     /// Whether the server ends the connection without another byte.
     pub fn ended(&mut self) -> bool {
         self.input.is_empty() && !self.fill()
+    }
+
+    /// As [`Self::send`]; false if the connection has ended.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// As [`Self::reply`]; `None` if the connection ended before it was whole.
+    pub fn try_reply(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(len) = reply_len(&self.input).unwrap() {
+                return Some(self.input.drain(..len).collect());
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
     }
 
     fn fill(&mut self) -> bool {

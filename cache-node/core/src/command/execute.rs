@@ -2,7 +2,7 @@
 
 use super::ops::texts;
 use super::ops::walk::Walk;
-use super::spec::{Flags, Run, RunKeys, RunWalk, Spec};
+use super::spec::{Run, RunKeys, RunWalk, Spec};
 use crate::keyspace::{Access, Hashed, Keyspace, Locked, NotServing, Refusal, Stores};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
@@ -50,7 +50,7 @@ impl Keyspace {
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Result<(), NotServing> {
-        let needs_room = spec.flags.contains(Flags::DENYOOM);
+        let needs = spec.needs();
         let result = match spec.run {
             Run::Keys(RunKeys::One(run)) => match spec.first_key(args) {
                 Some(key) => {
@@ -65,7 +65,7 @@ impl Keyspace {
                             &now
                         }
                     };
-                    self.with_hashed_key(store, key, hashed, stores, now_ms, needs_room, run)
+                    self.with_sent_key(store, key, hashed, stores, now_ms, needs, args, run)
                 }
                 None => {
                     out.error(texts::SYNTAX);
@@ -79,14 +79,14 @@ impl Keyspace {
                     run(keys, args, out);
                 };
                 if known.hashed.len() == keys.len() {
-                    self.with_hashed_keys(store, &keys, known.hashed, now_ms, needs_room, run)
+                    self.with_hashed_keys(store, &keys, known.hashed, now_ms, needs, run)
                 } else {
-                    self.with_keys(store, &keys, now_ms, needs_room, run)
+                    self.with_keys(store, &keys, now_ms, needs, run)
                 }
             }
             Run::Keys(RunKeys::Waits(blocking)) => {
                 let keys = spec.keys(args);
-                self.with_keys(store, &keys, now_ms, needs_room, |keys| {
+                self.with_keys(store, &keys, now_ms, needs, |keys| {
                     blocking.run_at_once(keys, args, out);
                 })
             }
@@ -116,6 +116,10 @@ impl Keyspace {
             }
             Err(Refusal::OutOfMemory) => {
                 out.error(texts::OOM);
+                Ok(())
+            }
+            Err(Refusal::NotDurable) => {
+                out.error(&self.misconf());
                 Ok(())
             }
         }

@@ -8,6 +8,7 @@ mod introspect;
 mod lookup;
 mod ops;
 mod pattern;
+pub mod replay;
 mod spec;
 mod table;
 mod transact;

@@ -1,7 +1,7 @@
 //! What stands in the table for one command.
 
 use super::ops::walk::Walk;
-use crate::keyspace::{Access, Keyspace, Locked, NotServing, Value};
+use crate::keyspace::{Access, Keyspace, Locked, Needs, NotServing, Value};
 use crate::resp::{Writer, parse_i64};
 use crate::store::StoreNumber;
 use bitflags::bitflags;
@@ -613,6 +613,12 @@ impl Spec {
     #[inline]
     pub fn may_write(&self) -> bool {
         self.is_write() || (self.is_script() && !self.flags.contains(Flags::READONLY))
+    }
+
+    /// What it asks for before it may begin.
+    #[inline]
+    pub fn needs(&self) -> Needs {
+        Needs { room: self.flags.contains(Flags::DENYOOM), log: self.is_write() }
     }
 
     /// Whether it runs a script.

@@ -61,6 +61,8 @@ pub enum Transacted {
     Changed,
     /// None ran: a store is over its budget and nothing can leave.
     OutOfMemory,
+    /// None ran: a store promises to keep what is written, and cannot now.
+    NotDurable,
 }
 
 fn in_order(slots: impl Iterator<Item = Slot>) -> Vec<Slot> {
@@ -93,6 +95,9 @@ impl Keyspace {
         let grow: Vec<(StoreNumber, &[u8])> = grows
             .flat_map(|step| step.spec.keys(&step.args).into_iter().map(|key| (step.store, key)))
             .collect();
+        if self.journal().is_failed() && self.is_undurable_for(steps) {
+            return Ok(Transacted::NotDurable);
+        }
         let (first, mut rest) = part(steps);
         let begun = self.with_slots(&slots, &grow, now_ms, |locked| {
             if !locked.end_watch(watched) {
@@ -105,6 +110,7 @@ impl Keyspace {
             Ok(Transacted::Done) => {}
             Ok(other) => return Ok(other),
             Err(Refusal::NotServing(slot)) => return Err(slot),
+            Err(Refusal::NotDurable) => return Ok(Transacted::NotDurable),
             Err(_) => return Ok(Transacted::OutOfMemory),
         }
         while let [over_all, tail @ ..] = rest {
@@ -124,6 +130,19 @@ impl Keyspace {
             rest = after;
         }
         Ok(Transacted::Done)
+    }
+
+    /// Whether one of the commands writes to a store whose writes cannot be made durable now.
+    #[cold]
+    fn is_undurable_for(&self, steps: &[Step<'_>]) -> bool {
+        let writes = steps.iter().filter(|step| step.spec.is_write());
+        let mut stores = writes.flat_map(|step| {
+            let keys = step.spec.keys(&step.args).into_iter();
+            let stores: SmallVec<[_; 4]> =
+                keys.filter_map(|key| self.store_of(step.store, key)).collect();
+            stores.into_iter().chain(step.is_over_all_keys().then_some(step.store))
+        });
+        stores.any(|store| self.refuses_writes(store))
     }
 
     fn run_over_all(&self, step: &Step<'_>, now_ms: u64, out: &mut Vec<u8>) {
@@ -175,11 +194,18 @@ impl Locked<'_> {
         if !self.has_store(store) {
             return out.error(texts::NO_STORE);
         }
+        let refused = spec.is_write() && self.refuses_writes(store, || spec.keys(args));
+        if refused {
+            return out.error(&self.misconf());
+        }
         self.select(store);
         match spec.run {
             Run::Keys(RunKeys::One(run)) => match spec.first_key(args) {
                 Some(key) => match self.at(key) {
-                    Some(mut key) => run(&mut key, args, out),
+                    Some(mut key) => {
+                        key.set_sent(args);
+                        run(&mut key, args, out);
+                    }
                     None => out.error(texts::NO_STORE),
                 },
                 None => out.error(texts::SYNTAX),

@@ -2,7 +2,7 @@
 
 use super::ops::blocking::timeout_ms;
 use super::ops::texts;
-use super::spec::{Blocking, Flags, Run, RunKeys, Spec, TimeoutAt};
+use super::spec::{Blocking, Run, RunKeys, Spec, TimeoutAt};
 use crate::keyspace::{Attempt, Keyspace, Locked, NotServing, Refusal, ValueRef, Wait, Waiting};
 use crate::resp::{Protocol, Writer};
 use crate::store::StoreNumber;
@@ -92,8 +92,7 @@ impl Keyspace {
             return Ok(None);
         };
         let keys = spec.keys(args);
-        let needs_room = spec.flags.contains(Flags::DENYOOM);
-        let tried = self.with_keys(store, &keys, now_ms, needs_room, |locked| {
+        let tried = self.with_keys(store, &keys, now_ms, spec.needs(), |locked| {
             if (blocking.run)(locked, args, &mut Writer::new(out, protocol)) {
                 return Ok(None);
             }
@@ -104,12 +103,17 @@ impl Keyspace {
             });
             locked.wait(Waiting { keys: &keys, attempt, ticket }).ok_or(TOO_MANY).map(Some)
         });
+        let misconf;
         let error = match tried {
             Ok(Ok(wait)) => return Ok(wait),
             Ok(Err(text)) => text,
             Err(Refusal::NotServing(slot)) => return Err(slot),
             Err(Refusal::NoStore) => texts::NO_STORE,
             Err(Refusal::OutOfMemory) => texts::OOM,
+            Err(Refusal::NotDurable) => {
+                misconf = self.misconf();
+                &misconf
+            }
         };
         Writer::new(out, protocol).error(error);
         Ok(None)

@@ -1,6 +1,7 @@
 //! What a command does with a key whose slot is locked.
 
 use super::Keyspace;
+use super::effects::{Gathered, Sink};
 use super::entry::{Entry, Taken};
 use super::eviction::session::Fate;
 use super::eviction::usage::Usage;
@@ -42,6 +43,12 @@ pub struct Access<'a> {
     pub(super) now_ms: u64,
     /// Large values that went, whose many blocks are given back after the locks.
     pub(super) buried: &'a mut Vec<Value>,
+    /// Where its effects are logged.
+    pub(super) sink: Sink<'a>,
+    /// The command that is run, if this key is its only one; otherwise nothing.
+    pub(super) sent: &'a [&'a [u8]],
+    /// What the next change in place is logged as.
+    pub(super) said: Option<Vec<u8>>,
 }
 
 impl<'a> Access<'a> {
@@ -67,6 +74,9 @@ impl<'a> Access<'a> {
     /// Says what a command did to the key.
     #[inline]
     pub fn happened(&self, event: Event) {
+        if self.is_replayed() {
+            return;
+        }
         self.space.notices.note(event, self.store.number, self.key);
     }
 
@@ -99,6 +109,10 @@ impl<'a> Access<'a> {
         let place = table.table.find(self.hash, self.key)?;
         let entry = table.table.get(place)?;
         if table.is_over(&self.space.hasher, &entry, self.now_ms) {
+            if self.is_replayed() {
+                // What expired left as `DEL`.
+                return Some(place);
+            }
             if write || !self.space.is_expiry_paused(self.now_ms) {
                 self.expire(place);
             }
@@ -174,16 +188,21 @@ impl<'a> Access<'a> {
     #[cold]
     fn expire(&mut self, place: Place) {
         self.store.counters.expired.fetch_add(1, Relaxed);
-        let value = self.take_out(place);
+        let value = self.take_out(place, false);
         self.happened(Event::EXPIRED);
         self.bury(value.flatten());
     }
 
+    /// `by_command`: it is what the command does, whose answer may have to wait for the disk. A read
+    /// that meets a key whose lifetime is over does not.
     #[inline]
-    fn take_out(&mut self, place: Place) -> Option<Option<Value>> {
+    fn take_out(&mut self, place: Place, by_command: bool) -> Option<Option<Value>> {
         let table = self.state.get_mut(self.store.number)?;
         let value = table.remove(&self.space.hasher, place);
         self.state.tidy(self.store.number);
+        if self.is_logged() && value.is_some() {
+            self.log_del(by_command);
+        }
         value
     }
 
@@ -298,6 +317,12 @@ impl<'a> Access<'a> {
     fn put(&mut self, value: New<'_>, lifetime: Lifetime) {
         let place = self.place_for(true);
         let now_ms = self.now_ms;
+        let lifetime = match lifetime {
+            // The log says of each lifetime when it ends.
+            Lifetime::Default if self.is_replayed() => Lifetime::At(0),
+            Lifetime::Keep if place.is_none() && self.is_replayed() => Lifetime::At(0),
+            lifetime => lifetime,
+        };
         let new_default = || {
             let ttl = self.store.default_ttl_ms.filter(|_| lifetime != Lifetime::At(0));
             ttl.map_or(0, |ttl| now_ms.saturating_add(ttl))
@@ -308,6 +333,16 @@ impl<'a> Access<'a> {
             (Lifetime::Default, _) | (Lifetime::Keep, None) => Some(new_default()),
         };
         let (store, hasher) = (self.store, &self.space.hasher);
+        let is_logged = self.is_logged();
+        if is_logged && store.eviction != EvictionPolicy::Session {
+            let keeps = || self.state.get(store.number)?.table.get(place?);
+            let at = expires_at_ms.or_else(|| keeps().map(|entry| entry.expires_at_ms));
+            let value = match &value {
+                New::Str(bytes) => ValueRef::Str(bytes),
+                New::Value(value) => ValueRef::from(value),
+            };
+            self.log_put(value, at.unwrap_or(0), place.is_some());
+        }
         match place {
             Some(place) => {
                 let Some(table) = self.state.get_mut(store.number) else { return };
@@ -326,6 +361,9 @@ impl<'a> Access<'a> {
         }
         if store.eviction == EvictionPolicy::Session {
             self.settle_session(lifetime, place.is_some());
+            if is_logged {
+                self.log_whole();
+            }
         }
     }
 
@@ -343,7 +381,19 @@ impl<'a> Access<'a> {
         let place = self.place()?;
         let place = self.extend_session(place)?;
         let table = self.state.get_mut(self.store.number)?;
-        table.update_if(&self.space.hasher, place, self.now_ms, change)
+        let mut said = false;
+        let change = |value: &mut Value| {
+            let (result, changed) = change(value);
+            said = changed;
+            (result, changed)
+        };
+        let done = table.update_if(&self.space.hasher, place, self.now_ms, change);
+        let (result, changed) = done?;
+        if changed && self.is_logged() {
+            // What says that it changed nothing may not do it again when it is told to.
+            if said { self.log_change() } else { self.log_whole() }
+        }
+        Some(result)
     }
 
     /// Sets when the key ends, 0 for never, and counts as no use; false if it is not there.
@@ -354,6 +404,9 @@ impl<'a> Access<'a> {
             table.set_expiry(&self.space.hasher, place, expires_at_ms);
         }
         self.note_expiry(expires_at_ms);
+        if self.is_logged() {
+            self.log_expiry(expires_at_ms);
+        }
         true
     }
 
@@ -363,13 +416,16 @@ impl<'a> Access<'a> {
         let place = self.place()?;
         let taken = self.state.get_mut(self.store.number)?.take(&self.space.hasher, place);
         self.state.tidy(self.store.number);
+        if self.is_logged() && taken.is_some() {
+            self.log_del(true);
+        }
         taken
     }
 
     /// Takes the key out and lets its value go; false if it is not there.
     pub fn discard(&mut self) -> bool {
         let Some(place) = self.place() else { return false };
-        let value = self.take_out(place);
+        let value = self.take_out(place, true);
         let found = value.is_some();
         self.bury(value.flatten());
         found
@@ -422,6 +478,8 @@ pub struct Locked<'a> {
     pub(super) buried: Vec<Value>,
     /// Clients that were served meanwhile, to be woken after that.
     pub(super) wakes: Wakes,
+    /// What was done under these locks and is not in the journal yet.
+    pub(super) gathered: Gathered,
     /// Nothing has been done under these locks that others must not see a part of.
     pub(super) may_lock_more: bool,
     /// A script's commands run under these locks, and may lock the slots that they come to.
@@ -472,6 +530,7 @@ impl<'a> Locked<'a> {
             guards,
             buried,
             wakes: Wakes::default(),
+            gathered: Gathered::default(),
             may_lock_more: false,
             for_script: false,
             known: Known::default(),
@@ -479,7 +538,8 @@ impl<'a> Locked<'a> {
     }
 
     /// Unlocks the slots; then what went is let go, and last those are woken who were served.
-    pub(super) fn unlock(self) {
+    pub(super) fn unlock(mut self) {
+        self.append_gathered();
         let Self { space, guards, buried, wakes, .. } = self;
         for (slot, state) in &guards {
             if let Some(cell) = space.cell(*slot)
@@ -541,6 +601,9 @@ impl Locked<'_> {
             hash,
             now_ms: self.now_ms,
             buried: &mut self.buried,
+            sink: Sink::Gathered(&mut self.gathered),
+            sent: &[],
+            said: None,
         })
     }
 

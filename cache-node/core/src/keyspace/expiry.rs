@@ -27,6 +27,7 @@ impl Keyspace {
     /// it stopped; tells how many left. A slot without due keys costs one load; a large table is
     /// done in steps of one segment, so that no lock is held for long.
     pub fn expire_cycle(&self, now_ms: u64, budget: usize) -> usize {
+        self.seen_ms.store(now_ms, Relaxed);
         self.tend_filters(budget);
         if self.is_expiry_paused(now_ms) {
             return 0;
@@ -123,6 +124,7 @@ impl Keyspace {
                 && let Some(entry) = table.table.get(place)
             {
                 self.notices.note(Event::EXPIRED, table.number, entry.key);
+                self.log_gone(table.number, table.slot, entry.key, now_ms);
                 let value = table.remove(hasher, place).flatten();
                 gone += 1;
                 buried.extend(value.filter(Value::is_large));

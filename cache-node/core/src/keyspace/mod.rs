@@ -14,9 +14,11 @@
 //! | `eviction/` | who leaves a store that is over its budget |
 //! | `pressure` | what a member does as its memory runs out |
 //! | `snapshot/` | a slot as bytes, as of one moment, and back |
+//! | `effects`, `replaying` | what changes leave in the log; the log's records done again |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
+mod effects;
 mod entry;
 mod eviction;
 mod expiry;
@@ -31,6 +33,7 @@ mod occupancy;
 mod part;
 mod prefetch;
 pub mod pressure;
+mod replaying;
 mod scripted;
 mod slot;
 mod snapshot;
@@ -44,6 +47,8 @@ mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 use access::{Guards, Known};
+pub use effects::Needs;
+use effects::Sink;
 pub use entry::{Entry, Taken};
 pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
@@ -52,10 +57,11 @@ pub use hash::KeyHasher;
 pub use moves::{BeforeMove, MoveCursor};
 pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::{Hashed, HashedMember};
+pub(crate) use replaying::Replaying;
 pub use snapshot::{Damage, Loaded, SlotTaking};
 pub use together::LockedAlso;
-pub use values::cuckoo;
 pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};
+pub use values::{commands, cuckoo};
 pub use wait::{Attempt, Ended, Wait, Waiting};
 pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
@@ -106,6 +112,10 @@ pub enum Refusal {
     /// The store is over its budget and nothing can leave.
     #[error("out of memory")]
     OutOfMemory,
+    /// The store promises to keep what is written, and that cannot be kept now:
+    /// [`Keyspace::misconf`] says why.
+    #[error("the log cannot be written")]
+    NotDurable,
 }
 
 /// The stores as they were at some time. Commands look whether they still are.
@@ -154,6 +164,8 @@ pub struct Keyspace {
     /// The slots that are served, for walks; `Cell::serving` is what counts.
     served: Occupancy,
     random: AtomicU64,
+    /// The time of the last expiry cycle, in Unix milliseconds.
+    seen_ms: AtomicU64,
     /// Where the expiry cycle goes on.
     expiry_slot: AtomicU32,
     /// The next slot whose filters are brought to their policies; [`SLOTS`] when all are.
@@ -195,6 +207,7 @@ impl Keyspace {
             changing: Mutex::new(()),
             served: Occupancy::default(),
             random: AtomicU64::new(options.eviction_seed),
+            seen_ms: AtomicU64::new(0),
             expiry_slot: AtomicU32::new(0),
             filter_slot: AtomicU32::new(u32::from(SLOTS)),
             watching: Occupancy::default(),
@@ -239,7 +252,8 @@ impl Keyspace {
         let gone: Vec<StoreNumber> =
             old.policies.iter().filter(|p| !stays(p)).map(|p| p.number).collect();
         if !gone.is_empty() {
-            // First without the stores that go, so that nothing is written to them any more.
+            // First without the stores that go, so that nothing is written to them any more. That is not
+            // logged key by key: who recovers skips the records of a store that is not there.
             let kept = old.policies.iter().filter(stays).cloned().collect();
             self.publish(kept, Some(&old));
             for number in &gone {
@@ -322,6 +336,10 @@ impl Keyspace {
         let numbers: SmallVec<[StoreNumber; 8]> =
             state.tables.iter().map(|table| table.number).collect();
         let tables: Vec<_> = numbers.into_iter().filter_map(|number| state.take(number)).collect();
+        for table in tables.iter().filter(|table| table.table.len() > 0) {
+            // No command did this, and so none waits for it.
+            self.log_flush(table.number, slot, self.seen_ms.load(Relaxed));
+        }
         tables.iter().for_each(|table| table.leave_sessions(&self.hasher));
         drop(state);
         self.let_tables_go(tables.into_iter().map(|mut table| table.close()).collect());
@@ -435,26 +453,29 @@ impl Keyspace {
         run: impl FnOnce(&mut Access<'_>) -> R,
     ) -> Result<R, Refusal> {
         let hashed = Hashed { slot: slot_of(key), hash: self.hasher.hash(key) };
-        self.with_hashed_key(number, key, hashed, &self.stores(), now_ms, needs_room, run)
+        self.with_sent_key(number, key, hashed, &self.stores(), now_ms, needs_room, &[], run)
     }
 
     /// As [`Self::with_key`], for a key of which [`Self::hashed`] is known, with what
-    /// [`Self::stores`] gave not long ago.
+    /// [`Self::stores`] gave not long ago, for a command that was sent with these words (none if what
+    /// `run` does is not what they say).
     ///
     /// # Errors
     /// As [`Self::with_key`].
     #[inline]
     #[allow(clippy::too_many_arguments, reason = "what is known ahead, each of its own kind")]
-    pub fn with_hashed_key<R>(
+    pub fn with_sent_key<R>(
         &self,
         number: StoreNumber,
         key: &[u8],
         hashed: Hashed,
         stores: &Stores,
         now_ms: u64,
-        needs_room: bool,
+        needs: impl Into<Needs>,
+        sent: &[&[u8]],
         run: impl FnOnce(&mut Access<'_>) -> R,
     ) -> Result<R, Refusal> {
+        let needs = needs.into();
         let Hashed { slot, hash } = hashed;
         let cell = self.cell(slot).ok_or(NotServing { slot })?;
         // Dropped after the lock.
@@ -463,8 +484,8 @@ impl Keyspace {
         let mut registry: &Registry = &stores.0;
         loop {
             let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
-            if needs_room && !self.has_room(registry, store, now_ms) {
-                return Err(Refusal::OutOfMemory);
+            if let Some(refusal) = needs.refusal(self, registry, store, now_ms) {
+                return Err(refusal);
             }
             let mut state = cell.state.lock();
             if !cell.serving.load(Relaxed) {
@@ -484,6 +505,9 @@ impl Keyspace {
                 hash,
                 now_ms,
                 buried: &mut buried,
+                sink: Sink::Journal,
+                sent,
+                said: None,
             });
             if let Some(table) = state.get(store.number) {
                 cell.hints.note(table);
@@ -527,14 +551,14 @@ impl Keyspace {
         number: StoreNumber,
         keys: &[&[u8]],
         now_ms: u64,
-        needs_room: bool,
+        needs: impl Into<Needs>,
         run: impl FnOnce(&mut Locked<'_>) -> R,
     ) -> Result<R, Refusal> {
         let hashed: SmallVec<[Hashed; 12]> = keys.iter().map(|key| self.hashed(key)).collect();
         if hashed.len() > 1 {
             self.prefetch(&hashed[..hashed.len().min(MOST_PREFETCHED)], &[]);
         }
-        self.with_hashed_keys(number, keys, &hashed, now_ms, needs_room, run)
+        self.with_hashed_keys(number, keys, &hashed, now_ms, needs, run)
     }
 
     /// As [`Self::with_keys`], for keys of which [`Self::hashed`] is known, in the same order.
@@ -547,9 +571,10 @@ impl Keyspace {
         keys: &[&[u8]],
         hashed: &[Hashed],
         now_ms: u64,
-        needs_room: bool,
+        needs: impl Into<Needs>,
         run: impl FnOnce(&mut Locked<'_>) -> R,
     ) -> Result<R, Refusal> {
+        let needs = needs.into();
         let mut slots: SmallVec<[Slot; 12]> = hashed.iter().map(|key| key.slot).collect();
         slots.sort_unstable();
         slots.dedup();
@@ -558,11 +583,11 @@ impl Keyspace {
             if registry.get(number).is_none() {
                 return Err(Refusal::NoStore);
             }
-            if needs_room {
+            if needs.room || needs.log && self.journal.is_failed() {
                 for key in keys {
                     let store = registry.route(number, key).ok_or(Refusal::NoStore)?;
-                    if !self.has_room(&registry, store, now_ms) {
-                        return Err(Refusal::OutOfMemory);
+                    if let Some(refusal) = needs.refusal(self, &registry, store, now_ms) {
+                        return Err(refusal);
                     }
                 }
             }

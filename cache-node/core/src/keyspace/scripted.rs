@@ -56,6 +56,7 @@ impl Locked<'_> {
         let mut slots: SmallVec<[Slot; 8]> = self.guards.iter().map(|(slot, _)| *slot).collect();
         slots.insert(place, slot);
         self.serve_waits();
+        self.append_gathered();
         self.guards.clear();
         self.lock_all(&slots)
     }
@@ -67,6 +68,7 @@ impl Locked<'_> {
     pub fn unlocked<R>(&mut self, run: impl FnOnce(&Keyspace) -> R) -> Result<R, NotServing> {
         let slots: SmallVec<[Slot; 8]> = self.guards.iter().map(|(slot, _)| *slot).collect();
         self.serve_waits();
+        self.append_gathered();
         self.guards.clear();
         let result = run(self.space);
         self.lock_all(&slots)?;

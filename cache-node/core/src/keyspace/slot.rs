@@ -387,7 +387,8 @@ impl StoreTable {
         old
     }
 
-    /// Changes a value; counts as a use. `change` says whether there was anything to change.
+    /// Changes a value; counts as a use. `change` says whether there was anything to change. Tells as
+    /// well whether the value is another than it was, as far as anybody can see.
     #[inline]
     pub fn update_if<R>(
         &mut self,
@@ -395,15 +396,20 @@ impl StoreTable {
         place: Place,
         now_ms: u64,
         change: impl FnOnce(&mut Value) -> (R, bool),
-    ) -> Option<R> {
+    ) -> Option<(R, bool)> {
         let entry = self.table.get(place)?;
         snapshot::before_change(&mut self.watches, &self.table, &self.counters, hasher, entry.key);
         let watched: Option<Vec<u8>> = self.watches.as_ref().map(|_| entry.key.to_vec());
         let before = self.heap_bytes();
-        let (result, changed) = match entry.value.object() {
-            Some(_) => {
+        let (result, changed, is_another) = match entry.value.object() {
+            Some(value) => {
+                let len = value.string_len();
                 self.touch(place, now_ms, now_ms);
-                self.table.change_object(place, change)?
+                let (result, changed, now) = self.table.change_object(place, |value| {
+                    let (result, changed) = change(value);
+                    (result, changed, value.string_len())
+                })?;
+                (result, changed, changed || now != len)
             }
             None => {
                 let mut value = entry.value.to_value();
@@ -422,14 +428,14 @@ impl StoreTable {
                 } else {
                     self.table.set_usage(place, usage);
                 }
-                (result, changed)
+                (result, changed, changed || kept_anew)
             }
         };
         if let Some(key) = watched.filter(|_| changed) {
             watch::changed(&mut self.watches, &key);
         }
         self.counters.charge(before, self.heap_bytes());
-        Some(result)
+        Some((result, is_another))
     }
 
     /// Sets when an entry ends; 0 for never. Where it is then.

@@ -96,6 +96,10 @@ pub struct Store {
     pub eviction: EvictionPolicy,
     pub filter: Option<FilterRate>,
     pub durability: Durability,
+    /// Whether what happens to it goes to the log.
+    pub is_logged: bool,
+    /// Whether a write is answered only once it is on the disk.
+    pub awaits_disk: bool,
     pub counters: Arc<Counters>,
 }
 
@@ -150,6 +154,8 @@ impl Registry {
                 eviction: policy.eviction_policy,
                 filter: policy.filter,
                 durability: policy.durability.clone(),
+                is_logged: policy.durability.mode.is_logged(),
+                awaits_disk: policy.durability.awaits_disk(),
                 counters,
             });
         }

@@ -118,6 +118,7 @@ impl Locked<'_> {
         if slots.len() == locked {
             return LockedAlso::Already;
         }
+        self.append_gathered();
         self.guards.clear();
         let Ok(guards) = self.space.lock_slots(&slots) else { return LockedAlso::Refused };
         self.guards = guards;

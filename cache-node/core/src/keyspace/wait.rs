@@ -14,6 +14,7 @@ use super::slot::State;
 use super::values::ValueRef;
 use super::{Keyspace, Slot};
 use crate::cluster::slot_of;
+use crate::log::Ticket;
 use crate::store::StoreNumber;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -42,8 +43,13 @@ pub trait Attempt: Send + Sync {
 /// How a wait ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// It was served: this is the reply.
-    Served(Vec<u8>),
+    /// It was served.
+    Served {
+        /// The reply.
+        reply: Vec<u8>,
+        /// What has to be durable before it is given.
+        awaits: Option<Ticket>,
+    },
     /// It has to be tried anew from the start: where its keys are has changed, or they stand in slots
     /// that were not all locked.
     Again,
@@ -53,6 +59,8 @@ pub enum Ended {
 
 enum Progress {
     Waits(Option<Waker>),
+    /// It has this reply, and is told so once what it did is in the journal.
+    Served(Option<Waker>, Vec<u8>),
     Ended(Ended),
     /// What it ended with is told.
     Told,
@@ -94,7 +102,7 @@ impl Wait {
     pub fn poll(&self, waker: &Waker) -> Poll<Ended> {
         let mut progress = self.progress.lock();
         match &mut *progress {
-            Progress::Waits(waits) => {
+            Progress::Waits(waits) | Progress::Served(waits, _) => {
                 *waits = Some(waker.clone());
                 Poll::Pending
             }
@@ -110,6 +118,15 @@ impl Wait {
     /// Gives it up, unless it has ended before: [`Self::poll`] tells which.
     pub fn give_up(&self) {
         self.end(Ended::GivenUp);
+    }
+
+    /// What it was served with is in the journal: it ends, and this is to be woken.
+    pub(super) fn served(&self, awaits: Option<Ticket>) -> Option<Waker> {
+        let mut progress = self.progress.lock();
+        let Progress::Served(waker, reply) = &mut *progress else { return None };
+        let (waker, reply) = (waker.take(), std::mem::take(reply));
+        *progress = Progress::Ended(Ended::Served { reply, awaits });
+        waker
     }
 
     fn awaited(&self) -> &[Box<[u8]>] {
@@ -231,6 +248,13 @@ impl Drop for Waits {
 /// Those to wake once the locks are given back.
 #[derive(Default)]
 pub struct Wakes(SmallVec<[Waker; 2]>);
+
+impl Wakes {
+    /// Adds one.
+    pub fn add(&mut self, waker: Option<Waker>) {
+        self.0.extend(waker);
+    }
+}
 
 impl Drop for Wakes {
     fn drop(&mut self) {
@@ -361,10 +385,10 @@ impl Locked<'_> {
         }
     }
 
-    fn serve(&mut self, wait: &Wait) {
+    fn serve(&mut self, wait: &Arc<Wait>) {
         let mut progress = wait.progress.lock();
         if let Progress::Waits(waker) = &mut *progress {
-            let ended = if self.has_keys_of(wait) {
+            if self.has_keys_of(wait) {
                 let mut reply = Vec::new();
                 let selected = std::mem::replace(&mut self.number, wait.store);
                 let answered = wait.attempt.run(self, &mut reply);
@@ -372,13 +396,13 @@ impl Locked<'_> {
                 if !answered {
                     return;
                 }
-                Ended::Served(reply)
+                *progress = Progress::Served(waker.take(), reply);
+                self.gathered.served.push(Arc::clone(wait));
             } else {
                 // It locks them itself, and keeps its place.
-                Ended::Again
-            };
-            self.wakes.0.extend(waker.take());
-            *progress = Progress::Ended(ended);
+                self.wakes.add(waker.take());
+                *progress = Progress::Ended(Ended::Again);
+            }
         }
         drop(progress);
         for key in wait.awaited() {

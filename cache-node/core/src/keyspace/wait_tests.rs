@@ -54,7 +54,7 @@ impl Wake for Woken {
 
 fn served(wait: &Wait) -> Option<String> {
     match wait.poll(&Arc::new(Woken::default()).into()) {
-        Poll::Ready(Ended::Served(reply)) => Some(String::from_utf8(reply).unwrap()),
+        Poll::Ready(Ended::Served { reply, .. }) => Some(String::from_utf8(reply).unwrap()),
         Poll::Ready(other) => panic!("{other:?}"),
         Poll::Pending => None,
     }
@@ -315,7 +315,7 @@ fn many_threads_push_and_wait_and_every_element_is_taken_once() {
                         Ok(wait) if round % 3 == 0 => {
                             space.forget_wait(&wait);
                             match wait.poll(&Arc::new(Woken::default()).into()) {
-                                Poll::Ready(Ended::Served(reply)) => {
+                                Poll::Ready(Ended::Served { reply, .. }) => {
                                     Some(String::from_utf8(reply).unwrap())
                                 }
                                 _ => None,
@@ -351,7 +351,7 @@ fn many_threads_push_and_wait_and_every_element_is_taken_once() {
 
 fn served_or_not(wait: &Wait) -> Option<String> {
     match wait.poll(&Arc::new(Woken::default()).into()) {
-        Poll::Ready(Ended::Served(reply)) => Some(String::from_utf8(reply).unwrap()),
+        Poll::Ready(Ended::Served { reply, .. }) => Some(String::from_utf8(reply).unwrap()),
         _ => None,
     }
 }

@@ -5,7 +5,9 @@ use super::entry::Entry;
 use super::hash::{POSITION_BITS, mix, position};
 use super::table::SEGMENT_ENTRIES;
 use crate::cluster::{SLOTS, Slot};
+use crate::log::awaits;
 use crate::store::StoreNumber;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// RANDOMKEY gives up after meeting so many keys whose lifetime is over.
 const RANDOM_TRIES: usize = 100;
@@ -188,15 +190,21 @@ impl Keyspace {
 
     /// Drops all keys of a store on this member.
     pub fn flush(&self, number: StoreNumber) {
-        let mut slot = Some(0);
+        let (mut slot, now_ms) = (Some(0), self.seen_ms.load(Relaxed));
         while let Some(from) = slot {
-            slot = self.flush_step(number, from, usize::from(SLOTS));
+            slot = self.flush_step(number, from, usize::from(SLOTS), now_ms);
         }
     }
 
     /// Drops the keys of a store in about `budget` slots that have some, from one on; the slot to
     /// go on from, `None` at the end.
-    pub fn flush_step(&self, number: StoreNumber, from: Slot, budget: usize) -> Option<Slot> {
+    pub fn flush_step(
+        &self,
+        number: StoreNumber,
+        from: Slot,
+        budget: usize,
+        now_ms: u64,
+    ) -> Option<Slot> {
         let registry = self.registry.load();
         let store = registry.get(number)?;
         let (mut tables, mut next) = (Vec::new(), Some(from));
@@ -204,7 +212,14 @@ impl Keyspace {
             if tables.len() >= budget {
                 break;
             }
-            let taken = self.cell(slot)?.state.lock().flush(number, slot, self);
+            let mut state = self.cell(slot)?.state.lock();
+            let taken = state.flush(number, slot, self);
+            if taken.as_ref().is_some_and(|table| table.table.len() > 0)
+                && let Some(ticket) = self.log_flush(number, slot, now_ms)
+            {
+                awaits::note(ticket);
+            }
+            drop(state);
             tables.extend(taken.map(|mut table| table.close()));
             next = slot.checked_add(1).filter(|next| *next < SLOTS);
             if next.is_none() {

@@ -81,9 +81,9 @@ fn a_flush_in_steps_leaves_nothing() {
     (0..5000).for_each(|n| set(&space, &format!("k:{n}")));
     let (mut at, mut steps) = (Some(0), 0);
     while let Some(from) = at {
-        at = space.flush_step(0, from, 100);
+        at = space.flush_step(0, from, 100, NOW_MS);
         steps += 1;
     }
     assert!(steps > 10 && space.keys(0) == 0);
-    assert_eq!(space.flush_step(9, 0, 100), None);
+    assert_eq!(space.flush_step(9, 0, 100, NOW_MS), None);
 }

@@ -237,8 +237,20 @@ impl Frame {
     /// An empty frame for the records of a store, or of [`SEVERAL`]; `batch_size` is the most records
     /// that it takes before it is full.
     pub fn new(store: StoreNumber, batch_size: u32, compresses: bool) -> Self {
+        Self::in_buffer(Vec::new(), store, batch_size, compresses)
+    }
+
+    /// As [`Self::new`], in the memory of a buffer whose content goes.
+    pub fn in_buffer(
+        mut bytes: Vec<u8>,
+        store: StoreNumber,
+        batch_size: u32,
+        compresses: bool,
+    ) -> Self {
+        bytes.clear();
+        bytes.resize(HEADER_BYTES, 0);
         Self {
-            bytes: vec![0; HEADER_BYTES],
+            bytes,
             header: FrameHeader {
                 payload_bytes: 0,
                 raw_bytes: 0,

@@ -24,6 +24,9 @@ const EAGER_BYTES: usize = 128 << 10;
 /// Once a lane holds as much, who wants to write waits. All lanes together: 64 MB.
 const FULL_BYTES: usize = 4 << 20;
 
+/// The most buffers that are kept for the next frames.
+const SPARE_BUFFERS: usize = 2 * LANES;
+
 /// The cycle that an appended batch is written in: it is durable when that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
@@ -89,6 +92,8 @@ pub struct Journal {
     urgent: AtomicBool,
     writer: OnceLock<Waker>,
     ends: Mutex<Ends>,
+    /// Buffers for frames.
+    spare: Mutex<Vec<Vec<u8>>>,
     /// Records and their bytes since the start.
     records: AtomicU64,
 }
@@ -147,7 +152,7 @@ impl Journal {
             return Ticket(lane.cycle);
         }
         let sequence = self.sequence.fetch_add(1, AcqRel) + 1;
-        let frame = lane.frame_of(store, durability);
+        let frame = lane.frame_of(store, durability, &self.spare);
         let before = frame.len();
         frame.add(sequence, time_ms, store, slot, write);
         let added = frame.len() - before;
@@ -175,7 +180,7 @@ impl Journal {
                 return Some(Ticket(lane.cycle));
             }
             let first = self.sequence.fetch_add(records, AcqRel) + 1;
-            let frame = lane.frame_of(store, &durability(store));
+            let frame = lane.frame_of(store, &durability(store), &self.spare);
             let before = frame.len();
             frame.add_batch(first, time_ms, batch);
             let added = frame.len() - before;
@@ -284,6 +289,19 @@ impl Journal {
         Taken { cycle: Ticket(cycle), frames, last_sequence }
     }
 
+    /// Takes the buffers of a cycle's frames for later ones, as many as such a cycle needs: the frames of
+    /// a busy member grow in memory that is there, and a quiet one keeps none.
+    pub fn recycle(&self, buffers: Vec<Vec<u8>>) {
+        let bytes: usize = buffers.iter().map(Vec::len).sum();
+        let mut spare = self.spare.lock();
+        if bytes < EAGER_BYTES {
+            return *spare = Vec::new();
+        }
+        let fits = |buffer: &Vec<u8>| buffer.capacity() <= 4 * EAGER_BYTES;
+        spare.extend(buffers.into_iter().filter(fits));
+        spare.truncate(SPARE_BUFFERS);
+    }
+
     /// The cycle is in the file, and with it all before.
     pub fn written(&self, cycle: Ticket) {
         let mut ends = self.ends.lock();
@@ -381,7 +399,12 @@ impl Journal {
 impl Lane {
     /// The frame that a store's next record goes into.
     #[inline]
-    fn frame_of(&mut self, store: StoreNumber, durability: &Durability) -> &mut Frame {
+    fn frame_of(
+        &mut self,
+        store: StoreNumber,
+        durability: &Durability,
+        spare: &Mutex<Vec<Vec<u8>>>,
+    ) -> &mut Frame {
         let found = self.open.iter().position(|frame| frame.store() == store);
         let index = match found {
             Some(index) if !self.open[index].is_full() => index,
@@ -390,7 +413,8 @@ impl Lane {
                     self.sealed.push(self.open.swap_remove(index));
                 }
                 let Durability { batch_size, compression, .. } = *durability;
-                self.open.push(Frame::new(store, batch_size, compression));
+                let buffer = spare.lock().pop().unwrap_or_default();
+                self.open.push(Frame::in_buffer(buffer, store, batch_size, compression));
                 self.open.len() - 1
             }
         };

@@ -15,6 +15,7 @@
 //! | `journal` | what waits to be written, and who waits for that |
 //! | `awaits` | what the commands that a thread runs have to wait for |
 //! | `segment` | files of frames, and how one is stepped over when parts of it are damaged |
+//! | `writer` | which bytes go where, and what is done when a disk fails |
 //! | `snapshot` | files of one store's slots |
 //! | `read_at` | bytes that are read at a place |
 
@@ -25,6 +26,7 @@ pub mod read_at;
 pub mod record;
 pub mod segment;
 pub mod snapshot;
+pub mod writer;
 
 pub use frame::{Frame, FrameHeader};
 pub use journal::{Failed, Journal, Taken, Ticket};

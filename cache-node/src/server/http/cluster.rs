@@ -199,9 +199,17 @@ pub async fn live() -> Response {
     axum::Json(json!({ "live": true })).into_response()
 }
 
+/// Why the member is not ready as long as it reads what is on its disk.
+fn loading(app: &App) -> Option<String> {
+    let loading = app.router.disk().loading()?;
+    let percent = loading.percent();
+    Some(format!("data is read from the disk: {percent:.0} %, {} of 16 lanes", loading.lanes_ready))
+}
+
 /// `GET /readyz`
 pub async fn ready(Of(app): Of<App>) -> Response {
-    let reasons = app.cluster.readiness();
+    let mut reasons = app.cluster.readiness();
+    reasons.extend(loading(&app));
     if reasons.is_empty() {
         return axum::Json(json!({ "ready": true })).into_response();
     }
@@ -213,8 +221,10 @@ pub async fn ready(Of(app): Of<App>) -> Response {
 /// reached (L20), even if this one serves.
 pub async fn health(Of(app): Of<App>) -> Response {
     let view = app.cluster.view();
-    let unready = app.cluster.readiness();
+    let mut unready = app.cluster.readiness();
+    unready.extend(loading(&app));
     let mut problems = unready.clone();
+    problems.extend(app.router.disk().is_degraded().map(|why| format!("disk: {why}")));
     let mut members = Vec::new();
     for member in view.state.members.values() {
         let liveness = view.liveness(member.id);

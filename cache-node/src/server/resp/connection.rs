@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hypercache_core::command::{self, Flags, Known, Run, Spec};
@@ -24,7 +24,7 @@ use super::commands;
 use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
-use crate::router::{Batch, Request, Tried, wire};
+use crate::router::{Awaited, Batch, Request, Tried, wire};
 use crate::server::stats::{Count, ticks, watch};
 use hypercache_core::cluster::View;
 
@@ -60,6 +60,8 @@ enum Next {
     Wait,
     /// The next command has to wait until CLIENT PAUSE is over.
     Pause,
+    /// The next command has to wait until the log has room for it.
+    Room,
     /// The connection ends after the replies so far.
     Close,
 }
@@ -75,6 +77,10 @@ pub struct Connection {
     /// The input holds a request that waits for those of other connections to be read.
     gathering: bool,
     batch: Batch,
+    /// Replies that wait until what they tell of is on the disk.
+    awaited: Awaited,
+    /// The next command has to wait until the log has room for it.
+    is_full: bool,
     /// When the command before ended, in ticks.
     pub(super) since: u64,
     /// The next command is one that CLIENT PAUSE holds up.
@@ -113,6 +119,8 @@ impl Connection {
             input: Vec::new(),
             gathering: false,
             batch: Batch::default(),
+            awaited: Awaited::default(),
+            is_full: false,
             since: 0,
             pausing: false,
             unsent: 0,
@@ -151,7 +159,11 @@ impl Connection {
                 let batch = std::mem::take(&mut self.batch);
                 let router = self.shared.router.clone();
                 let view = router.cluster().view();
-                let mut filling = batch.send(&router, &view, std::mem::take(&mut out)).await;
+                let awaited = std::mem::take(&mut self.awaited);
+                let mut filling = batch.send(&router, &view).await;
+                let protocol = self.session.protocol;
+                router.settle_all(awaited, protocol, &mut out, filling.places()).await;
+                filling.between(std::mem::take(&mut out));
                 let (shared, client) = (self.shared.clone(), self.session.client.clone());
                 let came = |spec, args: &[&[u8]], reply: &[u8]| {
                     answered(&shared, &client, spec, args, reply);
@@ -159,6 +171,12 @@ impl Connection {
                 while filling.fill(&mut out, FLUSH_BYTES, came).await {
                     self.send(&mut out).await?;
                 }
+            }
+            if !self.awaited.is_empty() {
+                let awaited = std::mem::take(&mut self.awaited);
+                let protocol = self.session.protocol;
+                let nothing = std::iter::empty();
+                self.shared.router.settle_all(awaited, protocol, &mut out, nothing).await;
             }
             if next == Next::Wait {
                 self.wait_for_one(&mut out).await?;
@@ -170,6 +188,9 @@ impl Connection {
             }
             self.send(&mut out).await?;
             give_output(out);
+            if next == Next::Room {
+                self.shared.router.room().await;
+            }
             if next == Next::Pause {
                 self.shared.pause.over(&self.session.client).await;
             }
@@ -377,7 +398,13 @@ impl Connection {
     /// Why a command did not run.
     #[cold]
     fn what_holds(&mut self) -> Next {
-        if std::mem::take(&mut self.pausing) { Next::Pause } else { Next::Wait }
+        if std::mem::take(&mut self.pausing) {
+            Next::Pause
+        } else if std::mem::take(&mut self.is_full) {
+            Next::Room
+        } else {
+            Next::Wait
+        }
     }
 
     /// As [`Self::run_one`]; messages go before its reply, and one that is not wanted is taken back.
@@ -397,6 +424,13 @@ impl Connection {
         let ran = self.run_one(view, upcoming, now_ms, out);
         if self.session.replies != Replies::Wanted && ran {
             self.session.mute(start, out);
+        }
+        // Reads are answered whatever becomes of the disk.
+        if ran
+            && self.shared.keyspace().journal().is_on()
+            && upcoming.spec.is_some_and(Spec::may_write)
+        {
+            self.awaited.note(start, out.len());
         }
         ran
     }
@@ -438,6 +472,11 @@ impl Connection {
         let pause = &self.shared.pause;
         if pause.is_on() && pause.holds(spec, args, &self.session.transaction) {
             self.pausing = true;
+            return false;
+        }
+        let journal = self.shared.keyspace().journal();
+        if journal.is_on() && spec.may_write() && journal.poll_room(Waker::noop()).is_pending() {
+            self.is_full = true;
             return false;
         }
         self.session.client.runs(spec);

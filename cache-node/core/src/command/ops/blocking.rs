@@ -46,7 +46,7 @@ fn pop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>, end: End) ->
     if refuses(timeout, keys, out) {
         return true;
     }
-    list_edit::take_from_first(keys, names, end, out, |list, out| {
+    list_edit::take_from_first(keys, names, end, 1, out, |list, out| {
         out.bulk(end.peek(list).unwrap_or_default());
         end.drop(list);
     })

@@ -94,6 +94,12 @@ pub fn hgetdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
             "ERR numfields should be greater than 0 and match the provided number of fields",
         );
     }
+    if key.is_logged() {
+        // What every Redis knows.
+        let name = [&b"HDEL"[..], key.name()];
+        let words: Vec<&[u8]> = name.into_iter().chain(fields.iter().copied()).collect();
+        key.log_as(&words);
+    }
     let hasher = key.hasher();
     let taken = edit_typed(key, out, Event::hash("hdel"), |hash: &mut Hash| {
         let take = |field: &&[u8]| {

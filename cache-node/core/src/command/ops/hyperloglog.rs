@@ -63,7 +63,10 @@ pub fn pfadd(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         key.happened(Event::string("pfadd"));
     }
     match changed {
-        Some(Err(Corrupt)) => out.error(CORRUPT),
+        Some(Err(Corrupt)) => {
+            key.log_again();
+            out.error(CORRUPT);
+        }
         Some(Ok(changed)) => out.integer(i64::from(changed)),
         None => out.integer(0),
     }
@@ -133,7 +136,10 @@ pub fn pfmerge(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         key.happened(Event::string("pfadd"));
     }
     match done {
-        Some(Err(Corrupt)) => out.error(CORRUPT),
+        Some(Err(Corrupt)) => {
+            key.log_again();
+            out.error(CORRUPT);
+        }
         _ => out.ok(),
     }
 }

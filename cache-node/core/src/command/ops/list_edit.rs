@@ -241,6 +241,9 @@ pub(super) fn try_move(
     let Some(element) = element else { return false };
     if source == target {
         if let Some(mut key) = keys.at(source) {
+            // First the one that comes: with one element, the other way round the key would go.
+            key.log_as(&[to.push_name(), source, &element]);
+            key.log_as(&[from.pop_name(), source]);
             edit(&mut key, to.pushed(), |list| {
                 from.drop(list);
                 to.push(list, &element);
@@ -252,6 +255,7 @@ pub(super) fn try_move(
     }
     if let Some(mut key) = keys.at(target) {
         if matches!(found, Found::List) {
+            key.log_as(&[to.push_name(), target, &element]);
             edit(&mut key, to.pushed(), |list| to.push(list, &element));
         } else {
             let mut list = Box::<List>::default();
@@ -261,6 +265,7 @@ pub(super) fn try_move(
         }
     }
     if let Some(mut key) = keys.at(source) {
+        key.log_as(&[from.pop_name(), source]);
         edit(&mut key, from.popped(), |list| from.drop(list));
     }
     out.bulk(&element);
@@ -278,7 +283,7 @@ pub fn lmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// Takes elements out of the first list that has any, and answers; false if none has.
 pub(super) fn pop_first(keys: &mut Locked<'_>, pops: &Pops<'_, '_>, out: &mut Writer<'_>) -> bool {
     let end = if pops.second_end { End::Right } else { End::Left };
-    take_from_first(keys, pops.names, end, out, |list, out| {
+    take_from_first(keys, pops.names, end, pops.count, out, |list, out| {
         let taken = pops.count.min(list.len());
         out.array(taken);
         for _ in 0..taken {
@@ -289,11 +294,12 @@ pub(super) fn pop_first(keys: &mut Locked<'_>, pops: &Pops<'_, '_>, out: &mut Wr
 }
 
 /// Answers the name of the first key that has a list, and what `take` answers of what it takes
-/// from an end of that; false if none has.
+/// from an end of that, `count` elements at most; false if none has.
 pub(super) fn take_from_first(
     keys: &mut Locked<'_>,
     names: &[&[u8]],
     end: End,
+    count: usize,
     out: &mut Writer<'_>,
     take: impl FnOnce(&mut List, &mut Writer<'_>),
 ) -> bool {
@@ -308,6 +314,9 @@ pub(super) fn take_from_first(
             Found::List => {
                 out.array(2);
                 out.bulk(name);
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                let mut digits = itoa::Buffer::new();
+                key.log_as(&[end.pop_name(), name, digits.format(count).as_bytes()]);
                 edit(&mut key, end.popped(), |list| take(list, out));
                 return true;
             }

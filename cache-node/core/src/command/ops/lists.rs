@@ -41,6 +41,16 @@ impl End {
         Event::list(if self == Self::Left { "lpop" } else { "rpop" })
     }
 
+    /// The command that adds at this end.
+    pub fn push_name(self) -> &'static [u8] {
+        if self == Self::Left { b"LPUSH" } else { b"RPUSH" }
+    }
+
+    /// The command that takes from this end.
+    pub fn pop_name(self) -> &'static [u8] {
+        if self == Self::Left { b"LPOP" } else { b"RPOP" }
+    }
+
     /// Adds an element at this end.
     pub fn push(self, list: &mut List, element: &[u8]) {
         match self {

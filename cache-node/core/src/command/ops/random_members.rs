@@ -244,12 +244,24 @@ pub fn spop(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if taken == 0 {
         return;
     }
+    key.log_later();
+    let is_logged = key.is_logged();
+    let mut gone: Vec<Vec<u8>> = Vec::new();
     edit(key, Event::set("spop"), |set: &mut Set| {
         for _ in 0..taken {
             if let Some(member) = set.random(&dice) {
                 out.bulk(member.as_slice());
+                if is_logged {
+                    gone.push(member.as_slice().to_vec());
+                }
                 set.remove(hasher, member.as_slice());
             }
         }
     });
+    let name = key.name();
+    let words: Vec<&[u8]> =
+        [&b"SREM"[..], name].into_iter().chain(gone.iter().map(Vec::as_slice)).collect();
+    if !gone.is_empty() {
+        key.log_also(&words);
+    }
 }

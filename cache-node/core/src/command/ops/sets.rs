@@ -80,9 +80,11 @@ pub fn smove(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     if present && source != target {
         let hasher = keys.hasher().clone();
         if let Some(mut from) = keys.at(source) {
+            from.log_as(&[b"SREM", source, member]);
             edit(&mut from, Event::set("srem"), |set: &mut Set| set.remove(&hasher, member));
         }
         if let Some(mut to) = keys.at(target) {
+            to.log_as(&[b"SADD", target, member]);
             upsert(&mut to, out, Event::set("sadd"), |set: &mut Set| {
                 let added = set.insert(&hasher, member);
                 (added, added)

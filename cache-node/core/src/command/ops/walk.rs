@@ -167,9 +167,9 @@ fn flush_arguments(args: &[&[u8]], out: &mut Writer<'_>) -> bool {
 }
 
 /// One step of emptying a store; whether it was the last.
-fn flush_step(space: &Keyspace, store: StoreNumber, walk: &mut Walk) -> bool {
+fn flush_step(space: &Keyspace, store: StoreNumber, now_ms: u64, walk: &mut Walk) -> bool {
     let from = Slot::try_from(walk.at).unwrap_or_default();
-    let next = space.flush_step(store, from, SLOTS_A_STEP);
+    let next = space.flush_step(store, from, SLOTS_A_STEP, now_ms);
     walk.at = next.map_or(0, u64::from);
     next.is_none()
 }
@@ -179,14 +179,18 @@ pub fn flushdb(
     space: &Keyspace,
     store: StoreNumber,
     args: &[&[u8]],
-    _: u64,
+    now_ms: u64,
     walk: &mut Walk,
     out: &mut Writer<'_>,
 ) -> bool {
     if !flush_arguments(args, out) {
         return true;
     }
-    let done = flush_step(space, store, walk);
+    if space.refuses_writes(store) {
+        out.error(&space.misconf());
+        return true;
+    }
+    let done = flush_step(space, store, now_ms, walk);
     if done {
         out.ok();
     }
@@ -198,7 +202,7 @@ pub fn flushall(
     space: &Keyspace,
     _: StoreNumber,
     args: &[&[u8]],
-    _: u64,
+    now_ms: u64,
     walk: &mut Walk,
     out: &mut Writer<'_>,
 ) -> bool {
@@ -206,9 +210,13 @@ pub fn flushall(
         return true;
     }
     let policies = space.policies();
+    if policies.iter().any(|policy| space.refuses_writes(policy.number)) {
+        out.error(&space.misconf());
+        return true;
+    }
     match policies.get(walk.stores) {
         Some(policy) => {
-            walk.stores += usize::from(flush_step(space, policy.number, walk));
+            walk.stores += usize::from(flush_step(space, policy.number, now_ms, walk));
             false
         }
         None => {

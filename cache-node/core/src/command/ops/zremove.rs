@@ -59,8 +59,16 @@ fn popped(highest: bool) -> Event {
     Event::sorted_set(if highest { "zpopmax" } else { "zpopmin" })
 }
 
+/// Up to `count` members are about to leave from an end.
+fn log_pop(key: &mut Access<'_>, count: usize, highest: bool) {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let name: &[u8] = if highest { b"ZPOPMAX" } else { b"ZPOPMIN" };
+    key.log_as(&[name, key.name(), itoa::Buffer::new().format(count).as_bytes()]);
+}
+
 /// Takes up to `count` members from an end out and writes them.
 fn take(key: &mut Access<'_>, count: usize, highest: bool, nested: bool, out: &mut Writer<'_>) {
+    log_pop(key, count, highest);
     let hasher = key.hasher();
     edit(key, popped(highest), |set: &mut SortedSet| {
         let (len, taken) = (set.len(), count.min(set.len()));
@@ -164,6 +172,7 @@ pub fn zmpop(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 
 /// Takes the lowest or the highest member out and writes it and its score.
 pub(super) fn pop_lowest_or_highest(key: &mut Access<'_>, highest: bool, out: &mut Writer<'_>) {
+    log_pop(key, 1, highest);
     let hasher = key.hasher();
     edit(key, popped(highest), |set: &mut SortedSet| {
         let place = if highest { set.len().saturating_sub(1) } else { 0 };

@@ -27,16 +27,16 @@ impl Keyspace {
         let best = chooser.pool.best().copied();
         if let Some(best) = best.filter(|best| best.class == EXPIRED) {
             chooser.pool.pop();
-            return self.evict_one(store, best.slot, best.hash, best.touched, true);
+            return self.evict_one(store, best.slot, best.hash, best.touched, true, now_ms);
         }
         let newcomer = self.leave_window(store, chooser.window);
         let (Some(best), Some((place, frequency))) = (best, newcomer) else {
             // Only one side has something to give.
             if let Some((place, frequency)) = newcomer {
-                return self.evict_newcomer(store, &place, frequency);
+                return self.evict_newcomer(store, &place, frequency, now_ms);
             }
             let best = chooser.pool.pop()?;
-            return self.evict_settled(store, &best);
+            return self.evict_settled(store, &best, now_ms);
         };
         let pace = &store.counters.pace;
         let idle = u64::from(idle_turns(best.touched, pace.turn()));
@@ -48,21 +48,32 @@ impl Keyspace {
         if is_admitted(newcomer, incumbent, self.random()) {
             chooser.pool.pop();
             self.with_usage(store, place.slot, place.hash, |usage| usage.set_in_window(false));
-            return self.evict_settled(store, &best);
+            return self.evict_settled(store, &best, now_ms);
         }
-        self.evict_newcomer(store, &place, frequency)
+        self.evict_newcomer(store, &place, frequency, now_ms)
     }
 
-    fn evict_newcomer(&self, store: &Store, place: &Place, frequency: u8) -> Option<Option<Value>> {
-        let gone = self.evict_one(store, place.slot, place.hash, place.touched, false)?;
+    fn evict_newcomer(
+        &self,
+        store: &Store,
+        place: &Place,
+        frequency: u8,
+        now_ms: u64,
+    ) -> Option<Option<Value>> {
+        let gone = self.evict_one(store, place.slot, place.hash, place.touched, false, now_ms)?;
         store.counters.eviction.left(place.hash, frequency, false, &store.counters.pace);
         Some(gone)
     }
 
     /// A candidate that is not of the window leaves.
-    fn evict_settled(&self, store: &Store, candidate: &Candidate) -> Option<Option<Value>> {
+    fn evict_settled(
+        &self,
+        store: &Store,
+        candidate: &Candidate,
+        now_ms: u64,
+    ) -> Option<Option<Value>> {
         let Candidate { slot, hash, touched, frequency, .. } = *candidate;
-        let gone = self.evict_one(store, slot, hash, touched, false)?;
+        let gone = self.evict_one(store, slot, hash, touched, false, now_ms)?;
         store.counters.eviction.left(hash, frequency, true, &store.counters.pace);
         Some(gone)
     }

@@ -212,9 +212,9 @@ impl Keyspace {
         }
         let best = chooser.pool.pop()?;
         if store.eviction == EvictionPolicy::Session && best.class != EXPIRED {
-            return self.evict_session(store, &best);
+            return self.evict_session(store, &best, now_ms);
         }
-        self.evict_one(store, best.slot, best.hash, best.touched, best.class == EXPIRED)
+        self.evict_one(store, best.slot, best.hash, best.touched, best.class == EXPIRED, now_ms)
     }
 
     /// Offers the next keys that the hand meets to the pool.
@@ -270,7 +270,12 @@ impl Keyspace {
 
     /// A session leaves with its keys, unless it was used since it was chosen: those in one place
     /// with the candidate now; others are gone for every command, and the hand takes them.
-    fn evict_session(&self, store: &Store, candidate: &Candidate) -> Option<Option<Value>> {
+    fn evict_session(
+        &self,
+        store: &Store,
+        candidate: &Candidate,
+        now_ms: u64,
+    ) -> Option<Option<Value>> {
         let sessions = &store.counters.sessions;
         let (hasher, hash) = (&self.hasher, candidate.hash);
         let mut state = self.cell(candidate.slot)?.state.lock();
@@ -280,6 +285,7 @@ impl Keyspace {
         })?;
         let entry = table.table.get(place)?;
         self.notices.note(Event::EVICTED, store.number, entry.key);
+        self.log_gone(store.number, candidate.slot, entry.key, now_ms);
         let key = entry.usage.in_session().then(|| entry.key.to_vec());
         let value = table.remove(hasher, place)?;
         let mut gone = 1;
@@ -287,6 +293,7 @@ impl Keyspace {
             sessions.end(hasher, &key);
             gone += table.remove_session(hasher, hash, &key, |key| {
                 self.notices.note(Event::EVICTED, store.number, key);
+                self.log_gone(store.number, candidate.slot, key, now_ms);
             });
         }
         state.tidy(store.number);
@@ -303,6 +310,7 @@ impl Keyspace {
         hash: u64,
         touched: u32,
         expired: bool,
+        now_ms: u64,
     ) -> Option<Option<Value>> {
         let mut state = self.cell(slot)?.state.lock();
         let table = state.get_mut(store.number)?;
@@ -310,7 +318,9 @@ impl Keyspace {
             entry.usage.touched() == touched && self.hasher.hash(entry.key) == hash
         })?;
         let event = if expired { Event::EXPIRED } else { Event::EVICTED };
-        self.notices.note(event, store.number, table.table.get(place)?.key);
+        let key = table.table.get(place)?.key;
+        self.notices.note(event, store.number, key);
+        self.log_gone(store.number, slot, key, now_ms);
         let removed = table.remove(&self.hasher, place);
         state.tidy(store.number);
         drop(state);

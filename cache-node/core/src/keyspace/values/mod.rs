@@ -1,6 +1,7 @@
 //! What a key can hold.
 
 mod chunk;
+pub mod commands;
 pub mod cuckoo;
 pub mod decode;
 mod dict;

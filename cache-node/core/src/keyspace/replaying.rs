@@ -1,0 +1,102 @@
+//! What the log says was done to a slot of a store, done again.
+
+use super::access::Access;
+use super::effects::Sink;
+use super::slot::State;
+use super::stores::{Registry, Store};
+use super::table::Table;
+use super::values::Value;
+use super::{Cell, Keyspace, Lifetime};
+use crate::cluster::{Slot, slot_of};
+use crate::store::StoreNumber;
+use parking_lot::MutexGuard;
+
+/// A slot of a store that is locked for this, whether or not it is served here.
+pub(crate) struct Replaying<'s> {
+    space: &'s Keyspace,
+    store: &'s Store,
+    state: MutexGuard<'s, State>,
+    slot: Slot,
+    now_ms: u64,
+    buried: Vec<Value>,
+    tables: Vec<Table>,
+}
+
+impl Keyspace {
+    /// Locks a slot for `run`; `None` if there is no such store or slot.
+    pub(crate) fn with_replaying<R>(
+        &self,
+        number: StoreNumber,
+        slot: Slot,
+        now_ms: u64,
+        run: impl FnOnce(&mut Replaying<'_>) -> R,
+    ) -> Option<R> {
+        let registry = self.registry.load();
+        let registry: &Registry = &registry;
+        let store = registry.get(number)?;
+        let cell: &Cell = self.cell(slot)?;
+        let state = cell.state.lock();
+        let (buried, tables) = (Vec::new(), Vec::new());
+        let mut replaying = Replaying { space: self, store, state, slot, now_ms, buried, tables };
+        let result = run(&mut replaying);
+        let Replaying { state, buried, tables, .. } = replaying;
+        drop(state);
+        if !buried.is_empty() {
+            self.let_go(buried);
+        }
+        if !tables.is_empty() {
+            self.let_tables_go(tables);
+        }
+        Some(result)
+    }
+}
+
+impl Replaying<'_> {
+    /// A key; `None` if it is not of this slot.
+    #[inline]
+    pub fn at<'b>(&'b mut self, key: &'b [u8]) -> Option<Access<'b>> {
+        (slot_of(key) == self.slot).then(|| Access {
+            space: self.space,
+            hash: self.space.hasher.hash(key),
+            state: &mut self.state,
+            store: self.store,
+            slot: self.slot,
+            key,
+            now_ms: self.now_ms,
+            buried: &mut self.buried,
+            sink: Sink::Replay,
+            sent: &[],
+            said: None,
+        })
+    }
+
+    /// All keys of the store in this slot go.
+    pub fn flush(&mut self) {
+        if let Some(mut table) = self.state.take(self.store.number) {
+            table.leave_sessions(&self.space.hasher);
+            self.tables.push(table.close());
+        }
+    }
+}
+
+impl Access<'_> {
+    /// The key gets a string that ends at a time, 0 for never.
+    #[inline]
+    pub(crate) fn replay_string(&mut self, bytes: &[u8], expires_at_ms: u64) {
+        self.set_string(bytes, Lifetime::At(expires_at_ms));
+    }
+
+    /// The key's lifetime is that of its session, which ends when the key does.
+    pub(crate) fn replay_session(&mut self) {
+        let counters = &self.store.counters;
+        let Some(table) = self.state.get_mut(self.store.number) else { return };
+        let Some(place) = table.table.find(self.hash, self.key) else { return };
+        let Some(ends_at_ms) = table.table.get(place).map(|entry| entry.expires_at_ms) else {
+            return;
+        };
+        if counters.sessions.are_on() {
+            table.bind_session(&self.space.hasher, place, true, self.now_ms);
+            counters.sessions.touch(&self.space.hasher, self.key, counters.pace.turn(), ends_at_ms);
+        }
+    }
+}

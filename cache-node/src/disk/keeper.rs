@@ -1,0 +1,322 @@
+//! The thread that takes snapshots, and removes what is not needed any more.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::*;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use hypercache_core::cluster::SLOTS;
+use hypercache_core::log::Sequence;
+use hypercache_core::log::snapshot::{self, Header};
+use hypercache_core::store::{StoreNumber, StorePolicy};
+
+use super::layout::{OnDisk, sync_parent};
+use super::shared::{Shared, Taken};
+use super::stats::{LastError, SnapshotStats};
+use crate::clock::now_ms;
+
+/// How often it is looked whether a snapshot is due.
+const LOOK: Duration = Duration::from_millis(250);
+/// Between two tries of a snapshot that failed, in milliseconds.
+const AGAIN_MS: u64 = 1_000;
+/// So many snapshots of a store are kept: the newest, and one in case that this is damaged.
+const KEPT: usize = 2;
+/// How long the log may take until all is on the disk that is in a snapshot.
+const LOG_PATIENCE: Duration = Duration::from_secs(60);
+/// The bytes of a snapshot that are written at once.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// Starts the thread.
+///
+/// # Errors
+/// There is none.
+pub fn start(shared: &Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    let keeper = Keeper { shared: shared.clone() };
+    let thread = thread::Builder::new().name("snapshots".into()).spawn(move || keeper.run())?;
+    let _ = shared.keeper.set(thread.thread().clone());
+    Ok(thread)
+}
+
+struct Keeper {
+    shared: Arc<Shared>,
+}
+
+impl Keeper {
+    fn run(self) {
+        let shared = self.shared.clone();
+        while !shared.is_ending.load(Acquire) {
+            if shared.loading().is_none() {
+                self.note_what_is_due();
+                self.take_wanted();
+                self.regain();
+            }
+            if shared.wanted.lock().stores.is_empty() || shared.loading().is_some() {
+                thread::park_timeout(LOOK);
+            }
+        }
+    }
+
+    /// Stores whose interval is over, or whose log has grown.
+    fn note_what_is_due(&self) {
+        let (shared, now) = (&self.shared, now_ms());
+        for policy in shared.kept() {
+            let durability = &policy.durability;
+            let accounts = shared.accounts.lock();
+            let account = accounts.get(&policy.number);
+            let tried_ms = account.map_or(0, |account| account.tried_ms);
+            let last = account.and_then(|account| account.last_snapshot.as_ref());
+            let grown = account.map_or(0, |a| a.log_bytes - a.log_bytes_at_snapshot);
+            let begun_ms = tried_ms.max(shared.progress.started_ms.load(Relaxed));
+            let is_over = durability.mode.has_snapshots()
+                && now.saturating_sub(begun_ms) >= durability.snapshot_interval_ms
+                && (grown > 0 || !durability.mode.is_logged());
+            let percent = u64::from(durability.rewrite_percentage);
+            let base = last.map_or(0, |last| last.bytes);
+            let is_long = durability.mode.is_logged()
+                && percent > 0
+                && grown >= durability.rewrite_min_bytes
+                && grown >= base.saturating_mul(percent) / 100
+                && now.saturating_sub(tried_ms) >= AGAIN_MS;
+            drop(accounts);
+            if is_over || is_long {
+                shared.wanted.lock().stores.entry(policy.number).or_default();
+            }
+        }
+    }
+
+    fn take_wanted(&self) {
+        loop {
+            let next = {
+                let mut wanted = self.shared.wanted.lock();
+                let next = wanted.stores.pop_first();
+                wanted.running = next.as_ref().map(|(store, _)| *store);
+                next
+            };
+            let Some((store, who)) = next else { return };
+            let taken = take(&self.shared, store);
+            self.shared.wanted.lock().running = None;
+            for sender in who {
+                let _ = sender.send(taken.clone());
+            }
+            if self.shared.is_ending.load(Acquire) {
+                return;
+            }
+        }
+    }
+
+    /// Takes what makes the disk whole again after an fsync that failed.
+    fn regain(&self) {
+        let lost = self.shared.lost.load(Acquire);
+        if lost <= self.shared.regained.load(Acquire) {
+            return;
+        }
+        let kept = self.shared.kept();
+        let mut all = true;
+        for policy in kept.iter().filter(|policy| policy.durability.mode.is_logged()) {
+            all &= take(&self.shared, policy.number).is_ok();
+        }
+        if all {
+            self.shared.regained.store(lost, Release);
+            self.shared.wake_writer();
+        } else {
+            thread::park_timeout(Duration::from_millis(AGAIN_MS));
+        }
+    }
+}
+
+/// Takes a snapshot of a store, and notes what came of it.
+pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
+    let Some(policy) = shared.kept().into_iter().find(|policy| policy.number == store) else {
+        return Err("there is no such store, or nothing of it is kept".into());
+    };
+    let began = Instant::now();
+    let (log_bytes, tried_ms) = {
+        let mut accounts = shared.accounts.lock();
+        let account = accounts.entry(store).or_default();
+        account.tried_ms = now_ms();
+        (account.log_bytes, account.tried_ms)
+    };
+    let lost = shared.lost.load(Acquire);
+    let taken = write(shared, &policy, lost);
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut accounts = shared.accounts.lock();
+    let account = accounts.entry(store).or_default();
+    match taken {
+        Ok(mut taken) => {
+            taken.took_ms = took_ms;
+            account.log_bytes_at_snapshot = log_bytes;
+            account.snapshots.retain(|sequence| *sequence != taken.sequence);
+            account.snapshots.push(taken.sequence);
+            account.last_snapshot = Some(taken.clone());
+            drop(accounts);
+            shared.last_save_ms.store(taken.at_ms, Relaxed);
+            shared.last_snapshot_ok.store(true, Relaxed);
+            tracing::info!(
+                store = policy.name,
+                keys = taken.keys,
+                bytes = taken.bytes,
+                took_ms,
+                sequence = taken.sequence,
+                "a snapshot is on the disk"
+            );
+            if let Err(error) = clean(shared) {
+                tracing::warn!(%error, "what is not needed any more could not be removed");
+            }
+            Ok(taken)
+        }
+        Err(error) => {
+            account.errors += 1;
+            let reason = error.to_string();
+            account.last_error = Some(LastError { at_ms: tried_ms, reason: reason.clone() });
+            drop(accounts);
+            shared.snapshot_errors.fetch_add(1, Relaxed);
+            shared.last_snapshot_ok.store(false, Relaxed);
+            tracing::error!(store = policy.name, %error, "a snapshot failed");
+            Err(reason)
+        }
+    }
+}
+
+/// Writes the file; `lost` is what was lost of the log when it was begun.
+fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<SnapshotStats> {
+    let (keyspace, journal) = (&shared.keyspace, shared.journal());
+    let first_sequence = journal.last_sequence();
+    let header = Header {
+        data_set: shared.layout.data_set,
+        store: policy.number,
+        name: policy.name.clone(),
+        created_ms: now_ms(),
+        first_sequence,
+    };
+    let path = shared.layout.snapshot(policy.number, first_sequence);
+    let draft = path.with_extension("tmp");
+    let written = (|| {
+        let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&draft)?);
+        let (mut writer, begin) = snapshot::Writer::new(&header, policy.durability.compression);
+        file.write_all(&begin)?;
+        let (mut payload, mut keys) = (Vec::new(), 0);
+        for slot in 0..SLOTS {
+            let mut taking = keyspace.take_slot(policy.number, slot, now_ms());
+            while let Some(block) = taking.next_piece(&mut payload) {
+                let untouched = block.sequence == first_sequence && block.is_last;
+                if untouched && block.piece == 0 && payload.is_empty() {
+                    continue;
+                }
+                keys += u64::from(block.keys);
+                file.write_all(&writer.block(block, &payload))?;
+                // Who serves clients comes first.
+                thread::yield_now();
+            }
+            if shared.stop.load(Acquire) {
+                return Err(io::Error::other("the member stops"));
+            }
+        }
+        let last = journal.last_sequence();
+        file.write_all(&writer.finish(last, now_ms()))?;
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        let bytes = file.metadata()?.len();
+        // A batch of which a part is in the snapshot has to be in the log for the rest of it.
+        wait_for_log(shared, last, lost)?;
+        fs::rename(&draft, &path)?;
+        sync_parent(&path)?;
+        Ok(SnapshotStats { at_ms: now_ms(), took_ms: 0, bytes, keys, sequence: first_sequence })
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+/// Waits until all records up to this one are on the disk.
+fn wait_for_log(shared: &Shared, last: Sequence, lost: u64) -> io::Result<()> {
+    let until = Instant::now() + LOG_PATIENCE;
+    loop {
+        if shared.lost.load(Acquire) != lost {
+            return Err(io::Error::other("the log failed meanwhile"));
+        }
+        if shared.log.synced.load(Acquire) >= last {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            return Err(io::Error::other("the log could not be forced to the disk meanwhile"));
+        }
+        shared.log.sync_wanted.store(true, Release);
+        shared.wake_writer();
+        thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// Removes snapshots that are older than the newest two of their stores or nobody's, and segments that
+/// no store needs.
+pub fn clean(shared: &Shared) -> Result<(), super::Error> {
+    let wrong = |path: &std::path::Path, error: io::Error| super::layout::wrong(path, error);
+    let mut there = BTreeMap::<StoreNumber, Vec<Sequence>>::new();
+    for (store, sequence) in shared.layout.snapshots()? {
+        there.entry(store).or_default().push(sequence);
+    }
+    let rows: BTreeMap<_, _> = {
+        let catalog = shared.catalog.lock();
+        catalog.rows().map(|(number, row)| (number, row.clone())).collect()
+    };
+    for (store, sequences) in &mut there {
+        let since = rows.get(store).map(|row| row.since);
+        let last = sequences.len().saturating_sub(KEPT);
+        let mut index = 0;
+        let mut removed = Vec::new();
+        sequences.retain(|sequence| {
+            let stays = index >= last && since.is_some_and(|since| *sequence >= since);
+            index += 1;
+            if !stays {
+                removed.push(*sequence);
+            }
+            stays
+        });
+        for sequence in removed {
+            let path = shared.layout.snapshot(*store, sequence);
+            fs::remove_file(&path).map_err(|error| wrong(&path, error))?;
+        }
+    }
+    // All records up to this one are in snapshots, and in those before them.
+    let floor = rows
+        .iter()
+        .filter(|(_, row)| row.is_logged)
+        .map(|(store, row)| match there.get(store) {
+            Some(sequences) if sequences.len() >= KEPT => sequences[0],
+            _ => row.since,
+        })
+        .min();
+    let mut segments = shared.segments.lock();
+    let needed = |next: Sequence| floor.is_some_and(|floor| next > floor + 1);
+    let gone = segments.windows(2).take_while(|pair| !needed(pair[1].first_sequence)).count();
+    let Some(first) = segments.get(gone).map(|segment| segment.number) else { return Ok(()) };
+    // Also those in which nothing could be written: a gap among the rest would look like a loss.
+    for number in shared.layout.segments()?.into_iter().filter(|number| *number < first) {
+        let path = shared.layout.segment(number);
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(wrong(&path, error)),
+        }
+    }
+    segments.drain(..gone);
+    if gone > 0 {
+        tracing::info!(segments = gone, "segments of the log that nobody needs were removed");
+    }
+    Ok(())
+}
+
+/// What a snapshot on the disk says of itself.
+pub fn stats_of(found: &snapshot::Snapshot, file: &OnDisk) -> SnapshotStats {
+    use hypercache_core::log::ReadAt;
+    SnapshotStats {
+        at_ms: found.ended_ms,
+        took_ms: found.ended_ms.saturating_sub(found.header.created_ms),
+        bytes: file.byte_len(),
+        keys: found.keys,
+        sequence: found.header.first_sequence,
+    }
+}

@@ -1,0 +1,131 @@
+//! Replies that wait until what they tell of is on the disk.
+//!
+//! A command notes what it has to wait for with the thread that ran it
+//! ([`hypercache_core::log::awaits`]); whoever has its reply takes that before anything else runs there.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use hypercache_core::log::{Ticket, awaits};
+use hypercache_core::resp::{Protocol, Writer};
+use smallvec::SmallVec;
+
+use super::Router;
+
+/// How long a write may take to get to the disk, and how long it waits for room in the journal.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Replies in a row of replies, and what they wait for together.
+#[derive(Debug, Default)]
+pub struct Awaited {
+    ticket: Option<Ticket>,
+    /// Where each stands.
+    replies: SmallVec<[(usize, usize); 4]>,
+}
+
+impl Awaited {
+    /// Whether nothing waits.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.ticket.is_none()
+    }
+
+    /// Takes what the command that just ran on this thread waits for; its reply stands between these
+    /// places.
+    #[inline]
+    pub fn note(&mut self, start: usize, end: usize) {
+        if let Some(ticket) = awaits::take() {
+            self.ticket = self.ticket.max(Some(ticket));
+            self.replies.push((start, end));
+        }
+    }
+
+    /// Puts an error in the place of each reply that waits. Gives what became of each: where it was, and
+    /// where its error stands.
+    fn refuse(self, protocol: Protocol, text: &str, out: &mut Vec<u8>) {
+        let mut error = Vec::new();
+        Writer::new(&mut error, protocol).error(text);
+        for (start, end) in self.replies.into_iter().rev() {
+            out.splice(start..end.min(out.len()).max(start), error.iter().copied());
+        }
+    }
+
+    /// Where a place in the replies is once each that waits was put an error of `len` bytes in its place.
+    fn moved(replies: &[(usize, usize)], len: usize, at: usize) -> usize {
+        let before = replies.iter().filter(|(_, end)| *end <= at);
+        before.fold(at, |at, (start, end)| at + len - (end - start))
+    }
+}
+
+impl Router {
+    /// Waits until this is on the disk.
+    ///
+    /// # Errors
+    /// The error that is to be replied in the place of the writes' replies.
+    pub async fn until_durable(&self, ticket: Ticket) -> Result<(), String> {
+        let journal = self.0.keyspace.journal();
+        let durable = poll_fn(|cx| journal.poll_durable(ticket, cx.waker()));
+        match tokio::time::timeout(PATIENCE, durable).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failed)) => Err(format!(
+                "MISCONF Errors writing to the log: {failed}; the write may have been done, and is not on \
+                 the disk"
+            )),
+            Err(_) => Err(format!(
+                "MISCONF The write was not on the disk within {PATIENCE:?}; it may have been done"
+            )),
+        }
+    }
+
+    /// Waits until there is room in the journal for another write.
+    pub async fn room(&self) {
+        let journal = self.0.keyspace.journal();
+        let room = poll_fn(|cx| journal.poll_room(cx.waker()));
+        let _ = tokio::time::timeout(PATIENCE, room).await;
+    }
+
+    /// Waits for what the command that just ran on this thread has to wait for, and whose reply begins
+    /// at `start` of `out`; that becomes an error if it is not on the disk.
+    pub(super) async fn settle(&self, protocol: Protocol, start: usize, out: &mut Vec<u8>) {
+        let Some(ticket) = awaits::take() else { return };
+        if let Err(text) = self.until_durable(ticket).await {
+            out.truncate(start);
+            Writer::new(out, protocol).error(&text);
+        }
+    }
+
+    /// Waits for all of these; those that are not on the disk become errors. Places in `out` that are to
+    /// stay at their commands are moved with them.
+    pub async fn settle_all<'p>(
+        &self,
+        awaited: Awaited,
+        protocol: Protocol,
+        out: &mut Vec<u8>,
+        places: impl Iterator<Item = &'p mut usize>,
+    ) {
+        let Some(ticket) = awaited.ticket else { return };
+        if let Err(text) = self.until_durable(ticket).await {
+            let mut error = Vec::new();
+            Writer::new(&mut error, protocol).error(&text);
+            for place in places {
+                *place = Awaited::moved(&awaited.replies, error.len(), *place);
+            }
+            awaited.refuse(protocol, &text, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_replies_of_writes_that_waited_become_errors() {
+        let mut out = b"+a\r\n+OK\r\n$1\r\nx\r\n:1\r\n".to_vec();
+        let replies = SmallVec::from_slice(&[(4, 9), (16, 20)]);
+        let moved = [0, 4, 9, 16, 20].map(|at| Awaited::moved(&replies, 4, at));
+        assert_eq!(moved, [0, 4, 8, 15, 19]);
+        Awaited { ticket: None, replies }.refuse(Protocol::Resp2, "E", &mut out);
+        assert_eq!(out.escape_ascii().to_string(), "+a\\r\\n-E\\r\\n$1\\r\\nx\\r\\n-E\\r\\n");
+    }
+}

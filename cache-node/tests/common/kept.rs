@@ -1,0 +1,93 @@
+//! A member whose data directory outlives its process; numbers that look random and are told.
+
+use std::path::{Path, PathBuf};
+
+use super::{Member, Raw, free_port};
+
+/// See the module.
+pub struct Kept {
+    pub member: Member,
+    pub yaml: String,
+    pub directory: PathBuf,
+    ports: [u16; 3],
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Kept {
+    /// A member in a directory of its own; ready when this returns.
+    pub fn start(yaml: &str) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut kept = Self::start_in(temporary.path(), yaml);
+        kept._temporary = Some(temporary);
+        kept
+    }
+
+    /// A member in a directory; ready when this returns.
+    pub fn start_in(directory: &Path, yaml: &str) -> Self {
+        let ports = [free_port(), free_port(), free_port()];
+        let member = launch(yaml, ports, directory);
+        member.wait_ready();
+        Self { member, yaml: yaml.into(), directory: directory.into(), ports, _temporary: None }
+    }
+
+    /// Starts it again on the same directory, and waits for nothing.
+    pub fn relaunch(&mut self) {
+        self.member = launch(&self.yaml, self.ports, &self.directory);
+    }
+
+    /// Starts it again on the same directory; ready when this returns.
+    pub fn again(&mut self) {
+        self.relaunch();
+        self.member.wait_ready();
+    }
+
+    /// A connection to store 1.
+    pub fn connect(&self) -> Raw {
+        let mut client = self.member.raw();
+        assert_eq!(client.ask(&[b"SELECT", b"1"]), b"+OK\r\n");
+        client
+    }
+
+    /// The files under a directory of `durable/`, in the order of their names.
+    pub fn files(&self, of: &str) -> Vec<PathBuf> {
+        let directory = self.directory.join("durable").join(of);
+        let mut files: Vec<_> =
+            std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+}
+
+fn launch(yaml: &str, ports: [u16; 3], directory: &Path) -> Member {
+    let flags = ["--data-dir", directory.to_str().unwrap()];
+    Member::launch(yaml, &[], ports[0], ports[1], ports[2], &flags)
+}
+
+/// Numbers from a seed (SplitMix64; Steele et al., OOPSLA 2014).
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// From the environment's `HYPERCACHE_SEED`, or the time; printed, for the next time.
+    pub fn seeded() -> Self {
+        let given = std::env::var("HYPERCACHE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = given.unwrap_or_else(|| since.unwrap().as_nanos() as u64);
+        eprintln!("HYPERCACHE_SEED={seed}");
+        Self(seed)
+    }
+
+    /// The next number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end.max(1)
+    }
+
+    /// Another source of numbers.
+    pub fn fork(&mut self) -> Self {
+        Self(self.below(u64::MAX))
+    }
+}
