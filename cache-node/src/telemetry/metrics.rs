@@ -5,6 +5,8 @@
 //! with their unit (`_bytes`, `_seconds`) and, for counters, `_total`. Labels are bounded: commands
 //! of the table, stores of the cluster, fixed words; never a key, a client or an address.
 
+mod disk;
+
 use std::fmt::Error;
 
 use hypercache_core::keyspace::{FilterStats, StoreStats};
@@ -62,6 +64,8 @@ pub struct Snapshot {
     pub stores: Vec<StoreStats>,
     /// What the filter of each store that has one is and did on this member, by the store's name.
     pub filters: Vec<(String, FilterStats)>,
+    /// What is on its disk.
+    pub disk: crate::disk::Stats,
     /// The member's memory.
     pub memory: memory::Snapshot,
     /// The cluster, as this member sees it.
@@ -114,6 +118,7 @@ impl Collector for Snapshot {
         self.encode_filters(&mut out)?;
         self.encode_cluster(&mut out)?;
         self.encode_memory(&mut out)?;
+        disk::encode(&self.disk, &mut out)?;
         encode_process(&mut out)
     }
 }
@@ -480,6 +485,7 @@ mod tests {
                 "page_cache".into(),
                 FilterStats { bytes: 9, checks: 8, negatives: 7, ..FilterStats::default() },
             )],
+            disk: crate::disk::Stats { enabled: true, ..crate::disk::Stats::default() },
             memory: memory::Snapshot { limit_bytes: 640, ..memory::Snapshot::default() },
             cluster: ClusterSnapshot {
                 members_by_state: vec![("alive", 2), ("suspect", 0), ("down", 1)],
@@ -510,6 +516,9 @@ mod tests {
             "hypercache_store_filter_negatives_total{store=\"page_cache\"} 7",
             "hypercache_store_filter_false_positives_total{store=\"page_cache\"} 0",
             "hypercache_memory_limit_bytes 640",
+            "# TYPE hypercache_log_fsyncs_total counter",
+            "hypercache_disk_degraded 0",
+            "hypercache_log_last_fsync_duration_seconds 0.0",
             "hypercache_memory_stage 0",
             "hypercache_memory_purges_total 0",
             "hypercache_memory_moves_total 0",

@@ -16,6 +16,7 @@ mod key;
 mod listener;
 mod observe;
 pub mod openapi;
+mod persistence;
 mod progress;
 mod reply;
 pub mod routes;

@@ -2,7 +2,7 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::{App, cache, cluster, filter, openapi, stats, stores};
+use super::{App, cache, cluster, filter, openapi, persistence, stats, stores};
 
 /// A method that a route answers. `GET` answers `HEAD` as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,12 @@ const STORE: Param = Param {
     place: "query",
     kind: "string",
     about: "The store's name; 'default' unless given",
+};
+const KEPT_STORE: Param = Param {
+    name: "store",
+    place: "query",
+    kind: "string",
+    about: "The store's name; all that are kept on disk unless given",
 };
 const TTL_SECONDS: Param = Param {
     name: "ttl_seconds",
@@ -347,6 +353,39 @@ pub const ROUTES: &[Route] = &[
         gives: (200, "Cluster"),
         errors: &[400, 415, 503, 504],
         handler: |m| on(m, cluster::put_desired),
+    },
+    Route {
+        method: Method::Get,
+        path: "/api/admin/persistence-stats",
+        id: "getPersistenceStats",
+        summary: "What this member keeps on its disk: the log, each store's snapshots, errors, what the start found",
+        params: &[],
+        takes: None,
+        gives: (200, "Any"),
+        errors: &[],
+        handler: |m| on(m, persistence::stats),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/snapshot",
+        id: "takeSnapshot",
+        summary: "Takes a snapshot of a store, or of all that are kept on disk, on this member, and answers when it is on the disk",
+        params: &[KEPT_STORE],
+        takes: None,
+        gives: (200, "Any"),
+        errors: &[404, 409, 503],
+        handler: |m| on(m, persistence::snapshot),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/aof-rewrite",
+        id: "rewriteLog",
+        summary: "Begins to rewrite this member's log as what its stores hold",
+        params: &[],
+        takes: None,
+        gives: (202, "Any"),
+        errors: &[409, 503],
+        handler: |m| on(m, persistence::rewrite),
     },
     Route {
         method: Method::Get,

@@ -131,6 +131,7 @@ pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, A
         server: app.stats.total(),
         stores: app.keyspace.stats(),
         filters: filters(&app),
+        disk: app.router.disk().stats(),
         memory: app.memory.snapshot(),
         cluster: ClusterSnapshot {
             members_by_state: by_state.to_vec(),

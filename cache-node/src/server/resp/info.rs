@@ -21,7 +21,7 @@ const SECTIONS: [(&str, bool, Section); 14] = [
     ("server", true, server),
     ("clients", true, clients),
     ("memory", true, memory),
-    ("persistence", true, persistence),
+    ("persistence", true, super::info_disk::persistence),
     ("stats", true, stats),
     ("replication", true, replication),
     ("cpu", true, cpu),
@@ -56,16 +56,17 @@ pub(super) fn text(shared: &Shared, view: &View, wanted: &[&[u8]]) -> String {
     out
 }
 
-fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
     out.push_str("\r\n");
 }
 
 macro_rules! fields {
     ($out:expr, $($name:literal: $value:expr),+ $(,)?) => {
-        $(line($out, format_args!("{}:{}", $name, $value));)+
+        $($crate::server::resp::info::line($out, format_args!("{}:{}", $name, $value));)+
     };
 }
+pub(super) use fields;
 
 fn server(out: &mut String, shared: &Shared, view: &View) {
     let now_ms = now_ms();
@@ -205,10 +206,6 @@ fn human(bytes: u64) -> String {
         amount /= 1024.0;
     }
     format!("{amount:.2}T")
-}
-
-fn persistence(out: &mut String, _: &Shared, _: &View) {
-    fields!(out, "loading": 0, "async_loading": 0, "rdb_bgsave_in_progress": 0, "aof_enabled": 0);
 }
 
 /// What all stores of this member have counted. Of dropped stores nothing is left.

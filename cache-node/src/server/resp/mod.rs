@@ -11,6 +11,7 @@ mod commands;
 mod connection;
 mod for_scripts;
 mod info;
+mod info_disk;
 pub mod pause;
 mod session;
 mod transaction;

@@ -4,6 +4,11 @@
 /// Commands that are here and differ, and in what. The names are those of the table.
 pub const DIFFERS: &[(&str, &str)] = &[
     (
+        "bgrewriteaof",
+        "snapshots of all logged stores, after which the log before them goes; an error when no store is logged",
+    ),
+    ("bgsave", "of the stores that are kept on this member's disk; an error when none is"),
+    (
         "bitfield",
         "if it makes the key and all its writes fail, whoever watches the key hears of it; in Redis not",
     ),
@@ -48,7 +53,8 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("config|rewrite", "answers an error: the file is not the server's to write"),
     (
         "config|set",
-        "the parameters of the list below; `maxmemory` and `maxmemory-policy` are the store `default`'s, for the whole cluster",
+        "the parameters of the list below; `maxmemory`, `maxmemory-policy`, `appendonly`, `appendfsync`, `save` (one \
+         pair, of an interval and 1) and `auto-aof-rewrite-*` are the store `default`'s, for the whole cluster",
     ),
     ("copy", "takes `DB`, as the databases are the stores"),
     ("dbsize", "counts the keys of all members"),
@@ -67,7 +73,8 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("hello", "has no ACL users but `default`"),
     (
         "info",
-        "the sections and fields that have a meaning here; `commandstats` counts where the client is connected",
+        "the sections and fields that have a meaning here; `commandstats` counts where the client is connected; \
+         `rdb_changes_since_last_save` counts records of logged stores",
     ),
     ("keys", "of all members"),
     ("script|debug", "there is no debugger: `YES` and `SYNC` answer an error"),
@@ -78,6 +85,7 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("latency|doctor", "in words of our own"),
     ("latency|histogram", "as precise as a sixteenth of each time"),
     ("latency|latest", "the events are `command`, `fast-command` and `expire-cycle`"),
+    ("lastsave", "of this member, whichever store it was; before the first snapshot, its start"),
     ("lpos", "`RANK -9223372036854775808` is refused by Redis 7.0 and here"),
     ("memory|doctor", "in words of our own"),
     (
@@ -99,6 +107,7 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("randomkey", "of any member"),
     ("readonly", "changes nothing: every member answers for every key"),
     ("readwrite", "changes nothing: every member answers for every key"),
+    ("save", "waits, and other clients go on; as BGSAVE"),
     ("scan", "of all members; cursors have 64 bits and carry the slot"),
     ("select", "takes the number or the name of a store"),
     (
@@ -112,13 +121,17 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ),
     ("sort_ro", "as SORT"),
     ("spublish", "as PUBLISH"),
+    (
+        "waitaof",
+        "waits for all that was written on the member that the client is connected to, with `fsync never` too; there are \
+         no replicas yet, so the second number is 0",
+    ),
     ("zrank", "takes `WITHSCORE`, as Redis 7.2 and Valkey"),
     ("zrevrank", "takes `WITHSCORE`, as Redis 7.2 and Valkey"),
 ];
 
 /// Commands that will not be here, and why. The names are Redis's.
 pub const NOT_HERE: &[(&str, &str)] = &[
-    ("bgrewriteaof", "the log of this server is not Redis's"),
     ("cluster|addslots", "slots are the cluster's to assign"),
     ("cluster|addslotsrange", "slots are the cluster's to assign"),
     ("cluster|bumpepoch", "epochs are the cluster's"),

@@ -11,6 +11,7 @@ mod hash;
 mod hyperloglog;
 mod list;
 mod observe;
+mod persistence;
 mod pubsub;
 mod scripting;
 mod server;
@@ -74,6 +75,7 @@ const TOP: usize = generic::LIST.len()
     + connection::LIST.len()
     + server::LIST.len()
     + observe::LIST.len()
+    + persistence::LIST.len()
     + cluster::LIST.len()
     + transactions::LIST.len();
 
@@ -84,7 +86,7 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 22] = [
+    let families: [&[Spec]; 23] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
@@ -105,6 +107,7 @@ const fn all() -> [Spec; TOP] {
         &connection::LIST,
         &server::LIST,
         &observe::LIST,
+        &persistence::LIST,
         &cluster::LIST,
         &transactions::LIST,
     ];

@@ -8,6 +8,7 @@ use hypercache_core::resp::Writer;
 use hypercache_core::store::{DEFAULT_STORE, EvictionPolicy, StorePolicy};
 
 use super::Context;
+use super::config_disk;
 use super::config_kept::{self, number};
 use crate::config::{Secret, units};
 use crate::server::resp::Tunables;
@@ -39,8 +40,9 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
     let databases = policies.iter().map(|p| p.number).max().unwrap_or(0) + 1;
     let config = &shared.config;
     let dir = config.node.data_dir.as_ref().map(|d| d.display().to_string());
-    vec![
-        ("appendonly", "no".into()),
+    let durability = default.map(|policy| policy.durability.clone()).unwrap_or_default();
+    let mut all = config_disk::parameters(&durability).to_vec();
+    all.extend([
         ("busy-reply-threshold", shared.router.scripts().time_limit_ms().to_string()),
         ("bind", config.network.bind.to_string()),
         ("client-output-buffer-limit", output_limits(context)),
@@ -69,12 +71,12 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         // Who replicates what is the cluster's to assign.
         ("replicaof", String::new()),
         ("requirepass", tunables.password.map_or_else(String::new, |p| p.expose().to_owned())),
-        ("save", String::new()),
         ("slaveof", String::new()),
         ("slowlog-log-slower-than", or_minus_one(tunables.thresholds.slowlog_us)),
         ("slowlog-max-len", tunables.thresholds.slowlog_entries.to_string()),
         ("timeout", tunables.idle_timeout.map_or(0, |t| t.as_secs()).to_string()),
-    ]
+    ]);
+    all
 }
 
 /// A threshold, or Redis's word for none.
@@ -119,7 +121,9 @@ pub(super) fn get(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
 /// Whether a CONFIG SET changes a store's policies, which the whole cluster has to agree to.
 pub(super) fn set_waits(args: &[&[u8]]) -> bool {
     args[2..].iter().step_by(2).any(|name| {
-        name.eq_ignore_ascii_case(b"maxmemory") || name.eq_ignore_ascii_case(b"maxmemory-policy")
+        name.eq_ignore_ascii_case(b"maxmemory")
+            || name.eq_ignore_ascii_case(b"maxmemory-policy")
+            || config_disk::is_policy(name)
     })
 }
 
@@ -140,7 +144,8 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
         Ok(changed) => changed,
         Err(text) => return out.error(&text),
     };
-    if let Some(policy) = changed.policy.clone()
+    let default = context.view.state.store_named(DEFAULT_STORE);
+    if let Some(policy) = changed.policy.clone().filter(|policy| Some(policy) != default)
         && let Err(error) = context.shared.router.cluster().change_store(policy).await
     {
         return out.error(&format!("ERR CONFIG SET failed - {error}"));
@@ -269,9 +274,16 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             "lua-time-limit" | "busy-reply-threshold" => {
                 script_time_limit_ms = Some(whole(1, i64::MAX)? as u64);
             }
+            _ if config_disk::is_policy(pair[0]) => {
+                let mut changed = store(&mut policy)?;
+                let has_directory = context.shared.config.node.data_dir.is_some();
+                config_disk::set(&mut changed.durability, &name, pair[1], has_directory)
+                    .map_err(|why| refuse(&why))?;
+                changed.validate().map_err(|invalid| refuse(&invalid.message))?;
+                policy = Some(changed);
+            }
             // What clients set to what it is anyway.
-            "save" if pair[1].is_empty() => {}
-            "appendonly" if pair[1].eq_ignore_ascii_case(b"no") => {}
+            "no-appendfsync-on-rewrite" if pair[1].eq_ignore_ascii_case(b"no") => {}
             // So are these, which only the file can change.
             "bind" | "dir" | "port" | "io-threads" | "cluster-announce-hostname"
                 if own_parameters(context)

@@ -4,10 +4,12 @@ mod client;
 mod client_filter;
 mod client_modes;
 mod config;
+mod config_disk;
 pub mod config_kept;
 mod connection;
 mod latency;
 mod memory;
+pub(super) mod persistence;
 mod pubsub;
 mod scripts;
 mod slowlog;
@@ -124,6 +126,11 @@ pub fn run(
             cluster_reply(view, &args[1..], count, now_ms(), writer);
         }
         C::Stores => stores::list(&context, writer),
+        C::LastSave => persistence::last_save(&context, writer),
+        C::BgSave => persistence::bg_save(&context, args, writer),
+        C::BgRewriteAof => persistence::bg_rewrite_aof(&context, writer),
+        // Inside a transaction: what is so now.
+        C::WaitAof => persistence::wait_aof_now(&context, args, writer),
         // Every member answers reads and writes of its slots, so the mode changes nothing.
         C::ReadOnly | C::ReadWrite => {
             let reads = command == C::ReadOnly;
@@ -134,7 +141,9 @@ pub fn run(
         C::Discard => transactions::discard(&mut context, writer),
         C::Unwatch => transactions::unwatch(&mut context, writer),
         // These wait.
-        C::Exec | C::Watch => writer.error("ERR this command is not one for a transaction"),
+        C::Exec | C::Watch | C::Save => {
+            writer.error("ERR this command is not one for a transaction")
+        }
         C::ScriptLoad | C::ScriptExists | C::ScriptFlush | C::ScriptKill | C::ScriptShow => {
             writer.error("ERR this command waits for other members");
         }
@@ -164,7 +173,9 @@ pub fn run(
 /// Whether a command has to wait for other members; [`run_and_wait`] carries it out then.
 pub fn waits(command: ShellCommand, args: &[&[u8]]) -> bool {
     match command {
-        ShellCommand::Exec | ShellCommand::Watch => true,
+        ShellCommand::Exec | ShellCommand::Watch | ShellCommand::Save | ShellCommand::WaitAof => {
+            true
+        }
         command => scripts::waits(command) || config_waits(command, args),
     }
 }
@@ -196,6 +207,13 @@ pub async fn run_and_wait(
     }
     if matches!(spec.run, Run::Shell(ShellCommand::Watch)) {
         return transactions::watch(shared, session, args, writer).await;
+    }
+    match spec.run {
+        Run::Shell(ShellCommand::Save) => return persistence::save(shared, writer).await,
+        Run::Shell(ShellCommand::WaitAof) => {
+            return persistence::wait_aof(shared, args, writer).await;
+        }
+        _ => {}
     }
     config::set_and_wait(&Context { shared, session, view }, args, writer).await;
 }

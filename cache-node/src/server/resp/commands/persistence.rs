@@ -1,0 +1,149 @@
+//! SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF and WAITAOF.
+
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use hypercache_core::resp::Writer;
+
+use super::{Context, integer};
+use crate::disk::{Error, Which};
+use crate::server::resp::Shared;
+
+/// The longest that WAITAOF waits when it is told to wait for ever: the disk has failed or is done by
+/// then.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+fn failed(error: &Error) -> String {
+    format!("ERR {error}")
+}
+
+/// SAVE: waits until the snapshots are on the disk.
+pub(super) async fn save(shared: &Shared, out: &mut Writer<'_>) {
+    match shared.router.disk().snapshot(Which::All).await {
+        Ok(_) => out.simple("OK"),
+        Err(error) => out.error(&failed(&error)),
+    }
+}
+
+/// BGSAVE \[SCHEDULE\]
+pub(super) fn bg_save(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let scheduled = match args {
+        [_] => false,
+        [_, word] if word.eq_ignore_ascii_case(b"SCHEDULE") => true,
+        _ => return out.error("ERR syntax error"),
+    };
+    let disk = context.shared.router.disk();
+    if !scheduled && disk.stats().snapshots_in_progress > 0 {
+        return out.error("ERR Background save already in progress");
+    }
+    match disk.begin_snapshot(Which::All) {
+        Ok(true) => out.simple("Background saving started"),
+        Ok(false) => out.simple("Background saving scheduled"),
+        Err(error) => out.error(&failed(&error)),
+    }
+}
+
+/// When the last snapshot was complete, in Unix seconds; the member's start before there was one.
+pub(in crate::server::resp) fn last_save_s(shared: &Shared) -> u64 {
+    let saved_ms = shared.router.disk().last_save_ms();
+    (if saved_ms == 0 { shared.started_ms } else { saved_ms }) / 1000
+}
+
+/// LASTSAVE
+pub(super) fn last_save(context: &Context<'_>, out: &mut Writer<'_>) {
+    out.integer(i64::try_from(last_save_s(context.shared)).unwrap_or(i64::MAX));
+}
+
+/// BGREWRITEAOF
+pub(super) fn bg_rewrite_aof(context: &Context<'_>, out: &mut Writer<'_>) {
+    match context.shared.router.disk().rewrite() {
+        Ok(true) => out.simple("Background append only file rewriting started"),
+        Ok(false) => out.simple("Background append only file rewriting scheduled"),
+        Err(error) => out.error(&failed(&error)),
+    }
+}
+
+/// Whether any store of this member is logged.
+pub(in crate::server::resp) fn is_logged(shared: &Shared) -> bool {
+    let policies = shared.keyspace().policies();
+    policies.iter().any(|policy| policy.durability.mode.is_logged())
+}
+
+/// What WAITAOF asks for: how many disks (this one), and how long.
+struct Wanted {
+    local: bool,
+    replicas: bool,
+    timeout: Duration,
+}
+
+fn wanted(shared: &Shared, args: &[&[u8]]) -> Result<Wanted, &'static str> {
+    let number = |word: Option<&&[u8]>| word.and_then(|word| integer(word));
+    let local = match number(args.get(1)) {
+        Some(local @ 0..=1) => local == 1,
+        Some(_) => return Err("ERR value is out of range, must be between 0 and 1"),
+        None => return Err("ERR value is not an integer or out of range"),
+    };
+    let replicas = match number(args.get(2)) {
+        Some(0) => false,
+        Some(1..) => true,
+        Some(_) => return Err("ERR value is out of range, must be positive"),
+        None => return Err("ERR value is not an integer or out of range"),
+    };
+    let timeout = match number(args.get(3)) {
+        Some(0) => FOR_EVER,
+        Some(ms @ 1..) => Duration::from_millis(ms as u64),
+        Some(_) => return Err("ERR timeout is negative"),
+        None => return Err("ERR timeout is not an integer or out of range"),
+    };
+    if local && !(is_logged(shared) && shared.keyspace().journal().is_on()) {
+        return Err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+    }
+    Ok(Wanted { local, replicas, timeout })
+}
+
+/// How many disks have it: this one, or none; and no replica's, as there is none.
+fn answer(here: bool, out: &mut Writer<'_>) {
+    out.array(2);
+    out.integer(here.into());
+    out.integer(0);
+}
+
+/// WAITAOF numlocal numreplicas timeout: waits until what was written here before it is on the disk.
+pub(super) async fn wait_aof(shared: &Shared, args: &[&[u8]], out: &mut Writer<'_>) {
+    let wanted = match wanted(shared, args) {
+        Ok(wanted) => wanted,
+        Err(text) => return out.error(text),
+    };
+    let Wanted { local, replicas, timeout } = wanted;
+    let journal = shared.keyspace().journal();
+    let ticket = journal.ticket();
+    if !journal.is_on() {
+        return answer(false, out);
+    }
+    let durable = || poll_fn(|task| journal.poll_durable(ticket, task.waker()));
+    let here = match local {
+        true => matches!(tokio::time::timeout(timeout, durable()).await, Ok(Ok(()))),
+        false => is_durable(shared),
+    };
+    // There are no replicas that could come, so who asks for some waits in vain for his time. For
+    // ever would be never: an answer of 0 says so at once.
+    if replicas && timeout < FOR_EVER {
+        tokio::time::sleep(timeout).await;
+    }
+    answer(here, out);
+}
+
+fn is_durable(shared: &Shared) -> bool {
+    let journal = shared.keyspace().journal();
+    let ticket = journal.ticket();
+    journal.is_on() && matches!(journal.poll_durable(ticket, Waker::noop()), Poll::Ready(Ok(())))
+}
+
+/// WAITAOF inside a transaction, where nobody waits.
+pub(super) fn wait_aof_now(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    match wanted(context.shared, args) {
+        Ok(_) => answer(is_durable(context.shared), out),
+        Err(text) => out.error(text),
+    }
+}
