@@ -35,13 +35,17 @@ print(len(acknowledged))
 
 /// Reads all of them. How many were acknowledged, how many are wrong or gone in each store.
 const CHECK: &str = r#"
-import json, sys, redis
+import itertools, json, sys, redis
 host, clients, count, wrong = sys.argv[1], {}, 0, {"1": 0, "2": 0}
-for line in open("/tmp/acknowledged"):
-    store, key, value, at = line.split()
-    client = clients.setdefault(store, redis.Redis(host=host, port=8080, db=int(store), decode_responses=True))
-    count += 1
-    wrong[store] += client.get(key) != value or not 0 < client.ttl(key) <= 86400
+lines = open("/tmp/acknowledged")
+while some := [line.split() for line in itertools.islice(lines, 1000)]:
+    for of in wrong:
+        client = clients.setdefault(of, redis.Redis(host=host, port=8080, db=int(of), decode_responses=True))
+        with client.pipeline(transaction=False) as asked:
+            values = [value for store, key, value, at in some if store == of and asked.get(key) and asked.ttl(key)]
+            answers = asked.execute()
+        wrong[of] += sum(got != value or not 0 < ttl <= 86400 for value, got, ttl in zip(values, answers[::2], answers[1::2]))
+    count += len(some)
 print(json.dumps({"count": count, "wrong": wrong}))
 "#;
 
