@@ -233,10 +233,11 @@ impl Worker {
     }
 
     /// Changes keys until the member is gone.
-    fn run(&mut self, port: u16) {
-        let mut client = Raw::connect(port);
+    fn run(&mut self, mut client: Raw) {
         let store = self.units[0].store.to_string();
-        assert_eq!(client.ask(&[b"SELECT", store.as_bytes()]), b"+OK\r\n");
+        if !client.try_send(&frame(&["SELECT", &store])) || client.try_reply().is_none() {
+            return;
+        }
         loop {
             // The units' states that were sent, with the replies that acknowledge each.
             let mut sent: Vec<(Vec<(usize, usize)>, usize)> = Vec::new();
@@ -294,9 +295,7 @@ struct Queue {
 const QUEUE: &str = "queue";
 
 impl Queue {
-    fn push(port: u16, mut sent: u64) -> (Vec<u64>, u64) {
-        let mut client = Raw::connect(port);
-        client.ask(&[b"SELECT", b"1"]);
+    fn push(mut client: Raw, mut sent: u64) -> (Vec<u64>, u64) {
         let mut pushed = Vec::new();
         loop {
             sent += 1;
@@ -311,9 +310,7 @@ impl Queue {
         }
     }
 
-    fn pop(port: u16) -> Vec<u64> {
-        let mut client = Raw::connect(port);
-        client.ask(&[b"SELECT", b"1"]);
+    fn pop(mut client: Raw) -> Vec<u64> {
         let mut popped = Vec::new();
         while client.try_send(&frame(&["BLPOP", QUEUE, "5"])) {
             match client.try_reply() {
@@ -366,14 +363,16 @@ fn crash(persistence: &str, usual: u64, may_lose: Option<Duration>) {
     for round in 0..rounds(usual) {
         let longest = if may_lose.is_some() { 2_000 } else { 500 };
         let after = Duration::from_millis(20 + random.below(longest));
-        let port = kept.member.resp_port;
+        // All are connected before it can be killed.
+        let clients: Vec<Raw> = workers.iter().map(|_| kept.member.raw()).collect();
+        let (pusher, popper) = (kept.connect(), kept.connect());
         let sent = queue.sent;
         let killed = std::thread::scope(|scope| {
-            for worker in &mut workers {
-                scope.spawn(move || worker.run(port));
+            for (worker, client) in workers.iter_mut().zip(clients) {
+                scope.spawn(move || worker.run(client));
             }
-            let pushes = scope.spawn(move || Queue::push(port, sent));
-            let pops = scope.spawn(move || Queue::pop(port));
+            let pushes = scope.spawn(move || Queue::push(pusher, sent));
+            let pops = scope.spawn(move || Queue::pop(popper));
             std::thread::park_timeout(after);
             let killed = Instant::now();
             kept.member.kill();
