@@ -92,7 +92,8 @@ fn l13_what_was_acknowledged_survives_the_deletion_of_all_pods_at_once() -> Resu
 
         // Under writers, with a second from SIGTERM to SIGKILL.
         std::thread::scope(|scope| -> Result<()> {
-            let writer = scope.spawn(|| client.run(&["python3", "-c", WRITE, cluster.name(), "25"]));
+            let writer =
+                scope.spawn(|| client.run(&["python3", "-c", WRITE, cluster.name(), "25"]));
             until("some is written", 30, || {
                 let size = client.redis(cluster.name(), &["-n", "1", "DBSIZE"])?;
                 Ok(size.parse::<u64>().is_ok_and(|keys| keys > 1_000))
