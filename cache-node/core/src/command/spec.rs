@@ -564,7 +564,8 @@ impl Spec {
         acl.set(Acl::WRITE, flags.contains(Flags::WRITE));
         // What a script reads is its own commands' matter.
         acl.set(Acl::READ, flags.contains(Flags::READONLY) && !acl.contains(Acl::SCRIPTING));
-        acl.set(Acl::ADMIN, flags.contains(Flags::ADMIN));
+        // LASTSAVE is of that category without the flag.
+        acl.set(Acl::ADMIN, acl.contains(Acl::ADMIN) || flags.contains(Flags::ADMIN));
         acl.set(Acl::PUBSUB, flags.contains(Flags::PUBSUB));
         acl.set(Acl::BLOCKING, flags.contains(Flags::BLOCKING));
         acl.set(Acl::FAST, flags.contains(Flags::FAST));
