@@ -50,6 +50,11 @@ impl Catalog {
         Ok(Self { path, rows })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A store's row.
     pub fn get(&self, number: StoreNumber) -> Option<&Row> {
         self.rows.get(&number)

@@ -87,9 +87,14 @@ impl Handle {
     /// # Errors
     /// There is no such store, or nothing of it is kept.
     pub fn begin_snapshot(&self, which: Which) -> Result<bool, Error> {
-        let (stores, idle) = (self.stores(which)?, self.is_idle());
+        Ok(self.begin(self.stores(which)?))
+    }
+
+    /// Asks for snapshots; whether none was being taken or asked for before.
+    fn begin(&self, stores: Vec<StoreNumber>) -> bool {
+        let idle = self.is_idle();
         stores.into_iter().for_each(|store| self.want(store, None));
-        Ok(idle)
+        idle
     }
 
     /// Begins to rewrite the log: snapshots of all logged stores, after which the segments before them
@@ -104,9 +109,7 @@ impl Handle {
         if logged.is_empty() {
             return Err(Error::NotKept("no store is logged".into()));
         }
-        let idle = self.is_idle();
-        logged.into_iter().for_each(|store| self.want(store, None));
-        Ok(idle)
+        Ok(self.begin(logged))
     }
 
     /// What is known.

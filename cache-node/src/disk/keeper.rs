@@ -14,7 +14,7 @@ use hypercache_core::log::snapshot::{self, Header};
 use hypercache_core::store::{StoreNumber, StorePolicy};
 
 use super::layout::{OnDisk, sync_parent};
-use super::shared::{Shared, Taken};
+use super::shared::{Account, Shared, Taken, may_have_changed};
 use super::stats::{LastError, SnapshotStats};
 use crate::clock::now_ms;
 
@@ -68,11 +68,11 @@ impl Keeper {
             let account = accounts.get(&policy.number);
             let tried_ms = account.map_or(0, |account| account.tried_ms);
             let last = account.and_then(|account| account.last_snapshot.as_ref());
-            let grown = account.map_or(0, |a| a.log_bytes - a.log_bytes_at_snapshot);
+            let grown = account.map_or(0, Account::log_bytes_since_snapshot);
             let begun_ms = tried_ms.max(shared.progress.started_ms.load(Relaxed));
             let is_over = durability.mode.has_snapshots()
                 && now.saturating_sub(begun_ms) >= durability.snapshot_interval_ms
-                && (grown > 0 || !durability.mode.is_logged());
+                && may_have_changed(durability.mode, grown);
             let percent = u64::from(durability.rewrite_percentage);
             let base = last.map_or(0, |last| last.bytes);
             let is_long = durability.mode.is_logged()

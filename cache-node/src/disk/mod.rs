@@ -117,8 +117,8 @@ impl Disk {
         let policies = self.keyspace.policies();
         let begins = {
             let mut catalog = shared.catalog.lock();
-            let path = shared.layout.root.join("STORES");
-            catalog.follow(&policies, last).map_err(|error| layout::wrong(&path, error))?
+            let followed = catalog.follow(&policies, last);
+            followed.map_err(|error| layout::wrong(catalog.path(), error))?
         };
         self.gate.follows.store(true, Release);
         // Ended from the last to the first.
@@ -156,12 +156,9 @@ impl Running {
         if shared.loading().is_none() {
             for policy in shared.kept() {
                 let mode = policy.durability.mode;
-                let grown = shared
-                    .accounts
-                    .lock()
-                    .get(&policy.number)
-                    .map_or(0, |account| account.log_bytes - account.log_bytes_at_snapshot);
-                if mode.has_snapshots() && (grown > 0 || !mode.is_logged()) {
+                let account = |of: &shared::Account| of.log_bytes_since_snapshot();
+                let grown = shared.accounts.lock().get(&policy.number).map_or(0, account);
+                if mode.has_snapshots() && shared::may_have_changed(mode, grown) {
                     // Its errors are logged; the log, if there is one, has it all.
                     let _ = keeper::take(&shared, policy.number);
                 }

@@ -48,6 +48,19 @@ pub struct Account {
     pub tried_ms: u64,
 }
 
+impl Account {
+    /// Bytes of its frames that are in no snapshot.
+    pub fn log_bytes_since_snapshot(&self) -> u64 {
+        self.log_bytes - self.log_bytes_at_snapshot
+    }
+}
+
+/// Whether there may be something to take a snapshot of: `grown` bytes of the log are in none; where
+/// there is no log, nobody knows.
+pub fn may_have_changed(mode: Mode, grown: u64) -> bool {
+    grown > 0 || !mode.is_logged()
+}
+
 /// Snapshots that are asked for.
 #[derive(Debug, Default)]
 pub struct Wanted {
@@ -268,7 +281,7 @@ impl Shared {
                 mode: policy.durability.mode,
                 fsync: policy.durability.fsync,
                 log_bytes: account.log_bytes,
-                log_bytes_since_snapshot: account.log_bytes - account.log_bytes_at_snapshot,
+                log_bytes_since_snapshot: account.log_bytes_since_snapshot(),
                 last_snapshot: account.last_snapshot.clone(),
                 snapshot_in_progress: running == Some(policy.number)
                     || wanted.contains(&policy.number),

@@ -1,7 +1,6 @@
 //! The owner's side of a forwarded batch.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::{MemberId, View};
@@ -185,8 +184,7 @@ impl Handler for Forwarded {
         let (mut answers, mut waiting) = (Vec::new(), Vec::new());
         let mut at = 0;
         // While a script holds slots for long, a command may have to wait for them.
-        let journal = self.router.0.keyspace.journal();
-        let has_room = journal.poll_room(Waker::noop()).is_ready();
+        let has_room = self.router.0.keyspace.journal().has_room();
         if has_room && !self.router.0.scripts.is_any_long() {
             match self.answer(&payload, false, &mut answers, &mut waiting) {
                 Ok(stopped) => at = stopped,

@@ -364,6 +364,11 @@ impl Journal {
         self.ends.lock().awaiting.len()
     }
 
+    /// Whether a ticket's cycle is durable by now.
+    pub fn is_durable(&self, ticket: Ticket) -> bool {
+        ticket.0 < self.ends.lock().durable
+    }
+
     /// Whether a ticket's cycle is durable; or `waker` is woken when it is, or cannot be.
     pub fn poll_durable(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), Failed>> {
         let mut ends = self.ends.lock();
@@ -379,10 +384,16 @@ impl Journal {
         Poll::Pending
     }
 
-    /// Whether there is room for more; or `waker` is woken when there is. There is always some while
-    /// nothing can be made durable: the write is refused then.
+    /// Whether there is room for more. There is always some while nothing can be made durable: the
+    /// write is refused then.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        !self.full.load(Relaxed) || self.is_failed()
+    }
+
+    /// As [`Self::has_room`]; where there is none, `waker` is woken when there is.
     pub fn poll_room(&self, waker: &Waker) -> Poll<()> {
-        if !self.full.load(Relaxed) || self.is_failed() {
+        if self.has_room() {
             return Poll::Ready(());
         }
         let mut ends = self.ends.lock();

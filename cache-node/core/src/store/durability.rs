@@ -67,11 +67,7 @@ impl Fsync {
 
     /// The word for it.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Always => "always",
-            Self::Periodic => "periodic",
-            Self::Never => "never",
-        }
+        Self::ALL.iter().find(|(_, fsync)| *fsync == self).map_or("periodic", |(word, _)| word)
     }
 
     /// What a word names, if anything.

@@ -29,6 +29,14 @@ struct CacheQuery {
     ttl_hours: Option<f64>,
 }
 
+/// A query that names a store, or none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreQuery {
+    /// The store's name.
+    pub store: Option<String>,
+}
+
 /// Reads a request's query.
 ///
 /// # Errors

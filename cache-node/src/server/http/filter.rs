@@ -5,22 +5,15 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use hypercache_core::keyspace::{FilterStats, Verdict};
 use hypercache_core::store::{DEFAULT_STORE, FilterSetting, StorePolicy};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::App;
-use super::cache::{put_text, query};
+use super::cache::{StoreQuery, put_text, query};
 use super::cluster::within;
 use super::error::ApiError;
 use super::key::key_after;
 
 const CHECK: &str = "/api/filter/check/";
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoreQuery {
-    store: Option<String>,
-}
 
 fn policy(app: &App, uri: &Uri) -> Result<StorePolicy, ApiError> {
     let query: StoreQuery = query(uri)?;

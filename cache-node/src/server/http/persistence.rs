@@ -4,19 +4,12 @@ use axum::Json;
 use axum::extract::State as Of;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::App;
-use super::cache::query;
+use super::cache::{StoreQuery, query};
 use super::error::ApiError;
 use crate::disk::{Error, Which};
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoreQuery {
-    store: Option<String>,
-}
 
 fn refused(error: &Error) -> ApiError {
     let (status, code) = match error {

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use hypercache_core::command::{self, Flags, Known, Run, Spec};
@@ -475,7 +475,7 @@ impl Connection {
             return false;
         }
         let journal = self.shared.keyspace().journal();
-        if journal.is_on() && spec.may_write() && journal.poll_room(Waker::noop()).is_pending() {
+        if journal.is_on() && spec.may_write() && !journal.has_room() {
             self.is_full = true;
             return false;
         }

@@ -1,7 +1,6 @@
 //! SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF and WAITAOF.
 
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hypercache_core::resp::Writer;
@@ -136,8 +135,7 @@ pub(super) async fn wait_aof(shared: &Shared, args: &[&[u8]], out: &mut Writer<'
 
 fn is_durable(shared: &Shared) -> bool {
     let journal = shared.keyspace().journal();
-    let ticket = journal.ticket();
-    journal.is_on() && matches!(journal.poll_durable(ticket, Waker::noop()), Poll::Ready(Ok(())))
+    journal.is_on() && journal.is_durable(journal.ticket())
 }
 
 /// WAITAOF inside a transaction, where nobody waits.
