@@ -23,11 +23,11 @@ pub struct Layout {
     pub root: PathBuf,
     /// Whose data it is.
     pub data_set: DataSet,
-    /// Locked as long as the member runs.
-    _lock: File,
+    /// Locked as long as the member runs; not for who only looks.
+    _lock: Option<File>,
 }
 
-pub(super) fn wrong(path: &Path, reason: impl std::fmt::Display) -> Error {
+pub(crate) fn wrong(path: &Path, reason: impl std::fmt::Display) -> Error {
     Error::File { path: path.to_owned(), reason: reason.to_string() }
 }
 
@@ -117,7 +117,18 @@ impl Layout {
             }
             Err(TryLockError::Error(error)) => return Err(wrong(&path, error)),
         }
-        Ok((Self { root, data_set, _lock: lock }, is_new))
+        Ok((Self { root, data_set, _lock: Some(lock) }, is_new))
+    }
+
+    /// Looks at `durable/` without a lock and without a change: another process may use it.
+    ///
+    /// # Errors
+    /// It cannot be understood, or not be read.
+    pub fn look(root: &Path) -> Result<Self, Error> {
+        let path = root.join("DATASET");
+        let text = fs::read_to_string(&path).map_err(|error| wrong(&path, error))?;
+        let data_set = data_set(&text).map_err(|reason| wrong(&path, reason))?;
+        Ok(Self { root: root.to_owned(), data_set, _lock: None })
     }
 
     /// Writes `DATASET` into a directory that has no data yet.
@@ -165,8 +176,7 @@ impl Layout {
         for name in names(&directory)? {
             match segment::number_of(&name) {
                 Some(number) => numbers.push(number),
-                // What was cut off earlier.
-                None if name.contains(".torn-") => {}
+                None if is_aside(&name) => {}
                 None => {
                     let reason = "it is no file of HyperCache's log: move it away";
                     return Err(wrong(&directory.join(name), reason));
@@ -185,6 +195,12 @@ impl Layout {
         let names = names(&directory)?;
         Ok(names.iter().filter_map(|name| snapshot::parse_file_name(name)).collect())
     }
+}
+
+/// Whether a file has what was cut out of a file of the log earlier, by the member or by
+/// `hypercache log repair`.
+pub fn is_aside(name: &str) -> bool {
+    [".torn-", ".damaged-", ".truncated-"].iter().any(|mark| name.contains(mark))
 }
 
 fn data_set(text: &str) -> Result<DataSet, String> {

@@ -26,7 +26,7 @@ use crate::clock::now_ms;
 
 /// More records than can have been in the journal when a member crashed: those that begin anew get
 /// sequences that no lost one had.
-const LOST_RECORDS: Sequence = 1 << 24;
+pub(crate) const LOST_RECORDS: Sequence = 1 << 24;
 /// The most damages that are told one by one.
 const MOST_DAMAGES: usize = 100;
 /// How often the log says how far it is.
@@ -83,7 +83,7 @@ fn damage(report: &mut Recovery, text: String) {
 
 /// Whether a file whose header is not ours has frames of this segment, or nothing but zeros: blocks that
 /// were never written.
-fn is_ours(file: &OnDisk, seal: Seal) -> bool {
+pub(crate) fn is_ours(file: &OnDisk, seal: Seal) -> bool {
     let begin = read_up_to(file, 0, segment::HEADER_BYTES as u64).unwrap_or_default();
     let mut pieces = Scan::new(file, seal);
     let frame = pieces.find(|piece| !matches!(piece, Ok(Piece::Damaged { .. })));
