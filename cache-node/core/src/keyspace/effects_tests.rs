@@ -325,7 +325,7 @@ fn a_large_collection_is_logged_in_commands_of_bounded_length() {
 
 fn replay(space: &Keyspace, store: StoreNumber, commands: &[u8]) -> Result<Replayed, Error> {
     let slot = crate::cluster::slot_of(b"a");
-    space.replay(&Record { sequence: 9, time_ms: NOW, store, slot, commands })
+    space.replay(&Record { sequence: 9, time_ms: NOW, store, slot, continues: false, commands })
 }
 
 fn resp(commands: &[&str]) -> Vec<u8> {
@@ -404,7 +404,8 @@ fn a_session_s_key_is_one_again() {
     let copy = space_of(&[policy]);
     let slot = crate::cluster::slot_of(b"{s}a");
     let commands = &resp(&["SET {s}a 1 PXAT 1700000001000", "SESSION {s}a"])[..];
-    copy.replay(&Record { sequence: 1, time_ms: NOW, store: 0, slot, commands }).unwrap();
+    copy.replay(&Record { sequence: 1, time_ms: NOW, store: 0, slot, continues: false, commands })
+        .unwrap();
     assert_eq!(call_at(&copy, "pttl {s}a", NOW + 400), ":600\r\n");
     call_at(&copy, "get {s}a", NOW + 500);
     assert_eq!(call_at(&copy, "pttl {s}a", NOW + 500), ":1000\r\n");

@@ -35,6 +35,8 @@ pub const SEVERAL: StoreNumber = u16::MAX;
 const COMPRESSED: u16 = 1;
 /// A frame is closed once it is this large.
 const FULL_BYTES: usize = 256 << 10;
+/// In a record's slot: the next record of the frame is of the same batch.
+const CONTINUES: Slot = 1 << 15;
 /// The most bytes of a record beside its commands.
 const RECORD_BYTES: usize = 10 + 10 + 3 + 2 + 4;
 
@@ -208,11 +210,15 @@ impl FrameHeader {
                     SEVERAL => StoreNumber::try_from(take_varint(&mut rest)?).ok()?,
                     store => store,
                 };
-                let slot = take_bytes(&mut rest, 2)?.try_into().map(u16::from_le_bytes).ok()?;
+                let slot: Slot =
+                    take_bytes(&mut rest, 2)?.try_into().map(u16::from_le_bytes).ok()?;
+                let (slot, continues) = (slot & !CONTINUES, slot & CONTINUES != 0);
+                // A batch ends with its frame at the latest.
+                (!continues || left > 0).then_some(())?;
                 let len = take_bytes(&mut rest, 4)?.try_into().map(u32::from_le_bytes).ok()?;
                 let commands = take_bytes(&mut rest, u64::from(len))?;
                 slots.contains(&slot).then_some(())?;
-                Some(Record { sequence, time_ms, store, slot, commands })
+                Some(Record { sequence, time_ms, store, slot, continues, commands })
             };
             let record = read();
             if record.is_none() {
@@ -300,7 +306,7 @@ impl Frame {
         self.header.records >= self.batch_size || self.bytes.len() >= FULL_BYTES
     }
 
-    /// Adds a record, whose commands `write` appends: 4 GB at most.
+    /// Adds a batch of one record, whose commands `write` appends: 4 GB at most.
     #[inline]
     pub fn add(
         &mut self,
@@ -308,6 +314,20 @@ impl Frame {
         time_ms: u64,
         store: StoreNumber,
         slot: Slot,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.add_record(sequence, time_ms, store, slot, 0, write);
+    }
+
+    /// Adds a record; `flag` is [`CONTINUES`] if the batch goes on in the next one.
+    #[inline]
+    fn add_record(
+        &mut self,
+        sequence: Sequence,
+        time_ms: u64,
+        store: StoreNumber,
+        slot: Slot,
+        flag: Slot,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let header = &mut self.header;
@@ -324,7 +344,7 @@ impl Frame {
         if header.store == SEVERAL {
             put_varint(bytes, u64::from(store));
         }
-        bytes.extend_from_slice(&slot.to_le_bytes());
+        bytes.extend_from_slice(&(slot | flag).to_le_bytes());
         let start = bytes.len() + 4;
         bytes.extend_from_slice(&[0; 4]);
         write(bytes);
@@ -336,8 +356,13 @@ impl Frame {
 
     /// Adds the records of a batch, the first with this sequence.
     pub fn add_batch(&mut self, first: Sequence, time_ms: u64, batch: &Batch) {
+        let mut left = batch.len();
         for ((store, slot, commands), sequence) in batch.records().zip(first..) {
-            self.add(sequence, time_ms, store, slot, |to| to.extend_from_slice(commands));
+            left -= 1;
+            let flag = if left > 0 { CONTINUES } else { 0 };
+            self.add_record(sequence, time_ms, store, slot, flag, |to| {
+                to.extend_from_slice(commands);
+            });
         }
     }
 

@@ -69,6 +69,21 @@ fn a_batch_over_lanes_and_stores_is_one_frame_between_what_was_before_and_after(
 }
 
 #[test]
+fn the_records_of_a_batch_say_in_a_shared_frame_that_they_belong_together() {
+    let (journal, _) = started();
+    set(&journal, 1, b"a");
+    let mut batch = Batch::default();
+    (1..4).for_each(|slot| batch.add(0, slot, |to| put_command(to, &[b"DEL", b"a"])));
+    journal.append(&batch, 1_001, |_| aof());
+    set(&journal, 2, b"b");
+    let (bytes, header) = journal.take().frames.remove(0).finish();
+    let raw = header.open(&bytes[super::super::frame::HEADER_BYTES..]).unwrap();
+    let read = header.records(&raw).map(Option::unwrap);
+    let read: Vec<_> = read.map(|record| (record.slot, record.continues)).collect();
+    assert_eq!(read, [(1, false), (1, true), (2, true), (3, false), (2, false)]);
+}
+
+#[test]
 fn who_waits_is_woken_when_his_cycle_is_durable_and_not_before() {
     let (journal, _) = started();
     let first = set(&journal, 1, b"a");

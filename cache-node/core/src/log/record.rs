@@ -144,6 +144,8 @@ pub struct Record<'b> {
     pub store: StoreNumber,
     /// The slot of all its keys.
     pub slot: Slot,
+    /// The next record of the frame is of the same batch: both are to be there, or neither.
+    pub continues: bool,
     /// What was done, in RESP.
     pub commands: &'b [u8],
 }
