@@ -13,6 +13,7 @@
 //! | `verify` | every checksum; what is missing |
 //! | `sequences` | which sequences are there |
 //! | `repair` | what is damaged is cut out and kept aside |
+//! | `mend` | a snapshot without its damaged blocks |
 //! | `rewrite` | a segment without what was cut out |
 //! | `truncate` | the log up to a sequence |
 //! | `state` | the data as of a sequence |
@@ -22,6 +23,7 @@
 mod args;
 mod dump;
 mod export;
+mod mend;
 mod parts;
 mod raw;
 mod repair;

@@ -3,11 +3,11 @@
 
 use std::ops::Range;
 
-use hypercache_core::log::frame::{HEADER_BYTES, SEVERAL};
+use hypercache_core::log::frame::HEADER_BYTES;
 use hypercache_core::log::read_at::read_up_to;
 use hypercache_core::log::record::commands;
 use hypercache_core::log::segment::{Piece, Scan};
-use hypercache_core::log::{FrameHeader, Record, lane_of};
+use hypercache_core::log::{FrameHeader, Record};
 
 use super::Error;
 use super::source::{SegmentFile, failed};
@@ -46,24 +46,22 @@ impl Opened {
         self.header.records(&self.raw).flatten().collect()
     }
 
-    /// The records by batch: what was done at once, and is there at once.
+    /// The records by batch: what was done at once, and is there as a whole or not at all.
     pub fn batches(&self) -> Vec<Vec<Record<'_>>> {
-        batches(&self.header, self.records())
+        let (mut batches, mut batch) = (Vec::new(), Vec::new());
+        for record in self.header.records(&self.raw).flatten() {
+            batch.push(record);
+            if !record.continues {
+                batches.push(std::mem::take(&mut batch));
+            }
+        }
+        batches
     }
 
     /// Where the frame is.
     pub fn range(&self) -> Range<u64> {
         self.offset..self.offset + self.header.frame_bytes()
     }
-}
-
-/// A batch over lanes or stores is a frame of its own.
-fn batches<'r>(header: &FrameHeader, records: Vec<Record<'r>>) -> Vec<Vec<Record<'r>>> {
-    let lanes = lane_of(*header.slots.start())..=lane_of(*header.slots.end());
-    if header.store == SEVERAL || lanes.start() != lanes.end() {
-        return vec![records];
-    }
-    records.into_iter().map(|record| vec![record]).collect()
 }
 
 /// Why a frame's records are none; `None` if they are.

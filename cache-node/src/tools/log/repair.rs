@@ -8,17 +8,17 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use hypercache_core::log::segment::{self, Header, HeaderError, Seal};
-use hypercache_core::log::snapshot::{self, Snapshot};
+use hypercache_core::log::snapshot::Snapshot;
 use hypercache_core::log::{ReadAt, Sequence};
 
 use super::args::RepairArgs;
+use super::mend::{Mended, needs_no_other};
 use super::parts::{Part, visit};
-use super::rewrite::{Draft, aside, keep_whole, set_aside};
+use super::rewrite::{Draft, aside, set_aside};
 use super::source::{SegmentFile, SnapshotFile, Source, failed, name_of, root_of};
 use super::verify::{self, damaged_blocks};
 use super::{Ended, Error, truncate};
 use crate::clock::now_ms;
-use crate::disk::catalog::Row;
 use crate::disk::layout::{Layout, OnDisk, sync_parent};
 
 /// Repairs a directory; says what it did, or would do.
@@ -264,55 +264,8 @@ impl Repair<'_> {
             let (from, to) = (range.start, range.end);
             self.tell(&name, &format!("bytes {from} to {to} of slot {slot} are lost: {reason}"))?;
         }
-        if self.is_dry {
-            return Ok(());
-        }
-        self.without(file, &on_disk, &snapshot, &damaged)
-    }
-
-    /// Writes a snapshot without its damaged blocks.
-    fn without(
-        &mut self,
-        file: &SnapshotFile,
-        on_disk: &OnDisk,
-        snapshot: &Snapshot,
-        damaged: &[(u16, Range<u64>, String)],
-    ) -> Result<(), Error> {
-        let draft = file.path.with_extension("tmp");
-        let written = (|| {
-            let mut to = std::io::BufWriter::with_capacity(1 << 20, fs::File::create(&draft)?);
-            let (mut writer, begin) = snapshot::Writer::new(&snapshot.header, true);
-            to.write_all(&begin)?;
-            let is_bad = |entry: &snapshot::Entry| {
-                let mut same = damaged.iter().map(|(slot, range, _)| (*slot, range));
-                same.any(|bad| bad == (entry.block.slot, &entry.range))
-            };
-            let good: Vec<_> = snapshot.entries.iter().filter(|entry| !is_bad(entry)).collect();
-            let mut pieces = std::collections::BTreeMap::<u16, u32>::new();
-            for (index, entry) in good.iter().enumerate() {
-                let mut block = entry.block;
-                let piece = pieces.entry(block.slot).or_default();
-                block.piece = *piece;
-                *piece += 1;
-                let follows = good.iter().skip(index + 1).any(|e| e.block.slot == block.slot);
-                block.is_last = !follows;
-                let payload = entry.read(on_disk).map_err(std::io::Error::other)?;
-                to.write_all(&writer.block(block, &payload))?;
-            }
-            // The log goes on behind what the slot was as of.
-            for entry in snapshot.entries.iter().filter(|e| !pieces.contains_key(&e.block.slot)) {
-                let mut block = entry.block;
-                (block.piece, block.is_last, block.keys) = (0, true, 0);
-                to.write_all(&writer.block(block, &[]))?;
-            }
-            to.write_all(&writer.finish(snapshot.last_sequence, snapshot.ended_ms))?;
-            to.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
-        })();
-        written.map_err(failed(&draft))?;
-        keep_whole(&file.path, "damaged", 0)?;
-        fs::rename(&draft, &file.path)
-            .and_then(|()| sync_parent(&file.path))
-            .map_err(failed(&file.path))
+        let slots = damaged.iter().map(|(slot, ..)| *slot).collect();
+        Mended::new(source, file, &on_disk, &snapshot, &slots)?.write(self.is_dry)
     }
 
     fn put_header(&mut self, file: &SnapshotFile, snapshot: &Snapshot) -> Result<(), Error> {
@@ -336,40 +289,4 @@ impl Repair<'_> {
         let moved = fs::rename(&file.path, &to).and_then(|()| sync_parent(&file.path));
         moved.map_err(failed(&file.path))
     }
-}
-
-/// Whether an older snapshot of the store that is whole, or its beginning, and the log from there on have
-/// all that this one has.
-fn needs_no_other(
-    source: &Source,
-    file: &SnapshotFile,
-    whole_from: Option<Sequence>,
-) -> Result<bool, Error> {
-    let Some((store, sequence)) = file.named else { return Ok(false) };
-    let Some(row) = source.stores.get(&store) else { return Ok(true) };
-    let newer =
-        |other: &&SnapshotFile| other.named.is_some_and(|(of, at)| of == store && at > sequence);
-    for other in source.snapshots.iter().filter(newer) {
-        if is_whole(source, other, row)? {
-            return Ok(true);
-        }
-    }
-    let Some(whole_from) = whole_from.filter(|_| row.is_logged) else { return Ok(false) };
-    if whole_from <= row.since.saturating_add(1) {
-        return Ok(true);
-    }
-    for other in &source.snapshots {
-        let older = other.named.filter(|(of, at)| *of == store && *at < sequence);
-        let reaches = older.is_some_and(|(_, at)| whole_from <= at.saturating_add(1));
-        if reaches && is_whole(source, other, row)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn is_whole(source: &Source, file: &SnapshotFile, row: &Row) -> Result<bool, Error> {
-    let Some((on_disk, Ok(snapshot))) = file.open(source.data_set)? else { return Ok(false) };
-    let is_its = snapshot.header.name == row.name && snapshot.header.first_sequence >= row.since;
-    Ok(is_its && damaged_blocks(&on_disk, &snapshot).is_empty())
 }

@@ -6,9 +6,9 @@ use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use hypercache_core::log::Frame;
 use hypercache_core::log::read_at::read_up_to;
 use hypercache_core::log::segment::{HEADER_BYTES, Header};
+use hypercache_core::log::{Batch, Frame, Record};
 
 use super::Error;
 use super::parts::Opened;
@@ -48,16 +48,17 @@ impl<'s> Draft<'s> {
     pub fn copy_part(
         &mut self,
         frame: &Opened,
-        stays: impl Fn(&[hypercache_core::log::Record<'_>]) -> bool,
+        stays: impl Fn(&[Record<'_>]) -> bool,
     ) -> Result<(), Error> {
         let header = &frame.header;
         let mut new = Frame::new(header.store, u32::MAX, header.is_compressed);
-        for batch in frame.batches().iter().filter(|batch| stays(batch)) {
-            for record in batch {
-                new.add(record.sequence, record.time_ms, record.store, record.slot, |to| {
-                    to.extend_from_slice(record.commands);
-                });
+        for records in frame.batches().iter().filter(|batch| stays(batch)) {
+            let Some(first) = records.first() else { continue };
+            let mut batch = Batch::default();
+            for record in records {
+                batch.add(record.store, record.slot, |to| to.extend_from_slice(record.commands));
             }
+            new.add_batch(first.sequence, first.time_ms, &batch);
         }
         if new.is_empty() { Ok(()) } else { self.put(new.finish().0) }
     }

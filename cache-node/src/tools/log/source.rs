@@ -181,10 +181,12 @@ impl Source {
     }
 }
 
+/// A segment's file and its header, or what is wrong with that: its frames can be read nevertheless.
+pub type OpenSegment = (OnDisk, Result<Header, HeaderError>);
+
 impl SegmentFile {
-    /// Opens it, with what its header says; `Ok(Err(…))`: the header is damaged, and its frames can be read.
-    /// `None` if it is gone: a member that runs needs it no more.
-    pub fn open(&self) -> Result<Option<(OnDisk, Result<Header, HeaderError>)>, Error> {
+    /// Opens it. `None` if it is gone: a member that runs needs it no more.
+    pub fn open(&self) -> Result<Option<OpenSegment>, Error> {
         if !self.path.exists() {
             return Ok(None);
         }

@@ -180,11 +180,14 @@ impl State {
                         *place = from;
                     }
                     if from.saturating_add(1) < self.log_from && row.is_logged {
-                        return Err(Error::Refused(format!(
-                            "store '{}': what is there begins after sequence {}, and the snapshots \
-                             before it are gone or damaged",
+                        let text = format!(
+                            "store '{}': what was done between sequences {from} and {} is missing",
                             row.name, self.log_from
-                        )));
+                        );
+                        if self.last < Sequence::MAX {
+                            return Err(Error::Refused(text));
+                        }
+                        note(&mut self.damages, text);
                     }
                 }
                 done.insert(*number, sequences);

@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use hypercache_core::log::Sequence;
 use hypercache_core::log::segment::{self, Header};
 use hypercache_core::log::snapshot::Snapshot;
+use hypercache_core::log::{Record, Sequence};
 use hypercache_core::store::StoreNumber;
 
 use super::Error;
@@ -110,7 +110,7 @@ pub fn run(source: &Source, last: Sequence, repair: &mut Repair<'_>) -> Result<(
             |_| true,
             |part| {
                 let Part::Frame(frame) = part else { return Ok(()) };
-                let stays = |batch: &[hypercache_core::log::Record<'_>]| {
+                let stays = |batch: &[Record<'_>]| {
                     batch.last().is_some_and(|record| record.sequence <= last)
                 };
                 if frame.batches().iter().all(|batch| stays(batch)) {

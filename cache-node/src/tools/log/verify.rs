@@ -242,15 +242,17 @@ impl Report {
                 // Left out by a member that began anew; or just being written.
             } else if floor.is_none_or(|floor| last <= floor) {
                 self.note(&name, None, format!("{said}; snapshots have what they did"));
-            } else if self.broken.iter().any(|number| is_between(number)) {
+            } else if self.broken.iter().any(is_between) {
                 self.note(&name, None, format!("{said}; they were in what is damaged"));
-            } else if asides.iter().any(|number| is_between(number)) {
+            } else if asides.iter().any(is_between) {
                 self.note(&name, None, format!("{said}; they were cut out earlier"));
             } else {
                 self.damage(&name, None, said);
             }
         }
         let log_from = self.log_from.unwrap_or(0);
+        let first_segment = source.segments.first().map(|segment| segment.number);
+        let is_known = first_segment.is_some_and(|number| asides.contains(&number));
         let mut short = Vec::new();
         for (store, row) in logged {
             let base = base((store, row.since));
@@ -262,7 +264,8 @@ impl Report {
             }
         }
         for text in short {
-            self.damage("log", None, text);
+            let more = if is_known { "; it was cut out earlier" } else { "" };
+            self.add(!is_known, "log", None, format!("{text}{more}"));
         }
         Ok(())
     }
