@@ -75,8 +75,11 @@ fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
     parts
 }
 
-/// Type, value and end of every key of a database.
-fn content(client: &mut Raw, database: u16) -> BTreeMap<Vec<u8>, (Vec<u8>, Vec<Vec<u8>>, Vec<u8>)> {
+/// Type, value and end of every key.
+type Content = BTreeMap<Vec<u8>, (Vec<u8>, Vec<Vec<u8>>, Vec<u8>)>;
+
+/// What a database holds.
+fn content(client: &mut Raw, database: u16) -> Content {
     select(client, database);
     let mut found = BTreeMap::new();
     for key in elements(&client.ask(&[b"KEYS", b"*"])) {
@@ -178,7 +181,7 @@ fn assert_exported(kept: &Kept, flags: &[&str], stores: &[u16]) {
     let (mut there, mut here) = (redis.connect(), kept.member.raw());
     for store in stores {
         let (exported, own) = (content(&mut there, *store), content(&mut here, *store));
-        let keys = |of: &BTreeMap<_, _>| of.keys().cloned().collect::<BTreeSet<Vec<u8>>>();
+        let keys = |of: &Content| of.keys().cloned().collect::<BTreeSet<_>>();
         assert_eq!(keys(&exported), keys(&own), "store {store}");
         for (key, (kind, value, ends)) in &own {
             let (exported_kind, exported_value, exported_ends) = &exported[key];
