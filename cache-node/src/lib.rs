@@ -14,3 +14,4 @@ pub mod router;
 pub mod script;
 pub mod server;
 pub mod telemetry;
+pub mod tools;

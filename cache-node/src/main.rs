@@ -6,6 +6,7 @@ use clap::Parser;
 use hypercache::config::{self, Cli, Command};
 use hypercache::memory::huge_pages;
 use hypercache::node;
+use hypercache::tools;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             }
             Err(error) => Err(error.to_string()),
         },
+        Command::Log { command } => return ExitCode::from(tools::log::run(&command)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::tools::log::LogCommand;
+
 /// A distributed cache that speaks Redis's protocol and HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "hypercache", version, about)]
@@ -23,6 +25,12 @@ pub enum Command {
         /// Check or show.
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Read, check, repair or export the log and snapshots of a data directory
+    Log {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: LogCommand,
     },
 }
 

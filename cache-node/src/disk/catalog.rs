@@ -43,7 +43,6 @@ impl Catalog {
     }
 
     /// All rows.
-    #[allow(dead_code, reason = "backups and tools ask")]
     pub fn rows(&self) -> impl Iterator<Item = (StoreNumber, &Row)> {
         self.rows.rows()
     }

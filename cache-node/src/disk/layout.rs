@@ -11,6 +11,8 @@ use hypercache_core::store::StoreNumber;
 
 use super::Error;
 
+pub use hypercache_core::log::retention::is_aside;
+
 /// Where data is kept.
 #[derive(Debug)]
 pub struct Layout {
@@ -20,17 +22,22 @@ pub struct Layout {
     pub files: Files,
     /// Whose data it is.
     pub data_set: DataSet,
-    /// Locked as long as the member runs.
-    _lock: File,
+    /// Locked as long as the member runs; not for who only looks.
+    _lock: Option<File>,
 }
 
-pub(super) fn wrong(path: &Path, reason: impl std::fmt::Display) -> Error {
+pub(crate) fn wrong(path: &Path, reason: impl std::fmt::Display) -> Error {
     Error::File { path: path.to_owned(), reason: reason.to_string() }
 }
 
 /// Forces to the disk what names are in a directory.
 fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Forces to the disk what names are in a file's directory.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_directory)
 }
 
 impl Layout {
@@ -72,17 +79,27 @@ impl Layout {
             let path = files.path(folder, &name);
             tracing::info!(path = %path.display(), "an incomplete file was removed");
         }
-        Ok((Self { root, files, data_set, _lock: lock }, is_new))
+        Ok((Self { root, files, data_set, _lock: Some(lock) }, is_new))
+    }
+
+    /// Looks at `durable/` without a lock and without a change: another process may use it.
+    ///
+    /// # Errors
+    /// It cannot be understood, or not be read.
+    pub fn look(root: &Path) -> Result<Self, Error> {
+        let files = Files::of(root);
+        let path = files.path(Folder::Root, data_set::NAME);
+        let bytes = fs::read(&path).map_err(|error| wrong(&path, error))?;
+        let data_set = data_set::read(&bytes).map_err(|reason| wrong(&path, reason))?;
+        Ok(Self { root: root.to_owned(), files, data_set, _lock: None })
     }
 
     /// A segment's file.
-    #[allow(dead_code, reason = "backups and tools ask")]
     pub fn segment(&self, number: u64) -> PathBuf {
         self.files.path(Folder::Log, &segment::file_name(number))
     }
 
     /// A snapshot's file.
-    #[allow(dead_code, reason = "backups and tools ask")]
     pub fn snapshot(&self, store: StoreNumber, sequence: u64) -> PathBuf {
         self.files.path(Folder::Snapshots, &snapshot::file_name(store, sequence))
     }
@@ -91,7 +108,6 @@ impl Layout {
     ///
     /// # Errors
     /// The directory cannot be read, or has a file that is none of the log's.
-    #[allow(dead_code, reason = "backups and tools ask")]
     pub fn segments(&self) -> Result<Vec<u64>, Error> {
         retention::segments(&self.files).map_err(|error| self.files.wrong(error))
     }
@@ -100,7 +116,6 @@ impl Layout {
     ///
     /// # Errors
     /// The directory cannot be read.
-    #[allow(dead_code, reason = "backups and tools ask")]
     pub fn snapshots(&self) -> Result<Vec<(StoreNumber, u64)>, Error> {
         let there = retention::snapshots(&self.files).map_err(|error| self.files.wrong(error))?;
         let each = there.into_iter();
@@ -198,7 +213,6 @@ impl OnDisk {
     ///
     /// # Errors
     /// It cannot be opened.
-    #[allow(dead_code, reason = "backups and tools ask")]
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(|error| wrong(path, error))?;
         Self::of(file).map_err(|error| wrong(path, error))

@@ -15,12 +15,12 @@
 //! | `writer` | the thread that writes the log |
 //! | `keeper` | the thread that takes snapshots and removes what is not needed |
 
-mod catalog;
+pub(crate) mod catalog;
 mod gate;
 mod handle;
 mod keeper;
-mod layout;
-mod recovery;
+pub(crate) mod layout;
+pub(crate) mod recovery;
 mod shared;
 mod stats;
 mod writer;

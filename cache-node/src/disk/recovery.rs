@@ -17,6 +17,8 @@ use super::shared::Shared;
 use super::stats::Recovery;
 use crate::clock::now_ms;
 
+pub use hypercache_core::log::recovery::{LOST_RECORDS, is_ours};
+
 /// How often the log says how far it is.
 const TELL: Duration = Duration::from_secs(3);
 

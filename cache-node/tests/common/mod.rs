@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod kept;
+pub mod redis;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};

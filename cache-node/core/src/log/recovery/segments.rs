@@ -5,7 +5,7 @@ use crate::log::Sequence;
 use crate::log::catalog::Catalog;
 use crate::log::directory::{Directory, File, Folder, Wrong};
 use crate::log::read_at::{ReadAt, read_up_to};
-use crate::log::retention::SegmentInfo;
+use crate::log::retention::{SegmentInfo, is_aside};
 use crate::log::segment::{self, DataSet, Header, HeaderError, Piece, Scan, Seal};
 
 /// What was found in one segment.
@@ -69,10 +69,16 @@ impl<F: File> Plan<F> {
             .iter()
             .filter(|(number, _)| catalog.get(**number).is_some_and(|row| row.in_log_until() > 0));
         let base = logged.map(|(_, store)| store.base()).min().unwrap_or(Sequence::MAX);
+        let names = directory.names(Folder::Log);
+        let names = names.map_err(|error| Wrong::new(Folder::Log, "", error))?;
+        let asides: Vec<String> = names.into_iter().filter(|name| is_aside(name)).collect();
         let mut before = None::<(u64, Segmented)>;
         for (index, number) in numbers.iter().enumerate() {
             let is_last = index + 1 == numbers.len();
-            let found = self.find_frames(directory, data_set, *number, is_last)?;
+            let mut found = self.find_frames(directory, data_set, *number, is_last)?;
+            let name = segment::file_name(*number);
+            // What was cut out of it earlier was told then.
+            found.is_hurt |= asides.iter().any(|aside| aside.starts_with(&name));
             self.tell_missing(before.as_ref(), (*number, &found), base);
             self.next_number = number + 1;
             before = Some((*number, found));
