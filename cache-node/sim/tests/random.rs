@@ -1,0 +1,58 @@
+//! Members on disks that fail and forget, as seeds say.
+//!
+//! `SIM_SEEDS` says how many seeds, `SIM_FROM` the first of them; `SIM_SEED` one to be replayed
+//! and printed.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
+#![allow(clippy::disallowed_methods, reason = "the environment says how long the test is")]
+
+use hypercache_sim::run::{Options, Ran, run};
+
+const SEEDS: u64 = 300;
+const OPTIONS: Options = Options { lives: 4, steps: 120, faults: true, prints: false };
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn what_is_durable_is_there_after_any_crash_and_nothing_else_is() {
+    let seeds = match from_environment("SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let from = from_environment("SIM_FROM").unwrap_or(1);
+            from..from + from_environment("SIM_SEEDS").unwrap_or(SEEDS)
+        }
+    };
+    let mut all = Ran::default();
+    let mut wrong = Vec::new();
+    for seed in seeds.clone() {
+        let prints = from_environment("SIM_SEED").is_some();
+        match run(seed, Options { prints, ..OPTIONS }) {
+            Ok(ran) => {
+                all.writes += ran.writes;
+                all.crashes += ran.crashes;
+                all.crashes_in_recovery += ran.crashes_in_recovery;
+                all.snapshots += ran.snapshots;
+                all.losses += ran.losses;
+            }
+            Err(what) => wrong.push(what),
+        }
+    }
+    println!("{seeds:?}: {all:?}");
+    for what in wrong.iter().take(10) {
+        println!("{what}");
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} seeds of {seeds:?} are wrong: SIM_SEED=… replays one",
+        wrong.len()
+    );
+}
+
+#[test]
+fn the_same_seed_does_the_same_again() {
+    for seed in 1..6 {
+        assert_eq!(run(seed, OPTIONS).unwrap(), run(seed, OPTIONS).unwrap());
+    }
+}
