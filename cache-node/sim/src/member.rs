@@ -12,7 +12,7 @@ use hypercache_core::log::recovery::{Plan, Report};
 use hypercache_core::log::retention::{self, SegmentInfo};
 use hypercache_core::log::segments::Segments;
 use hypercache_core::log::snapshot::Header;
-use hypercache_core::log::{DataSet, Journal, Sequence, Ticket, awaits, data_set, writer};
+use hypercache_core::log::{DataSet, Failed, Journal, Sequence, Ticket, awaits, data_set, writer};
 use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use std::cell::{Cell, RefCell};
@@ -300,11 +300,28 @@ impl Member {
     /// Puts other policies in force.
     ///
     /// # Errors
-    /// The disk could not be told: they are as they were.
+    /// The disk could not be told: until [`Self::follow_again`] did that nothing is durable.
     pub fn set_policies(&self, policies: &[StorePolicy]) -> Result<(), Error> {
+        let followed = self.follow(policies);
+        if let Err(error) = followed {
+            self.standing.is_unlisted.store(true, Release);
+            self.journal().fail(Failed(error.to_string().into()));
+        }
+        self.space.set_stores(policies);
+        followed
+    }
+
+    /// Tells the disk of the policies in force.
+    pub fn follow_again(&self) {
+        if self.standing.is_unlisted.load(Acquire) {
+            let _ = self.follow(&self.space.policies());
+        }
+    }
+
+    fn follow(&self, policies: &[StorePolicy]) -> Result<(), Error> {
         let last = self.journal().last_sequence();
         let begins = self.catalog.borrow_mut().follow(&self.disk, policies, last)?;
-        self.space.set_stores(policies);
+        self.standing.is_unlisted.store(false, Release);
         self.wanted.borrow_mut().extend(begins);
         Ok(())
     }

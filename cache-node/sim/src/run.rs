@@ -221,6 +221,7 @@ impl Running {
                 say!(self, "{faults:?}");
             }
             _ => {
+                member.follow_again();
                 let wanted = member.wanted.borrow().first().copied();
                 match wanted {
                     Some(store) => self.snapshot(member, store),
@@ -268,22 +269,18 @@ impl Running {
         let was = std::mem::replace(place, policy.clone()).durability.mode;
         let done = member.set_policies(&policies);
         say!(self, "store {store} was {was:?}, is {:?}: {done:?}", policy.durability);
-        let is_dead = member.disk.is_dead();
-        if done.is_err() && !is_dead {
+        self.policies = policies;
+        if was != Mode::Disabled && policy.durability.mode != Mode::Disabled {
             return;
         }
-        self.policies = policies;
-        if was == Mode::Disabled || policy.durability.mode == Mode::Disabled {
-            if is_dead {
-                // Nobody knows which: its values may be there or not.
-                for key in self.model.present(store) {
-                    let current = self.model.current(store, &key).cloned();
-                    self.model.change(store, &key, None, None, None);
-                    self.model.change(store, &key, current, None, None);
-                }
-            } else {
-                self.model.begins_anew(store);
-            }
+        if done.is_ok() {
+            return self.model.begins_anew(store);
+        }
+        // Nobody knows which the disk has: its values may be there or not.
+        for key in self.model.present(store) {
+            let current = self.model.current(store, &key).cloned();
+            self.model.change(store, &key, None, None, None);
+            self.model.change(store, &key, current, None, None);
         }
     }
 
@@ -396,11 +393,13 @@ impl Running {
         say!(self, "{store}: {}: {done:?}", spoken(&words));
         let Done::Done(ticket) = done else { return };
         self.ran.writes += 1;
-        let (ticket, batch) = (self.ticket(member, store, ticket), self.model.batch());
+        let ticket = self.ticket(member, store, ticket);
+        // Of a store without a log that is not promised.
+        let batch = ticket.map(|_| self.model.batch());
         for (key, value) in &pairs {
             let content = Content { bytes: value.clone(), expires_at_ms: 0 };
             self.model.expire(store, key, self.now_ms, ticket);
-            self.model.change(store, key, Some(content), ticket, Some(batch));
+            self.model.change(store, key, Some(content), ticket, batch);
         }
     }
 
@@ -426,7 +425,7 @@ impl Running {
             let of_log = self.ticket(member, store, ticket);
             let content = Content { bytes: value, expires_at_ms: 0 };
             self.model.expire(store, key, self.now_ms, of_log);
-            // Of a store without a log nothing is promised.
+            // As above.
             let batch = of_log.map(|_| batch);
             self.model.change(store, key, Some(content), of_log, batch);
         }

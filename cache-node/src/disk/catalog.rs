@@ -18,6 +18,8 @@ pub struct Catalog {
     files: Files,
     path: PathBuf,
     rows: catalog::Catalog,
+    /// What could not be followed.
+    behind: Option<Vec<StorePolicy>>,
 }
 
 impl Catalog {
@@ -29,7 +31,7 @@ impl Catalog {
         let files = Files::of(root);
         let path = files.path(Folder::Root, catalog::NAME);
         let rows = catalog::Catalog::open(&files).map_err(|error| files.wrong(error))?;
-        Ok(Self { files, path, rows })
+        Ok(Self { files, path, rows, behind: None })
     }
 
     /// Where it is.
@@ -56,13 +58,21 @@ impl Catalog {
     /// As [`catalog::Catalog::follow`].
     ///
     /// # Errors
-    /// The file could not be written; it is as it was then, here as well.
+    /// The file could not be written: [`Self::again`] is to be called until it is.
     pub fn follow(
         &mut self,
         policies: &[StorePolicy],
         last: Sequence,
     ) -> io::Result<Vec<StoreNumber>> {
-        self.rows.follow(&self.files, policies, last)
+        let followed = self.rows.follow(&self.files, policies, last);
+        self.behind = followed.is_err().then(|| policies.to_vec());
+        followed
+    }
+
+    /// Tries again what failed; `None`: nothing did.
+    pub fn again(&mut self, last: Sequence) -> Option<io::Result<Vec<StoreNumber>>> {
+        let behind = self.behind.take()?;
+        Some(self.follow(&behind, last))
     }
 }
 

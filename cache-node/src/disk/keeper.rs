@@ -42,6 +42,7 @@ impl Keeper {
     fn run(self) {
         let shared = self.shared.clone();
         while !shared.is_ending.load(Acquire) {
+            shared.follow_again();
             if shared.loading().is_none() {
                 self.note_what_is_due();
                 self.take_wanted();

@@ -161,24 +161,58 @@ impl Shared {
     }
 
     /// Brings the catalog to new policies, before they are in force. While that cannot be written it
-    /// is tried again: a store whose rows are not on the disk would come back with another's data. Gives
-    /// the stores of which snapshots are needed once the policies are in force.
+    /// is tried again, and then nothing is called durable until it is: a store whose row is not on the disk
+    /// would be lost at the next start. Gives the stores of which snapshots are needed once the policies
+    /// are in force.
     pub fn follow(&self, policies: &[StorePolicy]) -> Vec<StoreNumber> {
         let mut tries = 0;
         loop {
             let last = self.journal().last_sequence();
-            match self.catalog.lock().follow(policies, last) {
-                Ok(begins) => return begins,
+            let followed = self.catalog.lock().follow(policies, last);
+            match followed {
+                Ok(begins) => {
+                    self.is_listed();
+                    return begins;
+                }
                 Err(error) => {
                     tries += 1;
-                    self.failed(&format!("the list of stores cannot be written: {error}"));
+                    let reason = format!("the list of stores cannot be written: {error}");
+                    self.failed(&reason);
                     if tries == 5 || self.stop.load(Acquire) {
-                        tracing::error!("stores changed that the disk does not know of");
+                        tracing::error!("{reason}: writers of logged stores are refused");
+                        self.standing.is_unlisted.store(true, Release);
+                        self.journal().fail(Failed(reason.into()));
                         return Vec::new();
                     }
                     std::thread::park_timeout(Duration::from_millis(200));
                 }
             }
+        }
+    }
+
+    /// Tries again what [`Self::follow`] could not do.
+    pub fn follow_again(&self) {
+        if !self.standing.is_unlisted.load(Acquire) {
+            return;
+        }
+        let again = self.catalog.lock().again(self.journal().last_sequence());
+        match again {
+            Some(Err(error)) => {
+                self.failed(&format!("the list of stores cannot be written: {error}"));
+            }
+            Some(Ok(begins)) => {
+                tracing::info!("the list of stores is on the disk");
+                self.is_listed();
+                self.policies_changed(begins);
+            }
+            None => self.is_listed(),
+        }
+    }
+
+    /// The list of stores is on the disk. What was refused for that is well again with the next cycle.
+    fn is_listed(&self) {
+        if self.standing.is_unlisted.swap(false, AcqRel) {
+            self.wake_writer();
         }
     }
 

@@ -148,7 +148,8 @@ impl Writer {
             self.regain();
             let (told, urgent) = journal.pending();
             // It was too slow, and has ended since: all is well again.
-            let urgent = urgent || (!self.commit.has_lost() && journal.is_failed());
+            let may_heal = !self.commit.has_lost() && !shared.standing.is_unlisted.load(Acquire);
+            let urgent = urgent || may_heal && journal.is_failed();
             let now = self.now();
             let sync_wanted = self.commit.is_unsynced()
                 && (journal.awaiting() > 0 || shared.standing.sync_wanted.load(Acquire));

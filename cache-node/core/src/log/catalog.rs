@@ -36,6 +36,8 @@ impl Row {
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     rows: BTreeMap<StoreNumber, Row>,
+    /// The last try to write it failed: nobody knows what the disk has.
+    is_uncertain: bool,
 }
 
 impl Catalog {
@@ -48,7 +50,7 @@ impl Catalog {
         let found = directory::read_whole(directory, Folder::Root, NAME);
         if let Some(bytes) = found.map_err(|error| wrong(error.to_string()))? {
             let text = std::str::from_utf8(&bytes).unwrap_or_default();
-            return Ok(Self { rows: read(text).map_err(wrong)? });
+            return Ok(Self { rows: read(text).map_err(wrong)?, is_uncertain: false });
         }
         // It is written before anything else is: without it nobody would know whose data that is.
         for folder in [Folder::Log, Folder::Snapshots] {
@@ -79,7 +81,8 @@ impl Catalog {
     /// because the log alone does not say what they hold, or will not be kept for it.
     ///
     /// # Errors
-    /// The file could not be written; it is as it was then, here as well.
+    /// The file could not be written: it is the old one or the new one, and nothing may be called durable
+    /// until a later call was well.
     pub fn follow<D: Directory>(
         &mut self,
         directory: &D,
@@ -101,11 +104,12 @@ impl Catalog {
             let (name, since) = (policy.name.clone(), old.map_or(last, |old| old.since));
             rows.insert(policy.number, Row { name, since, is_logged, logged_until });
         }
-        if rows == self.rows {
+        if rows == self.rows && !self.is_uncertain {
             return Ok(begins);
         }
+        self.is_uncertain = true;
         directory::write_whole(directory, Folder::Root, NAME, write(&rows).as_bytes())?;
-        self.rows = rows;
+        (self.rows, self.is_uncertain) = (rows, false);
         Ok(begins)
     }
 }

@@ -34,6 +34,9 @@ pub struct Standing {
     pub lost: AtomicU64,
     /// Up to which [`Self::lost`] that was done.
     pub regained: AtomicU64,
+    /// The disk may not know which stores there are, and so nothing is durable: see
+    /// [`super::catalog::Catalog::follow`].
+    pub is_unlisted: AtomicBool,
 }
 
 impl Standing {
@@ -292,7 +295,7 @@ impl Commit {
     fn is_durable(&mut self, journal: &Journal, standing: &Standing) {
         let Some((cycle, sequence)) = self.last else { return };
         standing.synced.store(sequence, Release);
-        if self.lost == 0 {
+        if self.lost == 0 && !standing.is_unlisted.load(Acquire) {
             if journal.is_failed() {
                 journal.heal();
             }
