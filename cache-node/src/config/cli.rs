@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::backup::command::BackupCommand;
+
 /// A distributed cache that speaks Redis's protocol and HTTP.
 #[derive(Debug, Parser)]
 #[command(name = "hypercache", version, about)]
@@ -23,6 +25,12 @@ pub enum Command {
         /// Check or show.
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Make, check and restore backups of a member's data
+    Backup {
+        /// Which of these.
+        #[command(subcommand)]
+        command: BackupCommand,
     },
 }
 

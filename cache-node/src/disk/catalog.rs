@@ -23,6 +23,8 @@ pub struct Row {
     pub since: Sequence,
     /// Whether its writes are in the log.
     pub is_logged: bool,
+    /// If so: since this sequence. What came before is in snapshots only.
+    pub logged_since: Sequence,
 }
 
 /// The file `STORES`.
@@ -85,7 +87,10 @@ impl Catalog {
                 begins.push(policy.number);
             }
             let since = old.map_or(last, |old| old.since);
-            rows.insert(policy.number, Row { name: policy.name.clone(), since, is_logged });
+            let was_logged = old.filter(|old| old.is_logged);
+            let logged_since = was_logged.map_or(last, |old| old.logged_since);
+            let name = policy.name.clone();
+            rows.insert(policy.number, Row { name, since, is_logged, logged_since });
         }
         if rows == self.rows {
             return Ok(begins);
@@ -96,11 +101,22 @@ impl Catalog {
     }
 }
 
+/// Writes the file `STORES` of a directory that has none yet.
+///
+/// # Errors
+/// It could not be written.
+pub(crate) fn write_rows(root: &Path, rows: &BTreeMap<StoreNumber, Row>) -> Result<(), Error> {
+    let path = root.join("STORES");
+    write_whole(&path, write(rows).as_bytes()).map_err(|error| wrong(&path, error))
+}
+
 fn write(rows: &BTreeMap<StoreNumber, Row>) -> String {
     let mut text = format!("{FORMAT}\n");
-    for (number, Row { name, since, is_logged }) in rows {
-        let kind = if *is_logged { "logged" } else { "snapshots" };
-        text.push_str(&format!("{number} {name} {since} {kind}\n"));
+    for (number, Row { name, since, is_logged, logged_since }) in rows {
+        text.push_str(&match is_logged {
+            true => format!("{number} {name} {since} logged {logged_since}\n"),
+            false => format!("{number} {name} {since} snapshots\n"),
+        });
     }
     with_checksum(&text)
 }
@@ -117,7 +133,8 @@ fn read(text: &str) -> Result<BTreeMap<StoreNumber, Row>, String> {
         let name = words.next()?.to_owned();
         let since = words.next()?.parse().ok()?;
         let is_logged = words.next()? == "logged";
-        Some((number, Row { name, since, is_logged }))
+        let logged_since = words.next().map_or(Some(since), |word| word.parse().ok())?;
+        Some((number, Row { name, since, is_logged, logged_since }))
     };
     let rows = body.lines().skip(1).map(|line| row(line).ok_or_else(|| format!("'{line}'")));
     rows.collect()
@@ -146,6 +163,10 @@ mod tests {
         // From snapshots to the log: what is there needs a snapshot, and stays its own.
         assert_eq!(catalog.follow(&[policy("c", 5, Mode::Aof)], 40).unwrap(), [5]);
         assert_eq!(catalog.get(5).unwrap().since, 30);
+        // What came before is not in the log.
+        assert_eq!(Catalog::open(directory.path()).unwrap().get(5).unwrap().logged_since, 40);
+        catalog.follow(&[policy("c", 5, Mode::AofAndSnapshot)], 45).unwrap();
+        assert_eq!(catalog.get(5).unwrap().logged_since, 40);
         assert!(catalog.follow(&[], 50).unwrap().is_empty());
         assert!(Catalog::open(directory.path()).unwrap().get(5).is_none());
     }

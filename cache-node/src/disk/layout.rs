@@ -27,7 +27,7 @@ pub struct Layout {
     _lock: File,
 }
 
-pub(super) fn wrong(path: &Path, reason: impl std::fmt::Display) -> Error {
+pub(crate) fn wrong(path: &Path, reason: impl std::fmt::Display) -> Error {
     Error::File { path: path.to_owned(), reason: reason.to_string() }
 }
 
@@ -58,7 +58,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Forces to the disk what names are in a file's directory.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
@@ -139,10 +139,7 @@ impl Layout {
         }
         let mut data_set = [0; 16];
         getrandom::fill(&mut data_set).map_err(|error| wrong(path, error))?;
-        let hex: String = data_set.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text = with_checksum(&format!("{FORMAT}\ndata-set {hex}\n"));
-        write_whole(path, text.as_bytes()).map_err(|error| wrong(path, error))?;
-        sync_parent(root).map_err(|error| wrong(root, error))
+        write_data_set(root, &data_set)
     }
 
     /// A segment's file.
@@ -187,6 +184,15 @@ impl Layout {
     }
 }
 
+/// Writes `DATASET`: from then on the directory is a member's data.
+pub(crate) fn write_data_set(root: &Path, data_set: &DataSet) -> Result<(), Error> {
+    let path = root.join("DATASET");
+    let hex: String = data_set.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = with_checksum(&format!("{FORMAT}\ndata-set {hex}\n"));
+    write_whole(&path, text.as_bytes()).map_err(|error| wrong(&path, error))?;
+    sync_parent(root).map_err(|error| wrong(root, error))
+}
+
 fn data_set(text: &str) -> Result<DataSet, String> {
     match text.lines().next() {
         Some(FORMAT) => {}
@@ -223,8 +229,21 @@ impl OnDisk {
     /// It cannot be opened.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(|error| wrong(path, error))?;
-        let len = file.metadata().map_err(|error| wrong(path, error))?.len();
+        Self::of(file).map_err(|error| wrong(path, error))
+    }
+
+    /// A file that is open for reading.
+    ///
+    /// # Errors
+    /// Its length cannot be asked for.
+    pub fn of(file: File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
         Ok(Self { file, len })
+    }
+
+    /// Only the first `len` bytes of it, if there are as many.
+    pub fn up_to(self, len: u64) -> Self {
+        Self { len: self.len.min(len), ..self }
     }
 }
 

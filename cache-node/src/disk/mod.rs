@@ -13,11 +13,13 @@
 //! | `gate` | slots are served once they are read |
 //! | `recovery` | what is read at start |
 //! | `writer` | the thread that writes the log |
+//! | `held` | files that stay while a backup is made from them |
 //! | `keeper` | the thread that takes snapshots and removes what is not needed |
 
 mod catalog;
 mod gate;
 mod handle;
+mod held;
 mod keeper;
 mod layout;
 mod recovery;
@@ -25,8 +27,11 @@ mod shared;
 mod stats;
 mod writer;
 
+pub(crate) use catalog::{Row, write_rows};
 pub use gate::Gate;
 pub use handle::{Handle, Which};
+pub(crate) use held::{Held, HeldSegment, HeldSnapshot};
+pub(crate) use layout::{OnDisk, sync_parent, write_data_set};
 pub use stats::{LastError, Loading, LogStats, Recovery, SnapshotStats, Stats, StoreDisk};
 
 use std::path::PathBuf;

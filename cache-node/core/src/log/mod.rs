@@ -16,10 +16,12 @@
 //! | `awaits` | what the commands that a thread runs have to wait for |
 //! | `segment` | files of frames, and how one is stepped over when parts of it are damaged |
 //! | `writer` | which bytes go where, and what is done when a disk fails |
+//! | `cut` | what of a frame stays when the log is cut at a sequence |
 //! | `snapshot` | files of one store's slots |
 //! | `read_at` | bytes that are read at a place |
 
 pub mod awaits;
+pub mod cut;
 pub mod frame;
 pub mod journal;
 pub mod read_at;
