@@ -7,6 +7,7 @@ use hypercache::backup;
 use hypercache::config::{self, Cli, Command};
 use hypercache::memory::huge_pages;
 use hypercache::node;
+use hypercache::tools;
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             }
             Err(error) => Err(error.to_string()),
         },
+        Command::Log { command } => return ExitCode::from(tools::log::run(&command)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

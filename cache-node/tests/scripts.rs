@@ -62,6 +62,16 @@ fn a_script_is_run_by_its_text_and_by_its_digest() {
 }
 
 #[test]
+fn a_script_is_told_what_is_on_the_disk_and_never_waits_for_it() {
+    let member = Member::start(&[]);
+    let mut raw = member.raw();
+    let script = "return redis.call('WAITAOF', 0, 1, 0)";
+    assert_eq!(ask(&mut raw, &["EVAL", script, "0"]), "*2\r\n:0\r\n:0\r\n");
+    let script = "return redis.call('LASTSAVE') >= 0";
+    assert_eq!(ask(&mut raw, &["EVAL", script, "0"]), ":1\r\n");
+}
+
+#[test]
 fn evaluated_scripts_leave_when_they_are_too_many_and_loaded_ones_stay() {
     let member = Member::start(&[]);
     let mut raw = member.raw();

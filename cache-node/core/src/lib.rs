@@ -7,6 +7,7 @@
 //! Rooms, each depending only on those below it: [`command`] → [`keyspace`] → [`resp`];
 //! [`cluster`] → [`store`]; [`keyspace`] → [`log`] → [`store`].
 
+mod cache_line;
 pub mod cluster;
 pub mod command;
 pub mod keyspace;

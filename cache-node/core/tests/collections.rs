@@ -261,3 +261,21 @@ fn sort_by_a_constant_looks_no_key_up_even_if_a_pattern_follows() {
     assert_eq!(strings(run(&space, "sort {t}l by {t}w*")), ["3", "2", "1"]);
     assert!(space.notices().poll_take(waker).is_ready(), "{{t}}w3 was");
 }
+
+#[test]
+fn minus_zero_is_answered_and_kept_where_a_sorted_set_is_large_as_in_redis() {
+    let space = keyspace();
+    (0..200).for_each(|n| {
+        run(&space, &format!("zadd {{t}}a {n} m{n}"));
+    });
+    run(&space, "zadd {t}b 0 m0");
+    let small = run(&space, "zunion 1 {t}b weights -1 withscores");
+    assert_eq!(strings(small), ["m0", "-0"]);
+    for (from, expected) in [("{t}a", "-0"), ("{t}b", "0")] {
+        run(&space, &format!("zunionstore {{t}}to 1 {from} weights -1"));
+        assert_eq!(run(&space, "zscore {t}to m0"), Reply::Bulk(expected.into()), "{from}");
+        run(&space, "zrangestore {t}again {t}to 0 -1");
+        assert_eq!(run(&space, "zscore {t}again m0"), Reply::Bulk(expected.into()), "{from}");
+    }
+    assert_eq!(run(&space, "object encoding {t}to"), Reply::Bulk("listpack".into()));
+}

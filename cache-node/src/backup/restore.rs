@@ -10,9 +10,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hypercache_core::log::catalog::{self, Row};
 use hypercache_core::log::cut::{self, Cut};
+use hypercache_core::log::directory::{Folder, write_whole};
 use hypercache_core::log::segment::{self, Header, Seal};
-use hypercache_core::log::{DataSet, Sequence, snapshot};
+use hypercache_core::log::{DataSet, Sequence, data_set, snapshot};
 use hypercache_core::store::StoreNumber;
 
 use super::encryption::Identities;
@@ -21,7 +23,7 @@ use super::manifest::{self, Manifest, Segment};
 use super::point::Target;
 use super::verify::{fetch_segment, keys, open_segment, open_snapshot};
 use super::{Destination, Error, check, time};
-use crate::disk::{Row, sync_parent, write_data_set, write_rows};
+use crate::disk::{Files, sync_parent};
 
 /// What a restore is made from and to.
 #[derive(Debug)]
@@ -85,8 +87,8 @@ pub async fn restore(options: Options<'_>) -> Result<Restored, Error> {
     });
     marked.map_err(|error| Error::file(&mark, error))?;
 
-    let mut data_set = [0; 16];
-    getrandom::fill(&mut data_set).map_err(|error| Error::file(&root, error))?;
+    let mut new = [0; 16];
+    getrandom::fill(&mut new).map_err(|error| Error::file(&root, error))?;
     let mut staged = Vec::new();
     for segment in &manifest.segments {
         let path = root.join(STAGE).join(format!("{:020}", segment.number));
@@ -104,20 +106,26 @@ pub async fn restore(options: Options<'_>) -> Result<Restored, Error> {
         as_of: Vec::new(),
         stores: Vec::new(),
     };
-    let of = Restoring { manifest, reading, root: &root, data_set, last, target };
+    let of = Restoring { manifest, reading, root: &root, data_set: new, last, target };
     of.snapshots(&mut restored).await?;
     of.log(staged, &mut restored)?;
     let rows = manifest.stores.iter().filter(|store| store.since <= last);
     let rows: BTreeMap<StoreNumber, Row> = rows
         .map(|store| {
             let (name, since, is_logged) = (store.name.clone(), store.since, store.is_logged);
-            (store.number, Row { name, since, is_logged, logged_since: since })
+            let logged_since = if is_logged { since } else { 0 };
+            (store.number, Row { name, since, is_logged, logged_since, logged_until: 0 })
         })
         .collect();
     restored
         .stores
         .extend(manifest.stores.iter().filter(|s| rows.contains_key(&s.number)).cloned());
-    write_rows(&root, &rows)?;
+    let files = Files::of(&root);
+    let write = |name: &str, text: String| {
+        let written = write_whole(&files, Folder::Root, name, text.as_bytes());
+        written.map_err(|error| Error::file(&root.join(name), error))
+    };
+    write(catalog::NAME, catalog::write(&rows))?;
     let failed = |error| Error::file(&root, error);
     fs::remove_dir(root.join(STAGE)).map_err(failed)?;
     fs::remove_file(&mark).map_err(failed)?;
@@ -125,7 +133,7 @@ pub async fn restore(options: Options<'_>) -> Result<Restored, Error> {
         sync_parent(&root.join(name).join("x")).map_err(failed)?;
     }
     sync_parent(&mark).map_err(failed)?;
-    write_data_set(&root, &data_set)?;
+    write(data_set::NAME, data_set::write(new))?;
     sync_parent(to).map_err(failed)?;
     Ok(restored)
 }

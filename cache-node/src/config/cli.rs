@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::command::BackupCommand;
+use crate::tools::log::LogCommand;
 
 /// A distributed cache that speaks Redis's protocol and HTTP.
 #[derive(Debug, Parser)]
@@ -31,6 +32,12 @@ pub enum Command {
         /// Which of these.
         #[command(subcommand)]
         command: BackupCommand,
+    },
+    /// Read, check, repair or export the log and snapshots of a data directory
+    Log {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: LogCommand,
     },
 }
 

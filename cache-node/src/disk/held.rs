@@ -5,10 +5,10 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 
+use hypercache_core::log::catalog::Row;
 use hypercache_core::log::{DataSet, Sequence};
 use hypercache_core::store::{StoreNumber, StorePolicy};
 
-use super::catalog::Row;
 use super::handle::{Handle, Which};
 use super::keeper;
 use super::layout::wrong;
@@ -107,9 +107,9 @@ impl Handle {
         if shared.loading().is_some() {
             return Err(Error::NotKept("the data is still being read from the disk".into()));
         }
-        let lost = shared.lost.load(Acquire);
-        let is_whole = || shared.lost.load(Acquire) == lost && shared.degraded().is_none();
-        if !is_whole() || lost > shared.regained.load(Acquire) {
+        let lost = shared.standing.lost.load(Acquire);
+        let is_whole = || shared.standing.lost.load(Acquire) == lost && shared.degraded().is_none();
+        if !is_whole() || lost > shared.standing.regained.load(Acquire) {
             let reason = shared.degraded();
             let reason = reason.unwrap_or_else(|| "snapshots of it are being taken again".into());
             return Err(Error::Snapshot(format!("the disk has failed: {reason}")));

@@ -16,22 +16,21 @@
 //! | `held` | files that stay while a backup is made from them |
 //! | `keeper` | the thread that takes snapshots and removes what is not needed |
 
-mod catalog;
+pub(crate) mod catalog;
 mod gate;
 mod handle;
 mod held;
 mod keeper;
-mod layout;
-mod recovery;
+pub(crate) mod layout;
+pub(crate) mod recovery;
 mod shared;
 mod stats;
 mod writer;
 
-pub(crate) use catalog::{Row, write_rows};
 pub use gate::Gate;
 pub use handle::{Handle, Which};
 pub(crate) use held::{Held, HeldSegment, HeldSnapshot};
-pub(crate) use layout::{OnDisk, sync_parent, write_data_set};
+pub(crate) use layout::{Files, OnDisk, sync_parent};
 pub use stats::{LastError, Loading, LogStats, Recovery, SnapshotStats, Stats, StoreDisk};
 
 use std::path::PathBuf;
@@ -118,7 +117,7 @@ impl Disk {
             self.keyspace.set_stores(&self.stores);
         }
         let plan = recovery::Plan::make(&shared)?;
-        let (last, number) = (plan.last_sequence, plan.next_number);
+        let (last, number) = (plan.last_sequence(), plan.next_number());
         let policies = self.keyspace.policies();
         let begins = {
             let mut catalog = shared.catalog.lock();

@@ -10,6 +10,7 @@ use super::Keyspace;
 use super::index::narrow_home;
 use super::slot::{HOT_BYTES, StoreTable};
 use super::values::Value;
+use crate::cache_line::line;
 use crate::cluster::{Slot, slot_of};
 use smallvec::SmallVec;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed};
@@ -30,20 +31,6 @@ pub struct HashedMember {
     pub of: Hashed,
     /// The keyspace's hash of the member.
     pub hash: u64,
-}
-
-/// Asks the processor for the cache line at `at`, which need not be valid.
-#[inline(always)]
-pub(super) fn line<T>(at: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing that the program sees and faults at no address; SSE is
-        // part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = at;
 }
 
 impl Keyspace {

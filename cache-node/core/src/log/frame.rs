@@ -21,6 +21,7 @@
 
 use super::record::{Record, put_varint, take_bytes, take_varint};
 use super::{Batch, Sequence};
+use crate::cache_line::{LINE_BYTES, line_to_write};
 use crate::cluster::Slot;
 use crate::store::StoreNumber;
 use std::ops::RangeInclusive;
@@ -37,6 +38,8 @@ const COMPRESSED: u16 = 1;
 const FULL_BYTES: usize = 256 << 10;
 /// In a record's slot: the next record of the frame is of the same batch.
 const CONTINUES: Slot = 1 << 15;
+/// So many lines of memory are asked for ahead at most.
+const MOST_LINES_AHEAD: usize = 4;
 /// The most bytes of a record beside its commands.
 const RECORD_BYTES: usize = 10 + 10 + 3 + 2 + 4;
 
@@ -344,6 +347,7 @@ impl Frame {
         header.records += 1;
         header.slots = slot.min(*header.slots.start())..=slot.max(*header.slots.end());
         let bytes = &mut self.bytes;
+        let begin = bytes.len();
         bytes.reserve(RECORD_BYTES + 64);
         put_varint(bytes, sequence - header.first_sequence);
         // A clock that was set back shows as no time passed.
@@ -359,6 +363,11 @@ impl Frame {
         if let Some(place) = bytes.get_mut(start - 4..start) {
             place.copy_from_slice(&len.to_le_bytes());
         }
+        // The next one is as long, most likely: its lines are on their way until it comes, so that the
+        // lane's lock is not held until they are there.
+        let lines = (bytes.len() - begin).div_ceil(LINE_BYTES).min(MOST_LINES_AHEAD);
+        let end = bytes.as_ptr().wrapping_add(bytes.len());
+        (1..=lines).for_each(|line| line_to_write(end.wrapping_add(line * LINE_BYTES)));
     }
 
     /// Adds the records of a batch, the first with this sequence.

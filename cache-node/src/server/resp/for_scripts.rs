@@ -42,7 +42,9 @@ impl Outside for ForScripts {
             Writer::new(reply, protocol).error(NOT_ALLOWED);
         };
         let Some(shared) = self.shared.upgrade() else { return refuse(reply) };
-        if commands::waits(command, args) || !commands::needs_no_client(command) {
+        // WAITAOF says what is so now, where nobody may wait.
+        let waits = commands::waits(command, args) && command != ShellCommand::WaitAof;
+        if waits || !commands::needs_no_client(command) {
             return refuse(reply);
         }
         let mut session = Session::new(self.nobody.clone(), true);

@@ -189,6 +189,8 @@ impl<'b, 'c> Request<'b, 'c> {
     fn run(&self, keys: &Locked<'_>) -> SortedSet {
         let hasher = keys.hasher();
         let mut made = SortedSet::default();
+        // Whatever is packed has no -0, and what is answered has.
+        made.unpack(hasher);
         let sources =
             self.names.iter().map(|name| Source::of(keys.peek(name)).unwrap_or(Source::Nothing));
         let mut sources: Vec<(Source<'_>, f64)> =
@@ -266,7 +268,7 @@ fn keep(
         return;
     }
     let Some(request) = Request::new(operation, names, rest, Form::Store, out) else { return };
-    let made = request.run(keys);
+    let made = request.run(keys).packed();
     out.integer(made.len() as i64);
     if let Some(mut target) = keys.at(args[1]) {
         store(&mut target, made, Event::sorted_set(command));

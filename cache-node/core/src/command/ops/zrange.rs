@@ -165,6 +165,10 @@ pub fn zrangestore(keys: &mut Locked<'_>, args: &[&[u8]], out: &mut Writer<'_>) 
         let Some(found) = read::<SortedSet>(&mut source, out) else { return };
         if let Some(set) = found {
             let places = query.places(set);
+            // Redis knows beforehand how many these are if they are named by their ranks.
+            if matches!(query.bounds, Bounds::Places(..)) {
+                made = SortedSet::for_members(hasher, places.len());
+            }
             set.visit(places.start, places.end, query.backwards, |member, score| {
                 made.set(hasher, member, score);
                 true

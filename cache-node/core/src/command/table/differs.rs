@@ -117,7 +117,8 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ),
     (
         "sort",
-        "in a cluster of several members, `BY` and `GET` patterns need the hash tag of the key, so that one member has all",
+        "in a cluster of several members, `BY` and `GET` patterns need the hash tag of the key, so that one member has all; \
+         `ALPHA` compares all bytes of the strings, where Redis stops at the first NUL",
     ),
     ("sort_ro", "as SORT"),
     ("spublish", "as PUBLISH"),

@@ -21,8 +21,8 @@ use super::hash::KeyHasher;
 use super::index::{At, Index};
 use super::memory::block_bytes;
 use super::moves::BeforeMove;
-use super::prefetch::line;
 use super::values::{Value, ValueRef};
+use crate::cache_line::{LINE_BYTES, line};
 use objects::Objects;
 use pages::{PAGE_BYTES, Pages};
 use record::{Draft, Ends, Head, MAX_RECORD_BYTES, ObjectNumber};
@@ -34,8 +34,6 @@ const MIN_HOLES_BYTES: usize = 24;
 /// of pages, their addresses then have 16 bits.
 const MAX_LIVE_BYTES: usize =
     (1 << 16) / PAGE_BYTES * (PAGE_BYTES - MAX_RECORD_BYTES + 1) + MAX_RECORD_BYTES;
-/// What the processor brings near at once.
-const LINE_BYTES: usize = 64;
 /// The bytes of a record whose lines are asked for before it is needed: 128 bytes, wherever in a
 /// line they begin.
 const PREFETCHED: [usize; 3] = [0, LINE_BYTES, 2 * LINE_BYTES - 1];

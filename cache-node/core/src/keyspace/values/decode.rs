@@ -70,8 +70,9 @@ fn take_set(bytes: &mut &[u8], hasher: &KeyHasher) -> Option<Value> {
 }
 
 fn take_sorted_set(bytes: &mut &[u8], hasher: &KeyHasher) -> Option<Value> {
-    let mut set = SortedSet::default();
-    for _ in 0..take_count(bytes)? {
+    let members = take_count(bytes)?;
+    let mut set = SortedSet::for_members(hasher, usize::try_from(members).ok()?);
+    for _ in 0..members {
         let member = take_string(bytes)?;
         let score = f64::from_bits(u64::from_le_bytes(take_8(bytes)?));
         (!score.is_nan() && set.set(hasher, member, score)).then_some(())?;

@@ -9,7 +9,7 @@
 use super::super::hash::{KeyHasher, POSITION_BITS, position};
 use super::super::index::{At, Index};
 use super::super::memory::block_bytes;
-use super::super::prefetch::line;
+use crate::cache_line::line;
 
 /// A segment splits rather than hold more.
 const SEGMENT_ITEMS: usize = 448;

@@ -25,7 +25,7 @@ pub use view::ValueRef;
 
 use super::entry::{INLINE_BYTES, inline};
 use super::memory::block_bytes;
-use super::prefetch::line;
+use crate::cache_line::line;
 use crate::resp::parse_i64;
 
 /// A string that is longer is slow to give back.

@@ -132,6 +132,37 @@ impl SortedSet {
         }
     }
 
+    /// An empty one that is about to get so many members: as Redis makes it, and so with its -0 where
+    /// they are many.
+    pub fn for_members(hasher: &KeyHasher, members: usize) -> Self {
+        let mut made = Self::default();
+        if members > MAX_PACKED_MEMBERS {
+            made.unpack(hasher);
+        }
+        made
+    }
+
+    /// The packed form of one that is small enough for it.
+    pub fn packed(self) -> Self {
+        let Self::Full(full) = &self else { return self };
+        if full.order.len() > MAX_PACKED_MEMBERS {
+            return self;
+        }
+        let (mut packed, mut fits) = (Packed::default(), true);
+        full.order.visit(0, &mut |item: &Item| {
+            let member = item.member.as_slice();
+            fits = member.len() <= MAX_PACKED_BYTES;
+            if fits {
+                put(&mut packed, item.score, member);
+            }
+            fits
+        });
+        if !fits {
+            return self;
+        }
+        Self::Packed(packed)
+    }
+
     /// Leaves the packed form.
     pub fn unpack(&mut self, hasher: &KeyHasher) {
         if let Self::Packed(packed) = self {

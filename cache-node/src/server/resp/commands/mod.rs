@@ -226,6 +226,8 @@ pub fn needs_no_client(command: ShellCommand) -> bool {
         C::Info
             | C::Command
             | C::Help
+            | C::LastSave
+            | C::WaitAof
             | C::Publish
             | C::SPublish
             | C::PubSubChannels
