@@ -15,7 +15,7 @@
 //! | 48 | 2 | the records' store; 65535: of several, each record says which |
 //! | 50 | 2 | the lowest slot of the records |
 //! | 52 | 2 | the highest one |
-//! | 54 | 2 | 1: the payload is compressed, LZ4 block |
+//! | 54 | 2 | 1: the payload is compressed, LZ4 block; 2: all before the frame was forced to the disk when it was written |
 //!
 //! CRC-32C is that of RFC 3720 (iSCSI).
 
@@ -34,6 +34,7 @@ pub const MAGIC: [u8; 4] = *b"HCF\x01";
 pub const SEVERAL: StoreNumber = u16::MAX;
 
 const COMPRESSED: u16 = 1;
+const FOLLOWS_SYNC: u16 = 2;
 /// A frame is closed once it is this large.
 const FULL_BYTES: usize = 256 << 10;
 /// In a record's slot: the next record of the frame is of the same batch.
@@ -68,6 +69,8 @@ pub struct FrameHeader {
     pub slots: RangeInclusive<Slot>,
     /// Whether the payload is compressed.
     pub is_compressed: bool,
+    /// All before the frame in its segment was forced to the disk when it was written.
+    pub follows_sync: bool,
     /// The payload's checksum.
     pub payload_crc: u32,
 }
@@ -120,8 +123,11 @@ impl FrameHeader {
         let (first_sequence, first_time_ms) = (next(8), next(8));
         let store = next(2) as u16;
         let (lowest, highest, flags) = (next(2) as u16, next(2) as u16, next(2) as u16);
-        let is_compressed = flags == COMPRESSED;
-        if flags > COMPRESSED || records == 0 || !is_compressed && payload_bytes != raw_bytes {
+        let (is_compressed, follows_sync) = (flags & COMPRESSED != 0, flags & FOLLOWS_SYNC != 0);
+        if flags > COMPRESSED | FOLLOWS_SYNC
+            || records == 0
+            || !is_compressed && payload_bytes != raw_bytes
+        {
             return Err(Damage::Content);
         }
         Ok(Self {
@@ -133,6 +139,7 @@ impl FrameHeader {
             store,
             slots: lowest..=highest,
             is_compressed,
+            follows_sync,
             payload_crc,
         })
     }
@@ -155,7 +162,9 @@ impl FrameHeader {
         put(&self.store.to_le_bytes());
         put(&self.slots.start().to_le_bytes());
         put(&self.slots.end().to_le_bytes());
-        put(&u16::from(self.is_compressed).to_le_bytes());
+        let compressed = if self.is_compressed { COMPRESSED } else { 0 };
+        let follows_sync = if self.follows_sync { FOLLOWS_SYNC } else { 0 };
+        put(&(compressed | follows_sync).to_le_bytes());
         if let Some((magic, rest)) = to.split_first_chunk_mut::<4>() {
             *magic = MAGIC;
             if let Some((crc, rest)) = rest.split_first_chunk_mut::<4>() {
@@ -172,6 +181,13 @@ impl FrameHeader {
         let mut bytes = [0; HEADER_BYTES];
         self.write(&mut bytes);
         bytes
+    }
+
+    /// Says in a finished frame, not sealed, that all before it is on the disk.
+    pub fn mark_follows_sync(frame: &mut [u8]) {
+        if let Ok(header) = Self::read(frame) {
+            Self { follows_sync: true, ..header }.write(frame);
+        }
     }
 
     /// The bytes of the whole frame in the file.
@@ -276,6 +292,7 @@ impl Frame {
                 store,
                 slots: RangeInclusive::new(Slot::MAX, 0),
                 is_compressed: false,
+                follows_sync: false,
                 payload_crc: 0,
             },
             batch_size,

@@ -9,7 +9,7 @@
 //! disk nothing may be called durable.
 
 use super::Sequence;
-use super::frame::Frame;
+use super::frame::{Frame, FrameHeader};
 use super::segment::{DataSet, HEADER_BYTES, Header};
 use std::fmt::Display;
 
@@ -210,13 +210,18 @@ impl Writer {
         }
         let (seal, mut at) = (open.header.seal(), open.len);
         let mut from = at;
+        let mut follows_sync = open.synced == open.len;
         open.has_rest = true;
         let sealed = &mut self.sealed;
         sealed.clear();
         for (frame, left) in self.pending.iter().zip((0..self.pending.len()).rev()) {
             let start = sealed.len();
             sealed.extend_from_slice(frame);
-            seal.apply(sealed.get_mut(start..).unwrap_or_default(), at);
+            let placed = sealed.get_mut(start..).unwrap_or_default();
+            if std::mem::take(&mut follows_sync) {
+                FrameHeader::mark_follows_sync(placed);
+            }
+            seal.apply(placed, at);
             at += frame.len() as u64;
             if sealed.len() >= WRITE_BYTES || left == 0 {
                 files.write(number, from, sealed).map_err(write)?;

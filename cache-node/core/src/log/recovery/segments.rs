@@ -1,12 +1,12 @@
 //! Which frames there are in the log, and what of it is torn, damaged or missing.
 
 use super::{Found, LOST_RECORDS, Plan, Segment};
-use crate::log::Sequence;
 use crate::log::catalog::Catalog;
 use crate::log::directory::{Directory, File, Folder, Wrong};
 use crate::log::read_at::{ReadAt, read_up_to};
 use crate::log::retention::{SegmentInfo, is_aside};
 use crate::log::segment::{self, DataSet, Header, HeaderError, Piece, Scan, Seal};
+use crate::log::{FrameHeader, Sequence, frame};
 
 /// What was found in one segment.
 struct Segmented {
@@ -30,6 +30,36 @@ pub fn is_ours<F: ReadAt>(file: &F, seal: Seal) -> bool {
         Some(Ok(Piece::Damaged { .. }) | Err(_)) => false,
         None => begin.iter().all(|byte| *byte == 0),
     }
+}
+
+/// In the last segment: what comes behind the first damage that may never have been forced to the disk is
+/// torn. A crash leaves it in any order, and a change must not be done again without those before it.
+fn tear<F: File>(pieces: &mut Vec<Piece>, file: &F) {
+    if pieces.iter().any(|piece| matches!(piece, Piece::Newer { .. })) {
+        return;
+    }
+    let follows_sync =
+        |piece: &Piece| matches!(piece, Piece::Found { header, .. } if header.follows_sync);
+    let forced = pieces.iter().rposition(follows_sync).unwrap_or(0);
+    let is_torn = |piece: &Piece| match piece {
+        Piece::Found { offset, header } => !is_whole(file, *offset, header),
+        _ => true,
+    };
+    let torn = pieces.iter().skip(forced).position(is_torn).map(|index| forced + index);
+    let from = match torn.and_then(|index| pieces.get(index)) {
+        Some(Piece::Found { offset, .. }) => *offset,
+        Some(Piece::Damaged { range }) => range.start,
+        _ => return,
+    };
+    pieces.truncate(torn.unwrap_or(usize::MAX));
+    pieces.push(Piece::Torn { from, is_blank: false });
+}
+
+/// Whether a frame's payload is as its header says.
+fn is_whole<F: ReadAt>(file: &F, offset: u64, header: &FrameHeader) -> bool {
+    let at = offset + frame::HEADER_BYTES as u64;
+    let payload = read_up_to(file, at, header.payload_bytes);
+    payload.is_ok_and(|payload| header.open(&payload).is_ok())
 }
 
 /// Cuts off what is torn, and saves it aside first.
@@ -179,8 +209,13 @@ impl<F: File> Plan<F> {
         let index = self.segments.len();
         let mut bytes = file.byte_len();
         let mut found = Segmented { first, records: 0, is_hurt: false };
-        for piece in Scan::new(&file, seal) {
-            match piece.map_err(|error| wrong(error.to_string()))? {
+        let pieces: Result<Vec<Piece>, _> = Scan::new(&file, seal).collect();
+        let mut pieces = pieces.map_err(|error| wrong(error.to_string()))?;
+        if is_last {
+            tear(&mut pieces, &file);
+        }
+        for piece in pieces {
+            match piece {
                 Piece::Found { offset, header } => {
                     let records = u64::from(header.records);
                     let last = header.first_sequence.saturating_add(records);
