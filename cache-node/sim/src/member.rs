@@ -263,6 +263,9 @@ impl Member {
         let last = self.journal().last_sequence();
         let finished = draft.finish(last, self.now_ms.get()).map_err(failed)?;
         self.wait_for_log(last, lost)?;
+        if !self.catalog.borrow().finds(header) {
+            return Err("the list of stores on the disk has not this store".into());
+        }
         finished.publish(&self.disk).map_err(failed)
     }
 

@@ -52,6 +52,8 @@ struct Running {
     /// Makes values different from each other.
     value: u64,
     prints: bool,
+    /// The last life ended while the log lacked something that was in no snapshots yet.
+    lacks: bool,
 }
 
 /// Prints what is done, if that is asked for.
@@ -76,6 +78,7 @@ pub fn run(seed: u64, options: Options) -> Result<Ran, String> {
         now_ms: START_MS,
         value: 0,
         prints: options.prints,
+        lacks: false,
     };
     running.policies = STORES.map(|store| running.policy(store)).to_vec();
     let mut disk = Disk::new(seed);
@@ -107,7 +110,7 @@ impl Running {
         }
         say!(self, "{:?}", member.report);
         say!(self, "{}", listed(&member.disk));
-        self.model.check(&member, &STORES)?;
+        self.model.check(&member, &STORES, self.lacks)?;
         let kept = |store: &StoreNumber| member.mode(*store) != Mode::Disabled;
         STORES.into_iter().filter(|it| !kept(it)).for_each(|it| self.model.begins_anew(it));
         if self.dice.one(4) {
@@ -125,6 +128,7 @@ impl Running {
             }
         }
         member.disk.die();
+        self.lacks = member.standing.to_regain().is_some();
         self.ran.losses += member.standing.lost.load(std::sync::atomic::Ordering::Relaxed);
         self.ran.digest = self.ran.digest.rotate_left(9) ^ member.disk.digest();
         self.ran.crashes += 1;

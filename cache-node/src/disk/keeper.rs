@@ -202,6 +202,9 @@ fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<Snapsho
         let last = journal.last_sequence();
         let finished = draft.finish(last, now_ms())?;
         wait_for_log(shared, last, lost)?;
+        if !shared.catalog.lock().content().finds(&header) {
+            return Err(io::Error::other("the list of stores on the disk has not this store"));
+        }
         finished.publish(files)?;
         let Finished { bytes, keys, first_sequence: sequence, .. } = finished;
         Ok(SnapshotStats { at_ms: now_ms(), took_ms: 0, bytes, keys, sequence })

@@ -5,6 +5,7 @@
 use super::Sequence;
 use super::data_set::{checked, with_checksum};
 use super::directory::{self, Directory, Folder, Wrong};
+use super::snapshot::Header;
 use crate::store::{Mode, StoreNumber, StorePolicy};
 use std::collections::BTreeMap;
 
@@ -71,6 +72,12 @@ impl Catalog {
     /// A store's row.
     pub fn get(&self, number: StoreNumber) -> Option<&Row> {
         self.rows.get(&number)
+    }
+
+    /// Whether a snapshot would be found at the next start. If not, there is none, whatever its file is.
+    pub fn finds(&self, snapshot: &Header) -> bool {
+        let row = self.get(snapshot.store).filter(|row| row.name == snapshot.name);
+        !self.is_uncertain && row.is_some_and(|row| row.since <= snapshot.first_sequence)
     }
 
     /// All rows.
