@@ -204,7 +204,7 @@ impl Running {
                 member.now_ms.set(self.now_ms);
             }
             30 => self.expire(member),
-            31..33 => {
+            31 => {
                 let store = STORES[self.dice.pick(STORES.len())];
                 self.snapshot(member, store);
             }

@@ -86,6 +86,8 @@ struct State {
     folders: BTreeMap<Folder, Names>,
     dice: Dice,
     faults: Faults,
+    /// What fails in the one operation that comes after so many more.
+    fails_after: Option<(u64, Faults)>,
     /// The disk does so many more operations, and then no more.
     dies_after: Option<u64>,
     is_dead: bool,
@@ -111,6 +113,7 @@ impl Disk {
             folders,
             dice: Dice::new(seed),
             faults: Faults::default(),
+            fails_after: None,
             dies_after: None,
             is_dead: false,
             operations: 0,
@@ -121,6 +124,11 @@ impl Disk {
     /// From now on this fails.
     pub fn set_faults(&self, faults: Faults) {
         self.0.borrow_mut().faults = faults;
+    }
+
+    /// Of all operations only the one that comes after so many more may fail, and as this says.
+    pub fn fail_after(&self, operations: u64, faults: Faults) {
+        self.0.borrow_mut().fails_after = Some((operations, faults));
     }
 
     /// The member dies in the operation that comes after so many more.
@@ -200,7 +208,12 @@ impl Disk {
             }
             state.dies_after = Some(left - 1);
         }
-        let faults = state.faults;
+        let mut faults = state.faults;
+        match state.fails_after {
+            Some((0, once)) => (faults, state.fails_after) = (once, None),
+            Some((left, once)) => state.fails_after = Some((left - 1, once)),
+            None => {}
+        }
         let in_times = match kind {
             Kind::Sync | Kind::SyncFolder => faults.syncs,
             Kind::Remove | Kind::Create | Kind::Write | Kind::Truncate | Kind::Rename => {
