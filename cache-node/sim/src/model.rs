@@ -122,6 +122,7 @@ impl Model {
 
     /// Whether what a member found fits; it is what is on the disk then. `lacks`: the log lacked something
     /// that was in no snapshots yet: then what was not durable may be there in part.
+    /// `latest_ms` is the latest time that there ever was.
     ///
     /// # Errors
     /// What does not.
@@ -130,8 +131,8 @@ impl Model {
         member: &Member,
         stores: &[StoreNumber],
         lacks: bool,
+        latest_ms: u64,
     ) -> Result<(), String> {
-        let now_ms = member.now_ms.get();
         let mut found = BTreeMap::<Key, Content>::new();
         for store in stores {
             let contents = member.contents(*store).into_iter();
@@ -145,7 +146,7 @@ impl Model {
         let mut batches = BTreeMap::<u64, (BTreeSet<&Key>, BTreeSet<&Key>)>::new();
         for (key, versions) in &self.keys {
             let found = found.get(key);
-            let fits = versions.iter().filter(|version| version.fits(found, now_ms));
+            let fits = versions.iter().filter(|version| version.fits(found, latest_ms));
             let fits: Vec<u64> = fits.map(|version| version.index).collect();
             if fits.is_empty() && !(lacks && may_be_part(found, versions)) {
                 return Err(told(key, found, versions));

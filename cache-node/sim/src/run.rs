@@ -49,6 +49,8 @@ struct Running {
     ran: Ran,
     policies: Vec<StorePolicy>,
     now_ms: u64,
+    /// The latest that it ever was.
+    latest_ms: u64,
     /// Makes values different from each other.
     value: u64,
     prints: bool,
@@ -76,6 +78,7 @@ pub fn run(seed: u64, options: Options) -> Result<Ran, String> {
         ran: Ran::default(),
         policies: Vec::new(),
         now_ms: START_MS,
+        latest_ms: START_MS,
         value: 0,
         prints: options.prints,
         lacks: false,
@@ -110,7 +113,8 @@ impl Running {
         }
         say!(self, "{:?}", member.report);
         say!(self, "{}", listed(&member.disk));
-        self.model.check(&member, &STORES, self.lacks)?;
+        self.latest_ms = self.latest_ms.max(self.now_ms);
+        self.model.check(&member, &STORES, self.lacks, self.latest_ms)?;
         let kept = |store: &StoreNumber| member.mode(*store) != Mode::Disabled;
         STORES.into_iter().filter(|it| !kept(it)).for_each(|it| self.model.begins_anew(it));
         if self.dice.one(4) {
@@ -139,6 +143,10 @@ impl Running {
     /// Starts a member, which may die before it has begun.
     fn start(&mut self, mut disk: Disk, seed: u64) -> Result<Member, String> {
         self.now_ms += self.dice.pick(3) as u64 * 400;
+        if self.dice.one(8) {
+            // Somebody set the clock.
+            self.now_ms -= 3_600_000;
+        }
         loop {
             if self.dice.one(4) {
                 disk.die_after(self.dice.pick(12) as u64);
@@ -202,6 +210,7 @@ impl Running {
             29 => {
                 self.now_ms += [1, 100, 1_000][self.dice.pick(3)];
                 member.now_ms.set(self.now_ms);
+                self.latest_ms = self.latest_ms.max(self.now_ms);
             }
             30 => self.expire(member),
             31 => {
@@ -343,6 +352,16 @@ impl Running {
                 let at = ends.to_string();
                 self.one(member, store, &key, &[b"PEXPIREAT", &key, at.as_bytes()], |current| {
                     current.map(|it| Content { expires_at_ms: ends, ..it })
+                });
+            }
+            5 if self.dice.one(2) => {
+                let key = [b"l", self.key().as_slice()].concat();
+                self.one(member, store, &key, &[b"LPOP", &key], |current| {
+                    let list = current?;
+                    let mut lines = list.bytes.split(|byte| *byte == b'\n');
+                    let (word, _) = (lines.next(), lines.next());
+                    let rest: Vec<&[u8]> = word.into_iter().chain(lines).collect();
+                    (rest.len() > 1).then(|| Content { bytes: rest.join(&b'\n'), ..list })
                 });
             }
             5..7 => {

@@ -118,7 +118,7 @@ fn check_all(crashed: &Disk, model: &Model, fsync: Fsync, lacks: bool, what: &st
         ways += 1;
         let member = Member::start(disk, &start(fsync));
         let member = member.unwrap_or_else(|wrong| panic!("{what}, way {ways}: {wrong}"));
-        let checked = model.clone().check(&member, &[0, 1], lacks);
+        let checked = model.clone().check(&member, &[0, 1], lacks, NOW_MS);
         checked.unwrap_or_else(|wrong| panic!("{what}, way {ways}: {wrong}"));
         if is_over && ways > MOST_WAYS + MOST_WAYS / 5 || !is_over && !every.next_way() {
             return ways;
