@@ -1,53 +1,35 @@
-//! Which stores' data is on the disk, and from which sequence on: a number may be given to another
-//! store, or a store be kept for a time only, and what the log has of before is not its data then.
+//! Which stores' data is on the disk: `STORES`, in its directory.
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hypercache_core::log::Sequence;
-use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
+use hypercache_core::log::directory::Folder;
+use hypercache_core::log::{Sequence, catalog};
+use hypercache_core::store::{StoreNumber, StorePolicy};
 
 use super::Error;
-use super::layout::{checked, with_checksum, write_whole, wrong};
+use super::layout::Files;
 
-const FORMAT: &str = "hypercache stores 1";
-
-/// One store's row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Its name.
-    pub name: String,
-    /// Records and snapshots up to this sequence are not its.
-    pub since: Sequence,
-    /// Whether its writes are in the log.
-    pub is_logged: bool,
-}
+pub use hypercache_core::log::catalog::Row;
 
 /// The file `STORES`.
 #[derive(Debug)]
 pub struct Catalog {
+    files: Files,
     path: PathBuf,
-    rows: BTreeMap<StoreNumber, Row>,
+    rows: catalog::Catalog,
 }
 
 impl Catalog {
     /// Reads it; one that is not there has no rows.
     ///
     /// # Errors
-    /// It is damaged, or of another version.
+    /// It is damaged, of another version, or missing although data is there.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let path = root.join("STORES");
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self { path, rows: BTreeMap::new() });
-            }
-            Err(error) => return Err(wrong(&path, error)),
-        };
-        let rows = read(&text).map_err(|reason| wrong(&path, reason))?;
-        Ok(Self { path, rows })
+        let files = Files::of(root);
+        let path = files.path(Folder::Root, catalog::NAME);
+        let rows = catalog::Catalog::open(&files).map_err(|error| files.wrong(error))?;
+        Ok(Self { files, path, rows })
     }
 
     /// Where it is.
@@ -55,19 +37,23 @@ impl Catalog {
         &self.path
     }
 
-    /// A store's row.
-    pub fn get(&self, number: StoreNumber) -> Option<&Row> {
-        self.rows.get(&number)
+    /// What it says.
+    pub fn content(&self) -> &catalog::Catalog {
+        &self.rows
     }
 
     /// All rows.
     pub fn rows(&self) -> impl Iterator<Item = (StoreNumber, &Row)> {
-        self.rows.iter().map(|(number, row)| (*number, row))
+        self.rows.rows()
     }
 
-    /// Brings it to these policies, on the disk as well; a store that was not kept begins after
-    /// sequence `last`. Gives the stores of which a snapshot is needed now, because the log alone does
-    /// not say what they hold.
+    /// A store's row.
+    #[cfg(test)]
+    pub fn get(&self, number: StoreNumber) -> Option<&Row> {
+        self.rows.get(number)
+    }
+
+    /// As [`catalog::Catalog::follow`].
     ///
     /// # Errors
     /// The file could not be written; it is as it was then, here as well.
@@ -76,57 +62,23 @@ impl Catalog {
         policies: &[StorePolicy],
         last: Sequence,
     ) -> io::Result<Vec<StoreNumber>> {
-        let mut rows = BTreeMap::new();
-        let mut begins = Vec::new();
-        for policy in policies.iter().filter(|p| p.durability.mode != Mode::Disabled) {
-            let is_logged = policy.durability.mode.is_logged();
-            let old = self.rows.get(&policy.number).filter(|old| old.name == policy.name);
-            if old.is_none_or(|old| is_logged && !old.is_logged) {
-                begins.push(policy.number);
-            }
-            let since = old.map_or(last, |old| old.since);
-            rows.insert(policy.number, Row { name: policy.name.clone(), since, is_logged });
-        }
-        if rows == self.rows {
-            return Ok(begins);
-        }
-        write_whole(&self.path, write(&rows).as_bytes())?;
-        self.rows = rows;
-        Ok(begins)
+        self.rows.follow(&self.files, policies, last)
     }
-}
-
-fn write(rows: &BTreeMap<StoreNumber, Row>) -> String {
-    let mut text = format!("{FORMAT}\n");
-    for (number, Row { name, since, is_logged }) in rows {
-        let kind = if *is_logged { "logged" } else { "snapshots" };
-        text.push_str(&format!("{number} {name} {since} {kind}\n"));
-    }
-    with_checksum(&text)
-}
-
-fn read(text: &str) -> Result<BTreeMap<StoreNumber, Row>, String> {
-    let format = text.lines().next().unwrap_or_default();
-    if format != FORMAT {
-        return Err(format!("it begins with '{format}', and this version reads '{FORMAT}'"));
-    }
-    let body = checked(text).ok_or("it is damaged: its checksum is wrong")?;
-    let row = |line: &str| {
-        let mut words = line.split(' ');
-        let number = words.next()?.parse().ok()?;
-        let name = words.next()?.to_owned();
-        let since = words.next()?.parse().ok()?;
-        let is_logged = words.next()? == "logged";
-        Some((number, Row { name, since, is_logged }))
-    };
-    let rows = body.lines().skip(1).map(|line| row(line).ok_or_else(|| format!("'{line}'")));
-    rows.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hypercache_core::store::Durability;
+    use hypercache_core::store::{Durability, Mode};
+    use std::fs;
+
+    fn directory() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        for folder in Folder::ALL {
+            fs::create_dir_all(directory.path().join(folder.path())).unwrap();
+        }
+        directory
+    }
 
     fn policy(name: &str, number: StoreNumber, mode: Mode) -> StorePolicy {
         StorePolicy { durability: Durability::of(mode), ..StorePolicy::new(name, number) }
@@ -134,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_number_that_another_store_gets_begins_anew() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let mut catalog = Catalog::open(directory.path()).unwrap();
         let first = [policy("a", 5, Mode::Aof), policy("b", 6, Mode::Disabled)];
         assert_eq!(catalog.follow(&first, 10).unwrap(), [5]);
@@ -146,22 +98,36 @@ mod tests {
         // From snapshots to the log: what is there needs a snapshot, and stays its own.
         assert_eq!(catalog.follow(&[policy("c", 5, Mode::Aof)], 40).unwrap(), [5]);
         assert_eq!(catalog.get(5).unwrap().since, 30);
+        // And back: the log is needed until snapshots have what is in it.
+        assert_eq!(catalog.follow(&[policy("c", 5, Mode::Snapshot)], 45).unwrap(), [5]);
+        let again = Catalog::open(directory.path()).unwrap();
+        assert_eq!((again.get(5), again.get(5).unwrap().logged_until), (catalog.get(5), 45));
         assert!(catalog.follow(&[], 50).unwrap().is_empty());
         assert!(Catalog::open(directory.path()).unwrap().get(5).is_none());
     }
 
     #[test]
     fn s6_a_damaged_file_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = directory();
         let mut catalog = Catalog::open(directory.path()).unwrap();
         catalog.follow(&[policy("a", 5, Mode::Aof)], 10).unwrap();
         let path = directory.path().join("STORES");
         let good = fs::read(&path).unwrap();
         for at in 0..good.len() {
             let mut bytes = good.clone();
-            bytes[at] ^= 1;
-            fs::write(&path, bytes).unwrap();
-            assert!(Catalog::open(directory.path()).is_err(), "byte {at}");
+            for bit in 0..8 {
+                bytes[at] ^= 1 << bit;
+                fs::write(&path, &bytes).unwrap();
+                assert!(Catalog::open(directory.path()).is_err(), "byte {at}");
+                bytes[at] ^= 1 << bit;
+            }
+            fs::write(&path, &bytes[..at]).unwrap();
+            assert!(Catalog::open(directory.path()).is_err(), "cut at byte {at}");
         }
+        fs::remove_file(&path).unwrap();
+        assert!(Catalog::open(directory.path()).is_ok(), "nothing is there yet");
+        fs::write(directory.path().join("log/log-00000000000000000001.hclg"), "x").unwrap();
+        let refused = Catalog::open(directory.path()).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("STORES: it is missing, although log/log-"), "{refused}");
     }
 }

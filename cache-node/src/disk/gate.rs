@@ -83,9 +83,10 @@ impl Slots for Gate {
 
     fn set_stores(&self, policies: &[StorePolicy]) {
         self.told.store(true, Release);
+        let mut begins = Vec::new();
         match &self.disk {
             // Before the keyspace knows: what it logs from then on is a store's own.
-            Some(disk) if self.follows.load(Acquire) => disk.follow(policies),
+            Some(disk) if self.follows.load(Acquire) => begins = disk.follow(policies),
             Some(_) => {}
             None => {
                 let kept = policies.iter().filter(|p| p.durability.mode != Mode::Disabled);
@@ -100,7 +101,7 @@ impl Slots for Gate {
         }
         self.keyspace.set_stores(policies);
         if let Some(disk) = &self.disk {
-            disk.policies_changed();
+            disk.policies_changed(begins);
         }
     }
 

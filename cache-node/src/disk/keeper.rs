@@ -1,19 +1,17 @@
 //! The thread that takes snapshots, and removes what is not needed any more.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use hypercache_core::cluster::SLOTS;
-use hypercache_core::log::Sequence;
+use hypercache_core::keyspace::Untaken;
+use hypercache_core::log::draft::{self, Draft, Finished};
 use hypercache_core::log::snapshot::{self, Header};
+use hypercache_core::log::{Sequence, retention};
 use hypercache_core::store::{StoreNumber, StorePolicy};
 
-use super::layout::{OnDisk, sync_parent};
 use super::shared::{Account, Shared, Taken, may_have_changed};
 use super::stats::{LastError, SnapshotStats};
 use crate::clock::now_ms;
@@ -22,12 +20,8 @@ use crate::clock::now_ms;
 const LOOK: Duration = Duration::from_millis(250);
 /// Between two tries of a snapshot that failed, in milliseconds.
 const AGAIN_MS: u64 = 1_000;
-/// So many snapshots of a store are kept: the newest, and one in case that this is damaged.
-const KEPT: usize = 2;
 /// How long the log may take until all is on the disk that is in a snapshot.
 const LOG_PATIENCE: Duration = Duration::from_secs(60);
-/// The bytes of a snapshot that are written at once.
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// Starts the thread.
 ///
@@ -109,17 +103,14 @@ impl Keeper {
 
     /// Takes what makes the disk whole again after an fsync that failed.
     fn regain(&self) {
-        let lost = self.shared.lost.load(Acquire);
-        if lost <= self.shared.regained.load(Acquire) {
-            return;
-        }
+        let Some(lost) = self.shared.standing.to_regain() else { return };
         let kept = self.shared.kept();
         let mut all = true;
         for policy in kept.iter().filter(|policy| policy.durability.mode.is_logged()) {
             all &= take(&self.shared, policy.number).is_ok();
         }
         if all {
-            self.shared.regained.store(lost, Release);
+            self.shared.standing.regain(lost);
             self.shared.wake_writer();
         } else {
             thread::park_timeout(Duration::from_millis(AGAIN_MS));
@@ -139,7 +130,7 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
         account.tried_ms = now_ms();
         (account.log_bytes, account.tried_ms)
     };
-    let lost = shared.lost.load(Acquire);
+    let lost = shared.standing.lost.load(Acquire);
     let taken = write(shared, &policy, lost);
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut accounts = shared.accounts.lock();
@@ -183,50 +174,34 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
 /// Writes the file; `lost` is what was lost of the log when it was begun.
 fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<SnapshotStats> {
     let (keyspace, journal) = (&shared.keyspace, shared.journal());
-    let first_sequence = journal.last_sequence();
+    let files = &shared.layout.files;
     let header = Header {
         data_set: shared.layout.data_set,
         store: policy.number,
         name: policy.name.clone(),
         created_ms: now_ms(),
-        first_sequence,
+        first_sequence: journal.last_sequence(),
     };
-    let path = shared.layout.snapshot(policy.number, first_sequence);
-    let draft = path.with_extension("tmp");
     let written = (|| {
-        let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(&draft)?);
-        let (mut writer, begin) = snapshot::Writer::new(&header, policy.durability.compression);
-        file.write_all(&begin)?;
-        let (mut payload, mut keys) = (Vec::new(), 0);
-        for slot in 0..SLOTS {
-            let mut taking = keyspace.take_slot(policy.number, slot, now_ms());
-            while let Some(block) = taking.next_piece(&mut payload) {
-                let untouched = block.sequence == first_sequence && block.is_last;
-                if untouched && block.piece == 0 && payload.is_empty() {
-                    continue;
-                }
-                keys += u64::from(block.keys);
-                file.write_all(&writer.block(block, &payload))?;
-                // Who serves clients comes first.
-                thread::yield_now();
-            }
-            if shared.stop.load(Acquire) {
-                return Err(io::Error::other("the member stops"));
-            }
-        }
+        let mut draft = Draft::begin(files, &header, policy.durability.compression)?;
+        let taken = keyspace.take_store(policy.number, &mut draft, || {
+            // Who serves clients comes first.
+            thread::yield_now();
+            (!shared.stop.load(Acquire)).then(now_ms)
+        });
+        taken.map_err(|error| match error {
+            Untaken::File(error) => error,
+            Untaken::Stopped => io::Error::other(error),
+        })?;
         let last = journal.last_sequence();
-        file.write_all(&writer.finish(last, now_ms()))?;
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        let bytes = file.metadata()?.len();
-        // A batch of which a part is in the snapshot has to be in the log for the rest of it.
+        let finished = draft.finish(last, now_ms())?;
         wait_for_log(shared, last, lost)?;
-        fs::rename(&draft, &path)?;
-        sync_parent(&path)?;
-        Ok(SnapshotStats { at_ms: now_ms(), took_ms: 0, bytes, keys, sequence: first_sequence })
+        finished.publish(files)?;
+        let Finished { bytes, keys, first_sequence: sequence, .. } = finished;
+        Ok(SnapshotStats { at_ms: now_ms(), took_ms: 0, bytes, keys, sequence })
     })();
     if written.is_err() {
-        let _ = fs::remove_file(&draft);
+        let _ = draft::abandon(files, &header);
     }
     written
 }
@@ -235,74 +210,28 @@ fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<Snapsho
 fn wait_for_log(shared: &Shared, last: Sequence, lost: u64) -> io::Result<()> {
     let until = Instant::now() + LOG_PATIENCE;
     loop {
-        if shared.lost.load(Acquire) != lost {
+        if shared.standing.lost.load(Acquire) != lost {
             return Err(io::Error::other("the log failed meanwhile"));
         }
-        if shared.log.synced.load(Acquire) >= last {
+        if shared.standing.synced.load(Acquire) >= last {
             return Ok(());
         }
         if Instant::now() >= until {
             return Err(io::Error::other("the log could not be forced to the disk meanwhile"));
         }
-        shared.log.sync_wanted.store(true, Release);
+        shared.standing.sync_wanted.store(true, Release);
         shared.wake_writer();
         thread::park_timeout(Duration::from_millis(2));
     }
 }
 
-/// Removes snapshots that are older than the newest two of their stores or nobody's, and segments that
-/// no store needs.
+/// Removes what is not needed any more.
 pub fn clean(shared: &Shared) -> Result<(), super::Error> {
-    let wrong = |path: &std::path::Path, error: io::Error| super::layout::wrong(path, error);
-    let mut there = BTreeMap::<StoreNumber, Vec<Sequence>>::new();
-    for (store, sequence) in shared.layout.snapshots()? {
-        there.entry(store).or_default().push(sequence);
-    }
-    let rows: BTreeMap<_, _> = {
-        let catalog = shared.catalog.lock();
-        catalog.rows().map(|(number, row)| (number, row.clone())).collect()
-    };
-    for (store, sequences) in &mut there {
-        let since = rows.get(store).map(|row| row.since);
-        let last = sequences.len().saturating_sub(KEPT);
-        let mut index = 0;
-        let mut removed = Vec::new();
-        sequences.retain(|sequence| {
-            let stays = index >= last && since.is_some_and(|since| *sequence >= since);
-            index += 1;
-            if !stays {
-                removed.push(*sequence);
-            }
-            stays
-        });
-        for sequence in removed {
-            let path = shared.layout.snapshot(*store, sequence);
-            fs::remove_file(&path).map_err(|error| wrong(&path, error))?;
-        }
-    }
-    // All records up to this one are in snapshots, and in those before them.
-    let floor = rows
-        .iter()
-        .filter(|(_, row)| row.is_logged)
-        .map(|(store, row)| match there.get(store) {
-            Some(sequences) if sequences.len() >= KEPT => sequences[0],
-            _ => row.since,
-        })
-        .min();
+    let files = &shared.layout.files;
+    let catalog = shared.catalog.lock().content().clone();
     let mut segments = shared.segments.lock();
-    let needed = |next: Sequence| floor.is_some_and(|floor| next > floor + 1);
-    let gone = segments.windows(2).take_while(|pair| !needed(pair[1].first_sequence)).count();
-    let Some(first) = segments.get(gone).map(|segment| segment.number) else { return Ok(()) };
-    // Also those in which nothing could be written: a gap among the rest would look like a loss.
-    for number in shared.layout.segments()?.into_iter().filter(|number| *number < first) {
-        let path = shared.layout.segment(number);
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(wrong(&path, error)),
-        }
-    }
-    segments.drain(..gone);
+    let gone = retention::clean(files, &catalog, &mut segments);
+    let gone = gone.map_err(|error| files.wrong(error))?;
     if gone > 0 {
         tracing::info!(segments = gone, "segments of the log that nobody needs were removed");
     }
@@ -310,12 +239,11 @@ pub fn clean(shared: &Shared) -> Result<(), super::Error> {
 }
 
 /// What a snapshot on the disk says of itself.
-pub fn stats_of(found: &snapshot::Snapshot, file: &OnDisk) -> SnapshotStats {
-    use hypercache_core::log::ReadAt;
+pub fn stats_of(found: &snapshot::Snapshot, bytes: u64) -> SnapshotStats {
     SnapshotStats {
         at_ms: found.ended_ms,
         took_ms: found.ended_ms.saturating_sub(found.header.created_ms),
-        bytes: file.byte_len(),
+        bytes,
         keys: found.keys,
         sequence: found.header.first_sequence,
     }

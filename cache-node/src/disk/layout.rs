@@ -1,26 +1,25 @@
 //! The directories and files under `durable/`, and how they are opened.
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use hypercache_core::log::frame::crc32c;
-use hypercache_core::log::{DataSet, ReadAt, segment, snapshot};
+use hypercache_core::log::directory::{self, Directory, Folder, Wrong};
+use hypercache_core::log::{DataSet, ReadAt, data_set, retention, segment, snapshot};
 use hypercache_core::store::StoreNumber;
 
 use super::Error;
 
-const FORMAT_PREFIX: &str = "hypercache durable ";
-const FORMAT: &str = "hypercache durable 1";
-/// What files are named that are not complete.
-const DRAFT: &str = "tmp";
+pub use hypercache_core::log::retention::is_aside;
 
 /// Where data is kept.
 #[derive(Debug)]
 pub struct Layout {
     /// `durable/` in the data directory.
     pub root: PathBuf,
+    /// The same, with its files.
+    pub files: Files,
     /// Whose data it is.
     pub data_set: DataSet,
     /// Locked as long as the member runs; not for who only looks.
@@ -31,50 +30,14 @@ pub(crate) fn wrong(path: &Path, reason: impl std::fmt::Display) -> Error {
     Error::File { path: path.to_owned(), reason: reason.to_string() }
 }
 
-/// The names in a directory, sorted; none if it is not there.
-fn names(directory: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(wrong(directory, error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| wrong(directory, error))?;
-        names.push(entry.file_name().to_string_lossy().into_owned());
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
-/// Writes a file that is there as a whole or not at all, whatever happens.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension(DRAFT);
-    let mut file = File::create(&draft)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    sync_parent(path)
+/// Forces to the disk what names are in a directory.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// Forces to the disk what names are in a file's directory.
 pub fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-/// A text with a line behind it that has its checksum.
-pub fn with_checksum(text: &str) -> String {
-    format!("{text}crc32c {:08x}\n", crc32c(text.as_bytes()))
-}
-
-/// The text before a checksum's line, if that is right.
-pub fn checked(text: &str) -> Option<&str> {
-    let at = text.rfind("crc32c ")?;
-    let (body, line) = text.split_at(at);
-    (with_checksum(body).strip_prefix(body)? == line).then_some(body)
+    path.parent().map_or(Ok(()), sync_directory)
 }
 
 impl Layout {
@@ -83,32 +46,25 @@ impl Layout {
     /// # Errors
     /// It cannot be understood, or used, or another process uses it.
     pub fn open(data_dir: &Path) -> Result<(Self, bool), Error> {
-        let root = data_dir.join("durable");
-        for directory in [root.clone(), root.join("log"), root.join("snapshots")] {
-            fs::create_dir_all(&directory).map_err(|error| wrong(&directory, error))?;
-            for name in names(&directory)? {
-                let path = directory.join(&name);
-                if path.extension().is_some_and(|extension| extension == DRAFT) {
-                    fs::remove_file(&path).map_err(|error| wrong(&path, error))?;
-                    tracing::info!(path = %path.display(), "an incomplete file was removed");
-                }
-            }
+        let files = Files::of(&data_dir.join("durable"));
+        let root = files.root.clone();
+        for folder in Folder::ALL {
+            let path = files.folder(folder);
+            fs::create_dir_all(&path).map_err(|error| wrong(&path, error))?;
         }
-        let path = root.join("DATASET");
-        let found = match fs::read_to_string(&path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(wrong(&path, error)),
-        };
+        let found = data_set::find(&files).map_err(|error| files.wrong(error))?;
+        let path = files.path(Folder::Root, data_set::NAME);
         let is_new = found.is_none();
-        if is_new {
-            Self::begin(&root, &path)?;
-        }
-        let text = match found {
-            Some(text) => text,
-            None => fs::read_to_string(&path).map_err(|error| wrong(&path, error))?,
+        let data_set = match found {
+            Some(data_set) => data_set,
+            None => {
+                let mut data_set = [0; 16];
+                getrandom::fill(&mut data_set).map_err(|error| wrong(&path, error))?;
+                data_set::begin(&files, data_set).map_err(|error| files.wrong(error))?;
+                sync_directory(data_dir).map_err(|error| wrong(data_dir, error))?;
+                data_set
+            }
         };
-        let data_set = data_set(&text).map_err(|reason| wrong(&path, reason))?;
         let lock = File::open(&path).map_err(|error| wrong(&path, error))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -117,7 +73,13 @@ impl Layout {
             }
             Err(TryLockError::Error(error)) => return Err(wrong(&path, error)),
         }
-        Ok((Self { root, data_set, _lock: Some(lock) }, is_new))
+        // Only now: they may be another process's.
+        let removed = directory::remove_drafts(&files).map_err(|error| files.wrong(error))?;
+        for (folder, name) in removed {
+            let path = files.path(folder, &name);
+            tracing::info!(path = %path.display(), "an incomplete file was removed");
+        }
+        Ok((Self { root, files, data_set, _lock: Some(lock) }, is_new))
     }
 
     /// Looks at `durable/` without a lock and without a change: another process may use it.
@@ -125,45 +87,21 @@ impl Layout {
     /// # Errors
     /// It cannot be understood, or not be read.
     pub fn look(root: &Path) -> Result<Self, Error> {
-        let path = root.join("DATASET");
-        let text = fs::read_to_string(&path).map_err(|error| wrong(&path, error))?;
-        let data_set = data_set(&text).map_err(|reason| wrong(&path, reason))?;
-        Ok(Self { root: root.to_owned(), data_set, _lock: None })
-    }
-
-    /// Writes `DATASET` into a directory that has no data yet.
-    fn begin(root: &Path, path: &Path) -> Result<(), Error> {
-        for directory in [root.to_owned(), root.join("log"), root.join("snapshots")] {
-            let mut names = names(&directory)?;
-            names.retain(|name| name != "log" && name != "snapshots");
-            if let Some(name) = names.first() {
-                return Err(wrong(
-                    path,
-                    format!(
-                        "it is missing, although {} is there. Restore it, or move {} away to begin \
-                         with no data",
-                        directory.join(name).display(),
-                        root.display()
-                    ),
-                ));
-            }
-        }
-        let mut data_set = [0; 16];
-        getrandom::fill(&mut data_set).map_err(|error| wrong(path, error))?;
-        let hex: String = data_set.iter().map(|byte| format!("{byte:02x}")).collect();
-        let text = with_checksum(&format!("{FORMAT}\ndata-set {hex}\n"));
-        write_whole(path, text.as_bytes()).map_err(|error| wrong(path, error))?;
-        sync_parent(root).map_err(|error| wrong(root, error))
+        let files = Files::of(root);
+        let path = files.path(Folder::Root, data_set::NAME);
+        let bytes = fs::read(&path).map_err(|error| wrong(&path, error))?;
+        let data_set = data_set::read(&bytes).map_err(|reason| wrong(&path, reason))?;
+        Ok(Self { root: root.to_owned(), files, data_set, _lock: None })
     }
 
     /// A segment's file.
     pub fn segment(&self, number: u64) -> PathBuf {
-        self.root.join("log").join(segment::file_name(number))
+        self.files.path(Folder::Log, &segment::file_name(number))
     }
 
     /// A snapshot's file.
     pub fn snapshot(&self, store: StoreNumber, sequence: u64) -> PathBuf {
-        self.root.join("snapshots").join(snapshot::file_name(store, sequence))
+        self.files.path(Folder::Snapshots, &snapshot::file_name(store, sequence))
     }
 
     /// The numbers of the segments that are there, in order.
@@ -171,19 +109,7 @@ impl Layout {
     /// # Errors
     /// The directory cannot be read, or has a file that is none of the log's.
     pub fn segments(&self) -> Result<Vec<u64>, Error> {
-        let directory = self.root.join("log");
-        let mut numbers = Vec::new();
-        for name in names(&directory)? {
-            match segment::number_of(&name) {
-                Some(number) => numbers.push(number),
-                None if is_aside(&name) => {}
-                None => {
-                    let reason = "it is no file of HyperCache's log: move it away";
-                    return Err(wrong(&directory.join(name), reason));
-                }
-            }
-        }
-        Ok(numbers)
+        retention::segments(&self.files).map_err(|error| self.files.wrong(error))
     }
 
     /// Stores and sequences of the snapshots that are there, in order.
@@ -191,41 +117,91 @@ impl Layout {
     /// # Errors
     /// The directory cannot be read.
     pub fn snapshots(&self) -> Result<Vec<(StoreNumber, u64)>, Error> {
-        let directory = self.root.join("snapshots");
-        let names = names(&directory)?;
-        Ok(names.iter().filter_map(|name| snapshot::parse_file_name(name)).collect())
+        let there = retention::snapshots(&self.files).map_err(|error| self.files.wrong(error))?;
+        let each = there.into_iter();
+        Ok(each.flat_map(|(store, all)| all.into_iter().map(move |one| (store, one))).collect())
     }
 }
 
-/// Whether a file has what was cut out of a file of the log earlier, by the member or by
-/// `hypercache log repair`.
-pub fn is_aside(name: &str) -> bool {
-    [".torn-", ".damaged-", ".truncated-"].iter().any(|mark| name.contains(mark))
+/// The files under `durable/`.
+#[derive(Debug, Clone)]
+pub struct Files {
+    root: PathBuf,
 }
 
-fn data_set(text: &str) -> Result<DataSet, String> {
-    match text.lines().next() {
-        Some(FORMAT) => {}
-        Some(other) if other.starts_with(FORMAT_PREFIX) => {
-            return Err(format!(
-                "it is of the format '{other}', which another version of HyperCache wrote; this \
-                 version reads '{FORMAT}'"
-            ));
+impl Files {
+    /// Those of a directory that is there, with its folders.
+    pub fn of(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    fn folder(&self, folder: Folder) -> PathBuf {
+        self.root.join(folder.path())
+    }
+
+    /// Where a file is.
+    pub fn path(&self, folder: Folder, name: &str) -> PathBuf {
+        self.folder(folder).join(name)
+    }
+
+    /// An error with its whole path.
+    pub fn wrong(&self, Wrong { folder, name, reason }: Wrong) -> Error {
+        Error::File { path: self.path(folder, &name), reason }
+    }
+}
+
+impl Directory for Files {
+    type Error = io::Error;
+    type File = OnDisk;
+
+    fn names(&self, folder: Folder) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.folder(folder))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            // The folders in the root are none of its files.
+            if folder != Folder::Root || !Folder::ALL.iter().any(|folder| folder.path() == name) {
+                names.push(name);
+            }
         }
-        _ => return Err("it is no file of HyperCache".into()),
+        names.sort_unstable();
+        Ok(names)
     }
-    let body = checked(text).ok_or("it is damaged: its checksum is wrong")?;
-    let hex = body.lines().nth(1).and_then(|line| line.strip_prefix("data-set "));
-    let hex = hex.filter(|hex| hex.len() == 32 && hex.is_ascii()).unwrap_or_default();
-    let mut data_set = [0; 16];
-    for (byte, at) in data_set.iter_mut().zip((0..).step_by(2)) {
-        let digits = hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
-        *byte = digits.ok_or("its second line is not 'data-set' and 32 hexadecimal digits")?;
+
+    fn open(&self, folder: Folder, name: &str) -> io::Result<Option<OnDisk>> {
+        match File::open(self.path(folder, name)) {
+            Ok(file) => OnDisk::of(file).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
-    Ok(data_set)
+
+    fn edit(&self, folder: Folder, name: &str) -> io::Result<OnDisk> {
+        OnDisk::of(OpenOptions::new().write(true).open(self.path(folder, name))?)
+    }
+
+    fn create(&self, folder: Folder, name: &str) -> io::Result<OnDisk> {
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(true);
+        OnDisk::of(options.open(self.path(folder, name))?)
+    }
+
+    fn rename(&self, folder: Folder, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(folder, from), self.path(folder, to))
+    }
+
+    fn remove(&self, folder: Folder, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(folder, name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
+    }
+
+    fn sync(&self, folder: Folder) -> io::Result<()> {
+        sync_directory(&self.folder(folder))
+    }
 }
 
-/// A file that is read at places.
+/// A file that is open: what is appended to it later is not seen.
 #[derive(Debug)]
 pub struct OnDisk {
     file: File,
@@ -233,13 +209,21 @@ pub struct OnDisk {
 }
 
 impl OnDisk {
-    /// Opens a file for reading; what is appended later is not seen.
+    /// Opens a file for reading.
     ///
     /// # Errors
     /// It cannot be opened.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(|error| wrong(path, error))?;
-        let len = file.metadata().map_err(|error| wrong(path, error))?.len();
+        Self::of(file).map_err(|error| wrong(path, error))
+    }
+
+    /// A file that is open.
+    ///
+    /// # Errors
+    /// Its length cannot be asked for.
+    pub fn of(file: File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
         Ok(Self { file, len })
     }
 }
@@ -262,6 +246,20 @@ impl ReadAt for OnDisk {
             }
         }
         Ok(read)
+    }
+}
+
+impl directory::File for OnDisk {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()
     }
 }
 
@@ -295,11 +293,16 @@ mod tests {
         assert!(refused(directory.path()).contains("DATASET: it is no file of HyperCache"));
         fs::write(&path, good.replace("durable 1", "durable 2")).unwrap();
         assert!(refused(directory.path()).contains("another version of HyperCache"));
-        for at in FORMAT.len() + 1..good.len() {
+        for at in 0..good.len() {
             let mut bytes = good.clone().into_bytes();
-            bytes[at] ^= 1;
-            fs::write(&path, bytes).unwrap();
-            assert!(refused(directory.path()).contains("DATASET"), "byte {at}");
+            for bit in 0..8 {
+                bytes[at] ^= 1 << bit;
+                fs::write(&path, &bytes).unwrap();
+                assert!(refused(directory.path()).contains("DATASET"), "byte {at}");
+                bytes[at] ^= 1 << bit;
+            }
+            fs::write(&path, &bytes[..at]).unwrap();
+            assert!(refused(directory.path()).contains("DATASET"), "cut at byte {at}");
         }
         fs::remove_file(&path).unwrap();
         fs::write(directory.path().join("durable/log").join(segment::file_name(1)), "x").unwrap();

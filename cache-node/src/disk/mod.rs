@@ -113,7 +113,7 @@ impl Disk {
             self.keyspace.set_stores(&self.stores);
         }
         let plan = recovery::Plan::make(&shared)?;
-        let (last, number) = (plan.last_sequence, plan.next_number);
+        let (last, number) = (plan.last_sequence(), plan.next_number());
         let policies = self.keyspace.policies();
         let begins = {
             let mut catalog = shared.catalog.lock();

@@ -7,6 +7,9 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use hypercache_core::keyspace::Keyspace;
+use hypercache_core::log::commit::Standing;
+use hypercache_core::log::recovery::Counts;
+use hypercache_core::log::retention::SegmentInfo;
 use hypercache_core::log::{Failed, Journal, LANES, Sequence};
 use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use parking_lot::Mutex;
@@ -22,15 +25,6 @@ const SLOW: Duration = Duration::from_secs(10);
 
 /// What became of a snapshot.
 pub type Taken = Result<SnapshotStats, String>;
-
-/// A segment that is on the disk.
-#[derive(Debug, Clone, Copy)]
-pub struct SegmentInfo {
-    pub number: u64,
-    /// All lower sequences are in segments before it.
-    pub first_sequence: Sequence,
-    pub bytes: u64,
-}
 
 /// One store's accounts.
 #[derive(Debug, Default)]
@@ -79,10 +73,6 @@ pub struct LogFigures {
     pub longest_fsync_us: AtomicU64,
     pub errors: AtomicU64,
     pub last_error: Mutex<Option<LastError>>,
-    /// All records up to this one are on the disk.
-    pub synced: AtomicU64,
-    /// Somebody wants what is written to be on the disk.
-    pub sync_wanted: AtomicBool,
     /// When the write or fsync that is under way began, in milliseconds since the start and at least 1;
     /// 0: none is.
     pub busy_since_ms: AtomicU64,
@@ -94,7 +84,7 @@ pub struct Progress {
     pub is_on: AtomicBool,
     pub started_ms: AtomicU64,
     pub total_bytes: AtomicU64,
-    pub loaded_bytes: AtomicU64,
+    pub counts: Counts,
     pub lanes: [AtomicBool; LANES],
     pub report: Mutex<Option<Recovery>>,
 }
@@ -113,11 +103,8 @@ pub struct Shared {
     pub last_save_ms: AtomicU64,
     pub last_snapshot_ok: AtomicBool,
     pub snapshot_errors: AtomicU64,
-    /// What was written may be gone: snapshots of all logged stores are needed before writes are
-    /// accepted. Grows with every time that this is so.
-    pub lost: AtomicU64,
-    /// Up to which [`Self::lost`] that was done.
-    pub regained: AtomicU64,
+    /// What the log's writer and the snapshots know of each other.
+    pub standing: Standing,
     /// The member stops.
     pub stop: AtomicBool,
     /// No snapshots are taken any more but the last ones.
@@ -142,8 +129,7 @@ impl Shared {
             last_save_ms: AtomicU64::new(now_ms),
             last_snapshot_ok: AtomicBool::new(true),
             snapshot_errors: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            regained: AtomicU64::new(0),
+            standing: Standing::default(),
             stop: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
             writer: OnceLock::new(),
@@ -175,25 +161,20 @@ impl Shared {
     }
 
     /// Brings the catalog to new policies, before they are in force. While that cannot be written it
-    /// is tried again: a store whose rows are not on the disk would come back with another's data.
-    pub fn follow(&self, policies: &[StorePolicy]) {
+    /// is tried again: a store whose rows are not on the disk would come back with another's data. Gives
+    /// the stores of which snapshots are needed once the policies are in force.
+    pub fn follow(&self, policies: &[StorePolicy]) -> Vec<StoreNumber> {
         let mut tries = 0;
         loop {
             let last = self.journal().last_sequence();
             match self.catalog.lock().follow(policies, last) {
-                Ok(begins) => {
-                    let mut wanted = self.wanted.lock();
-                    begins.into_iter().for_each(|store| {
-                        wanted.stores.entry(store).or_default();
-                    });
-                    return;
-                }
+                Ok(begins) => return begins,
                 Err(error) => {
                     tries += 1;
                     self.failed(&format!("the list of stores cannot be written: {error}"));
                     if tries == 5 || self.stop.load(Acquire) {
                         tracing::error!("stores changed that the disk does not know of");
-                        return;
+                        return Vec::new();
                     }
                     std::thread::park_timeout(Duration::from_millis(200));
                 }
@@ -201,8 +182,13 @@ impl Shared {
         }
     }
 
-    /// The policies are in force.
-    pub fn policies_changed(&self) {
+    /// The policies are in force; of these stores the log alone does not say what they hold.
+    pub fn policies_changed(&self, begins: Vec<StoreNumber>) {
+        let mut wanted = self.wanted.lock();
+        begins.into_iter().for_each(|store| {
+            wanted.stores.entry(store).or_default();
+        });
+        drop(wanted);
         self.wake_keeper();
         self.wake_writer();
     }
@@ -236,7 +222,7 @@ impl Shared {
         progress.is_on.load(Acquire).then(|| Loading {
             started_ms: progress.started_ms.load(Relaxed),
             total_bytes: progress.total_bytes.load(Relaxed),
-            loaded_bytes: progress.loaded_bytes.load(Relaxed),
+            loaded_bytes: progress.counts.loaded_bytes.load(Relaxed),
             lanes_ready: progress.lanes.iter().filter(|lane| lane.load(Relaxed)).count() as u64,
         })
     }

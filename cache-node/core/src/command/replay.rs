@@ -2,10 +2,12 @@
 
 use super::lookup_quiet;
 use super::spec::{Run, RunKeys};
-use crate::keyspace::{Keyspace, Replaying, Value};
-use crate::log::Record;
+use crate::cluster::Slot;
+use crate::keyspace::{Keyspace, Loaded, Replaying, Value};
 use crate::log::record::commands;
+use crate::log::{Record, recovery};
 use crate::resp::{Protocol, Writer};
+use crate::store::StoreNumber;
 use std::fmt::Write as _;
 
 /// What came of a record.
@@ -82,6 +84,24 @@ impl Keyspace {
             result
         });
         done.unwrap_or(Ok(Replayed::NoStore))
+    }
+}
+
+impl recovery::Data for Keyspace {
+    fn load(
+        &self,
+        store: StoreNumber,
+        slot: Slot,
+        payload: &[u8],
+        as_of_ms: u64,
+    ) -> Result<recovery::Loaded, String> {
+        let loaded = self.load_slot(store, slot, payload, as_of_ms);
+        let Loaded { keys, expired } = loaded.map_err(|damage| damage.to_string())?;
+        Ok(recovery::Loaded { keys, expired })
+    }
+
+    fn replay(&self, record: &Record<'_>) -> Result<(), String> {
+        Keyspace::replay(self, record).map(drop).map_err(|error| error.to_string())
     }
 }
 

@@ -58,7 +58,7 @@ pub use moves::{BeforeMove, MoveCursor};
 pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::{Hashed, HashedMember};
 pub(crate) use replaying::Replaying;
-pub use snapshot::{Damage, Loaded, SlotTaking};
+pub use snapshot::{Damage, Loaded, SlotTaking, Untaken};
 pub use together::LockedAlso;
 pub use values::{Hash, List, Set, SortedSet, Value, ValueRef};
 pub use values::{commands, cuckoo};

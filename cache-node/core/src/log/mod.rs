@@ -16,16 +16,31 @@
 //! | `awaits` | what the commands that a thread runs have to wait for |
 //! | `until` | waiting until it is on the disk |
 //! | `segment` | files of frames, and how one is stepped over when parts of it are damaged |
+//! | `segments` | the writer's files in their folder |
 //! | `writer` | which bytes go where, and what is done when a disk fails |
 //! | `snapshot` | files of one store's slots |
+//! | `directory` | the files under `durable/`, as the rest here uses them |
+//! | `data_set`, `catalog` | `DATASET` and `STORES`: whose data it is, and which stores' |
+//! | `draft` | a snapshot's file as it is written |
+//! | `commit` | when what is written is forced to the disk, and what is done when that fails |
+//! | `recovery` | what is read at start |
+//! | `retention` | which files are not needed any more |
 //! | `read_at` | bytes that are read at a place |
 
 pub mod awaits;
+pub mod catalog;
+pub mod commit;
+pub mod data_set;
+pub mod directory;
+pub mod draft;
 pub mod frame;
 pub mod journal;
 pub mod read_at;
 pub mod record;
+pub mod recovery;
+pub mod retention;
 pub mod segment;
+pub mod segments;
 pub mod snapshot;
 mod until;
 pub mod writer;
@@ -37,7 +52,7 @@ pub use record::{Batch, Record};
 pub use segment::DataSet;
 pub use until::UntilDurable;
 
-use crate::cluster::Slot;
+use crate::cluster::{SLOTS, Slot};
 
 /// A number that grows with every record of a member.
 pub type Sequence = u64;
@@ -49,4 +64,25 @@ pub const LANES: usize = 16;
 #[inline]
 pub fn lane_of(slot: Slot) -> usize {
     usize::from(slot >> 10) % LANES
+}
+
+/// The slots of a lane.
+pub fn slots_of(lane: usize) -> std::ops::Range<Slot> {
+    const EACH: usize = SLOTS as usize / LANES;
+    let first = |lane: usize| (lane * EACH).min(usize::from(SLOTS)) as Slot;
+    first(lane)..first(lane + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_slot_is_of_one_lane() {
+        let slots = (0..LANES).flat_map(|lane| slots_of(lane).map(move |slot| (lane, slot)));
+        let slots: Vec<_> = slots.collect();
+        assert!(slots.iter().all(|(lane, slot)| lane_of(*slot) == *lane));
+        assert_eq!(slots.len(), usize::from(SLOTS));
+        assert!(slots_of(LANES).is_empty());
+    }
 }

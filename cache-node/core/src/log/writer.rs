@@ -62,6 +62,9 @@ pub enum Trouble {
     /// far as anybody knows.
     #[error("the log cannot be forced to the disk: {0}")]
     Sync(String),
+    /// Some never got here, and is lost as well.
+    #[error("what came while the disk could not be written was too much to keep")]
+    TooMuch,
 }
 
 /// How a [`Writer`] begins.

@@ -67,7 +67,7 @@ fn stores(source: &Source, args: &ExportArgs) -> Result<BTreeMap<StoreNumber, Ro
         for file in &source.snapshots {
             let Some((_, Ok(snapshot))) = file.open(None)? else { continue };
             let header = snapshot.header;
-            let row = Row { name: header.name, since: 0, is_logged: false };
+            let row = Row { name: header.name, ..Row::default() };
             stores.insert(header.store, row);
         }
     }

@@ -6,6 +6,7 @@
 //! | `take` | a slot piece by piece, while others change it |
 //! | `capture` | what they change before it was taken |
 //! | `load` | a slot from bytes |
+//! | `whole` | all slots of a store into a file |
 //! | `digest` | whether two slots hold the same |
 
 mod capture;
@@ -13,10 +14,12 @@ mod digest;
 mod entry;
 mod load;
 mod take;
+mod whole;
 
 pub use capture::{Capture, before_change};
 pub use load::{Damage, Loaded};
 pub use take::SlotTaking;
+pub use whole::Untaken;
 
 #[cfg(test)]
 #[path = "snapshot_tests.rs"]

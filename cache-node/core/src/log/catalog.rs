@@ -1,0 +1,148 @@
+//! `STORES`: which stores' data is on the disk, and from which sequence on: a number may be given to
+//! another store, or a store be kept for a time only, and what the log has of before is not its data
+//! then.
+
+use super::Sequence;
+use super::data_set::{checked, with_checksum};
+use super::directory::{self, Directory, Folder, Wrong};
+use crate::store::{Mode, StoreNumber, StorePolicy};
+use std::collections::BTreeMap;
+
+/// The file's name.
+pub const NAME: &str = "STORES";
+const FORMAT: &str = "hypercache stores 1";
+
+/// One store's row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// Records and snapshots up to this sequence are not its.
+    pub since: Sequence,
+    /// Whether its writes are in the log.
+    pub is_logged: bool,
+    /// If they are not: they were before, up to this sequence. 0: never.
+    pub logged_until: Sequence,
+}
+
+impl Row {
+    /// Up to which sequence the log may have something of it.
+    pub fn in_log_until(&self) -> Sequence {
+        if self.is_logged { Sequence::MAX } else { self.logged_until }
+    }
+}
+
+/// The file.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    rows: BTreeMap<StoreNumber, Row>,
+}
+
+impl Catalog {
+    /// Reads it; one that is not there has no rows.
+    ///
+    /// # Errors
+    /// It is damaged, of another version, or missing although data is there.
+    pub fn open<D: Directory>(directory: &D) -> Result<Self, Wrong> {
+        let wrong = |reason: String| Wrong::new(Folder::Root, NAME, reason);
+        let found = directory::read_whole(directory, Folder::Root, NAME);
+        if let Some(bytes) = found.map_err(|error| wrong(error.to_string()))? {
+            let text = std::str::from_utf8(&bytes).unwrap_or_default();
+            return Ok(Self { rows: read(text).map_err(wrong)? });
+        }
+        // It is written before anything else is: without it nobody would know whose data that is.
+        for folder in [Folder::Log, Folder::Snapshots] {
+            let names = directory.names(folder).map_err(|error| Wrong::new(folder, "", error))?;
+            if let Some(name) = names.into_iter().find(|name| !name.ends_with(directory::DRAFT)) {
+                let other = Wrong::new(folder, name, "").path();
+                return Err(wrong(format!(
+                    "it is missing, although {other} is there. Restore it, or move the directory \
+                     away to begin with no data"
+                )));
+            }
+        }
+        Ok(Self::default())
+    }
+
+    /// A store's row.
+    pub fn get(&self, number: StoreNumber) -> Option<&Row> {
+        self.rows.get(&number)
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> impl Iterator<Item = (StoreNumber, &Row)> {
+        self.rows.iter().map(|(number, row)| (*number, row))
+    }
+
+    /// Brings it to these policies, on the disk as well; a store that was not kept begins after
+    /// sequence `last`, the last one that was given. Gives the stores of which a snapshot is needed now,
+    /// because the log alone does not say what they hold, or will not be kept for it.
+    ///
+    /// # Errors
+    /// The file could not be written; it is as it was then, here as well.
+    pub fn follow<D: Directory>(
+        &mut self,
+        directory: &D,
+        policies: &[StorePolicy],
+        last: Sequence,
+    ) -> Result<Vec<StoreNumber>, D::Error> {
+        let mut rows = BTreeMap::new();
+        let mut begins = Vec::new();
+        for policy in policies.iter().filter(|p| p.durability.mode != Mode::Disabled) {
+            let is_logged = policy.durability.mode.is_logged();
+            let old = self.rows.get(&policy.number).filter(|old| old.name == policy.name);
+            if old.is_none_or(|old| old.is_logged != is_logged) {
+                begins.push(policy.number);
+            }
+            let logged_until = match old {
+                Some(old) if !is_logged => old.in_log_until().min(last),
+                _ => 0,
+            };
+            let (name, since) = (policy.name.clone(), old.map_or(last, |old| old.since));
+            rows.insert(policy.number, Row { name, since, is_logged, logged_until });
+        }
+        if rows == self.rows {
+            return Ok(begins);
+        }
+        directory::write_whole(directory, Folder::Root, NAME, write(&rows).as_bytes())?;
+        self.rows = rows;
+        Ok(begins)
+    }
+}
+
+/// The file with these rows.
+pub fn write(rows: &BTreeMap<StoreNumber, Row>) -> String {
+    let mut text = format!("{FORMAT}\n");
+    for (number, Row { name, since, is_logged, logged_until }) in rows {
+        let log = match (is_logged, logged_until) {
+            (true, _) => "logged".to_owned(),
+            (false, 0) => "snapshots".to_owned(),
+            (false, until) => format!("snapshots {until}"),
+        };
+        text.push_str(&format!("{number} {name} {since} {log}\n"));
+    }
+    with_checksum(&text)
+}
+
+fn read(text: &str) -> Result<BTreeMap<StoreNumber, Row>, String> {
+    let format = text.lines().next().unwrap_or_default();
+    if format != FORMAT {
+        return Err(format!("it begins with '{format}', and this version reads '{FORMAT}'"));
+    }
+    let body = checked(text).ok_or("it is damaged: its checksum is wrong")?;
+    let row = |line: &str| {
+        let mut words = line.split(' ');
+        let number = words.next()?.parse().ok()?;
+        let name = words.next()?.to_owned();
+        let since = words.next()?.parse().ok()?;
+        let (is_logged, logged_until) = match (words.next()?, words.next()) {
+            ("logged", None) => (true, 0),
+            ("snapshots", None) => (false, 0),
+            ("snapshots", Some(until)) => (false, until.parse().ok()?),
+            _ => return None,
+        };
+        Some((number, Row { name, since, is_logged, logged_until }))
+    };
+    let rows = body.lines().skip(1).map(|line| row(line).ok_or_else(|| format!("'{line}'")));
+    rows.collect()
+}
