@@ -1,6 +1,7 @@
 //! The cache server. One component's shape everywhere: `Options → build() → run()`, a cheap
 //! `Handle`, its own `Error`.
 
+pub mod backup;
 pub mod clock;
 pub mod config;
 pub mod disk;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use hypercache::backup;
 use hypercache::config::{self, Cli, Command};
 use hypercache::memory::huge_pages;
 use hypercache::node;
@@ -33,6 +34,13 @@ fn main() -> ExitCode {
             }
         }
         Command::Config { command } => match config::run_command(&command, env) {
+            Ok(text) => {
+                print!("{text}");
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        },
+        Command::Backup { command } => match backup::command::run(&command, env) {
             Ok(text) => {
                 print!("{text}");
                 Ok(())

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
+use crate::backup;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::disk;
@@ -191,6 +192,8 @@ async fn serve(config: Config) -> Result<(), Error> {
     }
     .build();
     let password = resp.password();
+    let (member, name) = (config.node.id.clone(), config.cluster.name.clone());
+    let backups = backup::Service::new(disk.clone(), config.backup.clone(), member, name);
     let http = http::build(
         http_listener,
         http::State {
@@ -200,6 +203,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             stats: stats.clone(),
             config: config.clone(),
             memory: memory.clone(),
+            backups,
             password: Arc::new(password),
             started_ms,
         },

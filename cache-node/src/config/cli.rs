@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::backup::command::BackupCommand;
 use crate::tools::log::LogCommand;
 
 /// A distributed cache that speaks Redis's protocol and HTTP.
@@ -25,6 +26,12 @@ pub enum Command {
         /// Check or show.
         #[command(subcommand)]
         command: ConfigCommand,
+    },
+    /// Make, check and restore backups of a member's data
+    Backup {
+        /// Which of these.
+        #[command(subcommand)]
+        command: BackupCommand,
     },
     /// Read, check, repair or export the log and snapshots of a data directory
     Log {

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use hypercache_core::keyspace::EventClasses;
 use hypercache_core::store::StorePolicy;
 
+use crate::backup;
 use crate::server::stats::Thresholds;
 
 pub use cli::{Cli, Command, ConfigCommand, ServerArgs};
@@ -49,6 +50,8 @@ pub struct Config {
     pub cleanup_interval_ms: u64,
     /// What happens to keys that subscribers hear of.
     pub keyspace_events: EventClasses,
+    /// Where backups go; `None`: none can be made.
+    pub backup: Option<backup::Configured>,
     /// What scripts may.
     pub script: Script,
     /// Who may connect.

@@ -9,6 +9,7 @@ use super::units::parse_duration;
 use super::{
     Auth, Cluster, Config, Log, Network, Node, Script, SlowLog, Telemetry, stores, values,
 };
+use crate::backup;
 
 /// Reads everything; whatever is wrong is reported to `source` and stands as its default in what
 /// is returned.
@@ -33,6 +34,7 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
             EventClasses::empty(),
             values::event_classes,
         ),
+        backup: backup(source),
         script: Script {
             time_limit_ms: source.get("script.time_limit", 5_000, values::positive_duration(1)),
             memory_bytes: source.get("script.memory_limit", 64 << 20, values::script_memory),
@@ -72,6 +74,36 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
             service_name: source.get("telemetry.service_name", "hypercache".into(), values::name),
         },
     }
+}
+
+fn backup(source: &mut Source<'_>) -> Option<backup::Configured> {
+    let url = source.optional("backup.url", values::backup_url);
+    let recipient = source.optional("backup.recipient", str::parse::<backup::Recipient>);
+    let s3_endpoint = source.optional("backup.s3_endpoint", values::s3_endpoint);
+    let s3_region = source.optional("backup.s3_region", values::name);
+    let Some(url) = url else {
+        for path in ["backup.recipient", "backup.s3_endpoint", "backup.s3_region"] {
+            if source.text(path).is_some() && source.text("backup.url").is_none() {
+                let place = source.place(path);
+                source.problem(path, place, "it says nothing without 'backup.url': set that too");
+            }
+        }
+        return None;
+    };
+    if !url.starts_with("s3://") {
+        for path in ["backup.s3_endpoint", "backup.s3_region"] {
+            if source.text(path).is_some() {
+                let place = source.place(path);
+                source.problem(
+                    path,
+                    place,
+                    "it says nothing of a directory: 'backup.url' is none of s3://",
+                );
+            }
+        }
+    }
+    let destination = backup::Settings { url, s3_endpoint, s3_region };
+    Some(backup::Configured { destination, recipient })
 }
 
 fn node(source: &mut Source<'_>, host_name: &str, cores: usize) -> Node {

@@ -15,6 +15,8 @@ struct Shown<'a> {
     cluster: Cluster<'a>,
     cache: Cache<'a>,
     persistence: Persistence,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backup: Option<Backup<'a>>,
     script: Script,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth: Option<Auth<'a>>,
@@ -86,6 +88,17 @@ struct OfLog {
     batch_size: u32,
     rewrite_percentage: u32,
     rewrite_min_size: String,
+}
+
+#[derive(Serialize)]
+struct Backup<'a> {
+    url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipient: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s3_endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s3_region: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -219,6 +232,12 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             cuckoo_filter: filter(default),
         },
         persistence: persistence(&default.durability),
+        backup: config.backup.as_ref().map(|backup| Backup {
+            url: &backup.destination.url,
+            recipient: backup.recipient.as_ref().map(|key| key.as_str()),
+            s3_endpoint: backup.destination.s3_endpoint.as_deref(),
+            s3_region: backup.destination.s3_region.as_deref(),
+        }),
         script: Script {
             time_limit: format_duration(config.script.time_limit_ms),
             memory_limit: format_size(config.script.memory_bytes as u64),

@@ -227,6 +227,21 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// Where backups go.
+pub fn backup_url(text: &str) -> Result<String, String> {
+    crate::backup::Place::parse(text).map(|_| text.to_owned())
+}
+
+/// Where object storage answers: a URL without a path.
+pub fn s3_endpoint(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let host = host.map(|rest| rest.trim_end_matches('/'));
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', ' ', '@']) => Ok(text.to_owned()),
+        _ => Err(format!("'{text}' is no address of object storage: write https://HOST[:PORT]")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,7 +48,6 @@ impl Catalog {
     }
 
     /// A store's row.
-    #[cfg(test)]
     pub fn get(&self, number: StoreNumber) -> Option<&Row> {
         self.rows.get(number)
     }
@@ -98,6 +97,11 @@ mod tests {
         // From snapshots to the log: what is there needs a snapshot, and stays its own.
         assert_eq!(catalog.follow(&[policy("c", 5, Mode::Aof)], 40).unwrap(), [5]);
         assert_eq!(catalog.get(5).unwrap().since, 30);
+        // What came before is not in the log, whatever follows.
+        for mode in [Mode::Aof, Mode::AofSnapshot] {
+            catalog.follow(&[policy("c", 5, mode)], 42).unwrap();
+            assert_eq!(Catalog::open(directory.path()).unwrap().get(5).unwrap().logged_since, 40);
+        }
         // And back: the log is needed until snapshots have what is in it.
         assert_eq!(catalog.follow(&[policy("c", 5, Mode::Snapshot)], 45).unwrap(), [5]);
         let again = Catalog::open(directory.path()).unwrap();

@@ -46,6 +46,11 @@ impl Keeper {
                 self.note_what_is_due();
                 self.take_wanted();
                 self.regain();
+                if shared.clean_wanted.swap(false, AcqRel)
+                    && let Err(error) = clean(&shared)
+                {
+                    tracing::warn!(%error, "what is not needed any more could not be removed");
+                }
             }
             if shared.wanted.lock().stores.is_empty() || shared.loading().is_some() {
                 thread::park_timeout(LOOK);
@@ -206,8 +211,11 @@ fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<Snapsho
     written
 }
 
-/// Waits until all records up to this one are on the disk.
-fn wait_for_log(shared: &Shared, last: Sequence, lost: u64) -> io::Result<()> {
+/// Waits until all records up to this one are on the disk; `lost` is what was lost of the log before.
+///
+/// # Errors
+/// The log failed, or it took too long.
+pub fn wait_for_log(shared: &Shared, last: Sequence, lost: u64) -> io::Result<()> {
     let until = Instant::now() + LOG_PATIENCE;
     loop {
         if shared.standing.lost.load(Acquire) != lost {
@@ -227,6 +235,11 @@ fn wait_for_log(shared: &Shared, last: Sequence, lost: u64) -> io::Result<()> {
 
 /// Removes what is not needed any more.
 pub fn clean(shared: &Shared) -> Result<(), super::Error> {
+    let holds = shared.holds.lock();
+    if *holds > 0 {
+        // Whoever holds the files says so when it ends.
+        return Ok(());
+    }
     let files = &shared.layout.files;
     let catalog = shared.catalog.lock().content().clone();
     let mut segments = shared.segments.lock();

@@ -36,7 +36,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Forces to the disk what names are in a file's directory.
-pub fn sync_parent(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_directory)
 }
 
@@ -225,6 +225,11 @@ impl OnDisk {
     pub fn of(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self { file, len })
+    }
+
+    /// Only the first `len` bytes of it, if there are as many.
+    pub fn up_to(self, len: u64) -> Self {
+        Self { len: self.len.min(len), ..self }
     }
 }
 

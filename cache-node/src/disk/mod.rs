@@ -13,11 +13,13 @@
 //! | `gate` | slots are served once they are read |
 //! | `recovery` | what is read at start |
 //! | `writer` | the thread that writes the log |
+//! | `held` | files that stay while a backup is made from them |
 //! | `keeper` | the thread that takes snapshots and removes what is not needed |
 
 pub(crate) mod catalog;
 mod gate;
 mod handle;
+mod held;
 mod keeper;
 pub(crate) mod layout;
 pub(crate) mod recovery;
@@ -27,6 +29,8 @@ mod writer;
 
 pub use gate::Gate;
 pub use handle::{Handle, Which};
+pub(crate) use held::{Held, HeldSegment, HeldSnapshot};
+pub(crate) use layout::{Files, OnDisk, sync_parent};
 pub use stats::{LastError, Loading, LogStats, Recovery, SnapshotStats, Stats, StoreDisk};
 
 use std::path::PathBuf;

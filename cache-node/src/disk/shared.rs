@@ -96,6 +96,10 @@ pub struct Shared {
     pub catalog: Mutex<Catalog>,
     pub segments: Mutex<Vec<SegmentInfo>>,
     pub accounts: Mutex<BTreeMap<StoreNumber, Account>>,
+    /// So many backups need the files as they are: while there is one, nothing is removed.
+    pub holds: Mutex<u32>,
+    /// What is not needed any more is to be looked for.
+    pub clean_wanted: AtomicBool,
     pub wanted: Mutex<Wanted>,
     pub log: LogFigures,
     pub progress: Progress,
@@ -122,6 +126,8 @@ impl Shared {
             catalog: Mutex::new(catalog),
             segments: Mutex::default(),
             accounts: Mutex::default(),
+            holds: Mutex::default(),
+            clean_wanted: AtomicBool::new(false),
             wanted: Mutex::default(),
             log: LogFigures::default(),
             progress: Progress::default(),

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test crate uses a part")]
 
+pub mod backups;
 pub mod cluster;
 pub mod kept;
 pub mod redis;

@@ -23,6 +23,8 @@ pub struct Row {
     pub is_logged: bool,
     /// If they are not: they were before, up to this sequence. 0: never.
     pub logged_until: Sequence,
+    /// If they are: since this sequence. What it held before is in snapshots only.
+    pub logged_since: Sequence,
 }
 
 impl Row {
@@ -98,8 +100,13 @@ impl Catalog {
                 Some(old) if !is_logged => old.in_log_until().min(last),
                 _ => 0,
             };
+            let logged_since = match old {
+                Some(old) if is_logged && old.is_logged => old.logged_since,
+                _ if is_logged => last,
+                _ => 0,
+            };
             let (name, since) = (policy.name.clone(), old.map_or(last, |old| old.since));
-            rows.insert(policy.number, Row { name, since, is_logged, logged_until });
+            rows.insert(policy.number, Row { name, since, is_logged, logged_until, logged_since });
         }
         if rows == self.rows {
             return Ok(begins);
@@ -113,9 +120,10 @@ impl Catalog {
 /// The file with these rows.
 pub fn write(rows: &BTreeMap<StoreNumber, Row>) -> String {
     let mut text = format!("{FORMAT}\n");
-    for (number, Row { name, since, is_logged, logged_until }) in rows {
+    for (number, Row { name, since, is_logged, logged_until, logged_since }) in rows {
         let log = match (is_logged, logged_until) {
-            (true, _) => "logged".to_owned(),
+            (true, _) if logged_since <= since => "logged".to_owned(),
+            (true, _) => format!("logged {logged_since}"),
             (false, 0) => "snapshots".to_owned(),
             (false, until) => format!("snapshots {until}"),
         };
@@ -135,13 +143,14 @@ fn read(text: &str) -> Result<BTreeMap<StoreNumber, Row>, String> {
         let number = words.next()?.parse().ok()?;
         let name = words.next()?.to_owned();
         let since = words.next()?.parse().ok()?;
-        let (is_logged, logged_until) = match (words.next()?, words.next()) {
-            ("logged", None) => (true, 0),
-            ("snapshots", None) => (false, 0),
-            ("snapshots", Some(until)) => (false, until.parse().ok()?),
+        let (is_logged, logged_until, logged_since) = match (words.next()?, words.next()) {
+            ("logged", None) => (true, 0, since),
+            ("logged", Some(from)) => (true, 0, from.parse().ok()?),
+            ("snapshots", None) => (false, 0, 0),
+            ("snapshots", Some(until)) => (false, until.parse().ok()?, 0),
             _ => return None,
         };
-        Some((number, Row { name, since, is_logged, logged_until }))
+        Some((number, Row { name, since, is_logged, logged_until, logged_since }))
     };
     let rows = body.lines().skip(1).map(|line| row(line).ok_or_else(|| format!("'{line}'")));
     rows.collect()

@@ -167,6 +167,13 @@ impl FrameHeader {
         }
     }
 
+    /// The header as it stands in a file, but for the seal.
+    pub fn unsealed(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        self.write(&mut bytes);
+        bytes
+    }
+
     /// The bytes of the whole frame in the file.
     pub fn frame_bytes(&self) -> u64 {
         self.payload_bytes.saturating_add(HEADER_BYTES as u64)

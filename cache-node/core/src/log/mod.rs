@@ -18,6 +18,7 @@
 //! | `segment` | files of frames, and how one is stepped over when parts of it are damaged |
 //! | `segments` | the writer's files in their folder |
 //! | `writer` | which bytes go where, and what is done when a disk fails |
+//! | `cut` | what of a frame stays when the log is cut at a sequence |
 //! | `snapshot` | files of one store's slots |
 //! | `directory` | the files under `durable/`, as the rest here uses them |
 //! | `data_set`, `catalog` | `DATASET` and `STORES`: whose data it is, and which stores' |
@@ -30,6 +31,7 @@
 pub mod awaits;
 pub mod catalog;
 pub mod commit;
+pub mod cut;
 pub mod data_set;
 pub mod directory;
 pub mod draft;

@@ -53,8 +53,7 @@ pub fn segments<D: Directory>(directory: &D) -> Result<Vec<u64>, Wrong> {
     for name in names {
         match segment::number_of(&name) {
             Some(number) => numbers.push(number),
-            // What was cut off earlier.
-            None if name.contains(".torn-") => {}
+            None if is_aside(&name) => {}
             None => {
                 let reason = "it is no file of HyperCache's log: move it away";
                 return Err(Wrong::new(Folder::Log, name, reason));

@@ -285,6 +285,8 @@ pub struct Snapshot {
     pub keys: u64,
     /// What its payloads are before they are compressed.
     pub raw_bytes: u64,
+    /// Where the index begins, which the trailer follows.
+    pub index_at: u64,
     /// The header at the beginning of the file is damaged; that at its end was taken.
     pub has_damaged_header: bool,
 }
@@ -338,7 +340,25 @@ impl Snapshot {
             entries.push(Entry { block, range: start..end });
         }
         let has_damaged_header = at_front.as_ref() != Ok(&header);
-        Ok(Self { header, entries, last_sequence, ended_ms, keys, raw_bytes, has_damaged_header })
+        Ok(Self {
+            header,
+            entries,
+            last_sequence,
+            ended_ms,
+            keys,
+            raw_bytes,
+            index_at,
+            has_damaged_header,
+        })
+    }
+
+    /// How the file begins, and how it ends from [`Self::index_at`] on, when it is to be another data
+    /// set's: the blocks between say nothing of whose they are.
+    pub fn ends_for(&self, data_set: DataSet) -> ([u8; HEADER_BYTES], Vec<u8>) {
+        let header = Header { data_set, ..self.header.clone() }.write();
+        let (at, entries, raw_bytes) = (self.index_at, self.entries.clone(), self.raw_bytes);
+        let writer = Writer { header, at, entries, raw_bytes, compresses: false };
+        (header, writer.finish(self.last_sequence, self.ended_ms))
     }
 
     /// The records of a slot up to this one are in the snapshot.

@@ -120,3 +120,18 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_snapshot_becomes_another_data_sets_by_its_ends() {
+    let bytes = file(true);
+    let snapshot = Snapshot::open(&bytes[..]).unwrap();
+    let (begin, end) = snapshot.ends_for([9; 16]);
+    let mut other = bytes[..snapshot.index_at as usize].to_vec();
+    other[..HEADER_BYTES].copy_from_slice(&begin);
+    other.extend_from_slice(&end);
+    assert_eq!(other.len(), bytes.len());
+    assert_eq!(read(&other), read(&bytes));
+    let of_other = Snapshot::open(&other[..]).unwrap();
+    assert_eq!(of_other.header, Header { data_set: [9; 16], ..header() });
+    assert_eq!(Snapshot { header: header(), ..of_other }, snapshot);
+}

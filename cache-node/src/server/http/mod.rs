@@ -7,6 +7,7 @@
 //! for it (see [`auth`], which also says what stays open and why).
 
 mod auth;
+mod backups;
 mod body;
 mod cache;
 mod cluster;
@@ -36,6 +37,7 @@ use tokio::net::TcpListener;
 
 pub use error::ApiError;
 
+use crate::backup;
 use crate::config::{Config, Secret};
 use crate::memory::Memory;
 use crate::raft;
@@ -61,6 +63,8 @@ pub struct State {
     pub config: Arc<Config>,
     /// The member's memory.
     pub memory: Arc<Memory>,
+    /// Backups of this member's disk.
+    pub backups: backup::Service,
     /// The password in force.
     pub password: Password,
     /// When the process started, in milliseconds since the Unix epoch.

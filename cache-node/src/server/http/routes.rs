@@ -2,7 +2,7 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::{App, cache, cluster, filter, openapi, persistence, stats, stores};
+use super::{App, backups, cache, cluster, filter, openapi, persistence, stats, stores};
 
 /// A method that a route answers. `GET` answers `HEAD` as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +135,12 @@ const CURSOR: Param = Param {
     place: "query",
     kind: "integer",
     about: "Where to go on: the cursor that the last step gave; 0 or nothing to begin",
+};
+const WAIT: Param = Param {
+    name: "wait",
+    place: "query",
+    kind: "boolean",
+    about: "Answer when it is done; not unless given",
 };
 const COUNT: Param = Param {
     name: "count",
@@ -386,6 +392,28 @@ pub const ROUTES: &[Route] = &[
         gives: (202, "Any"),
         errors: &[409, 503],
         handler: |m| on(m, persistence::rewrite),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/backup",
+        id: "makeBackup",
+        summary: "Begins a backup of this member's disk, to the destination of its configuration only; with wait=true answers 200 when it is complete",
+        params: &[WAIT],
+        takes: None,
+        gives: (202, "Any"),
+        errors: &[400, 409, 503],
+        handler: |m| on(m, backups::begin),
+    },
+    Route {
+        method: Method::Get,
+        path: "/api/admin/backup",
+        id: "getBackup",
+        summary: "What is known of this member's backups: the one that is being made, the last one, the last error",
+        params: &[],
+        takes: None,
+        gives: (200, "Any"),
+        errors: &[],
+        handler: |m| on(m, backups::status),
     },
     Route {
         method: Method::Get,
