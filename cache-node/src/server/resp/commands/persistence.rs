@@ -32,8 +32,15 @@ pub(super) fn bg_save(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_
         _ => return out.error("ERR syntax error"),
     };
     let disk = context.shared.router.disk();
-    if !scheduled && disk.stats().snapshots_in_progress > 0 {
+    let progress = disk.stats().snapshots;
+    if progress.save {
         return out.error("ERR Background save already in progress");
+    }
+    if progress.rewrite && !scheduled {
+        return out.error(
+            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in \
+             order to schedule a BGSAVE whenever possible.",
+        );
     }
     match disk.begin_snapshot(Which::All) {
         Ok(true) => out.simple("Background saving started"),
@@ -55,7 +62,11 @@ pub(super) fn last_save(context: &Context<'_>, out: &mut Writer<'_>) {
 
 /// BGREWRITEAOF
 pub(super) fn bg_rewrite_aof(context: &Context<'_>, out: &mut Writer<'_>) {
-    match context.shared.router.disk().rewrite() {
+    let disk = context.shared.router.disk();
+    if disk.stats().snapshots.rewrite {
+        return out.error("ERR Background append only file rewriting already in progress");
+    }
+    match disk.rewrite() {
         Ok(true) => out.simple("Background append only file rewriting started"),
         Ok(false) => out.simple("Background append only file rewriting scheduled"),
         Err(error) => out.error(&failed(&error)),
@@ -80,14 +91,13 @@ fn wanted(shared: &Shared, args: &[&[u8]]) -> Result<Wanted, &'static str> {
     let number = |word: Option<&&[u8]>| word.and_then(|word| integer(word));
     let local = match number(args.get(1)) {
         Some(local @ 0..=1) => local == 1,
-        Some(_) => return Err("ERR value is out of range, must be between 0 and 1"),
+        Some(_) => return Err("ERR value is out of range, value must between 0 and 1"),
         None => return Err("ERR value is not an integer or out of range"),
     };
     let replicas = match number(args.get(2)) {
         Some(0) => false,
         Some(1..) => true,
-        Some(_) => return Err("ERR value is out of range, must be positive"),
-        None => return Err("ERR value is not an integer or out of range"),
+        Some(_) | None => return Err("ERR value is out of range, must be positive"),
     };
     let timeout = match number(args.get(3)) {
         Some(0) => None,
@@ -95,7 +105,7 @@ fn wanted(shared: &Shared, args: &[&[u8]]) -> Result<Wanted, &'static str> {
         Some(_) => return Err("ERR timeout is negative"),
         None => return Err("ERR timeout is not an integer or out of range"),
     };
-    if local && !(is_logged(shared) && shared.keyspace().journal().is_on()) {
+    if local && !is_kept(shared) {
         return Err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
     }
     Ok(Wanted { local, replicas, timeout })
@@ -122,7 +132,7 @@ pub(in crate::server::resp) async fn wait_aof(
     };
     let journal = shared.keyspace().journal();
     let ticket = journal.ticket();
-    let is_here = || journal.is_on() && journal.is_durable(ticket);
+    let is_here = || is_kept(shared) && journal.is_durable(ticket);
     let done = async {
         while local && !is_here() {
             // A disk that failed may heal.
@@ -154,9 +164,14 @@ pub(in crate::server::resp) async fn wait_aof(
     answer(is_here(), out);
 }
 
+/// Whether there is a log that something is written to.
+fn is_kept(shared: &Shared) -> bool {
+    shared.keyspace().journal().is_on() && is_logged(shared)
+}
+
 fn is_durable(shared: &Shared) -> bool {
     let journal = shared.keyspace().journal();
-    journal.is_on() && journal.is_durable(journal.ticket())
+    is_kept(shared) && journal.is_durable(journal.ticket())
 }
 
 /// WAITAOF inside a transaction, where nobody waits.
