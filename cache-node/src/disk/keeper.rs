@@ -221,6 +221,7 @@ fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<Snapsho
 /// The log failed, or it took too long.
 pub fn wait_for_log(shared: &Shared, last: Sequence, lost: u64) -> io::Result<()> {
     let until = Instant::now() + LOG_PATIENCE;
+    let mut pause = Duration::from_micros(50);
     loop {
         if shared.standing.lost.load(Acquire) != lost {
             return Err(io::Error::other("the log failed meanwhile"));
@@ -233,7 +234,8 @@ pub fn wait_for_log(shared: &Shared, last: Sequence, lost: u64) -> io::Result<()
         }
         shared.standing.sync_wanted.store(true, Release);
         shared.wake_writer();
-        thread::park_timeout(Duration::from_millis(2));
+        thread::park_timeout(pause);
+        pause = (2 * pause).min(Duration::from_millis(5));
     }
 }
 

@@ -19,6 +19,8 @@ use crate::clock::now_ms;
 
 pub use hypercache_core::log::recovery::{LOST_RECORDS, is_ours};
 
+/// How often it is looked whether that is due.
+const LOOK: Duration = Duration::from_millis(100);
 /// How often the log says how far it is.
 const TELL: Duration = Duration::from_secs(3);
 
@@ -117,12 +119,13 @@ impl Plan {
             let counts = &shared.progress.counts;
             let next = AtomicUsize::new(0);
             let began = Instant::now();
+            let (reader, left) = (thread::current(), AtomicUsize::new(threads));
             thread::scope(|scope| {
                 let work = || {
                     loop {
                         let lane = next.fetch_add(1, Relaxed);
                         if lane >= LANES || shared.stop.load(Acquire) {
-                            return;
+                            break;
                         }
                         plan.read_lane(lane, &*shared.keyspace, counts);
                         gate.lane_is_ready(lane);
@@ -130,11 +133,15 @@ impl Plan {
                             ready.store(true, Release);
                         }
                     }
+                    left.fetch_sub(1, AcqRel);
+                    reader.unpark();
                 };
                 let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
                 let mut told = Instant::now();
-                while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
-                    thread::park_timeout(Duration::from_millis(5));
+                // One that broke has not counted itself.
+                let is_done = || workers.iter().all(thread::ScopedJoinHandle::is_finished);
+                while left.load(Acquire) > 0 && !is_done() {
+                    thread::park_timeout(LOOK);
                     if told.elapsed() >= TELL {
                         told = Instant::now();
                         let loaded = shared.loading().unwrap_or_default();

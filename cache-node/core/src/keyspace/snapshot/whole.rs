@@ -1,10 +1,13 @@
 //! All slots of a store into a snapshot's file.
 
 use super::super::Keyspace;
-use crate::cluster::SLOTS;
+use crate::cluster::{SLOTS, Slot};
 use crate::log::directory::File;
 use crate::log::draft::Draft;
 use crate::store::StoreNumber;
+
+/// So many empty slots are looked at as one.
+const EMPTY_SLOTS: Slot = 64;
 
 /// Why a store was not taken as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,8 +21,8 @@ pub enum Untaken<E> {
 }
 
 impl Keyspace {
-    /// Takes a store into a file, slot by slot. `next` is asked for the time in Unix milliseconds before
-    /// each slot and after each of its pieces; `None` from it: it is to end.
+    /// Takes a store into a file, slot by slot. `next` is asked for the time in Unix milliseconds after
+    /// each piece of a slot, and after some empty slots; `None` from it: it is to end.
     ///
     /// # Errors
     /// Why it is not all there.
@@ -29,13 +32,17 @@ impl Keyspace {
         draft: &mut Draft<F>,
         mut next: impl FnMut() -> Option<u64>,
     ) -> Result<(), Untaken<F::Error>> {
-        let mut payload = Vec::new();
+        let (mut payload, mut now_ms) = (Vec::new(), 0);
         for slot in 0..SLOTS {
-            let now_ms = next().ok_or(Untaken::Stopped)?;
+            if slot % EMPTY_SLOTS == 0 {
+                now_ms = next().ok_or(Untaken::Stopped)?;
+            }
             let mut taking = self.take_slot(store, slot, now_ms);
             while let Some(block) = taking.next_piece(&mut payload) {
                 draft.add(block, &payload).map_err(Untaken::File)?;
-                next().ok_or(Untaken::Stopped)?;
+                if !payload.is_empty() {
+                    now_ms = next().ok_or(Untaken::Stopped)?;
+                }
             }
         }
         Ok(())
