@@ -329,7 +329,7 @@ fn what_is_damaged_on_the_members_disk_is_not_sent_and_the_backup_is_whole() {
     let made = create(&kept);
     assert!(kept.member.log().contains("from new snapshots of all stores"));
     assert!(verify(destination.path(), &[]).unwrap().contains("is whole"));
-    assert_eq!(made["id"].as_str().is_some(), true);
+    assert!(made["id"].is_string());
     let to = tempfile::tempdir().unwrap();
     restore(destination.path(), to.path(), &[]).unwrap();
     let restored = member_on(to.path());
