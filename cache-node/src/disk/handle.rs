@@ -7,6 +7,7 @@ use hypercache_core::store::StoreNumber;
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, Taken};
+use super::wanted::Purpose;
 use super::{Error, Loading, SnapshotStats, Stats};
 
 /// How long a snapshot that is waited for may take.
@@ -35,7 +36,7 @@ impl Handle {
         let mut asked = Vec::new();
         for store in self.stores(which)? {
             let (sender, taken) = oneshot::channel::<Taken>();
-            self.want(store, Some(sender));
+            self.want(store, Purpose::SAVE, Some(sender));
             asked.push((store, taken));
         }
         let mut done = Vec::new();
@@ -67,9 +68,9 @@ impl Handle {
         }
     }
 
-    fn want(&self, store: StoreNumber, who: Option<oneshot::Sender<Taken>>) {
+    fn want(&self, store: StoreNumber, purpose: Purpose, who: Option<oneshot::Sender<Taken>>) {
         if let Some(shared) = &self.0 {
-            shared.wanted.lock().stores.entry(store).or_default().extend(who);
+            shared.wanted.lock().ask(store, purpose, who);
             shared.wake_keeper();
         }
     }
@@ -87,13 +88,13 @@ impl Handle {
     /// # Errors
     /// There is no such store, or nothing of it is kept.
     pub fn begin_snapshot(&self, which: Which) -> Result<bool, Error> {
-        Ok(self.begin(self.stores(which)?))
+        Ok(self.begin(self.stores(which)?, Purpose::SAVE))
     }
 
     /// Asks for snapshots; whether none was being taken or asked for before.
-    fn begin(&self, stores: Vec<StoreNumber>) -> bool {
+    fn begin(&self, stores: Vec<StoreNumber>, purpose: Purpose) -> bool {
         let idle = self.is_idle();
-        stores.into_iter().for_each(|store| self.want(store, None));
+        stores.into_iter().for_each(|store| self.want(store, purpose, None));
         idle
     }
 
@@ -109,7 +110,7 @@ impl Handle {
         if logged.is_empty() {
             return Err(Error::NotKept("no store is logged".into()));
         }
-        Ok(self.begin(logged))
+        Ok(self.begin(logged, Purpose::REWRITE))
     }
 
     /// What is known.

@@ -13,7 +13,8 @@ use hypercache_core::log::{Sequence, retention};
 use hypercache_core::store::{StoreNumber, StorePolicy};
 
 use super::shared::{Account, Shared, Taken, may_have_changed};
-use super::stats::{LastError, SnapshotStats};
+use super::stats::{LastError, RewriteStats, SnapshotStats};
+use super::wanted::Purpose;
 use crate::clock::now_ms;
 
 /// How often it is looked whether a snapshot is due.
@@ -81,23 +82,25 @@ impl Keeper {
                 && now.saturating_sub(tried_ms) >= AGAIN_MS;
             drop(accounts);
             if is_over || is_long {
-                shared.wanted.lock().stores.entry(policy.number).or_default();
+                let purpose = Purpose { save: is_over, rewrite: is_long };
+                shared.wanted.lock().ask(policy.number, purpose, None);
             }
         }
     }
 
     fn take_wanted(&self) {
         loop {
-            let next = {
-                let mut wanted = self.shared.wanted.lock();
-                let next = wanted.stores.pop_first();
-                wanted.running = next.as_ref().map(|(store, _)| *store);
-                next
-            };
-            let Some((store, who)) = next else { return };
-            let taken = take(&self.shared, store);
-            self.shared.wanted.lock().running = None;
-            for sender in who {
+            let next = self.shared.wanted.lock().begin();
+            let Some((taking, asked)) = next else { return };
+            let began = Instant::now();
+            let taken = take(&self.shared, taking.store);
+            if taking.purpose.rewrite {
+                let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let ended = RewriteStats { ok: taken.is_ok(), took_ms };
+                *self.shared.last_rewrite.lock() = Some(ended);
+            }
+            self.shared.wanted.lock().end();
+            for sender in asked.who {
                 let _ = sender.send(taken.clone());
             }
             if self.shared.is_ending.load(Acquire) {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `handle` | what the other parts ask of it |
 //! | `stats` | what is known of it |
+//! | `wanted` | snapshots that are asked for, and what for |
 //! | `layout` | directories and files, and how they are opened |
 //! | `catalog` | which stores' data is there |
 //! | `gate` | slots are served once they are read |
@@ -25,13 +26,17 @@ pub(crate) mod layout;
 pub(crate) mod recovery;
 mod shared;
 mod stats;
+mod wanted;
 mod writer;
 
 pub use gate::Gate;
 pub use handle::{Handle, Which};
 pub(crate) use held::{Held, HeldSegment, HeldSnapshot};
 pub(crate) use layout::{Files, OnDisk, sync_parent};
-pub use stats::{LastError, Loading, LogStats, Recovery, SnapshotStats, Stats, StoreDisk};
+pub use stats::{
+    LastError, Loading, LogStats, Recovery, RewriteStats, SnapshotProgress, SnapshotStats, Stats,
+    StoreDisk,
+};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,6 +49,7 @@ use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use catalog::Catalog;
 use layout::Layout;
 use shared::Shared;
+use wanted::Purpose;
 
 /// Where a member's data is kept, and whose it is.
 pub struct Options {
@@ -135,7 +141,7 @@ impl Disk {
             // Of these the log alone does not say what they hold.
             let mut wanted = shared.wanted.lock();
             begins.into_iter().for_each(|store| {
-                wanted.stores.entry(store).or_default();
+                wanted.ask(store, Purpose::SAVE, None);
             });
         }
         plan.run(&shared, &self.gate).map_err(Error::Threads)?;

@@ -13,11 +13,14 @@ use hypercache_core::log::retention::SegmentInfo;
 use hypercache_core::log::{Failed, Journal, LANES, Sequence};
 use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 use super::catalog::Catalog;
 use super::layout::Layout;
-use super::stats::{LastError, Loading, LogStats, Recovery, SnapshotStats, Stats, StoreDisk};
+use super::stats::{
+    LastError, Loading, LogStats, Recovery, RewriteStats, SnapshotProgress, SnapshotStats, Stats,
+    StoreDisk,
+};
+use super::wanted::{Purpose, Wanted};
 use crate::clock::now_ms;
 
 /// A write or fsync that takes longer is a failure until it has ended.
@@ -53,13 +56,6 @@ impl Account {
 /// there is no log, nobody knows.
 pub fn may_have_changed(mode: Mode, grown: u64) -> bool {
     grown > 0 || !mode.is_logged()
-}
-
-/// Snapshots that are asked for.
-#[derive(Debug, Default)]
-pub struct Wanted {
-    pub stores: BTreeMap<StoreNumber, Vec<oneshot::Sender<Taken>>>,
-    pub running: Option<StoreNumber>,
 }
 
 /// Figures of the log, each written by one thread.
@@ -109,6 +105,8 @@ pub struct Shared {
     pub last_save_ms: AtomicU64,
     pub last_snapshot_ok: AtomicBool,
     pub snapshot_errors: AtomicU64,
+    /// What became of the last snapshot that rewrote the log.
+    pub last_rewrite: Mutex<Option<RewriteStats>>,
     /// What the log's writer and the snapshots know of each other.
     pub standing: Standing,
     /// The member stops.
@@ -138,6 +136,7 @@ impl Shared {
             last_save_ms: AtomicU64::new(now_ms),
             last_snapshot_ok: AtomicBool::new(true),
             snapshot_errors: AtomicU64::new(0),
+            last_rewrite: Mutex::default(),
             standing: Standing::default(),
             stop: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
@@ -199,7 +198,7 @@ impl Shared {
     pub fn policies_changed(&self, begins: Vec<StoreNumber>) {
         let mut wanted = self.wanted.lock();
         begins.into_iter().for_each(|store| {
-            wanted.stores.entry(store).or_default();
+            wanted.ask(store, Purpose::SAVE, None);
         });
         drop(wanted);
         self.wake_keeper();
@@ -265,10 +264,19 @@ impl Shared {
             errors: figures.errors.load(Relaxed),
             last_error: figures.last_error.lock().clone(),
         };
-        let (wanted, running) = {
+        let (wanted, running, snapshots) = {
             let wanted = self.wanted.lock();
             let stores: Vec<StoreNumber> = wanted.stores.keys().copied().collect();
-            (stores, wanted.running)
+            let (now, later) = (wanted.in_progress(), wanted.scheduled());
+            let [save_seconds, rewrite_seconds] = wanted.seconds();
+            let progress = SnapshotProgress {
+                save: now.save,
+                save_seconds,
+                rewrite: now.rewrite,
+                rewrite_scheduled: later.rewrite,
+                rewrite_seconds,
+            };
+            (stores, wanted.running.map(|taking| taking.store), progress)
         };
         let accounts = self.accounts.lock();
         let nothing = Account::default();
@@ -295,6 +303,8 @@ impl Shared {
             log,
             snapshot_errors: self.snapshot_errors.load(Relaxed),
             snapshots_in_progress: wanted.len() as u64 + u64::from(running.is_some()),
+            snapshots,
+            last_rewrite: *self.last_rewrite.lock(),
             last_save_ms: self.last_save_ms.load(Relaxed),
             last_snapshot_ok: self.last_snapshot_ok.load(Relaxed),
             recovery: self.progress.report.lock().clone(),

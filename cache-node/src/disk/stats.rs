@@ -18,6 +18,10 @@ pub struct Stats {
     pub snapshot_errors: u64,
     /// Snapshots that are being taken now, or wait for their turn.
     pub snapshots_in_progress: u64,
+    /// What these are taken for.
+    pub snapshots: SnapshotProgress,
+    /// What became of the last snapshot that rewrote the log; `None`: none did.
+    pub last_rewrite: Option<RewriteStats>,
     /// The time at which the last snapshot was complete, in Unix milliseconds; before the first, the
     /// time of the start.
     pub last_save_ms: u64,
@@ -27,6 +31,30 @@ pub struct Stats {
     pub recovery: Option<Recovery>,
     /// Each store that is on the disk, or is to be, by its number.
     pub stores: Vec<StoreDisk>,
+}
+
+/// What is being taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct SnapshotProgress {
+    /// Snapshots that are wanted for themselves are being taken.
+    pub save: bool,
+    /// For how many seconds.
+    pub save_seconds: Option<u64>,
+    /// The log is being rewritten.
+    pub rewrite: bool,
+    /// The log is to be rewritten after that.
+    pub rewrite_scheduled: bool,
+    /// For how many seconds it has been.
+    pub rewrite_seconds: Option<u64>,
+}
+
+/// A snapshot that rewrote the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RewriteStats {
+    /// Whether it came to a good end.
+    pub ok: bool,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
 }
 
 /// The log of all stores.

@@ -64,8 +64,7 @@ impl Router {
     /// The error that is to be replied in the place of the writes' replies.
     pub async fn until_durable(&self, ticket: Ticket) -> Result<(), String> {
         let journal = self.0.keyspace.journal();
-        let durable = poll_fn(|cx| journal.poll_durable(ticket, cx.waker()));
-        match tokio::time::timeout(PATIENCE, durable).await {
+        match tokio::time::timeout(PATIENCE, journal.until_durable(ticket)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(failed)) => Err(format!(
                 "MISCONF Errors writing to the log: {failed}; the write may have been done, and is not on \

@@ -10,6 +10,7 @@
 //! What waits is bounded: who is about to write asks [`Journal::poll_room`] first.
 
 use super::frame::{Frame, SEVERAL};
+use super::until::UntilDurable;
 use super::{Batch, LANES, Sequence, lane_of};
 use crate::cluster::Slot;
 use crate::store::{Durability, StoreNumber};
@@ -29,7 +30,7 @@ const SPARE_BUFFERS: usize = 2 * LANES;
 
 /// The cycle that an appended batch is written in: it is durable when that has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(u64);
+pub struct Ticket(pub(super) u64);
 
 /// Why nothing can be made durable now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,16 +65,26 @@ struct Lane {
 struct Padded(Mutex<Lane>);
 
 #[derive(Default)]
-struct Ends {
+pub(super) struct Ends {
     /// All cycles before this one are durable.
-    durable: u64,
+    pub durable: u64,
     /// All cycles before this one are in the file.
     written: u64,
-    failed: Option<Failed>,
+    pub failed: Option<Failed>,
     /// Who waits for the end of a cycle.
-    awaiting: Vec<(u64, Waker)>,
+    pub awaiting: Vec<Awaiting>,
+    /// How many have waited so far.
+    pub waits: u64,
     /// Who waits until there is room.
     for_room: Vec<Waker>,
+}
+
+/// Somebody who waits for the end of a cycle.
+pub(super) struct Awaiting {
+    pub cycle: u64,
+    /// Tells him from the others.
+    pub id: u64,
+    pub waker: Waker,
 }
 
 /// See the module.
@@ -91,7 +102,7 @@ pub struct Journal {
     /// Somebody waits for the cycle to end.
     urgent: AtomicBool,
     writer: OnceLock<Waker>,
-    ends: Mutex<Ends>,
+    pub(super) ends: Mutex<Ends>,
     /// Buffers for frames.
     spare: Mutex<Vec<Vec<u8>>>,
     /// The last sequence that was given before the start.
@@ -111,6 +122,9 @@ impl Journal {
     pub fn start(&self, last: Sequence, writer: Waker) {
         self.sequence.store(last, Relaxed);
         self.began_after.store(last, Relaxed);
+        // The cycle before the first is one in which nothing was, and that is durable.
+        self.lanes.iter().for_each(|lane| lane.0.lock().cycle = 1);
+        *self.ends.lock() = Ends { durable: 1, written: 1, ..Ends::default() };
         let _ = self.writer.set(writer);
         self.on.store(true, Release);
     }
@@ -328,8 +342,8 @@ impl Journal {
         ends.written = ends.written.max(cycle.0 + 1);
         ends.durable = ends.durable.max(cycle.0 + 1);
         let durable = ends.durable;
-        let ready = ends.awaiting.extract_if(.., |(cycle, _)| *cycle < durable);
-        let ready: Vec<Waker> = ready.map(|(_, waker)| waker).collect();
+        let ready = ends.awaiting.extract_if(.., |awaiting| awaiting.cycle < durable);
+        let ready: Vec<Waker> = ready.map(|awaiting| awaiting.waker).collect();
         drop(ends);
         ready.into_iter().for_each(Waker::wake);
     }
@@ -339,7 +353,7 @@ impl Journal {
         self.failed.store(true, Release);
         let mut ends = self.ends.lock();
         ends.failed = Some(why);
-        let waiting: Vec<Waker> = ends.awaiting.drain(..).map(|(_, waker)| waker).collect();
+        let waiting: Vec<Waker> = ends.awaiting.drain(..).map(|awaiting| awaiting.waker).collect();
         let for_room = std::mem::take(&mut ends.for_room);
         drop(ends);
         waiting.into_iter().chain(for_room).for_each(Waker::wake);
@@ -370,7 +384,13 @@ impl Journal {
 
     /// The cycle of what was appended last; durable when all that was appended before this call is.
     pub fn ticket(&self) -> Ticket {
-        Ticket(self.lanes.iter().map(|lane| lane.0.lock().cycle).max().unwrap_or(0))
+        // Where nothing waits to be taken, it was an earlier cycle's.
+        let last = |lane: &Padded| {
+            let lane = lane.0.lock();
+            let is_empty = lane.open.is_empty() && lane.sealed.is_empty();
+            lane.cycle - u64::from(is_empty && lane.cycle > 0)
+        };
+        Ticket(self.lanes.iter().map(last).max().unwrap_or(0))
     }
 
     /// How many wait for a cycle to end.
@@ -383,19 +403,9 @@ impl Journal {
         ticket.0 < self.ends.lock().durable
     }
 
-    /// Whether a ticket's cycle is durable; or `waker` is woken when it is, or cannot be.
-    pub fn poll_durable(&self, ticket: Ticket, waker: &Waker) -> Poll<Result<(), Failed>> {
-        let mut ends = self.ends.lock();
-        if ticket.0 < ends.durable {
-            return Poll::Ready(Ok(()));
-        }
-        if let Some(failed) = &ends.failed {
-            return Poll::Ready(Err(failed.clone()));
-        }
-        ends.awaiting.push((ticket.0, waker.clone()));
-        drop(ends);
-        self.hurry();
-        Poll::Pending
+    /// Waits until a ticket's cycle is durable, or cannot be.
+    pub fn until_durable(&self, ticket: Ticket) -> UntilDurable<'_> {
+        UntilDurable::new(self, ticket)
     }
 
     /// Whether there is room for more. There is always some while nothing can be made durable: the

@@ -93,25 +93,64 @@ fn the_records_of_a_batch_say_in_a_shared_frame_that_they_belong_together() {
     assert_eq!(read, [(1, false), (1, true), (2, true), (3, false), (2, false)]);
 }
 
+fn poll(wait: &mut UntilDurable<'_>, waker: &Waker) -> Poll<Result<(), Failed>> {
+    std::pin::Pin::new(wait).poll(&mut std::task::Context::from_waker(waker))
+}
+
 #[test]
 fn who_waits_is_woken_when_his_cycle_is_durable_and_not_before() {
     let (journal, _) = started();
-    let first = set(&journal, 1, b"a");
+    let first = journal.until_durable(set(&journal, 1, b"a"));
     let taken = journal.take();
-    let second = set(&journal, 1, b"b");
+    let second = journal.until_durable(set(&journal, 1, b"b"));
+    let (mut first, mut second) = (first, second);
     let (one, two) = (Arc::new(Count::default()), Arc::new(Count::default()));
-    assert!(journal.poll_durable(first, &Arc::clone(&one).into()).is_pending());
-    assert!(journal.poll_durable(second, &Arc::clone(&two).into()).is_pending());
+    assert!(poll(&mut first, &Arc::clone(&one).into()).is_pending());
+    assert!(poll(&mut second, &Arc::clone(&two).into()).is_pending());
     journal.durable(taken.cycle);
     assert_eq!((one.0.load(Relaxed), two.0.load(Relaxed)), (1, 0));
-    assert_eq!(journal.poll_durable(first, Waker::noop()), Poll::Ready(Ok(())));
+    assert_eq!(poll(&mut first, Waker::noop()), Poll::Ready(Ok(())));
     journal.fail(Failed("disk full".into()));
     assert_eq!(two.0.load(Relaxed), 1);
-    let told = journal.poll_durable(second, Waker::noop());
+    let told = poll(&mut second, Waker::noop());
     assert_eq!(told, Poll::Ready(Err(Failed("disk full".into()))));
     journal.heal();
     journal.durable(journal.take().cycle);
-    assert_eq!(journal.poll_durable(second, Waker::noop()), Poll::Ready(Ok(())));
+    assert_eq!(poll(&mut second, Waker::noop()), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn who_gives_up_waiting_leaves_nothing_behind_and_who_looks_again_waits_once() {
+    let (journal, _) = started();
+    let ticket = set(&journal, 1, b"a");
+    let mut stays = journal.until_durable(ticket);
+    let woken = Arc::new(Count::default());
+    for waker in [Waker::noop(), &Arc::clone(&woken).into()] {
+        assert!(poll(&mut stays, waker).is_pending());
+    }
+    for _ in 0..100 {
+        let mut gives_up = journal.until_durable(ticket);
+        assert!(poll(&mut gives_up, Waker::noop()).is_pending());
+        assert_eq!(journal.awaiting(), 2);
+    }
+    assert_eq!(journal.awaiting(), 1);
+    journal.durable(journal.take().cycle);
+    assert_eq!((journal.awaiting(), woken.0.load(Relaxed)), (0, 1));
+}
+
+#[test]
+fn where_nothing_waits_to_be_written_the_ticket_is_that_of_what_was_before() {
+    let (journal, _) = started();
+    assert!(journal.is_durable(journal.ticket()), "nothing was written yet");
+    let first = set(&journal, 1, b"a");
+    assert_eq!(journal.ticket(), first);
+    assert!(!journal.is_durable(first));
+    let taken = journal.take();
+    assert_eq!(journal.ticket(), first);
+    journal.durable(taken.cycle);
+    assert!(journal.is_durable(journal.ticket()), "all that was written is durable");
+    set(&journal, 1, b"b");
+    assert!(!journal.is_durable(journal.ticket()));
 }
 
 #[test]

@@ -14,6 +14,7 @@
 //! | `frame` | records with a header and checksums: whole or not there |
 //! | `journal` | what waits to be written, and who waits for that |
 //! | `awaits` | what the commands that a thread runs have to wait for |
+//! | `until` | waiting until it is on the disk |
 //! | `segment` | files of frames, and how one is stepped over when parts of it are damaged |
 //! | `segments` | the writer's files in their folder |
 //! | `writer` | which bytes go where, and what is done when a disk fails |
@@ -43,6 +44,7 @@ pub mod retention;
 pub mod segment;
 pub mod segments;
 pub mod snapshot;
+mod until;
 pub mod writer;
 
 pub use frame::{Frame, FrameHeader};
@@ -50,6 +52,7 @@ pub use journal::{Failed, Journal, Taken, Ticket};
 pub use read_at::ReadAt;
 pub use record::{Batch, Record};
 pub use segment::DataSet;
+pub use until::UntilDurable;
 
 use crate::cluster::{SLOTS, Slot};
 

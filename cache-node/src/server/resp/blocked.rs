@@ -1,4 +1,4 @@
-//! A connection whose command waits for its keys.
+//! A connection whose command waits: for its keys, or for the disk.
 //!
 //! Meanwhile its client can go away, be told what was published, be unblocked by another client, and send
 //! more: that is kept, within a bound, and run afterwards. Its loop goes on with the other connections.
@@ -12,12 +12,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
-use hypercache_core::command::Spec;
+use hypercache_core::command::{Run, ShellCommand, Spec};
+use hypercache_core::resp::Writer;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::sync::oneshot;
 
 use super::Loop;
 use super::clients::Client;
+use super::commands::persistence;
 use super::connection::{Connection, INPUT, account};
 use crate::clock::now_ms;
 use crate::router::{Unblock, wire};
@@ -54,7 +56,7 @@ impl Drop for Blocks<'_> {
 }
 
 impl Connection {
-    /// Runs a command that may wait for its keys, the first of the input and `len` bytes of it, and
+    /// Runs a command that may wait for its keys or the disk, the first of the input and `len` bytes of it, and
     /// appends its reply to `out`. What `out` has already is sent before it waits.
     ///
     /// # Errors
@@ -83,7 +85,16 @@ impl Connection {
         let took;
         let caller = self.session.caller();
         {
-            let mut waits = pin!(router.block(spec, caller, &args, unblocked, &mut reply));
+            let protocol = self.session.protocol;
+            let mut waits = pin!(async {
+                match spec.run {
+                    Run::Shell(ShellCommand::WaitAof) => {
+                        let writer = &mut Writer::new(&mut reply, protocol);
+                        persistence::wait_aof(&shared, &args, unblocked, writer).await;
+                    }
+                    _ => router.block(spec, caller, &args, unblocked, &mut reply).await,
+                }
+            });
             let tried = waits.as_mut().now_or_never();
             took = ticks::now().saturating_sub(began);
             if tried.is_none() {

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
-use hypercache_core::command::{self, Flags, Known, Run, Spec};
+use hypercache_core::command::{self, Flags, Known, Run, ShellCommand, Spec};
 use hypercache_core::resp::{Parser, ProtocolError, Writer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -575,7 +575,10 @@ impl Connection {
         let args: wire::Args<'_> = self.parser.args(&self.input);
         self.since = ticks::now();
         if let Ok(spec) = command::lookup(&args) {
-            if let Run::Shell(_) = spec.run {
+            if let Run::Shell(ShellCommand::WaitAof) = spec.run {
+                drop(args);
+                return self.block(spec, len, out).await;
+            } else if let Run::Shell(_) = spec.run {
                 let view = self.shared.router.cluster().view();
                 commands::run_and_wait(&self.shared, &mut self.session, &view, spec, &args, out)
                     .await;

@@ -12,7 +12,7 @@ use crate::disk::{SnapshotStats, Stats};
 pub(super) fn persistence(out: &mut String, shared: &Shared, _: &View) {
     let stats = shared.router.disk().stats();
     let aof = stats.enabled && is_logged(shared);
-    let saving = stats.snapshots_in_progress > 0;
+    let progress = stats.snapshots;
     fields!(out,
         "loading": u8::from(stats.loading.is_some()),
         "async_loading": 0,
@@ -30,10 +30,11 @@ pub(super) fn persistence(out: &mut String, shared: &Shared, _: &View) {
     let newest = newest(&stats);
     fields!(out,
         "rdb_changes_since_last_save": changes(&stats),
-        "rdb_bgsave_in_progress": u8::from(saving),
+        "rdb_bgsave_in_progress": u8::from(progress.save),
         "rdb_last_save_time": last_save_s(shared),
         "rdb_last_bgsave_status": word(stats.snapshot_errors == 0 || stats.last_snapshot_ok),
         "rdb_last_bgsave_time_sec": seconds(newest.map(|snapshot| snapshot.took_ms)),
+        "rdb_current_bgsave_time_sec": whole(progress.save_seconds),
     );
     let recovery = stats.recovery.clone().unwrap_or_default();
     fields!(out,
@@ -41,10 +42,11 @@ pub(super) fn persistence(out: &mut String, shared: &Shared, _: &View) {
         "rdb_last_load_keys_loaded": recovery.keys,
         "aof_enabled": u8::from(aof),
         // Rewriting the log is taking snapshots of the logged stores.
-        "aof_rewrite_in_progress": u8::from(aof && saving),
-        "aof_rewrite_scheduled": 0,
-        "aof_last_rewrite_time_sec": seconds(newest.filter(|_| aof).map(|s| s.took_ms)),
-        "aof_last_bgrewrite_status": word(stats.snapshot_errors == 0 || stats.last_snapshot_ok),
+        "aof_rewrite_in_progress": u8::from(progress.rewrite),
+        "aof_rewrite_scheduled": u8::from(progress.rewrite_scheduled),
+        "aof_last_rewrite_time_sec": seconds(stats.last_rewrite.map(|rewrite| rewrite.took_ms)),
+        "aof_current_rewrite_time_sec": whole(progress.rewrite_seconds),
+        "aof_last_bgrewrite_status": word(stats.last_rewrite.is_none_or(|rewrite| rewrite.ok)),
         "aof_last_write_status": word(stats.degraded.is_none()),
     );
     if aof {
@@ -68,7 +70,11 @@ fn word(well: bool) -> &'static str {
 
 /// In whole seconds; Redis says -1 where there was none.
 fn seconds(ms: Option<u64>) -> i64 {
-    ms.map_or(-1, |ms| i64::try_from(ms / 1000).unwrap_or(i64::MAX))
+    whole(ms.map(|ms| ms / 1000))
+}
+
+fn whole(seconds: Option<u64>) -> i64 {
+    seconds.map_or(-1, |seconds| i64::try_from(seconds).unwrap_or(i64::MAX))
 }
 
 fn newest(stats: &Stats) -> Option<&SnapshotStats> {

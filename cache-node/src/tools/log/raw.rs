@@ -13,6 +13,7 @@ use hypercache_core::store::StoreNumber;
 use super::Error;
 use super::export::Sink;
 use super::parts::{Part, visit};
+use super::sequences::Sequences;
 use super::source::{Source, name_of};
 use crate::disk::catalog::Row;
 
@@ -44,7 +45,14 @@ pub fn write(
         Ok(())
     })?;
     let mut told = |damage| damages.push(damage);
+    let mut written = Sequences::default();
     each_batch(source, last, &mut told, |batch| {
+        // What stands twice is done once.
+        let mut is_new = false;
+        batch.iter().for_each(|record| is_new |= written.add(record.sequence, 0));
+        if !is_new {
+            return Ok(());
+        }
         let (mut parts, mut count) = (Vec::new(), 0);
         for record in batch.iter().filter(|record| is_wanted(record)) {
             let (bytes, commands) = translated(record, &mut flushed, sink);

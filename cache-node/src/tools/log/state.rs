@@ -192,7 +192,7 @@ impl State {
                 }
                 done.insert(*number, sequences);
             }
-            self.replay(&space, lane, &done)?;
+            self.replay(&space, lane, &mut done)?;
             let numbers: Vec<_> = self.stores.keys().copied().collect();
             for number in numbers {
                 let mut result = Ok(());
@@ -215,14 +215,14 @@ impl State {
         &mut self,
         space: &Keyspace,
         lane: usize,
-        done: &BTreeMap<StoreNumber, Vec<Sequence>>,
+        done: &mut BTreeMap<StoreNumber, Vec<Sequence>>,
     ) -> Result<(), Error> {
-        let last = self.last;
+        let (last, stores) = (self.last, done.keys().copied().collect::<Vec<_>>());
         let wants = |header: &FrameHeader| {
             let lanes = lane_of(*header.slots.start())..=lane_of(*header.slots.end());
             lanes.contains(&lane)
                 && header.first_sequence <= last
-                && (header.store == SEVERAL || done.contains_key(&header.store))
+                && (header.store == SEVERAL || stores.contains(&header.store))
         };
         let damages = &mut self.damages;
         for (segment, file) in &self.segments {
@@ -242,11 +242,13 @@ impl State {
                         continue;
                     }
                     for record in batch.iter().filter(|record| lane_of(record.slot) == lane) {
-                        let after = done.get(&record.store);
-                        let after = after.and_then(|s| s.get(usize::from(record.slot)));
-                        if after.is_none_or(|after| record.sequence <= *after) {
+                        let sequences = done.get_mut(&record.store);
+                        let done = sequences.and_then(|s| s.get_mut(usize::from(record.slot)));
+                        let Some(done) = done.filter(|done| record.sequence > **done) else {
                             continue;
-                        }
+                        };
+                        // What stands twice is done once.
+                        *done = record.sequence;
                         if let Err(error) = space.replay(record) {
                             note(damages, format!("{name}: {error}"));
                         }

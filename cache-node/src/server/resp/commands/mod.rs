@@ -208,12 +208,8 @@ pub async fn run_and_wait(
     if matches!(spec.run, Run::Shell(ShellCommand::Watch)) {
         return transactions::watch(shared, session, args, writer).await;
     }
-    match spec.run {
-        Run::Shell(ShellCommand::Save) => return persistence::save(shared, writer).await,
-        Run::Shell(ShellCommand::WaitAof) => {
-            return persistence::wait_aof(shared, args, writer).await;
-        }
-        _ => {}
+    if matches!(spec.run, Run::Shell(ShellCommand::Save)) {
+        return persistence::save(shared, writer).await;
     }
     config::set_and_wait(&Context { shared, session, view }, args, writer).await;
 }

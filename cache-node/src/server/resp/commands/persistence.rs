@@ -1,17 +1,16 @@
 //! SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF and WAITAOF.
 
-use std::future::poll_fn;
 use std::time::Duration;
 
 use hypercache_core::resp::Writer;
 
 use super::{Context, integer};
 use crate::disk::{Error, Which};
+use crate::router::Unblock;
 use crate::server::resp::Shared;
 
-/// The longest that WAITAOF waits when it is told to wait for ever: the disk has failed or is done by
-/// then.
-const FOR_EVER: Duration = Duration::from_secs(3600);
+/// How often WAITAOF looks again while the disk fails.
+const LOOK: Duration = Duration::from_millis(100);
 
 fn failed(error: &Error) -> String {
     format!("ERR {error}")
@@ -33,8 +32,15 @@ pub(super) fn bg_save(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_
         _ => return out.error("ERR syntax error"),
     };
     let disk = context.shared.router.disk();
-    if !scheduled && disk.stats().snapshots_in_progress > 0 {
+    let progress = disk.stats().snapshots;
+    if progress.save {
         return out.error("ERR Background save already in progress");
+    }
+    if progress.rewrite && !scheduled {
+        return out.error(
+            "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in \
+             order to schedule a BGSAVE whenever possible.",
+        );
     }
     match disk.begin_snapshot(Which::All) {
         Ok(true) => out.simple("Background saving started"),
@@ -56,7 +62,11 @@ pub(super) fn last_save(context: &Context<'_>, out: &mut Writer<'_>) {
 
 /// BGREWRITEAOF
 pub(super) fn bg_rewrite_aof(context: &Context<'_>, out: &mut Writer<'_>) {
-    match context.shared.router.disk().rewrite() {
+    let disk = context.shared.router.disk();
+    if disk.stats().snapshots.rewrite {
+        return out.error("ERR Background append only file rewriting already in progress");
+    }
+    match disk.rewrite() {
         Ok(true) => out.simple("Background append only file rewriting started"),
         Ok(false) => out.simple("Background append only file rewriting scheduled"),
         Err(error) => out.error(&failed(&error)),
@@ -73,29 +83,29 @@ pub(in crate::server::resp) fn is_logged(shared: &Shared) -> bool {
 struct Wanted {
     local: bool,
     replicas: bool,
-    timeout: Duration,
+    /// `None`: for ever.
+    timeout: Option<Duration>,
 }
 
 fn wanted(shared: &Shared, args: &[&[u8]]) -> Result<Wanted, &'static str> {
     let number = |word: Option<&&[u8]>| word.and_then(|word| integer(word));
     let local = match number(args.get(1)) {
         Some(local @ 0..=1) => local == 1,
-        Some(_) => return Err("ERR value is out of range, must be between 0 and 1"),
+        Some(_) => return Err("ERR value is out of range, value must between 0 and 1"),
         None => return Err("ERR value is not an integer or out of range"),
     };
     let replicas = match number(args.get(2)) {
         Some(0) => false,
         Some(1..) => true,
-        Some(_) => return Err("ERR value is out of range, must be positive"),
-        None => return Err("ERR value is not an integer or out of range"),
+        Some(_) | None => return Err("ERR value is out of range, must be positive"),
     };
     let timeout = match number(args.get(3)) {
-        Some(0) => FOR_EVER,
-        Some(ms @ 1..) => Duration::from_millis(ms as u64),
+        Some(0) => None,
+        Some(ms @ 1..) => Some(Duration::from_millis(ms as u64)),
         Some(_) => return Err("ERR timeout is negative"),
         None => return Err("ERR timeout is not an integer or out of range"),
     };
-    if local && !(is_logged(shared) && shared.keyspace().journal().is_on()) {
+    if local && !is_kept(shared) {
         return Err("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
     }
     Ok(Wanted { local, replicas, timeout })
@@ -108,34 +118,60 @@ fn answer(here: bool, out: &mut Writer<'_>) {
     out.integer(0);
 }
 
-/// WAITAOF numlocal numreplicas timeout: waits until what was written here before it is on the disk.
-pub(super) async fn wait_aof(shared: &Shared, args: &[&[u8]], out: &mut Writer<'_>) {
-    let wanted = match wanted(shared, args) {
+/// WAITAOF numlocal numreplicas timeout: waits until what was written here before it is on the disk, for
+/// ever if it asks for replicas' disks and gives no time, as Redis does; until it is `unblocked`.
+pub(in crate::server::resp) async fn wait_aof(
+    shared: &Shared,
+    args: &[&[u8]],
+    unblocked: impl Future<Output = Unblock>,
+    out: &mut Writer<'_>,
+) {
+    let Wanted { local, replicas, timeout } = match wanted(shared, args) {
         Ok(wanted) => wanted,
         Err(text) => return out.error(text),
     };
-    let Wanted { local, replicas, timeout } = wanted;
     let journal = shared.keyspace().journal();
     let ticket = journal.ticket();
-    if !journal.is_on() {
-        return answer(false, out);
-    }
-    let durable = || poll_fn(|task| journal.poll_durable(ticket, task.waker()));
-    let here = match local {
-        true => matches!(tokio::time::timeout(timeout, durable()).await, Ok(Ok(()))),
-        false => is_durable(shared),
+    let is_here = || is_kept(shared) && journal.is_durable(ticket);
+    let done = async {
+        while local && !is_here() {
+            // A disk that failed may heal.
+            if journal.until_durable(ticket).await.is_err() {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        if replicas {
+            // There are none.
+            std::future::pending::<()>().await;
+        }
     };
-    // There are no replicas that could come, so who asks for some waits in vain for his time. For
-    // ever would be never: an answer of 0 says so at once.
-    if replicas && timeout < FOR_EVER {
-        tokio::time::sleep(timeout).await;
+    let over = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = done => {}
+        () = over => {}
+        how = unblocked => {
+            if how == Unblock::Error {
+                return out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            }
+        }
     }
-    answer(here, out);
+    answer(is_here(), out);
+}
+
+/// Whether there is a log that something is written to.
+fn is_kept(shared: &Shared) -> bool {
+    shared.keyspace().journal().is_on() && is_logged(shared)
 }
 
 fn is_durable(shared: &Shared) -> bool {
     let journal = shared.keyspace().journal();
-    journal.is_on() && journal.is_durable(journal.ticket())
+    is_kept(shared) && journal.is_durable(journal.ticket())
 }
 
 /// WAITAOF inside a transaction, where nobody waits.
