@@ -77,7 +77,13 @@ fn a_first_segment_that_is_gone_is_told() {
 #[test]
 fn whole_frames_that_are_gone_at_the_end_of_an_older_segment_are_told() {
     let disk = Disk::new(1);
-    push(&begin(&disk), 9);
+    let member = begin(&disk);
+    push(&member, 1);
+    for index in 1..31 {
+        member.run(0, &[b"RPUSH", b"list", index.to_string().as_bytes()]);
+    }
+    member.sync();
+    push(&member, 2);
     let whole = crash(&disk);
     let name = segment::file_name(1);
     let content = whole.content(Folder::Log, &name).unwrap();
@@ -87,7 +93,7 @@ fn whole_frames_that_are_gone_at_the_end_of_an_older_segment_are_told() {
     let member = begin(&whole);
     assert_eq!(member.report.damaged_frames, 1);
     let told = member.report.damages.join(", ");
-    assert!(told.contains("1 records are missing at its end"), "{told}");
+    assert!(told.contains("30 records are missing at its end"), "{told}");
     // And once it is in snapshots, it is not missed any more.
     member.snapshot(0, |_| {}).unwrap();
     let again = begin(&crash(&member.disk));

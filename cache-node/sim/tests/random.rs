@@ -8,7 +8,7 @@
 
 use hypercache_sim::run::{Options, Ran, run};
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 const OPTIONS: Options = Options { lives: 4, steps: 120, faults: true, prints: false };
 
 fn from_environment(name: &str) -> Option<u64> {

@@ -8,6 +8,9 @@ use crate::log::retention::{SegmentInfo, is_aside};
 use crate::log::segment::{self, DataSet, Header, HeaderError, Piece, Scan, Seal};
 use crate::log::{FrameHeader, Sequence, frame};
 
+/// So many sequences of a segment may have been given to nothing: each change of stores takes one.
+const SKIPPED: Sequence = 16;
+
 /// What was found in one segment.
 struct Segmented {
     /// The lowest sequence that can be in it, if its header could be read.
@@ -117,7 +120,7 @@ impl<F: File> Plan<F> {
     }
 
     /// Says what is missing between a segment and the one before it. Sequences are given without gaps
-    /// but where a member began anew: so the records of a segment are as many as the next one's first
+    /// but where a member began anew, or stores changed: so the records of a segment are as many as the next one's first
     /// sequence says.
     fn tell_missing(
         &mut self,
@@ -157,7 +160,7 @@ impl<F: File> Plan<F> {
                 let text = format!("{}: missing, up to {}", name(last + 1), name(number - 1));
                 self.report.damage(text);
             }
-        } else if let Some(lost) = lost.filter(|lost| *lost > 0 && is_same_run)
+        } else if let Some(lost) = lost.filter(|lost| *lost > SKIPPED && is_same_run)
             && !before.is_hurt
         {
             self.report.damaged_frames += 1;
