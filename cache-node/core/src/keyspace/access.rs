@@ -395,7 +395,11 @@ impl<'a> Access<'a> {
             // was emptied is taken out next, and that says it all.
             if is_over {
                 self.forget_said();
-            } else if said { self.log_change() } else { self.log_whole() }
+            } else if said {
+                self.log_change()
+            } else {
+                self.log_whole()
+            }
         }
         Some(result)
     }
