@@ -74,6 +74,17 @@ build_binaries() {
         --package hypercache --package hypercache-operator --bins
 }
 
+# The server's program: HYPERCACHE's, one that was built here, or the PATH's.
+hypercache() {
+    local binary
+    for binary in "${HYPERCACHE:-}" "$target/release/hypercache" "$target/e2e/hypercache" "$target/debug/hypercache"; do
+        [ -n "$binary" ] && [ -x "$binary" ] || continue
+        "$binary" "$@"
+        return
+    done
+    command hypercache "$@"
+}
+
 # Docker, kind, kubectl and helm, and the image of kind's nodes.
 kind_tools() {
     local given

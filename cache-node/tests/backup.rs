@@ -228,3 +228,138 @@ fn what_the_destination_has_is_not_sent_again() {
     assert_eq!(client.ask(&[b"GET", b"newer"]), b"$5\r\nvalue\r\n");
     assert_eq!(client.ask(&[b"STRLEN", b"k49"]), b":100000\r\n");
 }
+
+/// Three stores: one with a log, one with snapshots only, and the default one.
+fn three(destination: &Path) -> String {
+    format!(
+        "backup:\n  url: {}\npersistence: {{mode: aof}}\nstores:\n  s: {{number: 1, persistence: aof+snapshot}}\n  \
+         t: {{number: 2, persistence: snapshot}}\n",
+        destination.display()
+    )
+}
+
+fn ask(client: &mut Raw, command: &str) -> String {
+    let words: Vec<_> = command.split(' ').map(str::as_bytes).collect();
+    String::from_utf8(client.ask(&words)).unwrap()
+}
+
+#[test]
+fn each_kind_of_store_and_value_comes_back_also_from_between_snapshots_and_no_store_is_forgotten() {
+    let destination = tempfile::tempdir().unwrap();
+    let kept = Kept::start(&three(destination.path()));
+    let mut client = kept.member.raw();
+    let mut points = Vec::new();
+    for round in 0..4u64 {
+        for command in [
+            "SELECT 0",
+            &format!("SET round {round}"),
+            &format!("HSET h f{round} v"),
+            "SELECT 1",
+            &format!("RPUSH l {round}"),
+            &format!("ZADD z {round} m{round}"),
+            &format!("SET gone{round} x"),
+            &format!("SET lives{round} x EX 1000"),
+            &format!("DEL gone{}", round.saturating_sub(1)),
+            "SELECT 2",
+            &format!("SADD set {round}"),
+        ] {
+            let reply = ask(&mut client, command);
+            assert!(!reply.starts_with('-'), "{command}: {reply}");
+        }
+        // The backup has two snapshots of each store, and the log between them.
+        if round == 1 || round == 3 {
+            let taken = kept.member.http_json("POST /api/admin/snapshot", "");
+            assert!(taken.starts_with("HTTP/1.1 200"), "{taken}");
+        }
+        points.push(last_sequence(&kept));
+    }
+    create(&kept);
+    let expected = |round: u64| {
+        let listed = |what: &str| (0..=round).map(|n| format!("{what}{n}")).collect::<Vec<_>>();
+        (round.to_string(), listed("f").len(), listed("").len(), round + 1)
+    };
+    for (round, point) in (0..4u64).zip(&points).skip(1) {
+        let to = tempfile::tempdir().unwrap();
+        let told = restore(destination.path(), to.path(), &["--to-sequence", &point.to_string()]);
+        let told = told.unwrap();
+        // Its configuration is told, and needed.
+        let yaml = told.split_once("or more:\n").unwrap().1;
+        let without = Kept::try_start_in(to.path(), "persistence: {mode: aof}\n").err().unwrap();
+        assert!(
+            without.contains("STORES") && without.contains("stores.s with number 1"),
+            "{without}"
+        );
+        let restored = Kept::start_in(to.path(), yaml);
+        let mut client = restored.member.raw();
+        let (value, fields, elements, members) = expected(round);
+        assert_eq!(ask(&mut client, "GET round"), format!("$1\r\n{value}\r\n"));
+        assert_eq!(ask(&mut client, "HLEN h"), format!(":{fields}\r\n"));
+        ask(&mut client, "SELECT 1");
+        assert_eq!(ask(&mut client, "LLEN l"), format!(":{elements}\r\n"));
+        assert_eq!(ask(&mut client, "ZCARD z"), format!(":{members}\r\n"));
+        assert_eq!(ask(&mut client, &format!("EXISTS gone{}", round - 1)), ":0\r\n");
+        assert_eq!(ask(&mut client, &format!("EXISTS gone{round}")), ":1\r\n");
+        assert!(ask(&mut client, &format!("TTL lives{round}")).starts_with(":9"));
+        // The one without a log is as its last snapshot before the point has it.
+        ask(&mut client, "SELECT 2");
+        assert!(told.contains("store 't' has no log: it is as it was at"), "{told}");
+        // The backup took the last one, when all was there.
+        let all = if round == 3 { ":4\r\n" } else { ":2\r\n" };
+        assert_eq!(ask(&mut client, "SCARD set"), all, "{round}: {told}");
+    }
+}
+
+#[test]
+fn what_is_damaged_on_the_members_disk_is_not_sent_and_the_backup_is_whole() {
+    let destination = tempfile::tempdir().unwrap();
+    let mut kept = Kept::start(&yaml(destination.path(), ""));
+    let mut client = kept.connect();
+    for n in 0..200 {
+        client.ask(&[b"SET", format!("k{n}").as_bytes(), &[b'v'; 1000]]);
+    }
+    drop(client);
+    assert_eq!(kept.member.terminate(), Some(0));
+    kept.again();
+    kept.connect().ask(&[b"SET", b"last", b"v"]);
+    // A frame in the middle of what was closed: what it had is in memory.
+    let segment = kept.files("log").remove(0);
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[100_000] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let made = create(&kept);
+    assert!(kept.member.log().contains("from new snapshots of all stores"));
+    assert!(verify(destination.path(), &[]).unwrap().contains("is whole"));
+    assert!(made["id"].is_string());
+    let to = tempfile::tempdir().unwrap();
+    restore(destination.path(), to.path(), &[]).unwrap();
+    let restored = member_on(to.path());
+    let mut client = restored.connect();
+    assert_eq!(ask(&mut client, "DBSIZE"), ":201\r\n");
+    assert_eq!(ask(&mut client, "GET last"), "$1\r\nv\r\n");
+}
+
+#[test]
+fn a_store_that_was_logged_only_later_is_not_restored_to_before() {
+    let destination = tempfile::tempdir().unwrap();
+    let yaml = format!(
+        "backup:\n  url: {}\nstores:\n  s: {{number: 1, persistence: snapshot}}\n",
+        destination.path().display()
+    );
+    let kept = Kept::start(&yaml);
+    let mut client = kept.connect();
+    ask(&mut client, "SET a 1");
+    assert!(kept.member.http_json("POST /api/admin/snapshot", "").starts_with("HTTP/1.1 200"));
+    ask(&mut client, "SET a 2");
+    let changed = kept.member.http_json("PATCH /api/stores/s", "{\"persistence\": \"aof\"}");
+    assert!(changed.starts_with("HTTP/1.1 200"), "{changed}");
+    ask(&mut client, "SET b 1");
+    let made = create(&kept);
+    let (from, to) = (&made["from"]["sequence"], &made["to"]["sequence"]);
+    for sequence in from.as_u64().unwrap()..=to.as_u64().unwrap() {
+        let directory = tempfile::tempdir().unwrap();
+        restore(destination.path(), directory.path(), &["--to-sequence", &sequence.to_string()])
+            .unwrap();
+        let restored = member_on(directory.path());
+        assert_eq!(ask(&mut restored.connect(), "GET a"), "$1\r\n2\r\n", "{sequence}");
+    }
+}

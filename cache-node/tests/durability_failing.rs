@@ -262,3 +262,27 @@ fn a_disk_that_hangs_refuses_writers_and_heals_when_it_answers() {
     kept.again();
     are_there(&kept, &good);
 }
+
+#[test]
+fn no_backup_is_made_from_a_disk_that_fails_and_one_is_when_it_is_well() {
+    let Some(device) = Device::make("size=100m", "errors=continue") else { return };
+    let destination = tempfile::tempdir().unwrap();
+    let yaml = format!("backup: {{url: {}}}\n{YAML}", destination.path().display());
+    let mut kept = Kept::start_in(device.data(), &yaml);
+    accepts(&kept, &mut kept.connect(), "before");
+    assert_eq!(kept.member.terminate(), Some(0));
+    kept.again();
+    kept.member.wait_for("the first snapshots", || {
+        run("mount", &["-o", "remount,ro", device.mounted.to_str().unwrap()]).ok()
+    });
+    let mut client = kept.connect();
+    set_until_refused(&kept, &mut client, &mut Vec::new());
+    let refused = kept.member.http("POST /api/admin/backup?wait=true");
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    assert!(refused.contains("the disk has failed") && refused.contains("Read-only"), "{refused}");
+    assert!(std::fs::read_dir(destination.path()).unwrap().next().is_none());
+    device.remount("rw");
+    accepts(&kept, &mut client, "after");
+    let made = kept.member.http("POST /api/admin/backup?wait=true");
+    assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+}

@@ -312,20 +312,21 @@ impl Sender<'_> {
                 let file = file.try_clone().map_err(local)?;
                 Ok::<_, Error>(Part { file, name: shown.clone(), from: at, bytes })
             };
-            let prefix = format!("{:020}-{at:020}-", segment.number);
+            let prefix = names::pieces_from(segment.number, at);
             let begin = self.there.segments.partition_point(|(name, _)| *name < prefix);
             let found = self.there.segments.iter().skip(begin);
             let found = found.take_while(|(name, _)| name.starts_with(&prefix));
-            let pieces: Vec<_> = found
+            let mut pieces: Vec<_> = found
                 .filter_map(|(name, size)| {
                     let piece = names::parse_piece(name, self.key.as_deref())?;
                     let fits = piece.bytes > 0 && piece.bytes <= segment.bytes - at;
                     fits.then(|| (name.clone(), piece, *size))
                 })
                 .collect();
-            let mut taken = None;
             // The longest first.
-            for (name, piece, stored_bytes) in pieces.into_iter().rev() {
+            pieces.sort_by_key(|(_, piece, _)| std::cmp::Reverse(piece.bytes));
+            let mut taken = None;
+            for (name, piece, stored_bytes) in pieces {
                 let is_same =
                     self.known.has(&name) || hashed(part(piece.bytes)?).await?.1 == piece.sha;
                 if is_same {

@@ -175,7 +175,7 @@ impl Manifest {
         for object in self.objects() {
             let name = &object.name;
             let plain = |part: &str| {
-                let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+                let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
                 !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_plain)
             };
             let (kind, rest) = name.split_once('/').unwrap_or(("", name));

@@ -5,7 +5,11 @@
 //! <data set>/segments/<number>-<from>-<bytes>-<SHA-256>[.<key>.age]
 //! <data set>/snapshots/<store>-<sequence>-<bytes>-<SHA-256>[.<key>.age]
 //! ```
+//!
+//! Numbers are hexadecimal, checksums base64 (RFC 4648, 5): storage may keep names in names of files.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hypercache_core::log::{DataSet, Sequence};
 use hypercache_core::store::StoreNumber;
 
@@ -40,9 +44,19 @@ fn with_key(name: String, key: Option<&str>) -> String {
     }
 }
 
+/// A checksum in few letters.
+fn short(sha: &Sha) -> String {
+    URL_SAFE_NO_PAD.encode(sha)
+}
+
 /// The name of a piece of a segment; `key`: the fingerprint of what it is encrypted to.
 pub fn piece(number: u64, from: u64, bytes: u64, sha: &Sha, key: Option<&str>) -> String {
-    with_key(format!("{number:020}-{from:020}-{bytes:020}-{}", hex(sha)), key)
+    with_key(format!("{}{bytes:x}-{}", pieces_from(number, from), short(sha)), key)
+}
+
+/// How the names of all pieces begin that begin at this place of a segment.
+pub fn pieces_from(number: u64, from: u64) -> String {
+    format!("{number:08x}-{from:x}-")
 }
 
 /// The name of a snapshot.
@@ -53,7 +67,7 @@ pub fn snapshot(
     sha: &Sha,
     key: Option<&str>,
 ) -> String {
-    with_key(format!("{store:05}-{sequence:020}-{bytes:020}-{}", hex(sha)), key)
+    with_key(format!("{store}-{sequence:x}-{bytes:x}-{}", short(sha)), key)
 }
 
 /// A piece that is there, by its name.
@@ -75,15 +89,13 @@ pub fn parse_piece(name: &str, key: Option<&str>) -> Option<Piece> {
         Some(key) => name.strip_suffix(".age")?.strip_suffix(key)?.strip_suffix('.')?,
         None => name,
     };
-    let mut parts = bare.split('-');
-    let mut number = || {
-        let part = parts.next()?;
-        (part.len() == 20 && part.bytes().all(|b| b.is_ascii_digit())).then_some(())?;
-        part.parse().ok()
-    };
+    let mut parts = bare.splitn(4, '-');
+    let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
     let (of, from, bytes) = (number()?, number()?, number()?);
-    let sha = unhex(parts.next()?)?;
-    parts.next().is_none().then_some(Piece { number: of, from, bytes, sha })
+    let sha: Sha = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?.try_into().ok()?;
+    let found = Piece { number: of, from, bytes, sha };
+    // Only what is written so: no other spelling of the numbers.
+    (piece(of, from, bytes, &sha, key) == name).then_some(found)
 }
 
 #[cfg(test)]
@@ -101,7 +113,10 @@ mod tests {
             assert_eq!(parse_piece(&name, other), None);
             assert_eq!(parse_piece(&name, Some("00000000")), None);
         }
-        assert_eq!(parse_piece("7-64-100-ab", None), None);
+        let good = piece(7, 64, 100, &sha, None);
+        for wrong in ["7-64-100-ab", &good[1..], &good.replace("-40-", "-040-"), &good[..40]] {
+            assert_eq!(parse_piece(wrong, None), None, "{wrong}");
+        }
         assert_eq!(unhex::<2>("00fg"), None);
     }
 }

@@ -390,3 +390,30 @@ proptest::proptest! {
         let _ = read(&format!("{}{with}{}", &README[..cut], README.get(cut + 1..).unwrap_or("")));
     }
 }
+
+#[test]
+fn where_backups_go_is_read_shown_and_refused_by_key() {
+    let key = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p";
+    let text = format!(
+        "backup: {{url: 's3://b/p', recipient: {key}, s3_endpoint: 'http://minio:9000', s3_region: r}}"
+    );
+    let config = read(&text).unwrap();
+    assert_eq!(config.backup.as_ref().unwrap().destination.url, "s3://b/p");
+    let shown = config.to_yaml().unwrap();
+    assert_eq!(read(&shown).unwrap(), config, "{shown}");
+    assert!(read("").unwrap().backup.is_none());
+    for (text, path, right) in [
+        ("backup: {url: gs://b}", "backup.url", "s3://BUCKET/PREFIX"),
+        ("backup: {url: relative/path}", "backup.url", "absolute"),
+        ("backup: {url: /b, recipient: age1x}", "backup.recipient", "age-keygen"),
+        ("backup: {url: /b, recipient: AGE-SECRET-KEY-1X}", "backup.recipient", "'age1'"),
+        ("backup: {url: 's3://b', s3_endpoint: minio}", "backup.s3_endpoint", "https://HOST"),
+        ("backup: {url: /b, s3_region: r}", "backup.s3_region", "backup.url"),
+        ("backup: {s3_region: r}", "backup.s3_region", "backup.url"),
+        ("backup: {key: x}", "backup.key", "unknown"),
+    ] {
+        let all = problems(text);
+        let [(at, _, _, message)] = &all[..] else { panic!("{text}: {all:?}") };
+        assert!(at == path && message.contains(right), "{text}: {at}: {message}");
+    }
+}

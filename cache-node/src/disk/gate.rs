@@ -84,6 +84,7 @@ impl Slots for Gate {
     fn set_stores(&self, policies: &[StorePolicy]) {
         self.told.store(true, Release);
         let mut begins = Vec::new();
+        let changing = self.disk.as_ref().map(|disk| disk.changing.lock());
         match &self.disk {
             // Before the keyspace knows: what it logs from then on is a store's own.
             Some(disk) if self.follows.load(Acquire) => begins = disk.follow(policies),
@@ -100,6 +101,7 @@ impl Slots for Gate {
             }
         }
         self.keyspace.set_stores(policies);
+        drop(changing);
         if let Some(disk) = &self.disk {
             disk.policies_changed(begins);
         }

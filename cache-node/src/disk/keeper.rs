@@ -183,12 +183,16 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
 fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<SnapshotStats> {
     let (keyspace, journal) = (&shared.keyspace, shared.journal());
     let files = &shared.layout.files;
+    let first_sequence = {
+        let _changing = shared.changing.lock();
+        journal.last_sequence()
+    };
     let header = Header {
         data_set: shared.layout.data_set,
         store: policy.number,
         name: policy.name.clone(),
         created_ms: now_ms(),
-        first_sequence: journal.last_sequence(),
+        first_sequence,
     };
     let written = (|| {
         let mut draft = Draft::begin(files, &header, policy.durability.compression)?;

@@ -47,7 +47,7 @@ use std::sync::atomic::Ordering::*;
 use std::thread::JoinHandle;
 
 use hypercache_core::keyspace::Keyspace;
-use hypercache_core::store::{Mode, StorePolicy};
+use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 
 use catalog::Catalog;
 use layout::Layout;
@@ -124,6 +124,7 @@ impl Disk {
         if !self.gate.told.load(Acquire) {
             // No cluster yet: what is there, if anything, is of those that it will be made with.
             self.keyspace.set_stores(&self.stores);
+            all_are_named(&shared.catalog.lock(), &self.stores)?;
         }
         let plan = recovery::Plan::make(&shared)?;
         let (last, number) = (plan.last_sequence(), plan.next_number());
@@ -149,6 +150,29 @@ impl Disk {
         plan.run(&shared, &self.gate).map_err(Error::Threads)?;
         Ok((Handle(Some(shared.clone())), Running { shared: Some(shared), threads }))
     }
+}
+
+/// Whether the configuration names all stores whose data is there. Without a cluster that knows them, as
+/// after a restore, the others' data would be taken for that of stores that were dropped.
+fn all_are_named(catalog: &Catalog, stores: &[StorePolicy]) -> Result<(), Error> {
+    let is_named = |number: StoreNumber, name: &str| {
+        let mut named = stores.iter().filter(|of| of.durability.mode != Mode::Disabled);
+        named.any(|of| of.number == number && of.name == name)
+    };
+    let mut rows = catalog.rows();
+    let Some((number, row)) = rows.find(|(number, row)| !is_named(*number, &row.name)) else {
+        return Ok(());
+    };
+    let key = match number {
+        0 => "persistence.mode".to_owned(),
+        _ => format!("stores.{} with number {number} and its persistence", row.name),
+    };
+    let reason = format!(
+        "there is data of the store '{}', which the configuration does not keep: set {key}, or move \
+         the directory away to begin with no data",
+        row.name
+    );
+    Err(layout::wrong(catalog.path(), reason))
 }
 
 impl Running {

@@ -94,6 +94,8 @@ pub struct Shared {
     pub catalog: Mutex<Catalog>,
     pub segments: Mutex<Vec<SegmentInfo>>,
     pub accounts: Mutex<BTreeMap<StoreNumber, Account>>,
+    /// Locked while policies change that are noted on the disk, and while a snapshot gets its sequence.
+    pub changing: Mutex<()>,
     /// So many backups need the files as they are: while there is one, nothing is removed.
     pub holds: Mutex<u32>,
     /// What is not needed any more is to be looked for.
@@ -126,6 +128,7 @@ impl Shared {
             catalog: Mutex::new(catalog),
             segments: Mutex::default(),
             accounts: Mutex::default(),
+            changing: Mutex::default(),
             holds: Mutex::default(),
             clean_wanted: AtomicBool::new(false),
             wanted: Mutex::default(),
@@ -173,7 +176,11 @@ impl Shared {
     pub fn follow(&self, policies: &[StorePolicy]) -> Vec<StoreNumber> {
         let mut tries = 0;
         loop {
-            let last = self.journal().last_sequence();
+            // Snapshots that were begun before are told from those of after by their sequences.
+            let last = match self.keyspace.policies().as_slice() == policies {
+                true => self.journal().last_sequence(),
+                false => self.journal().skip(),
+            };
             match self.catalog.lock().follow(policies, last) {
                 Ok(begins) => return begins,
                 Err(error) => {

@@ -9,6 +9,7 @@ pub struct Kept {
     pub member: Member,
     pub yaml: String,
     pub directory: PathBuf,
+    env: Vec<(&'static str, &'static str)>,
     ports: [u16; 3],
     _temporary: Option<tempfile::TempDir>,
 }
@@ -22,18 +23,36 @@ impl Kept {
         kept
     }
 
+    /// As [`Self::start`], with variables of its environment.
+    pub fn start_with(yaml: &str, env: &[(&'static str, &'static str)]) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let ports = [free_port(), free_port(), free_port()];
+        let member = launch(yaml, ports, temporary.path(), env);
+        member.wait_ready();
+        let directory = temporary.path().into();
+        let _temporary = Some(temporary);
+        Self { member, yaml: yaml.into(), directory, env: env.into(), ports, _temporary }
+    }
+
     /// A member in a directory; ready when this returns.
     pub fn start_in(directory: &Path, yaml: &str) -> Self {
         let ports = [free_port(), free_port(), free_port()];
-        let member = launch(yaml, ports, directory);
+        let member = launch(yaml, ports, directory, &[]);
         member.wait_ready();
-        Self { member, yaml: yaml.into(), directory: directory.into(), ports, _temporary: None }
+        Self {
+            member,
+            yaml: yaml.into(),
+            directory: directory.into(),
+            env: Vec::new(),
+            ports,
+            _temporary: None,
+        }
     }
 
     /// As [`Self::start_in`]; what it logged if it stops instead.
     pub fn try_start_in(directory: &Path, yaml: &str) -> Result<Self, String> {
         let ports = [free_port(), free_port(), free_port()];
-        let member = launch(yaml, ports, directory);
+        let member = launch(yaml, ports, directory, &[]);
         let is_ready = member.wait_for("ready, or an end", || {
             let is_ready = member.http("GET /readyz").starts_with("HTTP/1.1 200");
             (is_ready || member.log().contains("the member stops")).then_some(is_ready)
@@ -41,12 +60,19 @@ impl Kept {
         if !is_ready {
             return Err(member.log());
         }
-        Ok(Self { member, yaml: yaml.into(), directory: directory.into(), ports, _temporary: None })
+        Ok(Self {
+            member,
+            yaml: yaml.into(),
+            directory: directory.into(),
+            env: Vec::new(),
+            ports,
+            _temporary: None,
+        })
     }
 
     /// Starts it again on the same directory, and waits for nothing.
     pub fn relaunch(&mut self) {
-        self.member = launch(&self.yaml, self.ports, &self.directory);
+        self.member = launch(&self.yaml, self.ports, &self.directory, &self.env);
     }
 
     /// Starts it again on the same directory; ready when this returns.
@@ -72,9 +98,9 @@ impl Kept {
     }
 }
 
-fn launch(yaml: &str, ports: [u16; 3], directory: &Path) -> Member {
+fn launch(yaml: &str, ports: [u16; 3], directory: &Path, env: &[(&str, &str)]) -> Member {
     let flags = ["--data-dir", directory.to_str().unwrap()];
-    Member::launch(yaml, &[], ports[0], ports[1], ports[2], &flags)
+    Member::launch(yaml, env, ports[0], ports[1], ports[2], &flags)
 }
 
 /// Numbers from a seed (SplitMix64; Steele et al., OOPSLA 2014).

@@ -141,6 +141,19 @@ impl Journal {
         self.sequence.load(Acquire)
     }
 
+    /// Gives the next sequence to nothing, and what it is: what was begun before has a lower one, and what
+    /// is begun after it has not, although nothing may have been written between.
+    pub fn skip(&self) -> Sequence {
+        if !self.is_on() {
+            return self.last_sequence();
+        }
+        self.began_after.fetch_add(1, Relaxed);
+        let skipped = self.sequence.fetch_add(1, AcqRel) + 1;
+        // The writer notes that it was given.
+        self.hurry();
+        skipped
+    }
+
     /// Records that were appended since the start.
     pub fn appended(&self) -> u64 {
         self.last_sequence() - self.began_after.load(Relaxed)

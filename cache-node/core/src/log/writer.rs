@@ -195,6 +195,8 @@ impl Writer {
     /// What failed.
     pub fn retry<F: Files>(&mut self, files: &mut F, now_ms: u64) -> Result<(), Trouble> {
         if self.pending.is_empty() {
+            // Sequences may have been given to nothing.
+            self.written_sequence = self.pending_sequence;
             return Ok(());
         }
         if self.open.as_ref().is_some_and(|open| open.len >= self.segment_bytes) {
