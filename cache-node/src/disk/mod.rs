@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `handle` | what the other parts ask of it |
 //! | `stats` | what is known of it |
+//! | `fsync_times` | how long forcing the log to the disk took |
 //! | `wanted` | snapshots that are asked for, and what for |
 //! | `layout` | directories and files, and how they are opened |
 //! | `catalog` | which stores' data is there |
@@ -18,6 +19,7 @@
 //! | `keeper` | the thread that takes snapshots and removes what is not needed |
 
 pub(crate) mod catalog;
+mod fsync_times;
 mod gate;
 mod handle;
 mod held;
@@ -29,6 +31,7 @@ mod stats;
 mod wanted;
 mod writer;
 
+pub use fsync_times::FsyncCounts;
 pub use gate::Gate;
 pub use handle::{Handle, Which};
 pub(crate) use held::{Held, HeldSegment, HeldSnapshot};

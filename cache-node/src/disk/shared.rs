@@ -15,6 +15,7 @@ use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use parking_lot::Mutex;
 
 use super::catalog::Catalog;
+use super::fsync_times::FsyncTimes;
 use super::layout::Layout;
 use super::stats::{
     LastError, Loading, LogStats, Recovery, RewriteStats, SnapshotProgress, SnapshotStats, Stats,
@@ -67,6 +68,7 @@ pub struct LogFigures {
     pub last_fsync_ms: AtomicU64,
     pub last_fsync_us: AtomicU64,
     pub longest_fsync_us: AtomicU64,
+    pub fsync_times: FsyncTimes,
     pub errors: AtomicU64,
     pub last_error: Mutex<Option<LastError>>,
     /// When the write or fsync that is under way began, in milliseconds since the start and at least 1;
@@ -260,6 +262,7 @@ impl Shared {
             last_fsync_ms: Some(figures.last_fsync_ms.load(Relaxed)).filter(|ms| *ms > 0),
             last_fsync_us: figures.last_fsync_us.load(Relaxed),
             longest_fsync_us: figures.longest_fsync_us.load(Relaxed),
+            fsync_times: figures.fsync_times.counts(),
             waiting_writers: self.journal().awaiting() as u64,
             errors: figures.errors.load(Relaxed),
             last_error: figures.last_error.lock().clone(),

@@ -1,5 +1,6 @@
 //! What is known of the data on the disk: for `/api/admin/persistence-stats`, INFO and the metrics.
 
+use super::fsync_times::FsyncCounts;
 use hypercache_core::store::{Fsync, Mode, StoreNumber};
 use serde::{Serialize, Serializer};
 
@@ -80,6 +81,9 @@ pub struct LogStats {
     pub last_fsync_us: u64,
     /// The longest that it took since the start, in microseconds.
     pub longest_fsync_us: u64,
+    /// How often it took how long; for the metrics.
+    #[serde(skip)]
+    pub fsync_times: FsyncCounts,
     /// Writers that wait until what they wrote is on the disk.
     pub waiting_writers: u64,
     /// Failed writes and fsyncs since the start.

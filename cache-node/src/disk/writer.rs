@@ -76,6 +76,7 @@ impl writer::Files for Timed {
         figures.last_fsync_ms.store(now_ms(), Relaxed);
         figures.last_fsync_us.store(took, Relaxed);
         figures.longest_fsync_us.fetch_max(took, Relaxed);
+        figures.fsync_times.note(took);
         Ok(())
     }
 

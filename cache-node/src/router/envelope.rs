@@ -104,7 +104,8 @@ pub fn unwatch<'a>(watched: impl IntoIterator<Item = &'a Watched>) -> Vec<u8> {
     request
 }
 
-/// What the owner answered to [`transaction`]: what became of it, and the replies.
+/// What the owner answered to [`transaction`]: what became of it, and the replies; of one that could not
+/// be made durable the reason.
 ///
 /// # Errors
 /// What the owner said why nothing ran.
@@ -113,7 +114,7 @@ pub fn transacted(reply: &[u8]) -> Result<(Transacted, &[u8]), String> {
         Some((&DONE, replies)) => Ok((Transacted::Done, replies)),
         Some((&CHANGED, _)) => Ok((Transacted::Changed, &[])),
         Some((&OUT_OF_MEMORY, _)) => Ok((Transacted::OutOfMemory, &[])),
-        Some((&NOT_DURABLE, _)) => Ok((Transacted::NotDurable, &[])),
+        Some((&NOT_DURABLE, reason)) => Ok((Transacted::NotDurable, reason)),
         _ => Err(refused(reply)),
     }
 }
@@ -214,7 +215,10 @@ fn run(
         Ok(Transacted::Done) => {}
         Ok(Transacted::Changed) => out[at] = CHANGED,
         Ok(Transacted::OutOfMemory) => out[at] = OUT_OF_MEMORY,
-        Ok(Transacted::NotDurable) => out[at] = NOT_DURABLE,
+        Ok(Transacted::NotDurable) => {
+            out[at] = NOT_DURABLE;
+            out.extend_from_slice(keyspace.misconf().as_bytes());
+        }
         Err(_) => {
             out.truncate(at);
             return Status::NotServing;
@@ -270,8 +274,9 @@ pub fn watch_here(
     }
 }
 
-/// Writes what became of a transaction that did not run: null, or Redis's error.
-pub fn put_undone(transacted: Transacted, out: &mut Writer<'_>) {
+/// Writes what became of a transaction that did not run: null, or Redis's error. `reason`: why it could
+/// not be made durable, in the words that a single command is answered with.
+pub fn put_undone(transacted: Transacted, reason: &[u8], out: &mut Writer<'_>) {
     match transacted {
         Transacted::Done => {}
         Transacted::Changed => out.null_array(),
@@ -279,10 +284,10 @@ pub fn put_undone(transacted: Transacted, out: &mut Writer<'_>) {
             "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > \
              'maxmemory'.",
         ),
-        Transacted::NotDurable => out.error(
-            "EXECABORT Transaction discarded because of: MISCONF Errors writing to the AOF file: the \
-             log cannot be written",
-        ),
+        Transacted::NotDurable => out.error(&format!(
+            "EXECABORT Transaction discarded because of: {}",
+            String::from_utf8_lossy(reason)
+        )),
     }
 }
 
@@ -373,5 +378,28 @@ mod tests {
             let (_, reply) = ask(&keyspace(), &request);
             let _ = (tokens(&reply), transacted(&reply));
         }
+    }
+
+    #[test]
+    fn a_transaction_that_cannot_be_made_durable_says_why_as_a_single_command_does() {
+        let space = keyspace();
+        let mut policy = hypercache_core::store::StorePolicy::new("default", 0);
+        let durability = hypercache_core::store::Durability::of(hypercache_core::store::Mode::Aof);
+        policy.durability = durability;
+        space.set_stores(&[policy]);
+        space.journal().fail(hypercache_core::log::Failed("No space left on device".into()));
+        let args: Args<'_> = Args::from_slice(&[b"SET", b"a", b"1"]);
+        let spec = command::lookup(&args).unwrap();
+        let steps = [Step { spec, store: 0, protocol: Protocol::Resp2, args }];
+        let (status, reply) = ask(&space, &transaction(&[], &steps));
+        assert_eq!(status, Status::Done);
+        let (undone, reason) = transacted(&reply).unwrap();
+        let mut out = Vec::new();
+        put_undone(undone, reason, &mut Writer::new(&mut out, Protocol::Resp2));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "-EXECABORT Transaction discarded because of: MISCONF Errors writing to the AOF file: No \
+             space left on device\r\n"
+        );
     }
 }

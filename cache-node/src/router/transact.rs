@@ -78,6 +78,9 @@ impl Router {
                             if let Some(ticket) = awaited {
                                 self.until_durable(ticket).await?;
                             }
+                            if transacted == Transacted::NotDurable {
+                                replies = self.0.keyspace.misconf().into_bytes();
+                            }
                             return Ok((transacted, replies));
                         }
                         Err(_) if self.0.disk.is_loading() => return Err(super::LOADING.into()),

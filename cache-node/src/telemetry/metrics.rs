@@ -458,11 +458,33 @@ impl Out<'_> {
         }
         Ok(())
     }
+
+    /// `buckets`: upper bounds, and how many are in each and in none before.
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        unit: Option<Unit>,
+        sum: f64,
+        buckets: &[(f64, u64)],
+    ) -> Result<(), Error> {
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut metric =
+            self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Histogram)?;
+        metric.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn disk_stats() -> crate::disk::Stats {
+        let mut stats = crate::disk::Stats { enabled: true, ..crate::disk::Stats::default() };
+        stats.log.fsync_times.buckets = vec![(50, 1), (100, 2), (u64::MAX, 3)];
+        stats.log.fsync_times.sum_us = 1_500_000;
+        stats
+    }
 
     fn snapshot() -> Snapshot {
         let store = StoreStats {
@@ -489,12 +511,12 @@ mod tests {
                 "page_cache".into(),
                 FilterStats { bytes: 9, checks: 8, negatives: 7, ..FilterStats::default() },
             )],
-            disk: crate::disk::Stats { enabled: true, ..crate::disk::Stats::default() },
             backups: crate::backup::Status {
                 url: Some("/backups".into()),
                 failed: 2,
                 ..crate::backup::Status::default()
             },
+            disk: disk_stats(),
             memory: memory::Snapshot { limit_bytes: 640, ..memory::Snapshot::default() },
             cluster: ClusterSnapshot {
                 members_by_state: vec![("alive", 2), ("suspect", 0), ("down", 1)],
@@ -530,6 +552,11 @@ mod tests {
             "hypercache_backup_errors_total 2",
             "hypercache_backup_last_time_seconds 0",
             "hypercache_log_last_fsync_duration_seconds 0.0",
+            "# TYPE hypercache_log_fsync_duration_seconds histogram",
+            "hypercache_log_fsync_duration_seconds_bucket{le=\"0.0001\"} 3",
+            "hypercache_log_fsync_duration_seconds_bucket{le=\"+Inf\"} 6",
+            "hypercache_log_fsync_duration_seconds_count 6",
+            "hypercache_log_fsync_duration_seconds_sum 1.5",
             "hypercache_memory_stage 0",
             "hypercache_memory_purges_total 0",
             "hypercache_memory_moves_total 0",

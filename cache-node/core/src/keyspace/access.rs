@@ -381,17 +381,25 @@ impl<'a> Access<'a> {
         let place = self.place()?;
         let place = self.extend_session(place)?;
         let table = self.state.get_mut(self.store.number)?;
-        let mut said = false;
+        let (mut said, mut is_over) = (false, false);
         let change = |value: &mut Value| {
             let (result, changed) = change(value);
             said = changed;
+            is_over = value.is_empty_collection();
             (result, changed)
         };
         let done = table.update_if(&self.space.hasher, place, self.now_ms, change);
         let (result, changed) = done?;
         if changed && self.is_logged() {
-            // What says that it changed nothing may not do it again when it is told to.
-            if said { self.log_change() } else { self.log_whole() }
+            // What says that it changed nothing may not do it again when it is told to. A collection that
+            // was emptied is taken out next, and that says it all.
+            if is_over {
+                self.forget_said();
+            } else if said {
+                self.log_change()
+            } else {
+                self.log_whole()
+            }
         }
         Some(result)
     }

@@ -159,6 +159,11 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// Nothing of what was said is logged: something else says it.
+    pub(super) fn forget_said(&mut self) {
+        self.said = None;
+    }
+
     /// Logs the key as it is, because a command that failed may have changed it.
     pub(crate) fn log_again(&mut self) {
         if self.is_logged() {

@@ -178,7 +178,33 @@ fn chance_and_moves_are_logged_as_what_they_did() {
     call(&space, "rpoplpush to to");
     assert_eq!(logged(&space), ["LPUSH to a; RPOP to"]);
     call(&space, "lmpop 2 nothing to left count 9");
-    assert_eq!(logged(&space), ["DEL to", "LPOP to 9"]);
+    assert_eq!(logged(&space), ["DEL to"]);
+}
+
+#[test]
+fn what_empties_a_collection_is_one_record_that_takes_it_out() {
+    let space = space();
+    for (fills, empties) in [
+        ("rpush k a", "lpop k"),
+        ("rpush k a a", "lrem k 0 a"),
+        ("rpush k a b", "ltrim k 5 9"),
+        ("rpush k a", "rpoplpush k other"),
+        ("sadd k a", "srem k a"),
+        ("sadd k a", "spop k"),
+        ("sadd k a", "smove k other2 a"),
+        ("hset k f v", "hdel k f"),
+        ("zadd k 1 a", "zrem k a"),
+        ("zadd k 1 a", "zpopmin k"),
+        ("zadd k 1 a", "zremrangebyscore k 0 9"),
+        ("zadd k 1 a", "zmpop 1 k min"),
+    ] {
+        call(&space, fills);
+        logged(&space);
+        call(&space, empties);
+        let found = logged(&space);
+        let of_key: Vec<_> = found.iter().filter(|line| line.contains(" k")).collect();
+        assert_eq!(of_key, ["DEL k"], "{empties}: {found:?}");
+    }
 }
 
 fn transact(space: &Keyspace, commands: &[&str]) -> Transacted {
@@ -275,7 +301,7 @@ fn a_client_that_is_served_is_told_what_to_wait_for_and_only_after_it_is_in_the_
     };
     assert_eq!(reply, b"*2\r\n$1\r\nl\r\n$1\r\nx\r\n");
     assert!(awaits.is_some());
-    assert_eq!(frames(&space), [["RPUSH l x", "LPOP l 1", "DEL l"]]);
+    assert_eq!(frames(&space), [["RPUSH l x", "DEL l"]]);
     space.forget_wait(&wait);
 }
 

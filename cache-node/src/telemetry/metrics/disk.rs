@@ -92,6 +92,16 @@ pub(super) fn encode(stats: &Stats, out: &mut Out<'_>) -> Result<(), Error> {
     ] {
         out.counters(name, help, unit, [(NO_LABELS, value as f64)])?;
     }
+    let times = &log.fsync_times;
+    let bound = |bound: u64| if bound == u64::MAX { f64::INFINITY } else { us(bound) };
+    let buckets: Vec<_> = times.buckets.iter().map(|(to, count)| (bound(*to), *count)).collect();
+    out.histogram(
+        "hypercache_log_fsync_duration",
+        "How long forcing the log to the disk took",
+        seconds,
+        us(times.sum_us),
+        &buckets,
+    )?;
     encode_stores(&stats.stores, out)
 }
 

@@ -3,7 +3,7 @@
 use super::super::hash::KeyHasher;
 use super::super::memory::block_bytes;
 use super::dict::{Dict, Keyed};
-use super::packed::{At, MAX_PACKED_BYTES, Packed};
+use super::packed::{At, MAX_PACKED_BYTES, Packed, are_distinct};
 
 /// A hash with more fields is no longer packed (Redis's `hash-max-listpack-entries`).
 const MAX_PACKED_FIELDS: usize = 512;
@@ -96,6 +96,18 @@ fn pairs(packed: &Packed) -> impl Iterator<Item = (Placed<'_>, Placed<'_>)> {
 }
 
 impl Hash {
+    /// Takes so many fields and their values, each behind its length, from the front of `bytes`, and all at
+    /// once; `None`, with nothing taken, if that is not to be: they are many or long, or one may be there
+    /// twice.
+    pub fn take_packed(hasher: &KeyHasher, bytes: &mut &[u8], fields: usize) -> Option<Self> {
+        let mut rest = *bytes;
+        let strings = fields.checked_mul(2).filter(|_| fields <= MAX_PACKED_FIELDS)?;
+        let packed = Packed::take(&mut rest, strings)?;
+        are_distinct(hasher, pairs(&packed).map(|((_, field), _)| field)).then_some(())?;
+        *bytes = rest;
+        Some(Self::Packed(packed))
+    }
+
     /// How many fields it has.
     #[inline]
     pub fn len(&self) -> usize {

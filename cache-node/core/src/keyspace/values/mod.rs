@@ -176,6 +176,18 @@ impl Value {
         }
     }
 
+    /// Whether it is a collection without a member. That is none: whoever empties one takes it out.
+    #[inline]
+    pub fn is_empty_collection(&self) -> bool {
+        match self {
+            Self::List(list) => list.is_empty(),
+            Self::Hash(hash) => hash.is_empty(),
+            Self::Set(set) => set.is_empty(),
+            Self::SortedSet(set) => set.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The list to change, if it is one.
     #[inline]
     pub fn as_list_mut(&mut self) -> Option<&mut List> {

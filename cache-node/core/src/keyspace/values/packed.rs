@@ -1,6 +1,8 @@
 //! Short strings one after the other in one block: how small hashes, sets and sorted sets are kept.
 
+use super::super::hash::KeyHasher;
 use super::super::memory::block_bytes;
+use smallvec::SmallVec;
 
 /// The longest string that is packed (Redis's `*-max-listpack-value`).
 pub const MAX_PACKED_BYTES: usize = 64;
@@ -24,7 +26,34 @@ impl At {
     }
 }
 
+/// Whether no two of these strings are the same. It may say no of others, by chance.
+pub fn are_distinct<'a>(hasher: &KeyHasher, strings: impl Iterator<Item = &'a [u8]>) -> bool {
+    let mut hashes: SmallVec<[u64; 128]> = strings.map(|string| hasher.hash(string)).collect();
+    hashes.sort_unstable();
+    hashes.windows(2).all(|pair| pair[0] != pair[1])
+}
+
 impl Packed {
+    /// Takes so many strings from the front of `bytes`, where each stands behind its length as here; `None`,
+    /// with nothing taken, if there are not as many, or one is too long to be packed.
+    pub fn take(bytes: &mut &[u8], strings: usize) -> Option<Self> {
+        let mut end = 0;
+        for _ in 0..strings {
+            let len = usize::from(*bytes.get(end)?);
+            if len > MAX_PACKED_BYTES {
+                return None;
+            }
+            end += 1 + len;
+        }
+        let (body, rest) = bytes.split_at_checked(end)?;
+        let count = u16::try_from(strings).ok()?;
+        let mut block = Vec::with_capacity(HEAD + body.len());
+        block.extend_from_slice(&count.to_le_bytes());
+        block.extend_from_slice(body);
+        *bytes = rest;
+        Some(Self(block.into_boxed_slice()))
+    }
+
     /// How many strings it holds.
     #[inline]
     pub fn len(&self) -> usize {

@@ -5,7 +5,7 @@ use super::super::hash::KeyHasher;
 use super::super::memory::block_bytes;
 use super::dict::{Dict, Keyed};
 use super::intset::IntSet;
-use super::packed::{MAX_PACKED_BYTES, Packed};
+use super::packed::{MAX_PACKED_BYTES, Packed, are_distinct};
 use crate::resp::parse_i64;
 
 /// A set of more integers is no longer sorted in one block (Redis's `set-max-intset-entries`).
@@ -66,6 +66,19 @@ impl Keyed for Bytes {
 }
 
 impl Set {
+    /// Takes so many members, each behind its length, from the front of `bytes`, and all at once; `None`, with
+    /// nothing taken, if that is not to be: they are many or long, begin with an integer, or one may be
+    /// there twice.
+    pub fn take_packed(hasher: &KeyHasher, bytes: &mut &[u8], members: usize) -> Option<Self> {
+        let mut rest = *bytes;
+        let members = Some(members).filter(|members| *members <= MAX_PACKED_MEMBERS)?;
+        let packed = Packed::take(&mut rest, members)?;
+        let is_int = packed.iter().next().is_none_or(|first| parse_i64(first).is_some());
+        (!is_int && are_distinct(hasher, packed.iter())).then_some(())?;
+        *bytes = rest;
+        Some(Self::Packed(packed))
+    }
+
     #[inline]
     fn form(&self) -> Form<'_> {
         match self {

@@ -127,7 +127,9 @@ pub(super) async fn exec(
     let (queued, steps) = plan(shared, session, &queue, count, watched.is_empty());
     let replies = match shared.router.transact(order, exec, watched, &steps).await {
         Ok((Transacted::Done, replies)) => replies,
-        Ok((undone, _)) => return put_undone(undone, &mut Writer::new(out, before)),
+        Ok((undone, reason)) => {
+            return put_undone(undone, &reason, &mut Writer::new(out, before));
+        }
         Err(text) => return Writer::new(out, before).error(&text),
     };
     drop(steps);
