@@ -363,3 +363,21 @@ fn a_store_that_was_logged_only_later_is_not_restored_to_before() {
         assert_eq!(ask(&mut restored.connect(), "GET a"), "$1\r\n2\r\n", "{sequence}");
     }
 }
+
+#[test]
+fn several_members_share_a_destination_and_it_has_to_be_said_whose_backup_is_meant() {
+    let destination = tempfile::tempdir().unwrap();
+    let members = [("a", "HYPERCACHE_NODE_ID"), ("b", "HYPERCACHE_NODE_ID")].map(|(id, name)| {
+        let kept = Kept::start_with(&yaml(destination.path(), ""), &[(name, id)]);
+        kept.connect().ask(&[b"SET", b"whose", id.as_bytes()]);
+        create(&kept);
+        kept
+    });
+    let to = tempfile::tempdir().unwrap();
+    let told = restore(destination.path(), to.path(), &[]).unwrap_err();
+    assert!(told.contains("--of") && told.contains("(member a)"), "{told}");
+    assert!(told.contains("(member b)") && files(to.path()).is_empty(), "{told}");
+    restore(destination.path(), to.path(), &["--of", "b"]).unwrap();
+    assert_eq!(ask(&mut member_on(to.path()).connect(), "GET whose"), "$1\r\nb\r\n");
+    drop(members);
+}

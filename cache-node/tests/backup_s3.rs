@@ -91,6 +91,8 @@ fn storage_that_refuses_or_does_not_answer_is_told_of_and_the_next_backup_works(
     let args = ["list", "--url", "s3://backups/some/prefix", "--s3-endpoint", &server.url()];
     let told = command(&args, &wrong).unwrap_err();
     assert!(told.contains("s3://backups/some/prefix") && !told.contains("other"), "{told}");
+    let missing = CREDENTIALS.map(|(name, _)| (name, ""));
+    assert!(command(&args, &missing).unwrap_err().contains("AWS_ACCESS_KEY_ID: not set"));
     let none = ["list", "--url", "s3://nowhere/x", "--s3-endpoint", &server.url()];
     assert!(command(&none, &CREDENTIALS).is_err());
 }

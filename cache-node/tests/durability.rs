@@ -6,7 +6,7 @@
 mod common;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use common::{Member, Raw, free_port, wait_for};
@@ -242,34 +242,29 @@ fn l15_what_was_flushed_or_had_ended_does_not_come_back() {
 fn a_transaction_is_there_whole_or_not_at_all_after_a_kill() {
     let mut kept = Kept::start(&store("aof", "always"));
     for round in 0..crash_rounds().min(4) {
-        let port = kept.member.resp_port;
-        let acknowledged = std::thread::scope(|scope| {
-            let writer = scope.spawn(move || {
-                let mut client = Raw::connect(port);
-                client.ask(&[b"SELECT", b"1"]);
-                let mut n = 0u64;
-                loop {
-                    let text = (n + 1).to_string();
+        let mut client = connect(&kept.member);
+        let count = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for n in 1u64.. {
+                    let text = n.to_string();
                     let mut bytes = Raw::encode(&[b"MULTI"]);
                     for key in [&b"{t}a"[..], b"{t}b", b"{t}c"] {
                         bytes.extend(Raw::encode(&[b"SET", key, text.as_bytes()]));
                     }
                     bytes.extend(Raw::encode(&[b"EXEC"]));
-                    if !client.try_send(&bytes) {
-                        return n;
+                    if !client.try_send(&bytes) || (0..5).any(|_| client.try_reply().is_none()) {
+                        return;
                     }
-                    for _ in 0..5 {
-                        if client.try_reply().is_none() {
-                            return n;
-                        }
-                    }
-                    n += 1;
+                    count.store(n, Relaxed);
                 }
             });
+            wait_for("a transaction", || (count.load(Relaxed) > 0).then_some(()));
             std::thread::park_timeout(Duration::from_millis(100 + 30 * round));
             kept.member.kill();
-            writer.join().unwrap()
+            writer.join().unwrap();
         });
+        let acknowledged = count.load(Relaxed);
         kept.again();
         let mut client = connect(&kept.member);
         let values = [&b"{t}a"[..], b"{t}b", b"{t}c"].map(|key| client.ask(&[b"GET", key]));

@@ -28,6 +28,14 @@ const TRY_FOR: Duration = Duration::from_secs(60);
 /// The most objects that are looked at in one place.
 const MOST_OBJECTS: usize = 1_000_000;
 
+/// One of these says where credentials come from.
+const CREDENTIALS: [&str; 4] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
 /// How a destination is named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -114,7 +122,13 @@ impl Settings {
                 Ok(Destination { store, prefix: String::new(), url })
             }
             Place::Bucket { bucket, prefix } => {
-                let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+                let variable =
+                    |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+                if !CREDENTIALS.iter().any(|name| variable(name).is_some()) {
+                    let reason = "not set in the environment, nor are a role's credentials \
+                                  (AWS_WEB_IDENTITY_TOKEN_FILE): object storage cannot be used";
+                    return Err(Error::Setting { key: CREDENTIALS[0], reason: reason.into() });
+                }
                 let endpoint = self.s3_endpoint.clone();
                 let endpoint = endpoint.or_else(|| variable("AWS_ENDPOINT_URL_S3"));
                 let endpoint = endpoint.or_else(|| variable("AWS_ENDPOINT_URL"));

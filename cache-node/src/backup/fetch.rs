@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use sha2::{Digest, Sha256};
@@ -17,6 +18,8 @@ use super::names::hex;
 
 /// What is read at once.
 const PART_BYTES: u64 = 8 << 20;
+/// How long a disk may take to take a part.
+const DISK_PATIENCE: Duration = Duration::from_secs(120);
 /// What is written at once.
 const WRITE_BYTES: usize = 256 << 10;
 
@@ -76,9 +79,11 @@ impl Reading<'_> {
                     return Err(Error::damaged(self.destination.shown(&name), reason));
                 }
                 at = end;
-                if sender.send(part).await.is_err() {
-                    // Who takes it says why.
-                    break;
+                match tokio::time::timeout(DISK_PATIENCE, sender.send(part)).await {
+                    Ok(Ok(())) => {}
+                    // Who takes it says why not.
+                    Ok(Err(_)) => break,
+                    Err(_) => return Err(Error::local("the disk", "it does not answer")),
                 }
             }
             Ok(())

@@ -26,7 +26,8 @@ const IDLE: Duration = Duration::from_secs(30);
 pub enum Client {
     /// Without TLS.
     Plain(legacy::Client<HttpConnector, HttpRequestBody>),
-    /// With the system's certificates, or those of `SSL_CERT_FILE`.
+    /// With TLS, and without: a role's credentials may come from this machine. The system's certificates
+    /// are trusted, or those of `SSL_CERT_FILE`.
     Tls(legacy::Client<HttpsConnector<HttpConnector>, HttpRequestBody>),
 }
 
@@ -46,7 +47,7 @@ impl Client {
         }
         connector.enforce_http(false);
         let tls = HttpsConnectorBuilder::new().with_native_roots()?;
-        let https = tls.https_only().enable_http1().wrap_connector(connector);
+        let https = tls.https_or_http().enable_http1().wrap_connector(connector);
         Ok(Self::Tls(builder.build(https)))
     }
 }
@@ -110,5 +111,29 @@ impl Connector for Connect {
             source: Box::new(error),
         })?;
         Ok(HttpClient::new(client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[tokio::test]
+    async fn what_answers_without_tls_is_told_from_storage_and_nobody_waits_for_ever() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.write_all(b"HTTP/1.1 400 no TLS here\r\n\r\n").await.unwrap();
+        });
+        // A machine without certificates says so.
+        let Ok(client) = Client::new(false) else { return };
+        let request = hyper::Request::get(format!("https://{address}/"));
+        let request = request.body(HttpRequestBody::from(Bytes::new())).unwrap();
+        let error = client.call(request).await.unwrap_err();
+        assert_eq!(error.kind(), HttpErrorKind::Connect, "{}", chain(&error));
+        served.await.unwrap();
     }
 }

@@ -5,6 +5,7 @@
 //! with their unit (`_bytes`, `_seconds`) and, for counters, `_total`. Labels are bounded: commands
 //! of the table, stores of the cluster, fixed words; never a key, a client or an address.
 
+mod backup;
 mod disk;
 
 use std::fmt::Error;
@@ -66,6 +67,8 @@ pub struct Snapshot {
     pub filters: Vec<(String, FilterStats)>,
     /// What is on its disk.
     pub disk: crate::disk::Stats,
+    /// Its backups.
+    pub backups: crate::backup::Status,
     /// The member's memory.
     pub memory: memory::Snapshot,
     /// The cluster, as this member sees it.
@@ -119,6 +122,7 @@ impl Collector for Snapshot {
         self.encode_cluster(&mut out)?;
         self.encode_memory(&mut out)?;
         disk::encode(&self.disk, &mut out)?;
+        backup::encode(&self.backups, &mut out)?;
         encode_process(&mut out)
     }
 }
@@ -507,6 +511,11 @@ mod tests {
                 "page_cache".into(),
                 FilterStats { bytes: 9, checks: 8, negatives: 7, ..FilterStats::default() },
             )],
+            backups: crate::backup::Status {
+                url: Some("/backups".into()),
+                failed: 2,
+                ..crate::backup::Status::default()
+            },
             disk: disk_stats(),
             memory: memory::Snapshot { limit_bytes: 640, ..memory::Snapshot::default() },
             cluster: ClusterSnapshot {
@@ -540,6 +549,8 @@ mod tests {
             "hypercache_memory_limit_bytes 640",
             "# TYPE hypercache_log_fsyncs_total counter",
             "hypercache_disk_degraded 0",
+            "hypercache_backup_errors_total 2",
+            "hypercache_backup_last_time_seconds 0",
             "hypercache_log_last_fsync_duration_seconds 0.0",
             "# TYPE hypercache_log_fsync_duration_seconds histogram",
             "hypercache_log_fsync_duration_seconds_bucket{le=\"0.0001\"} 3",

@@ -132,6 +132,7 @@ pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, A
         stores: app.keyspace.stats(),
         filters: filters(&app),
         disk: app.router.disk().stats(),
+        backups: app.backups.status(),
         memory: app.memory.snapshot(),
         cluster: ClusterSnapshot {
             members_by_state: by_state.to_vec(),

@@ -119,6 +119,7 @@ impl State {
             log_from: 0,
             damages: Vec::new(),
         };
+        let mut late = BTreeMap::new();
         for file in &source.snapshots {
             let Some((on_disk, opened)) = file.open(source.data_set)? else { continue };
             let name = name_of(&file.path);
@@ -133,7 +134,11 @@ impl State {
             let Some((row, bases)) = state.stores.get_mut(&header.store) else { continue };
             // Of a store without a log its time alone says whether it is too late.
             let is_late = !row.is_logged && snapshot.ended_ms > as_of.time_ms;
-            if header.name != row.name || header.first_sequence < row.since || is_late {
+            if header.name != row.name || header.first_sequence < row.since {
+                continue;
+            }
+            if is_late {
+                late.insert(header.store, row.name.clone());
                 continue;
             }
             let sequences = snapshot.sequences();
@@ -142,6 +147,12 @@ impl State {
                 by_slot.entry(entry.block.slot).or_default().push(index);
             }
             bases.push(Base { file: on_disk, name, snapshot, sequences, by_slot });
+        }
+        let has_none = |store: &StoreNumber| {
+            state.stores.get(store).is_some_and(|(_, bases)| bases.is_empty())
+        };
+        if let Some((_, name)) = late.iter().find(|(store, _)| has_none(store)) {
+            return Err(too_old(name));
         }
         for segment in &source.segments {
             let Some((file, header)) = segment.open()? else { continue };
@@ -261,6 +272,12 @@ impl State {
     }
 }
 
+fn too_old(name: &str) -> Error {
+    Error::Refused(format!(
+        "store '{name}' has snapshots only, and none that is as old: leave it out by --store"
+    ))
+}
+
 /// The most damages that are told one by one.
 const MOST_DAMAGES: usize = 1000;
 
@@ -307,6 +324,9 @@ impl Reading<'_> {
                 }
             }
             return Ok(sequence.max(self.row.since));
+        }
+        if !self.row.is_logged && !bases.is_empty() && self.last < Sequence::MAX {
+            return Err(too_old(&self.row.name));
         }
         Ok(self.row.since)
     }
