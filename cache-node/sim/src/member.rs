@@ -322,7 +322,8 @@ impl Member {
     }
 
     fn follow(&self, policies: &[StorePolicy]) -> Result<(), Error> {
-        let last = self.journal().last_sequence();
+        // Snapshots that were begun before are told from those of after by their sequences.
+        let last = self.journal().skip();
         let begins = self.catalog.borrow_mut().follow(&self.disk, policies, last)?;
         self.standing.is_unlisted.store(false, Release);
         self.wanted.borrow_mut().extend(begins);

@@ -50,6 +50,26 @@ fn what_is_durable_is_there_after_any_crash_and_nothing_else_is() {
     );
 }
 
+/// Seeds that found something, and what.
+const FOUND: [(u64, &str); 3] = [
+    (
+        101_556,
+        "a snapshot from before a change of stores had the sequence from which on they are new",
+    ),
+    (
+        101_654,
+        "a store that was off while the list of stores could not be written came back as it was",
+    ),
+    (102_895, "the same, of a store with snapshots"),
+];
+
+#[test]
+fn what_seeds_once_found_is_mended() {
+    for (seed, what) in FOUND {
+        run(seed, OPTIONS).unwrap_or_else(|wrong| panic!("{what}: {wrong}"));
+    }
+}
+
 #[test]
 fn the_same_seed_does_the_same_again() {
     for seed in 1..6 {

@@ -41,6 +41,8 @@ pub struct Catalog {
     rows: BTreeMap<StoreNumber, Row>,
     /// The last try to write it failed: nobody knows what the disk has.
     is_uncertain: bool,
+    /// Stores of which a snapshot is needed once it is written.
+    begins: Vec<StoreNumber>,
 }
 
 impl Catalog {
@@ -53,7 +55,7 @@ impl Catalog {
         let found = directory::read_whole(directory, Folder::Root, NAME);
         if let Some(bytes) = found.map_err(|error| wrong(error.to_string()))? {
             let text = std::str::from_utf8(&bytes).unwrap_or_default();
-            return Ok(Self { rows: read(text).map_err(wrong)?, is_uncertain: false });
+            return Ok(Self { rows: read(text).map_err(wrong)?, ..Self::default() });
         }
         // It is written before anything else is: without it nobody would know whose data that is.
         for folder in [Folder::Log, Folder::Snapshots] {
@@ -121,10 +123,12 @@ impl Catalog {
         if rows == self.rows && !self.is_uncertain {
             return Ok(begins);
         }
-        self.is_uncertain = true;
-        directory::write_whole(directory, Folder::Root, NAME, write(&rows).as_bytes())?;
-        (self.rows, self.is_uncertain) = (rows, false);
-        Ok(begins)
+        // The policies come into force whether or not this is well: what follows is told from them.
+        (self.rows, self.is_uncertain) = (rows, true);
+        self.begins.append(&mut begins);
+        directory::write_whole(directory, Folder::Root, NAME, write(&self.rows).as_bytes())?;
+        self.is_uncertain = false;
+        Ok(std::mem::take(&mut self.begins))
     }
 }
 
