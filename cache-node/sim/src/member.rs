@@ -288,7 +288,12 @@ impl Member {
         let Some(lost) = self.standing.to_regain() else { return };
         let policies = self.space.policies();
         let mut all = true;
-        for policy in policies.iter().filter(|policy| policy.durability.mode.is_logged()) {
+        // Also those that were logged until just now.
+        let needed = |policy: &&StorePolicy| {
+            let is_kept = policy.durability.mode != Mode::Disabled;
+            is_kept && self.catalog.borrow().is_in_log(policy.number)
+        };
+        for policy in policies.iter().filter(needed) {
             let is_there = self.snapshot(policy.number, |_| {}).is_ok();
             if is_there {
                 taken(self, policy.number);

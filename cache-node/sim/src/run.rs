@@ -162,7 +162,11 @@ impl Running {
                     disk.die_after(u64::MAX);
                     return Ok(member);
                 }
-                Err(wrong) if !disk.is_dead() => return Err(wrong.to_string()),
+                Err(wrong) if !disk.is_dead() => {
+                    let content = disk.content(wrong.folder, &wrong.name).unwrap_or_default();
+                    say!(self, "{}", content.escape_ascii());
+                    return Err(wrong.to_string());
+                }
                 _ => {}
             }
             self.ran.crashes_in_recovery += 1;

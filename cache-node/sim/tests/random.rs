@@ -51,7 +51,7 @@ fn what_is_durable_is_there_after_any_crash_and_nothing_else_is() {
 }
 
 /// Seeds that found something, and what.
-const FOUND: [(u64, &str); 3] = [
+const FOUND: [(u64, &str); 6] = [
     (
         101_556,
         "a snapshot from before a change of stores had the sequence from which on they are new",
@@ -61,6 +61,12 @@ const FOUND: [(u64, &str); 3] = [
         "a store that was off while the list of stores could not be written came back as it was",
     ),
     (102_895, "the same, of a store with snapshots"),
+    (202_198, "what an fsync lost of a store that was logged until just before was in no snapshot"),
+    (204_493, "a snapshot of nobody had the sequence from which on a store was new"),
+    (
+        205_862,
+        "a segment's header of which a try had left three bytes was taken for a foreign file",
+    ),
 ];
 
 #[test]

@@ -115,7 +115,11 @@ impl Keeper {
         let Some(lost) = self.shared.standing.to_regain() else { return };
         let kept = self.shared.kept();
         let mut all = true;
-        for policy in kept.iter().filter(|policy| policy.durability.mode.is_logged()) {
+        for policy in kept.iter().filter(|policy| {
+            // Also one that was logged until just now.
+            let was_logged = is_in_log(&self.shared, policy.number);
+            policy.durability.mode.is_logged() || was_logged
+        }) {
             all &= take(&self.shared, policy.number).is_ok();
         }
         if all {
@@ -125,6 +129,11 @@ impl Keeper {
             thread::park_timeout(Duration::from_millis(AGAIN_MS));
         }
     }
+}
+
+/// Whether something of a store may be in the log alone.
+fn is_in_log(shared: &Shared, store: StoreNumber) -> bool {
+    shared.catalog.lock().content().is_in_log(store)
 }
 
 /// Takes a snapshot of a store, and notes what came of it.

@@ -76,6 +76,11 @@ impl Catalog {
         self.rows.get(&number)
     }
 
+    /// Whether something of a store may be in the log alone.
+    pub fn is_in_log(&self, number: StoreNumber) -> bool {
+        self.get(number).is_some_and(|row| row.in_log_until() > 0)
+    }
+
     /// Whether a snapshot would be found at the next start. If not, there is none, whatever its file is.
     pub fn finds(&self, snapshot: &Header) -> bool {
         let row = self.get(snapshot.store).filter(|row| row.name == snapshot.name);

@@ -25,13 +25,16 @@ struct Segmented {
 /// were never written.
 pub fn is_ours<F: ReadAt>(file: &F, seal: Seal) -> bool {
     let begin = read_up_to(file, 0, segment::HEADER_BYTES as u64).unwrap_or_default();
+    // Of a try to write the header that failed some may be there.
+    let some = begin.iter().zip(&segment::MAGIC).take_while(|(byte, of)| byte == of).count();
+    let is_unwritten = begin.iter().skip(some).all(|byte| *byte == 0);
     let mut pieces = Scan::new(file, seal);
     let frame = pieces.find(|piece| !matches!(piece, Ok(Piece::Damaged { .. })));
     match frame {
         Some(Ok(Piece::Found { .. } | Piece::Newer { .. })) => true,
-        Some(Ok(Piece::Torn { is_blank, .. })) => is_blank && begin.iter().all(|byte| *byte == 0),
+        Some(Ok(Piece::Torn { is_blank, .. })) => is_blank && is_unwritten,
         Some(Ok(Piece::Damaged { .. }) | Err(_)) => false,
-        None => begin.iter().all(|byte| *byte == 0),
+        None => is_unwritten,
     }
 }
 

@@ -28,6 +28,8 @@ impl<F: File> Plan<F> {
         for (number, sequence) in there {
             let name = snapshot::file_name(number, sequence);
             let wrong = |reason: String| Wrong::new(Folder::Snapshots, name.as_str(), reason);
+            // Also of those that are nobody's: a store that begins now begins after them.
+            self.last_sequence = self.last_sequence.max(sequence.saturating_add(1));
             let Some(row) = catalog.get(number) else { continue };
             let opened = directory.open(Folder::Snapshots, &name);
             let Some(file) = opened.map_err(|error| wrong(error.to_string()))? else { continue };
