@@ -109,15 +109,10 @@ impl Engine {
         if !journal.is_on() {
             return Ok(());
         }
-        let ticket = journal.ticket();
-        let until = Instant::now() + PATIENCE;
-        let waker = std::task::Waker::noop();
-        while journal.poll_durable(ticket, waker).is_pending() {
-            if Instant::now() > until {
-                bail!("the log is not on the disk after {PATIENCE:?}");
-            }
-            std::thread::sleep(Duration::from_micros(50));
-        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let durable = journal.until_durable(journal.ticket());
+        let waited = runtime.block_on(async { tokio::time::timeout(PATIENCE, durable).await });
+        waited.context("the log is not on the disk")?.context("the log failed")?;
         Ok(())
     }
 }
