@@ -111,11 +111,10 @@ impl Model {
     /// Nothing of a store is kept any more, or is kept only from now on: what it holds may be lost, and
     /// nothing of before may come back.
     pub fn begins_anew(&mut self, store: StoreNumber) {
-        let index = self.index;
         for (_, versions) in self.keys.iter_mut().filter(|((number, _), _)| *number == store) {
             let last = versions.pop();
             versions.clear();
-            versions.push(Version { index, content: None, ticket: None, batch: None });
+            versions.push(Version { index: 0, content: None, ticket: None, batch: None });
             versions.extend(last.map(|last| Version { ticket: None, ..last }));
         }
     }
