@@ -115,7 +115,7 @@ impl Model {
             let last = versions.pop();
             versions.clear();
             versions.push(Version { index: 0, content: None, ticket: None, batch: None });
-            versions.extend(last.map(|last| Version { ticket: None, ..last }));
+            versions.extend(last.map(|last| Version { ticket: None, batch: None, ..last }));
         }
     }
 
