@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::backups::{command, create, files, member_on};
-use common::kept::{Kept, Random};
+use common::kept::{Kept, Random, copy};
 use hypercache::backup::list::{Which, list, of_one};
 use hypercache::backup::point::Target;
 use hypercache::backup::restore::{self, restore};
@@ -40,14 +40,6 @@ fn small(destination: &Path, more: &str) -> Kept {
     client.ask(&[b"RPUSH", b"l", b"x", b"y"]);
     create(&kept);
     kept
-}
-
-fn copy(from: &Path, to: &Path) {
-    for file in files(from) {
-        let target = to.join(file.strip_prefix(from).unwrap());
-        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(&file, target).unwrap();
-    }
 }
 
 #[test]

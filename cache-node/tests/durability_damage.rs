@@ -8,7 +8,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use common::kept::{Kept, Random};
+use common::kept::{Kept, Random, copy};
 use hypercache_core::log::frame::crc32c;
 
 const YAML: &str = "stores:\n  s: {number: 1, persistence: {mode: aof+snapshot, fsync: always}}\n";
@@ -37,18 +37,6 @@ fn prepare() -> Kept {
     set(&kept, KEYS..2 * KEYS, 1);
     kept.member.kill();
     kept
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(std::fs::copy(entry.path(), to).unwrap()),
-        }
-    }
 }
 
 /// The version of each key's value, 0 for none.

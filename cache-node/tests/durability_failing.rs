@@ -77,6 +77,13 @@ impl Device {
         run("mount", &["-o", &how, self.mounted.to_str().unwrap()]).unwrap();
     }
 
+    /// From now on it can only be read: once the member has no file open any more that it writes.
+    fn close(&self, kept: &Kept) {
+        kept.member.wait_for("the first snapshots", || {
+            run("mount", &["-o", "remount,ro", self.mounted.to_str().unwrap()]).ok()
+        });
+    }
+
     fn unmount(&self) {
         run("umount", &[self.mounted.to_str().unwrap()]).unwrap();
     }
@@ -194,9 +201,7 @@ fn a_disk_that_can_only_be_read_refuses_writers_and_heals_when_it_can_be_written
     // A member that has not written since its start has no file open that would keep it from that.
     assert_eq!(kept.member.terminate(), Some(0));
     kept.again();
-    kept.member.wait_for("the first snapshots", || {
-        run("mount", &["-o", "remount,ro", device.mounted.to_str().unwrap()]).ok()
-    });
+    device.close(&kept);
     let mut client = kept.connect();
     let refused = set_until_refused(&kept, &mut client, &mut good);
     assert!(refused.starts_with("-MISCONF") && refused.contains("Read-only"), "{refused}");
@@ -272,9 +277,7 @@ fn no_backup_is_made_from_a_disk_that_fails_and_one_is_when_it_is_well() {
     accepts(&kept, &mut kept.connect(), "before");
     assert_eq!(kept.member.terminate(), Some(0));
     kept.again();
-    kept.member.wait_for("the first snapshots", || {
-        run("mount", &["-o", "remount,ro", device.mounted.to_str().unwrap()]).ok()
-    });
+    device.close(&kept);
     let mut client = kept.connect();
     set_until_refused(&kept, &mut client, &mut Vec::new());
     let refused = kept.member.http("POST /api/admin/backup?wait=true");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Raw;
-use common::kept::{Kept, Random};
+use common::kept::{Kept, Random, copy};
 use common::redis::Redis;
 use serde_json::Value;
 
@@ -458,18 +458,6 @@ fn what_is_missing_is_told_and_damage_is_printed_where_it_is() {
     std::fs::rename(&segment, &other).unwrap();
     let ran = log("verify", &kept.directory, &[]).is(1).out;
     assert!(ran.contains("it is missing, and all up to log-00000000000000000008"), "{ran}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        match entry.file_type().unwrap().is_dir() {
-            true => copy(&entry.path(), &to),
-            false => drop(std::fs::copy(entry.path(), to).unwrap()),
-        }
-    }
 }
 
 /// Damages a file at random.

@@ -4,6 +4,19 @@ use std::path::{Path, PathBuf};
 
 use super::{Member, Raw, free_port};
 
+/// Copies a directory with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
 /// See the module.
 pub struct Kept {
     pub member: Member,
@@ -17,57 +30,40 @@ pub struct Kept {
 impl Kept {
     /// A member in a directory of its own; ready when this returns.
     pub fn start(yaml: &str) -> Self {
-        let temporary = tempfile::tempdir().unwrap();
-        let mut kept = Self::start_in(temporary.path(), yaml);
-        kept._temporary = Some(temporary);
-        kept
+        Self::start_with(yaml, &[])
     }
 
     /// As [`Self::start`], with variables of its environment.
     pub fn start_with(yaml: &str, env: &[(&'static str, &'static str)]) -> Self {
         let temporary = tempfile::tempdir().unwrap();
-        let ports = [free_port(), free_port(), free_port()];
-        let member = launch(yaml, ports, temporary.path(), env);
-        member.wait_ready();
-        let directory = temporary.path().into();
-        let _temporary = Some(temporary);
-        Self { member, yaml: yaml.into(), directory, env: env.into(), ports, _temporary }
+        let mut kept = Self::launched_in(temporary.path(), yaml, env);
+        kept.member.wait_ready();
+        kept._temporary = Some(temporary);
+        kept
     }
 
     /// A member in a directory; ready when this returns.
     pub fn start_in(directory: &Path, yaml: &str) -> Self {
+        let kept = Self::launched_in(directory, yaml, &[]);
+        kept.member.wait_ready();
+        kept
+    }
+
+    fn launched_in(directory: &Path, yaml: &str, env: &[(&'static str, &'static str)]) -> Self {
         let ports = [free_port(), free_port(), free_port()];
-        let member = launch(yaml, ports, directory, &[]);
-        member.wait_ready();
-        Self {
-            member,
-            yaml: yaml.into(),
-            directory: directory.into(),
-            env: Vec::new(),
-            ports,
-            _temporary: None,
-        }
+        let member = launch(yaml, ports, directory, env);
+        let (yaml, directory, env) = (yaml.into(), directory.into(), env.into());
+        Self { member, yaml, directory, env, ports, _temporary: None }
     }
 
     /// As [`Self::start_in`]; what it logged if it stops instead.
     pub fn try_start_in(directory: &Path, yaml: &str) -> Result<Self, String> {
-        let ports = [free_port(), free_port(), free_port()];
-        let member = launch(yaml, ports, directory, &[]);
-        let is_ready = member.wait_for("ready, or an end", || {
-            let is_ready = member.http("GET /readyz").starts_with("HTTP/1.1 200");
-            (is_ready || member.log().contains("the member stops")).then_some(is_ready)
+        let kept = Self::launched_in(directory, yaml, &[]);
+        let is_ready = kept.member.wait_for("ready, or an end", || {
+            let is_ready = kept.member.http("GET /readyz").starts_with("HTTP/1.1 200");
+            (is_ready || kept.member.log().contains("the member stops")).then_some(is_ready)
         });
-        if !is_ready {
-            return Err(member.log());
-        }
-        Ok(Self {
-            member,
-            yaml: yaml.into(),
-            directory: directory.into(),
-            env: Vec::new(),
-            ports,
-            _temporary: None,
-        })
+        if is_ready { Ok(kept) } else { Err(kept.member.log()) }
     }
 
     /// Starts it again on the same directory, and waits for nothing.

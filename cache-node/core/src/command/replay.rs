@@ -94,10 +94,9 @@ impl recovery::Data for Keyspace {
         slot: Slot,
         payload: &[u8],
         as_of_ms: u64,
-    ) -> Result<recovery::Loaded, String> {
+    ) -> Result<Loaded, String> {
         let loaded = self.load_slot(store, slot, payload, as_of_ms);
-        let Loaded { keys, expired } = loaded.map_err(|damage| damage.to_string())?;
-        Ok(recovery::Loaded { keys, expired })
+        loaded.map_err(|damage| damage.to_string())
     }
 
     fn replay(&self, record: &Record<'_>) -> Result<(), String> {

@@ -3,11 +3,12 @@
 
 use std::ops::Range;
 
+use hypercache_core::log::cut::{self, Cut};
 use hypercache_core::log::frame::HEADER_BYTES;
 use hypercache_core::log::read_at::read_up_to;
 use hypercache_core::log::record::commands;
 use hypercache_core::log::segment::{Piece, Scan};
-use hypercache_core::log::{FrameHeader, Record};
+use hypercache_core::log::{FrameHeader, Record, Sequence};
 
 use super::Error;
 use super::source::{SegmentFile, failed};
@@ -44,6 +45,12 @@ impl Opened {
     /// The records, in order.
     pub fn records(&self) -> Vec<Record<'_>> {
         self.header.records(&self.raw).flatten().collect()
+    }
+
+    /// What of it stays when all batches go that have a record after a sequence; `None`: a batch in it is
+    /// not whole.
+    pub fn cut(&self, last: Sequence) -> Option<Cut> {
+        cut::cut(&self.header, &self.raw, last)
     }
 
     /// The records by batch: what was done at once, and is there as a whole or not at all.

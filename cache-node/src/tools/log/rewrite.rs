@@ -8,10 +8,8 @@ use std::path::{Path, PathBuf};
 
 use hypercache_core::log::read_at::read_up_to;
 use hypercache_core::log::segment::{HEADER_BYTES, Header};
-use hypercache_core::log::{Batch, Frame, Record};
 
 use super::Error;
-use super::parts::Opened;
 use super::source::{SegmentFile, failed};
 use crate::disk::layout::{OnDisk, sync_parent};
 
@@ -44,26 +42,8 @@ impl<'s> Draft<'s> {
         self.put(bytes)
     }
 
-    /// The batches of a frame for which `stays` says so, in a frame.
-    pub fn copy_part(
-        &mut self,
-        frame: &Opened,
-        stays: impl Fn(&[Record<'_>]) -> bool,
-    ) -> Result<(), Error> {
-        let header = &frame.header;
-        let mut new = Frame::new(header.store, u32::MAX, header.is_compressed);
-        for records in frame.batches().iter().filter(|batch| stays(batch)) {
-            let Some(first) = records.first() else { continue };
-            let mut batch = Batch::default();
-            for record in records {
-                batch.add(record.store, record.slot, |to| to.extend_from_slice(record.commands));
-            }
-            new.add_batch(first.sequence, first.time_ms, &batch);
-        }
-        if new.is_empty() { Ok(()) } else { self.put(new.finish().0) }
-    }
-
-    fn put(&mut self, mut frame: Vec<u8>) -> Result<(), Error> {
+    /// A frame, which is not sealed yet.
+    pub fn put(&mut self, mut frame: Vec<u8>) -> Result<(), Error> {
         self.segment.seal.apply(&mut frame, self.at);
         self.at += frame.len() as u64;
         self.file.write_all(&frame).map_err(failed(&self.path))

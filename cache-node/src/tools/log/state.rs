@@ -8,7 +8,7 @@ use hypercache_core::keyspace::commands::{Whole, put};
 use hypercache_core::keyspace::{Damage, Entry, Keyspace, Loaded, Options};
 use hypercache_core::log::frame::SEVERAL;
 use hypercache_core::log::snapshot::Snapshot;
-use hypercache_core::log::{FrameHeader, LANES, Sequence, lane_of};
+use hypercache_core::log::{FrameHeader, LANES, Sequence, lane_of, slots_of};
 use hypercache_core::store::{StoreNumber, StorePolicy};
 
 use super::Error;
@@ -180,14 +180,14 @@ impl State {
             .collect();
         for lane in 0..LANES {
             let space = keyspace(&policies);
-            let slots: Vec<Slot> = (0..SLOTS).filter(|slot| lane_of(*slot) == lane).collect();
+            let slots = slots_of(lane);
             let mut done = BTreeMap::<StoreNumber, Vec<Sequence>>::new();
             for (number, (row, bases)) in &self.stores {
                 let mut sequences = vec![row.since; usize::from(SLOTS)];
-                for slot in &slots {
+                for slot in slots.clone() {
                     let base = Reading { space: &space, number: *number, row, last: self.last };
-                    let from = base.slot(bases, *slot, &mut self.damages)?;
-                    if let Some(place) = sequences.get_mut(usize::from(*slot)) {
+                    let from = base.slot(bases, slot, &mut self.damages)?;
+                    if let Some(place) = sequences.get_mut(usize::from(slot)) {
                         *place = from;
                     }
                     if from.saturating_add(1) < self.log_from && row.is_logged {
@@ -207,10 +207,7 @@ impl State {
             let numbers: Vec<_> = self.stores.keys().copied().collect();
             for number in numbers {
                 let mut result = Ok(());
-                slots.iter().for_each(|slot| {
-                    space.set_serving(*slot, true);
-                });
-                space.visit_keys(number, 0, usize::MAX, 0, |entry| {
+                visit_slots(&space, number, slots.clone(), |entry| {
                     let lives = entry.expires_at_ms == 0 || entry.expires_at_ms > now_ms;
                     if result.is_ok() && lives {
                         result = each(number, entry);

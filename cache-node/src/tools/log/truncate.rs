@@ -3,9 +3,10 @@
 
 use std::fs;
 
+use hypercache_core::log::Sequence;
+use hypercache_core::log::cut::Cut;
 use hypercache_core::log::segment::{self, Header};
 use hypercache_core::log::snapshot::Snapshot;
-use hypercache_core::log::{Record, Sequence};
 use hypercache_core::store::StoreNumber;
 
 use super::Error;
@@ -110,13 +111,15 @@ pub fn run(source: &Source, last: Sequence, repair: &mut Repair<'_>) -> Result<(
             |_| true,
             |part| {
                 let Part::Frame(frame) = part else { return Ok(()) };
-                let stays = |batch: &[Record<'_>]| {
-                    batch.last().is_some_and(|record| record.sequence <= last)
-                };
-                if frame.batches().iter().all(|batch| stays(batch)) {
-                    return draft.copy(&on_disk, frame.range());
+                match frame.cut(last) {
+                    Some(Cut::Whole) => draft.copy(&on_disk, frame.range()),
+                    Some(Cut::Nothing) => Ok(()),
+                    Some(Cut::Part(part)) => draft.put(part.finish().0),
+                    None => {
+                        let wrong = std::io::Error::other("a batch in it is not whole");
+                        Err(failed(&file.path)(wrong))
+                    }
                 }
-                draft.copy_part(&frame, stays)
             },
         )?;
         keep_whole(&file.path, "truncated", last)?;

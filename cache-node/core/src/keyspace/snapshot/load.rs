@@ -6,17 +6,9 @@ use super::super::hash::KeyHasher;
 use super::super::slot::StoreTable;
 use super::entry::{self, Decoded};
 use crate::cluster::{Slot, slot_of};
+use crate::log::recovery::Loaded;
 use crate::store::StoreNumber;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// What was loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Loaded {
-    /// Keys that are there now.
-    pub keys: u64,
-    /// Keys that were left out because their lifetime is over.
-    pub expired: u64,
-}
 
 /// What is wrong with a slot's bytes. What was loaded before stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

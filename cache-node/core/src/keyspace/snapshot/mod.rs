@@ -16,8 +16,9 @@ mod load;
 mod take;
 mod whole;
 
+pub use crate::log::recovery::Loaded;
 pub use capture::{Capture, before_change};
-pub use load::{Damage, Loaded};
+pub use load::Damage;
 pub use take::SlotTaking;
 pub use whole::Untaken;
 
