@@ -53,6 +53,7 @@ struct Peer {
     control: Lane,
     forward: Vec<Lane>,
     wait: Lane,
+    replicate: Lane,
 }
 
 /// One connection's queue.
@@ -211,6 +212,7 @@ impl Client {
         let lane = match kind {
             Kind::Raft | Kind::Control => &peer.control,
             Kind::Wait => &peer.wait,
+            Kind::Replicate => &peer.replicate,
             Kind::Forward | Kind::Publish => &peer.forward[(order % FORWARD_LANES) as usize],
         };
         let bytes = payload.len();
@@ -258,6 +260,7 @@ impl Client {
             control: self.lane(to),
             forward: (0..FORWARD_LANES).map(|_| self.lane(to)).collect(),
             wait: self.lane(to),
+            replicate: self.lane(to),
         });
         peers.insert(to.id, peer.clone());
         peer

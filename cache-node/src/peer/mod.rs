@@ -45,13 +45,21 @@ pub enum Kind {
     /// Commands that wait for keys that the asked member owns: answered when they end, and given up
     /// when the connection ends.
     Wait = 5,
+    /// What a primary did to slots that the asked member keeps as well.
+    Replicate = 6,
 }
 
 impl Kind {
     fn parse(byte: u8) -> Option<Self> {
-        [Self::Raft, Self::Control, Self::Forward, Self::Publish, Self::Wait]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        const ALL: [Kind; 6] = [
+            Kind::Raft,
+            Kind::Control,
+            Kind::Forward,
+            Kind::Publish,
+            Kind::Wait,
+            Kind::Replicate,
+        ];
+        ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -41,6 +41,7 @@ pub struct Handlers {
     forward: OnceLock<Arc<dyn Handler>>,
     publish: OnceLock<Arc<dyn Handler>>,
     wait: OnceLock<Arc<dyn Handler>>,
+    replicate: OnceLock<Arc<dyn Handler>>,
 }
 
 impl Handlers {
@@ -51,6 +52,7 @@ impl Handlers {
             Kind::Forward => &self.forward,
             Kind::Publish => &self.publish,
             Kind::Wait => &self.wait,
+            Kind::Replicate => &self.replicate,
         }
     }
 

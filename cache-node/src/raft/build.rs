@@ -247,6 +247,11 @@ impl Cluster {
         self.handlers.set(Kind::Wait, handler);
     }
 
+    /// Who takes what other members do to slots that this one keeps as well; may be set once.
+    pub fn on_replicate(&self, handler: Arc<dyn peer::Handler>) {
+        self.handlers.set(Kind::Replicate, handler);
+    }
+
     /// Who delivers what other members publish; may be set once.
     pub fn on_publish(&self, handler: Arc<dyn peer::Handler>) {
         self.handlers.set(Kind::Publish, handler);

@@ -313,6 +313,8 @@ pub enum ShellCommand {
     LastSave,
     BgRewriteAof,
     WaitAof,
+    Wait,
+    Role,
     ReadOnly,
     ReadWrite,
     Multi,

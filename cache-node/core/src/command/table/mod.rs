@@ -13,6 +13,7 @@ mod list;
 mod observe;
 mod persistence;
 mod pubsub;
+mod replication;
 mod scripting;
 mod server;
 mod set;
@@ -76,6 +77,7 @@ const TOP: usize = generic::LIST.len()
     + server::LIST.len()
     + observe::LIST.len()
     + persistence::LIST.len()
+    + replication::LIST.len()
     + cluster::LIST.len()
     + transactions::LIST.len();
 
@@ -86,7 +88,7 @@ pub const COUNT: usize = TOP_FIRST + TOP;
 pub static TABLE: [Spec; TOP] = numbered(all(), TOP_FIRST);
 
 const fn all() -> [Spec; TOP] {
-    let families: [&[Spec]; 23] = [
+    let families: [&[Spec]; 24] = [
         &generic::LIST,
         &string::LIST,
         &list::LIST,
@@ -108,6 +110,7 @@ const fn all() -> [Spec; TOP] {
         &server::LIST,
         &observe::LIST,
         &persistence::LIST,
+        &replication::LIST,
         &cluster::LIST,
         &transactions::LIST,
     ];

@@ -1,0 +1,166 @@
+//! Three members that keep each key more than once: what was acknowledged outlives a member.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::cluster::{Cluster, launch};
+use common::{Raw, wait_for};
+
+/// A store with three copies in three members, confirmed by a majority; one with two, by all.
+const STORES: &str = "stores:\n  q: {number: 1, replication_factor: 3, acks: quorum}\n  \
+                      a: {number: 2, replication_factor: 2, acks: all}\n";
+
+fn ok(reply: &[u8]) -> bool {
+    reply == b"+OK\r\n"
+}
+
+fn select(raw: &mut Raw, store: &str) {
+    assert_eq!(raw.ask(&[b"SELECT", store.as_bytes()]), b"+OK\r\n");
+}
+
+fn value(text: &str) -> Vec<u8> {
+    format!("${}\r\n{text}\r\n", text.len()).into_bytes()
+}
+
+/// Waits until every slot's owners are in sync, as each member says.
+fn wait_in_sync(cluster: &Cluster) {
+    for member in &cluster.members {
+        member.wait_for("all in sync", || {
+            let status = member.http("GET /api/cluster");
+            status.contains("\"fully_replicated\":true").then_some(())
+        });
+    }
+}
+
+/// Writes until each of so many keys was acknowledged, by a client that tries again.
+fn write(cluster: &Cluster, through: usize, store: &str, keys: usize, round: usize) {
+    let mut raw = cluster.raw(through);
+    select(&mut raw, store);
+    for n in 0..keys {
+        let (key, text) = (format!("k{n}"), format!("v{round}:{n}"));
+        wait_for("an acknowledged write", || {
+            ok(&raw.ask(&[b"SET", key.as_bytes(), text.as_bytes()])).then_some(())
+        });
+    }
+}
+
+fn read(cluster: &Cluster, through: usize, store: &str, keys: usize, round: usize) {
+    let mut raw = cluster.raw(through);
+    select(&mut raw, store);
+    for n in 0..keys {
+        let (key, text) = (format!("k{n}"), format!("v{round}:{n}"));
+        let got = wait_for("an answer", || {
+            let reply = raw.ask(&[b"GET", key.as_bytes()]);
+            (!reply.starts_with(b"-")).then_some(reply)
+        });
+        assert_eq!(got, value(&text), "{key} of store {store} through {through}");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_outlives_the_death_of_any_member() {
+    let mut cluster = Cluster::start([0, 1, 2], STORES);
+    wait_in_sync(&cluster);
+    for store in ["1", "2"] {
+        write(&cluster, 0, store, 200, 0);
+    }
+    for dies in 0..3 {
+        let other = (dies + 1) % 3;
+        cluster.members[dies].kill();
+        for store in ["1", "2"] {
+            read(&cluster, other, store, 200, dies);
+            write(&cluster, other, store, 200, dies + 1);
+        }
+        cluster.members[dies] = launch(STORES, cluster.ports[dies], &cluster.flags[dies]);
+        cluster.wait_whole();
+        wait_in_sync(&cluster);
+        for store in ["1", "2"] {
+            (0..3).for_each(|through| read(&cluster, through, store, 200, dies + 1));
+        }
+    }
+}
+
+#[test]
+fn l28_what_was_deleted_while_a_member_was_away_stays_deleted_when_it_serves_again() {
+    let mut cluster = Cluster::start([0, 1, 2], STORES);
+    wait_in_sync(&cluster);
+    write(&cluster, 1, "1", 100, 0);
+    cluster.members[0].kill();
+    let mut raw = cluster.raw(1);
+    select(&mut raw, "1");
+    for n in 0..100 {
+        let key = format!("k{n}");
+        let deleted = wait_for("an acknowledged delete", || {
+            let reply = raw.ask(&[b"DEL", key.as_bytes()]);
+            (!reply.starts_with(b"-")).then_some(reply)
+        });
+        assert_eq!(deleted, b":1\r\n", "{key}");
+    }
+    cluster.members[0] = launch(STORES, cluster.ports[0], &cluster.flags[0]);
+    cluster.wait_whole();
+    wait_in_sync(&cluster);
+    // Each of the others in turn leaves the one that was away to answer.
+    for dies in [1, 2] {
+        cluster.members[dies].kill();
+        let mut raw = cluster.raw(0);
+        select(&mut raw, "1");
+        for n in 0..100 {
+            let key = format!("k{n}");
+            let got = wait_for("an answer", || {
+                let reply = raw.ask(&[b"GET", key.as_bytes()]);
+                (!reply.starts_with(b"-")).then_some(reply)
+            });
+            assert_eq!(got, b"$-1\r\n", "{key}");
+        }
+        cluster.members[dies] = launch(STORES, cluster.ports[dies], &cluster.flags[dies]);
+        cluster.wait_whole();
+        wait_in_sync(&cluster);
+    }
+}
+
+#[test]
+fn l22_a_minority_never_answers_ok_to_a_quorum_write() {
+    let mut cluster = Cluster::start([2, 1, 0], STORES);
+    wait_in_sync(&cluster);
+    let mut raw = cluster.raw(0);
+    select(&mut raw, "1");
+    cluster.members[1].kill();
+    cluster.members[2].kill();
+    for n in 0..50 {
+        let key = format!("k{n}");
+        let reply = raw.ask(&[b"SET", key.as_bytes(), b"v"]);
+        assert!(reply.starts_with(b"-"), "{}", reply.escape_ascii());
+    }
+}
+
+#[test]
+fn l21_concurrent_writes_through_different_members_leave_one_value_everywhere() {
+    let cluster = Cluster::start([0, 1, 2], STORES);
+    wait_in_sync(&cluster);
+    std::thread::scope(|scope| {
+        for i in 0..3 {
+            let mut raw = cluster.raw(i);
+            scope.spawn(move || {
+                select(&mut raw, "1");
+                for n in 0..300 {
+                    let text = format!("{i}:{n}");
+                    let key = format!("k{}", n % 10);
+                    assert!(ok(&raw.ask(&[b"SET", key.as_bytes(), text.as_bytes()])));
+                }
+            });
+        }
+    });
+    let mut seen: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for i in 0..3 {
+        let mut raw = cluster.raw(i);
+        select(&mut raw, "1");
+        for n in 0..10 {
+            let key = format!("k{n}");
+            let got = raw.ask(&[b"GET", key.as_bytes()]);
+            assert_eq!(*seen.entry(key).or_insert_with(|| got.clone()), got);
+        }
+    }
+}
