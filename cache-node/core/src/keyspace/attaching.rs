@@ -5,7 +5,7 @@ use super::Keyspace;
 use super::snapshot::Taking;
 use crate::cluster::Slot;
 use crate::log::Ticket;
-use crate::replica::{Feed, Link, Mark, Position, Role, Synced};
+use crate::replica::{Feed, Link, Mark, Position, Refused, Role, Synced};
 use crate::store::StoreNumber;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,18 +35,6 @@ pub enum Unattached {
     /// count on it. It has to leave the in-sync set first.
     #[error("the link's member is in sync by the table, and has not what it should")]
     InSync,
-}
-
-/// Why a peer did not take records of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// It is not attached, or lacks what comes before: it has to be attached anew.
-    Unattached,
-    /// It knows a newer epoch of the slot: this member is not its primary any more.
-    Newer {
-        /// That epoch.
-        epoch: u64,
-    },
 }
 
 /// A piece of a slot: some entries of a store.

@@ -135,6 +135,8 @@ pub struct SlotFeed {
     pub(crate) position: Position,
     /// The epoch of which the position was when the slot's epoch became another one.
     pub(crate) before: Option<Position>,
+    /// The highest epoch of the slot that the table or a primary named.
+    pub(crate) seen_epoch: u64,
     /// How often this member has lost the slot, or begun to have it.
     pub(crate) tenure: u64,
     /// The last tenure that ended with a hand-over: all that was waited for is there.
@@ -261,7 +263,8 @@ impl SlotFeed {
     }
 
     /// Becomes what the table says. `handed_over`: if this member was its primary, it has given the slot
-    /// away, with everything. `chance`: some number.
+    /// away, with everything. `chance`: some number. False: it knows of a newer epoch, and stays what it
+    /// is.
     pub(crate) fn become_role(
         &mut self,
         slot: Slot,
@@ -270,7 +273,11 @@ impl SlotFeed {
         handed_over: bool,
         chance: u64,
         coverage: impl Fn(u8) -> u64,
-    ) {
+    ) -> bool {
+        if role != Role::None && role.epoch() < self.seen_epoch {
+            return false;
+        }
+        self.seen_epoch = self.seen_epoch.max(role.epoch());
         let was = std::mem::replace(&mut self.role, role);
         let least = self.least_factor();
         match (was, role) {
@@ -286,7 +293,7 @@ impl SlotFeed {
                 if old != epoch {
                     self.goes_on(slot);
                 }
-                return;
+                return true;
             }
             (Role::Primary { .. }, _) => self.lose(handed_over),
             (_, Role::Primary { epoch }) => {
@@ -300,13 +307,21 @@ impl SlotFeed {
                 self.incoming = None;
             }
             (Role::Replica { of: old, .. }, Role::Replica { of, .. }) if old == of => {}
-            _ => self.incoming = None,
+            _ => {
+                // Of a slot of which there are not all pieces, nothing counts.
+                self.incoming = None;
+            }
         }
         match role {
-            Role::Primary { .. } => self.set_route(route, coverage),
+            Role::Primary { .. } => {
+                // What a primary has is all that there is.
+                self.position.coverage = coverage(1);
+                self.set_route(route, coverage);
+            }
             Role::Replica { .. } => {}
             Role::None => self.position = Position::default(),
         }
+        true
     }
 
     /// The least replication factor of stores that go to anybody.
@@ -320,9 +335,12 @@ impl SlotFeed {
         self.before = None;
     }
 
-    /// Other stores go to the ways: `coverage` tells by least replication factor which, or that a peer
+    /// Other stores go to the ways, of `all` that there are: `coverage` tells by least replication factor which, or that a peer
     /// lacks something of them.
-    pub(crate) fn cover(&mut self, slot: Slot, coverage: impl Fn(u8) -> Option<u64>) {
+    pub(crate) fn cover(&mut self, slot: Slot, all: u64, coverage: impl Fn(u8) -> Option<u64>) {
+        if matches!(self.role, Role::Primary { .. }) {
+            self.position.coverage = all;
+        }
         let mut is_another = false;
         for way in self.ways.iter_mut().filter(|way| way.is_attached()) {
             match coverage(way.least_factor) {
