@@ -5,12 +5,13 @@
 //! this crate, its `clippy.toml` and `tests/purity.rs` keep it so.
 //!
 //! Rooms, each depending only on those below it: [`command`] → [`keyspace`] → [`resp`];
-//! [`cluster`] → [`store`]; [`keyspace`] → [`log`] → [`store`].
+//! [`cluster`] → [`store`]; [`keyspace`] → [`replica`] → [`log`] → [`store`].
 
 mod cache_line;
 pub mod cluster;
 pub mod command;
 pub mod keyspace;
 pub mod log;
+pub mod replica;
 pub mod resp;
 pub mod store;

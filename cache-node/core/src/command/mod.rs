@@ -24,7 +24,7 @@ pub use spec::{
     ShellCommand, Spec, Spread,
 };
 pub use table::{COUNT, DIFFERS, IN_GENERAL, NOT_HERE};
-pub use transact::{NoScripts, Scripts, Step, Transacted};
+pub use transact::{NO_REPLICAS, NoScripts, Scripts, Step, Transacted};
 pub use waiting::Call;
 
 /// Every command, its subcommands inside it.

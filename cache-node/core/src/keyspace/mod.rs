@@ -15,13 +15,16 @@
 //! | `pressure` | what a member does as its memory runs out |
 //! | `snapshot/` | a slot as bytes, as of one moment, and back |
 //! | `effects`, `replaying` | what changes leave in the log; the log's records done again |
+//! | `feeding`, `attaching` | what they leave for other members; how those come to have a slot |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
+mod attaching;
 mod effects;
 mod entry;
 mod eviction;
 mod expiry;
+mod feeding;
 mod filter;
 mod free;
 mod hash;
@@ -47,6 +50,7 @@ mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 use access::{Guards, Known};
+pub use attaching::{Attached, Piece, Pieces, Refused, Unattached, Void};
 pub use effects::Needs;
 use effects::Sink;
 pub use entry::{Entry, Taken};
@@ -68,6 +72,7 @@ pub use watch::WatchedKey;
 
 use crate::cluster::{SLOTS, Slot, slot_of};
 use crate::log::Journal;
+use crate::replica::Feed;
 use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::mix;
@@ -116,6 +121,10 @@ pub enum Refusal {
     /// [`Keyspace::misconf`] says why.
     #[error("the log cannot be written")]
     NotDurable,
+    /// The store promises that a majority of the slot's owners has what is written, and fewer are in
+    /// sync.
+    #[error("too few owners are in sync")]
+    NotReplicated,
 }
 
 /// The stores as they were at some time. Commands look whether they still are.
@@ -182,6 +191,8 @@ pub struct Keyspace {
     undertaker: OnceLock<Undertaker>,
     /// What was done to stores that are logged, on its way to the disk.
     journal: Journal,
+    /// What was done to slots that others own as well, on its way to them.
+    feed: Feed,
     /// The member's memory is used up: writes that need some are refused.
     refusing: AtomicBool,
     loading: AtomicBool,
@@ -217,6 +228,7 @@ impl Keyspace {
             watches_due_ms: AtomicU64::new(0),
             undertaker: OnceLock::new(),
             journal: Journal::default(),
+            feed: Feed::default(),
             refusing: AtomicBool::new(false),
             loading: AtomicBool::new(false),
             expiry_paused_until_ms: AtomicU64::new(0),
@@ -265,6 +277,7 @@ impl Keyspace {
             }
         }
         let current = self.registry.load_full();
+        self.coverage_changes(&current, &new);
         self.publish(new, Some(&current));
         let mut filters_changed = false;
         let registry = self.registry.load();
@@ -509,6 +522,9 @@ impl Keyspace {
                 registry = &newer.0;
                 continue;
             }
+            if needs.log && self.lacks_replicas(store, slot) {
+                return Err(Refusal::NotReplicated);
+            }
             let result = run(&mut Access {
                 space: self,
                 state: &mut state,
@@ -525,6 +541,7 @@ impl Keyspace {
             if let Some(table) = state.get(store.number) {
                 cell.hints.note(table);
             }
+            self.note_unconfirmed(store, slot);
             if cell.waited.load(Relaxed) {
                 self.serve_in(registry, slot, state, now_ms, buried);
                 return Ok(result);
@@ -609,6 +626,9 @@ impl Keyspace {
                 continue;
             }
             let mut locked = Locked::new(self, &registry, number, now_ms, guards, Vec::new());
+            if needs.log && locked.lacks_replicas(number, || keys.iter().copied()) {
+                return Err(Refusal::NotReplicated);
+            }
             locked.known = Known::new(keys, hashed);
             let result = run(&mut locked);
             locked.serve_waits();
