@@ -425,7 +425,8 @@ fn crash_between_snapshots(usual: u64) {
     let mut kept = Kept::start(yaml);
     let mut workers: Vec<Worker> = (0..4).map(|n| Worker::new(n, random.fork())).collect();
     // Two slots are taken one after the other: only what is of one slot is whole.
-    let is_whole = |unit: &Unit| !matches!(unit.now(), Held::Pair(..)) || unit.name.starts_with('{');
+    let is_whole =
+        |unit: &Unit| !matches!(unit.now(), Held::Pair(..)) || unit.name.starts_with('{');
     workers.iter_mut().for_each(|worker| worker.units.retain(is_whole));
     for round in 0..rounds(usual) {
         let (began, after) = (Instant::now(), Duration::from_millis(20 + random.below(500)));
