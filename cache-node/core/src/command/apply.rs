@@ -7,6 +7,7 @@ use crate::keyspace::{Applying, Keyspace, Piece};
 use crate::log::frame::{Damage, HEADER_BYTES};
 use crate::log::record::take_varint;
 use crate::log::{FrameHeader, Record, Ticket};
+use crate::mutation::{self, Mutation};
 use crate::replica::{Held, MARK, Mark, Refused};
 use crate::store::StoreNumber;
 
@@ -21,6 +22,8 @@ pub struct Applied {
     pub refused: Vec<(Slot, Refused)>,
     /// Slots whose primary this member was until now. It does not serve them any more.
     pub deposed: Vec<Slot>,
+    /// Slots that began anew or went on by a mark.
+    pub attached: Vec<Slot>,
     /// What has to be on this member's disk before the cycle is confirmed.
     pub ticket: Option<Ticket>,
     /// Records that were done.
@@ -34,6 +37,7 @@ impl Applied {
     pub fn merge(&mut self, other: Self) {
         other.refused.into_iter().for_each(|(slot, why)| self.refuse(slot, why));
         self.deposed.extend(other.deposed);
+        self.attached.extend(other.attached);
         self.ticket = self.ticket.max(other.ticket);
         self.records += other.records;
         let room = MOST_ERRORS.saturating_sub(self.errors.len());
@@ -179,12 +183,18 @@ fn take_batch(
 ) -> Result<(), Refused> {
     if let [Incoming { record: Record { store: MARK, slot, .. }, commands, .. }] = batch {
         let mark = Mark::read(commands).ok_or(Refused::Unattached)?;
-        return applying.take_mark(from, session, &mark, || applied.deposed.push(*slot));
+        applying.take_mark(from, session, &mark, || applied.deposed.push(*slot))?;
+        applied.attached.push(*slot);
+        return Ok(());
     }
     let waits = applying.feed(|feed| {
         let incoming = feed.admit(from, session)?;
         let last = incoming.sequence;
         let Some(joining) = &mut incoming.joining else { return Ok(None) };
+        if mutation::is(Mutation::LostHeld) {
+            incoming.sequence = batch.last().map_or(last, |each| each.sequence);
+            return Ok(Some(()));
+        }
         for each in batch.iter().filter(|each| each.sequence > last) {
             let fits = joining.hold(Held {
                 store: each.record.store,
@@ -229,7 +239,7 @@ fn do_record(
     commands: &[u8],
 ) -> Result<(), Option<Error>> {
     let is_new = applying.feed(|feed| feed.position().sequence < sequence);
-    if is_new != Some(true) {
+    if is_new != Some(true) && !mutation::is(Mutation::DoneTwice) {
         return Ok(());
     }
     match applying.replaying(store, time_ms, |slot| replay_in(slot, sequence, commands)) {

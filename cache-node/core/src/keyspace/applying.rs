@@ -10,6 +10,7 @@ use super::{Cell, Keyspace};
 use crate::cluster::{MemberId, Slot};
 use crate::log::record::put_command;
 use crate::log::{Batch, Ticket};
+use crate::mutation::{self, Mutation};
 use crate::replica::{Mark, Refused, SlotFeed};
 use crate::store::{EvictionPolicy, StoreNumber};
 use smallvec::SmallVec;
@@ -64,6 +65,9 @@ impl Keyspace {
     /// primary alone says so, while it serves it.
     #[inline]
     pub(super) fn may_remove(&self, slot: Slot) -> bool {
+        if mutation::is(Mutation::ExpiryAtReplica) {
+            return true;
+        }
         !self.feed.is_on() || self.is_serving(slot) || !self.feed.is_known(slot)
     }
 }

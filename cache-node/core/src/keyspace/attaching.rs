@@ -5,6 +5,7 @@ use super::Keyspace;
 use super::snapshot::Taking;
 use crate::cluster::Slot;
 use crate::log::Ticket;
+use crate::mutation::{self, Mutation};
 use crate::replica::{Feed, Link, Mark, Position, Refused, Role, Synced};
 use crate::store::StoreNumber;
 use std::sync::Arc;
@@ -153,7 +154,8 @@ impl Keyspace {
             let mark = Mark { epoch, sequence, coverage, attachment };
             let ticket = Feed::append_mark(link, session, slot, &mark);
             (way.mark, way.session) = (ticket.ok_or(Unattached::NoSession)?, session);
-            (way.coverage, way.attachment, way.is_whole) = (coverage, attachment, goes_on);
+            let is_whole = goes_on || mutation::is(Mutation::InSyncWithoutPieces);
+            (way.coverage, way.attachment, way.is_whole) = (coverage, attachment, is_whole);
             Ok((attachment, way.least_factor))
         });
         let (attachment, least_factor) = attached.unwrap_or(Err(Unattached::NotPrimary))?;
@@ -201,6 +203,9 @@ impl Keyspace {
         let mut state = cell.state.lock();
         let is_lost = self.feed.change_known(slot, |feed| {
             let Role::Primary { epoch: mine } = feed.role else { return false };
+            if mutation::is(Mutation::IgnoredRefusal) {
+                return false;
+            }
             match why {
                 Refused::Newer { epoch } if epoch > mine => {
                     feed.lose(false);
@@ -237,6 +242,7 @@ impl Keyspace {
         let is_set = self.feed.change_known(slot, |feed| {
             let Some(way) = feed.way(link) else { return false };
             let may_not = way.synced == Synced::No && synced == Synced::Perhaps;
+            let may_not = may_not && !mutation::is(Mutation::InSyncWithoutPieces);
             if may_not && !(way.is_whole && way.is_attached()) {
                 return false;
             }

@@ -4,6 +4,7 @@ use super::stores::{Registry, Store};
 use super::{Keyspace, Locked};
 use crate::cluster::{SLOTS, Slot};
 use crate::log::{Batch, Ticket};
+use crate::mutation::{self, Mutation};
 use crate::replica::{Fed, Feed, Role, Route};
 use crate::store::{Acks, Durability, StoreNumber, StorePolicy};
 use smallvec::SmallVec;
@@ -211,6 +212,9 @@ impl Keyspace {
     /// for what it did and for what it may have seen.
     #[inline]
     pub(super) fn note_unconfirmed(&self, store: &Store, slot: Slot) {
+        if mutation::is(Mutation::DirtyRead) {
+            return self.feed.note_new(slot);
+        }
         if store.acks != Acks::One {
             self.feed.note(slot);
         }

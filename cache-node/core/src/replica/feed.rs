@@ -223,6 +223,14 @@ impl Feed {
         self.pending(slot, super::awaits::note);
     }
 
+    /// As [`Self::note`], by a mistake only of what is of a command that has just written.
+    pub(crate) fn note_new(&self, slot: Slot) {
+        let tell = self.change_known(slot, |state| std::mem::take(&mut state.is_new));
+        if tell == Some(true) {
+            self.note(slot);
+        }
+    }
+
     /// Tells what is not confirmed of a slot.
     pub(crate) fn pending(&self, slot: Slot, tell: impl FnMut(Need)) {
         self.change_known(slot, |state| {

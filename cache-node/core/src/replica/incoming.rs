@@ -2,7 +2,8 @@
 
 use super::mark::Mark;
 use super::slot::{Position, Role, SlotFeed};
-use crate::cluster::MemberId;
+use crate::cluster::{MemberId, Slot};
+use crate::mutation::{self, Mutation};
 use crate::store::StoreNumber;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -104,7 +105,10 @@ impl SlotFeed {
         mark: &Mark,
         all_bytes: &Arc<AtomicUsize>,
     ) -> Result<Marked, Refused> {
-        let known = self.role.epoch().max(self.seen_epoch);
+        let mut known = self.role.epoch().max(self.seen_epoch);
+        if mutation::is(Mutation::IgnoredEpoch) {
+            known = known.min(mark.epoch.saturating_sub(1));
+        }
         let is_known =
             mark.epoch == known && matches!(self.role, Role::Replica { of, .. } if of == from);
         if mark.epoch < known || mark.epoch == known && !is_known {
@@ -175,7 +179,8 @@ impl SlotFeed {
         let refusal = self.refusal(self.incoming.as_ref().map_or(0, |incoming| incoming.epoch));
         match &mut self.incoming {
             Some(it) if (it.from, it.session) == (from, session) => {
-                if is_ours || it.epoch >= known { Ok(it) } else { Err(refusal) }
+                let is_over = it.epoch < known && !mutation::is(Mutation::IgnoredEpoch);
+                if is_ours || !is_over { Ok(it) } else { Err(refusal) }
             }
             // It may have begun in another session.
             _ if is_ours => Err(Refused::Unattached),
@@ -199,13 +204,15 @@ impl SlotFeed {
     }
 }
 
-/// Which cycles of a session were done: what comes twice is done once, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which cycles of a session were done, and what of them was refused: what comes twice is done once, in
+/// order, and what was refused is told until the sender must have heard it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Received {
-    /// The session; 0 for none.
-    pub session: u64,
+    session: u64,
     /// The last cycle that was done; 0 for none.
-    pub number: u64,
+    number: u64,
+    /// Slots that were refused since they were attached last.
+    refused: Vec<(Slot, Refused)>,
 }
 
 /// What is to be done with a cycle.
@@ -213,13 +220,35 @@ pub struct Received {
 pub enum Receive {
     /// It is the next.
     Next,
-    /// It was done before: it is confirmed again.
+    /// It was done before. It is confirmed again, with all that was refused.
     Again,
     /// It is of another session, or one before it is missing.
     Unknown,
 }
 
 impl Received {
+    /// Nothing of a session yet.
+    pub fn new(session: u64) -> Self {
+        Self { session, ..Self::default() }
+    }
+
+    /// The session; 0 for none.
+    pub fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// The last cycle that was done; 0 for none. Who goes on with the session over another connection is
+    /// told this, and [`Self::refused`], before anything else: a confirmation of a cycle may have been lost
+    /// with what was refused of it.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Slots that were refused since they were attached last.
+    pub fn refused(&self) -> &[(Slot, Refused)] {
+        &self.refused
+    }
+
     /// What is to be done with a cycle. The first one of a session may have any number.
     pub fn receive(&self, session: u64, number: u64) -> Receive {
         if session != self.session || session == 0 {
@@ -231,6 +260,16 @@ impl Received {
             _ => Receive::Unknown,
         }
     }
+
+    /// A cycle was done: what was refused of it, and what was attached by it.
+    pub fn done(&mut self, number: u64, refused: &[(Slot, Refused)], attached: &[Slot]) {
+        self.number = number;
+        self.refused.retain(|(slot, _)| !attached.contains(slot));
+        for (slot, why) in refused {
+            self.refused.retain(|(known, _)| known != slot);
+            self.refused.push((*slot, *why));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -239,13 +278,21 @@ mod tests {
 
     #[test]
     fn a_cycle_is_done_once_and_in_its_turn() {
-        let mut received = Received { session: 7, number: 0 };
+        let mut received = Received::new(7);
         assert_eq!(received.receive(7, 5), Receive::Next);
-        received.number = 5;
+        received.done(5, &[], &[]);
         assert_eq!(received.receive(7, 6), Receive::Next);
         assert_eq!(received.receive(7, 5), Receive::Again);
         assert_eq!(received.receive(7, 7), Receive::Unknown);
         assert_eq!(received.receive(8, 6), Receive::Unknown);
         assert_eq!(Received::default().receive(0, 1), Receive::Unknown);
+    }
+
+    #[test]
+    fn what_was_refused_is_told_until_the_slot_is_attached_again() {
+        let mut received = Received::new(7);
+        received.done(1, &[(3, Refused::Unattached), (4, Refused::Unattached)], &[]);
+        received.done(2, &[(3, Refused::Newer { epoch: 9 })], &[4]);
+        assert_eq!(received.refused(), [(3, Refused::Newer { epoch: 9 })]);
     }
 }

@@ -8,6 +8,7 @@ use super::need::{Need, Progress};
 use super::{MAX_WAYS, quorum_links};
 use crate::cluster::{MemberId, Slot};
 use crate::log::Ticket;
+use crate::mutation::{self, Mutation};
 use crate::store::Acks;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -113,13 +114,18 @@ impl Way {
     /// Whether records go to it.
     #[inline]
     pub fn is_attached(&self) -> bool {
+        if mutation::is(Mutation::KeptSession) {
+            return self.session != 0;
+        }
         self.session != 0 && self.session == self.link.session()
     }
 
     /// Whether its peer has all that was done in the slot up to a cycle of the link.
     #[inline]
     pub fn has(&self, ticket: Ticket) -> bool {
-        self.is_whole && self.is_attached() && self.link.has_confirmed(ticket.max(self.mark))
+        let is_confirmed = self.link.has_confirmed(ticket.max(self.mark));
+        let is_confirmed = is_confirmed || mutation::is(Mutation::SentIsConfirmed);
+        self.is_whole && self.is_attached() && is_confirmed
     }
 
     pub fn detach(&mut self) {
@@ -144,6 +150,8 @@ pub struct SlotFeed {
     pub(crate) ways: SmallVec<[Way; 2]>,
     /// What was written for more than `one`, and is not known to be confirmed.
     pub(crate) pending: SmallVec<[Need; 1]>,
+    /// Something was written that is waited for.
+    pub(crate) is_new: bool,
     /// What comes from the primary.
     pub(crate) incoming: Option<Box<Incoming>>,
 }
@@ -163,6 +171,9 @@ impl SlotFeed {
     pub(crate) fn is_at(&self, theirs: Position) -> bool {
         let same = |mine: Position| mine.epoch == theirs.epoch;
         let before = self.before.filter(|before| before.sequence == self.position.sequence);
+        if mutation::is(Mutation::IgnoredPosition) {
+            return theirs.epoch != 0;
+        }
         theirs.epoch != 0
             && theirs.sequence == self.position.sequence
             && (same(self.position) || before.is_some_and(same))
@@ -203,6 +214,12 @@ impl SlotFeed {
         }
     }
 
+    /// Whether everything that anybody waits for here is confirmed: before a slot is handed over, all who
+    /// are in sync have to have everything.
+    pub fn is_settled(&self) -> bool {
+        self.pending.iter().all(|need| self.progress(need) != Progress::Waits)
+    }
+
     /// How many owners are in sync, this one counted.
     pub fn in_sync(&self, replication_factor: u8) -> usize {
         let ways = self.first_ways(replication_factor);
@@ -211,11 +228,17 @@ impl SlotFeed {
 
     /// Whether a majority of a replication factor is in sync.
     pub fn has_quorum(&self, replication_factor: u8) -> bool {
+        if mutation::is(Mutation::NoRefusal) {
+            return true;
+        }
         self.in_sync(replication_factor) > usize::from(quorum_links(replication_factor))
     }
 
     /// How far a need is.
     pub(crate) fn progress(&self, need: &Need) -> Progress {
+        if mutation::is(Mutation::EarlyAck) {
+            return Progress::Met;
+        }
         if need.tenure != self.tenure {
             let is_there = self.handed_over == Some(need.tenure);
             return if is_there { Progress::Met } else { Progress::Lost };
@@ -255,6 +278,7 @@ impl SlotFeed {
         if need.acks == Acks::One {
             return;
         }
+        self.is_new = true;
         match self.pending.iter_mut().find(|known| known.is_like(&need)) {
             // A later record is in no earlier cycle.
             Some(known) => *known = need,
@@ -316,6 +340,14 @@ impl SlotFeed {
             Role::Primary { .. } => {
                 // What a primary has is all that there is.
                 self.position.coverage = coverage(1);
+                // What it has may not be with all who are in sync, and nobody reads what may be lost.
+                self.pending.push(Need {
+                    slot,
+                    tenure: self.tenure,
+                    acks: Acks::All,
+                    replication_factor: u8::MAX,
+                    tickets: SmallVec::new(),
+                });
                 self.set_route(route, coverage);
             }
             Role::Replica { .. } => {}
@@ -370,7 +402,11 @@ impl SlotFeed {
     /// This member is primary no longer.
     pub(crate) fn lose(&mut self, handed_over: bool) {
         if handed_over {
-            self.handed_over = Some(self.tenure);
+            self.settle();
+            // What an owner that is in sync lacks may be lost with the next primary.
+            if self.pending.is_empty() {
+                self.handed_over = Some(self.tenure);
+            }
         }
         self.tenure += 1;
         self.pending.clear();
