@@ -5,12 +5,15 @@
 //! this crate, its `clippy.toml` and `tests/purity.rs` keep it so.
 //!
 //! Rooms, each depending only on those below it: [`command`] → [`keyspace`] → [`resp`];
-//! [`cluster`] → [`store`]; [`keyspace`] → [`log`] → [`store`].
+//! [`cluster`] → [`store`]; [`keyspace`] → [`replica`] → [`log`] → [`store`].
 
 mod cache_line;
 pub mod cluster;
 pub mod command;
 pub mod keyspace;
 pub mod log;
+#[doc(hidden)]
+pub mod mutation;
+pub mod replica;
 pub mod resp;
 pub mod store;

@@ -1,10 +1,12 @@
 //! A store: a named database with policies of its own, and a number that `SELECT` takes.
 
+mod acks;
 mod durability;
 mod durability_setting;
 mod filter_rate;
 mod kept;
 
+pub use acks::{Acks, MAX_REPLICATION_FACTOR};
 pub use durability::{Durability, Fsync, Mode};
 pub use durability_setting::{DurabilityFields, DurabilitySetting};
 pub use filter_rate::{FilterRate, FilterSetting, filter_setting};
@@ -106,8 +108,10 @@ pub struct StorePolicy {
     pub filter: Option<FilterRate>,
     /// What of it is on disk.
     pub durability: Durability,
-    /// How many members hold each key. 1 until replication exists.
+    /// How many members hold each key, 1 to [`MAX_REPLICATION_FACTOR`].
     pub replication_factor: u8,
+    /// How many of them have a write before it is answered.
+    pub acks: Acks,
     /// Made by the desired state that an operator sent, and kept as that says.
     pub managed: bool,
 }
@@ -125,6 +129,7 @@ impl StorePolicy {
             filter: None,
             durability: Durability::default(),
             replication_factor: 1,
+            acks: Acks::default(),
             managed: false,
         }
     }
@@ -188,10 +193,10 @@ impl StorePolicy {
             FilterRate::new(rate.rate())?;
         }
         self.durability.validate()?;
-        if self.replication_factor != 1 {
+        if !(1..=MAX_REPLICATION_FACTOR).contains(&self.replication_factor) {
             return Err(Invalid::new(
                 "replication_factor",
-                "only 1 works in this version: replication is not there yet".into(),
+                format!("{} is not one of 1 to {MAX_REPLICATION_FACTOR}", self.replication_factor),
             ));
         }
         Ok(())

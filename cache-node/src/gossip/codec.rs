@@ -105,10 +105,11 @@ fn room(buf: &impl BufMut, bytes: usize) -> Read<()> {
 
 fn put_identity(identity: &Identity, buf: &mut impl BufMut) -> Read<()> {
     let Identity { member, cluster_id, initialised, bump } = identity;
-    room(buf, 8 + 8 + 8 + 1 + 6 + 1)?;
+    room(buf, 8 + 8 + 8 + 8 + 1 + 6 + 1)?;
     buf.put_u64(member.id);
     buf.put_u64(*bump);
     buf.put_u64(*cluster_id);
+    buf.put_u64(member.incarnation);
     buf.put_u8(u8::from(*initialised));
     buf.put_u16(member.resp_port);
     buf.put_u16(member.http_port);
@@ -124,6 +125,7 @@ fn identity_of(buf: &mut impl Buf) -> Read<Identity> {
     if id == 0 {
         return Err(Malformed("a member's number is 0"));
     }
+    let incarnation = u64_of(buf)?;
     let initialised = u8_of(buf)? & 1 == 1;
     let (resp_port, http_port, gossip_port) = (u16_of(buf)?, u16_of(buf)?, u16_of(buf)?);
     let weight = u32::from(u8_of(buf)?);
@@ -132,7 +134,8 @@ fn identity_of(buf: &mut impl Buf) -> Read<Identity> {
         return Err(Malformed("a member has no name, host or weight"));
     }
     let zone = (!zone.is_empty()).then_some(zone);
-    let member = Member { id, name, host, resp_port, http_port, gossip_port, zone, weight };
+    let member =
+        Member { id, name, host, resp_port, http_port, gossip_port, zone, weight, incarnation };
     Ok(Identity { member, cluster_id, initialised, bump })
 }
 

@@ -27,6 +27,7 @@ impl Identity {
             gossip_port,
             zone: None,
             weight: 1,
+            incarnation: 0,
         };
         Self { member, cluster_id: 0, initialised: false, bump: 0 }
     }

@@ -17,4 +17,4 @@ pub use identity::Rumour;
 pub use task::{Counters, Gossip, Handle, Options};
 
 /// The version of the datagrams; others are dropped.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;

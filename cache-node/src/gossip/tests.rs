@@ -20,6 +20,7 @@ fn member(id: MemberId, gossip_port: u16) -> Member {
         gossip_port,
         zone: Some("a".into()),
         weight: 1,
+        incarnation: 9,
     }
 }
 
@@ -129,7 +130,7 @@ fn members_of_other_clusters_and_secrets_are_dropped() {
     assert_eq!(ours.receive(address(1), &unknown, 0), Err(codec::Dropped::Unauthenticated));
     let mut later = datagram(&mut swim(1, 5, Some("red")));
     assert_eq!(ours.receive(address(1), &later, 0), Ok(()));
-    later[0] = 2;
+    later[0] = VERSION + 1;
     assert_eq!(ours.receive(address(1), &later, 0), Err(codec::Dropped::ForeignVersion));
     assert_eq!(ours.rumours().len(), 1);
 }
@@ -192,7 +193,7 @@ async fn members_find_each_other_over_udp_by_name_and_one_that_leaves_is_seen_to
     until(&first, is(2, Liveness::Alive)).await;
     until(&second, is(1, Liveness::Alive)).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    for garbage in [&b""[..], &[1; 60], &[0xff; 1400]] {
+    for garbage in [&b""[..], &[VERSION; 60], &[0xff; 1400]] {
         socket.send_to(garbage, address(first_port)).await.unwrap();
     }
     stop.send(true).unwrap();

@@ -65,6 +65,7 @@ fn member_at(id: MemberId, gossip_port: u16) -> Member {
         gossip_port,
         zone: None,
         weight: 1,
+        incarnation: 0,
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 /// The version of the protocol; another one is refused.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"HCPR";
 const HELLO_BYTES: usize = 4 + 2 + 8 + 8 + 8 + 16;

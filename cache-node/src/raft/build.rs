@@ -165,6 +165,7 @@ impl Options {
             gossip_port,
             zone: self.zone,
             weight: self.weight,
+            incarnation: random_id()?,
         };
         let pristine = log.is_pristine();
         let (gossip, gossip_handle) = gossip::Options {

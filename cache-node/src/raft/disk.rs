@@ -18,7 +18,7 @@ use std::{
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const FORMAT_PREFIX: &str = "hypercache raft ";
-const FORMAT: &str = "hypercache raft 1";
+const FORMAT: &str = "hypercache raft 2";
 const MEMBER_PREFIX: &str = "hypercache member ";
 const MEMBER_FORMAT: &str = "hypercache member 1";
 const CACHE_BYTES: usize = 1 << 20;
@@ -350,7 +350,7 @@ mod tests {
         drop(Disk::open(directory.path(), 7).unwrap());
         let database = Database::create(&path).unwrap();
         let write = database.begin_write().unwrap();
-        write.open_table(META).unwrap().insert("format", &b"hypercache raft 2"[..]).unwrap();
+        write.open_table(META).unwrap().insert("format", &b"hypercache raft 3"[..]).unwrap();
         write.commit().unwrap();
         drop(database);
         assert!(error(directory.path()).contains("another version of HyperCache"));

@@ -18,7 +18,7 @@ use std::{io, sync::Arc};
 use tokio::sync::watch;
 
 /// The version of a snapshot's bytes.
-const SNAPSHOT_VERSION: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
 
 type Kept = (Option<LogId>, StoredMembership, Vec<u8>);
 

@@ -94,6 +94,7 @@ fn member(id: MemberId) -> Member {
         gossip_port: 3,
         zone: None,
         weight: 1,
+        incarnation: 0,
     }
 }
 

@@ -272,6 +272,7 @@ mod tests {
             gossip_port: 7946,
             zone: None,
             weight: 1,
+            incarnation: 0,
         }
     }
 

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{self, Call};
 use hypercache_core::keyspace::{Ended, Wait};
-use hypercache_core::log::awaits;
+use hypercache_core::replica::awaits;
 use hypercache_core::resp::{Protocol, Writer};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -77,8 +77,11 @@ fn answer_to(ended: Ended) -> Vec<u8> {
 
 /// The answer to a wait, once what it was served with is on the disk.
 async fn settled(router: &Router, protocol: Protocol, ended: Ended) -> Vec<u8> {
-    let Ended::Served { awaits: Some(ticket), .. } = &ended else { return answer_to(ended) };
-    match router.until_durable(*ticket).await {
+    let awaited = match &ended {
+        Ended::Served { awaits, .. } if !awaits.is_empty() => awaits,
+        _ => return answer_to(ended),
+    };
+    match router.until_met(awaited).await {
         Ok(()) => answer_to(ended),
         Err(text) => {
             let mut reply = vec![SERVED];
@@ -148,7 +151,10 @@ impl Blocked {
             Ok(None) if awaited.is_some() => {
                 let router = self.router.clone();
                 return Some(Answer::Later(Box::pin(async move {
-                    let ended = Ended::Served { reply: reply.split_off(1), awaits: awaited };
+                    let ended = Ended::Served {
+                        reply: reply.split_off(1),
+                        awaits: awaited.unwrap_or_default(),
+                    };
                     Ok(settled(&router, protocol, ended).await.into())
                 })));
             }
@@ -207,7 +213,7 @@ mod tests {
     #[test]
     fn answers_read_back() {
         assert_eq!(
-            answered(&answer_to(Ended::Served { reply: b"+x".into(), awaits: None })),
+            answered(&answer_to(Ended::Served { reply: b"+x".into(), awaits: Default::default() })),
             Some(Answered::Reply(b"+x"))
         );
         assert_eq!(answered(&answer_to(Ended::Again)), Some(Answered::Ended));

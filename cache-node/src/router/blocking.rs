@@ -294,12 +294,9 @@ impl Router {
         };
         match ended {
             Ended::Served { reply, awaits } => {
-                match awaits {
-                    None => out.extend_from_slice(&reply),
-                    Some(ticket) => match self.until_durable(ticket).await {
-                        Ok(()) => out.extend_from_slice(&reply),
-                        Err(text) => Writer::new(out, call.protocol).error(&text),
-                    },
+                match self.until_met(&awaits).await {
+                    Ok(()) => out.extend_from_slice(&reply),
+                    Err(text) => Writer::new(out, call.protocol).error(&text),
                 }
                 Attempt::Done
             }

@@ -1,12 +1,12 @@
-//! Replies that wait until what they tell of is on the disk.
+//! Replies that wait until what they tell of is on the disk, and at as many members as it has to be.
 //!
 //! A command notes what it has to wait for with the thread that ran it
-//! ([`hypercache_core::log::awaits`]); whoever has its reply takes that before anything else runs there.
+//! ([`hypercache_core::replica::awaits`]); whoever has its reply takes that before anything else runs there.
 
 use std::future::poll_fn;
 use std::time::Duration;
 
-use hypercache_core::log::{Ticket, awaits};
+use hypercache_core::replica::{self, awaits};
 use hypercache_core::resp::{Protocol, Writer};
 use smallvec::SmallVec;
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Replies in a row of replies, and what they wait for together.
 #[derive(Debug, Default)]
 pub struct Awaited {
-    ticket: Option<Ticket>,
+    for_what: replica::Awaited,
     /// Where each stands.
     replies: SmallVec<[(usize, usize); 4]>,
 }
@@ -27,15 +27,15 @@ impl Awaited {
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.ticket.is_none()
+        self.for_what.is_empty()
     }
 
     /// Takes what the command that just ran on this thread waits for; its reply stands between these
     /// places.
     #[inline]
     pub fn note(&mut self, start: usize, end: usize) {
-        if let Some(ticket) = awaits::take() {
-            self.ticket = self.ticket.max(Some(ticket));
+        if let Some(awaited) = awaits::take() {
+            self.for_what.merge(awaited);
             self.replies.push((start, end));
         }
     }
@@ -58,11 +58,24 @@ impl Awaited {
 }
 
 impl Router {
-    /// Waits until this is on the disk.
+    /// Waits until this is on the disk, and at as many members as it has to be.
     ///
     /// # Errors
-    /// The error that is to be replied in the place of the writes' replies.
-    pub async fn until_durable(&self, ticket: Ticket) -> Result<(), String> {
+    /// The error that is to be replied in the place of the replies.
+    pub async fn until_met(&self, awaited: &replica::Awaited) -> Result<(), String> {
+        if !awaited.needs().is_empty() {
+            let met = self.0.keyspace.feed().until_met(awaited);
+            match tokio::time::timeout(PATIENCE, met).await {
+                Ok(Ok(())) => {}
+                Ok(Err(lost)) => return Err(format!("UNKNOWN {lost}; it may have been done")),
+                Err(_) => {
+                    return Err(format!(
+                        "UNKNOWN Too few replicas confirmed within {PATIENCE:?}; it may have been done"
+                    ));
+                }
+            }
+        }
+        let Some(ticket) = awaited.ticket else { return Ok(()) };
         let journal = self.0.keyspace.journal();
         match tokio::time::timeout(PATIENCE, journal.until_durable(ticket)).await {
             Ok(Ok(())) => Ok(()),
@@ -76,24 +89,33 @@ impl Router {
         }
     }
 
-    /// Waits until there is room in the journal for another write.
+    /// Whether there is room in the journal, and on the links to other members, for another write.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.0.keyspace.journal().has_room() && self.0.keyspace.feed().has_room()
+    }
+
+    /// Waits until there is room in the journal, and on the links to other members, for another write.
     pub async fn room(&self) {
-        let journal = self.0.keyspace.journal();
-        let room = poll_fn(|cx| journal.poll_room(cx.waker()));
+        let (journal, feed) = (self.0.keyspace.journal(), self.0.keyspace.feed());
+        let room = async {
+            poll_fn(|cx| journal.poll_room(cx.waker())).await;
+            poll_fn(|cx| feed.poll_room(cx.waker())).await;
+        };
         let _ = tokio::time::timeout(PATIENCE, room).await;
     }
 
     /// Waits for what the command that just ran on this thread has to wait for, and whose reply begins
-    /// at `start` of `out`; that becomes an error if it is not on the disk.
+    /// at `start` of `out`; that becomes an error if it does not come.
     pub(super) async fn settle(&self, protocol: Protocol, start: usize, out: &mut Vec<u8>) {
-        let Some(ticket) = awaits::take() else { return };
-        if let Err(text) = self.until_durable(ticket).await {
+        let Some(awaited) = awaits::take() else { return };
+        if let Err(text) = self.until_met(&awaited).await {
             out.truncate(start);
             Writer::new(out, protocol).error(&text);
         }
     }
 
-    /// Waits for all of these; those that are not on the disk become errors. Places in `out` that are to
+    /// Waits for all of these; those that wait for what does not come become errors. Places in `out` that are to
     /// stay at their commands are moved with them.
     pub async fn settle_all<'p>(
         &self,
@@ -102,8 +124,10 @@ impl Router {
         out: &mut Vec<u8>,
         places: impl Iterator<Item = &'p mut usize>,
     ) {
-        let Some(ticket) = awaited.ticket else { return };
-        if let Err(text) = self.until_durable(ticket).await {
+        if awaited.is_empty() {
+            return;
+        }
+        if let Err(text) = self.until_met(&awaited.for_what).await {
             let mut error = Vec::new();
             Writer::new(&mut error, protocol).error(&text);
             for place in places {
@@ -124,7 +148,11 @@ mod tests {
         let replies = SmallVec::from_slice(&[(4, 9), (16, 20)]);
         let moved = [0, 4, 9, 16, 20].map(|at| Awaited::moved(&replies, 4, at));
         assert_eq!(moved, [0, 4, 8, 15, 19]);
-        Awaited { ticket: None, replies }.refuse(Protocol::Resp2, "E", &mut out);
+        Awaited { for_what: replica::Awaited::default(), replies }.refuse(
+            Protocol::Resp2,
+            "E",
+            &mut out,
+        );
         assert_eq!(out.escape_ascii().to_string(), "+a\\r\\n-E\\r\\n$1\\r\\nx\\r\\n-E\\r\\n");
     }
 }

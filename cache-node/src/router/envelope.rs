@@ -6,7 +6,7 @@
 //! that says what became of it, and what belongs to that. A member that does not know the name or the
 //! version answers an error, and nothing ran. All integers are little-endian.
 
-use hypercache_core::command::{self, Run, Scripts, Step, Transacted};
+use hypercache_core::command::{self, NO_REPLICAS, Run, Scripts, Step, Transacted};
 use hypercache_core::keyspace::{Keyspace, Refusal, WatchedKey};
 use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::StoreNumber;
@@ -219,6 +219,11 @@ fn run(
             out[at] = NOT_DURABLE;
             out.extend_from_slice(keyspace.misconf().as_bytes());
         }
+        // For whoever asked, it is the same but for the reason.
+        Ok(Transacted::NotReplicated) => {
+            out[at] = NOT_DURABLE;
+            out.extend_from_slice(NO_REPLICAS.as_bytes());
+        }
         Err(_) => {
             out.truncate(at);
             return Status::NotServing;
@@ -284,7 +289,7 @@ pub fn put_undone(transacted: Transacted, reason: &[u8], out: &mut Writer<'_>) {
             "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > \
              'maxmemory'.",
         ),
-        Transacted::NotDurable => out.error(&format!(
+        Transacted::NotDurable | Transacted::NotReplicated => out.error(&format!(
             "EXECABORT Transaction discarded because of: {}",
             String::from_utf8_lossy(reason)
         )),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::{MemberId, View};
 use hypercache_core::command::{self, Run};
-use hypercache_core::log::{Ticket, awaits};
+use hypercache_core::replica::{Awaited, awaits};
 use hypercache_core::resp::{Protocol, Writer};
 use tokio::sync::Semaphore;
 
@@ -71,10 +71,10 @@ impl Forwarded {
                     true => answer_one(options, &view, &command, now_ms, out),
                     false => Status::NotServing,
                 });
-            if let Some(ticket) = awaits::take() {
+            if let Some(awaited) = awaits::take() {
                 let (end, protocol) = (out.len(), command.protocol);
                 let is_transaction = command.args.first() == Some(&envelope::TRANSACTION);
-                waiting.push(Waiting { start, end, ticket, protocol, is_transaction });
+                waiting.push(Waiting { start, end, awaited, protocol, is_transaction });
             }
             serving = status == Status::Done;
         }
@@ -82,19 +82,20 @@ impl Forwarded {
     }
 }
 
-/// An answer that waits until what it tells of is on the disk.
+/// An answer that waits until what it tells of is on the disk, and at as many members as it has to be.
 pub struct Waiting {
     start: usize,
     end: usize,
-    ticket: Ticket,
+    awaited: Awaited,
     protocol: Protocol,
     is_transaction: bool,
 }
 
-/// Waits for all of these; those that are not on the disk become errors.
-async fn settle(router: &Router, waiting: Vec<Waiting>, answers: &mut Vec<u8>) {
-    let Some(last) = waiting.iter().map(|waiting| waiting.ticket).max() else { return };
-    let Err(text) = router.until_durable(last).await else { return };
+/// Waits for all of these; those that wait for what does not come become errors.
+async fn settle(router: &Router, mut waiting: Vec<Waiting>, answers: &mut Vec<u8>) {
+    let mut all = Awaited::default();
+    waiting.iter_mut().for_each(|waiting| all.merge(std::mem::take(&mut waiting.awaited)));
+    let Err(text) = router.until_met(&all).await else { return };
     for Waiting { start, end, protocol, is_transaction, .. } in waiting.into_iter().rev() {
         let mut answer = Vec::new();
         wire::put_answer(&mut answer, |out| {
@@ -184,7 +185,7 @@ impl Handler for Forwarded {
         let (mut answers, mut waiting) = (Vec::new(), Vec::new());
         let mut at = 0;
         // While a script holds slots for long, a command may have to wait for them.
-        let has_room = self.router.0.keyspace.journal().has_room();
+        let has_room = self.router.has_room();
         if has_room && !self.router.0.scripts.is_any_long() {
             match self.answer(&payload, false, &mut answers, &mut waiting) {
                 Ok(stopped) => at = stopped,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hypercache_core::cluster::{MemberId, Slot, View, slot_of};
-use hypercache_core::command::{Spec, Step, Transacted};
-use hypercache_core::log::awaits;
+use hypercache_core::command::{NO_REPLICAS, Spec, Step, Transacted};
+use hypercache_core::replica::awaits;
 use hypercache_core::store::StoreNumber;
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -75,11 +75,15 @@ impl Router {
                     let awaited = awaits::take();
                     match ran {
                         Ok(transacted) => {
-                            if let Some(ticket) = awaited {
-                                self.until_durable(ticket).await?;
+                            if let Some(awaited) = awaited {
+                                self.until_met(&awaited).await?;
                             }
-                            if transacted == Transacted::NotDurable {
-                                replies = self.0.keyspace.misconf().into_bytes();
+                            match transacted {
+                                Transacted::NotDurable => {
+                                    replies = self.0.keyspace.misconf().into_bytes();
+                                }
+                                Transacted::NotReplicated => replies = NO_REPLICAS.into(),
+                                _ => {}
                             }
                             return Ok((transacted, replies));
                         }

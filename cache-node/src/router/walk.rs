@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::FutureExt;
 use hypercache_core::command::{self, Run, RunWalk, Walk};
-use hypercache_core::log::awaits;
+use hypercache_core::replica::{Awaited, awaits};
 use hypercache_core::resp::Writer;
 use tokio::time::Instant;
 
@@ -27,14 +27,14 @@ impl Router {
         let keyspace = &self.0.keyspace;
         let start = out.len();
         let mut walk = Walk::default();
-        let mut awaited = None;
+        let mut awaited = Awaited::default();
         loop {
             let mut writer = Writer::new(out, caller.protocol);
             let ended = keyspace.walk(run, caller.store, args, now_ms(), &mut walk, &mut writer);
-            awaited = awaited.max(awaits::take());
+            awaited.merge(awaits::take().unwrap_or_default());
             if ended {
-                if let Some(ticket) = awaited
-                    && let Err(text) = self.until_durable(ticket).await
+                if !awaited.is_empty()
+                    && let Err(text) = self.until_met(&awaited).await
                 {
                     out.truncate(start);
                     Writer::new(out, caller.protocol).error(&text);

@@ -67,6 +67,7 @@ impl Node {
             gossip_port: 3,
             zone: None,
             weight: 1,
+            incarnation: 0,
         };
         let owners = (0..16384).map(|_| [1].into_iter().collect());
         let mut state = ClusterState::default();

@@ -1,12 +1,8 @@
-//! The assignment in force: which members own each slot, the primary first.
+//! The assignment in force: where each slot is.
 
-use super::{MemberId, SLOTS, Slot};
+use super::{MemberId, Owners, Placement, PlacementRun, SLOTS, Slot};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use smallvec::SmallVec;
 use std::collections::BTreeMap;
-
-/// The owners of a slot, the primary first. Empty: nobody.
-pub type Owners = SmallVec<[MemberId; 3]>;
 
 /// A run of slots `first..=last` with the same owners.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,14 +15,16 @@ pub struct Run {
     pub owners: Vec<MemberId>,
 }
 
-/// Slots → owner lists, and the epoch at which they came into force. Serialised as runs.
+/// Slots → placements, and the epoch at which the newest of these came into force. Serialised as
+/// runs of slots at the same place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
     /// The cluster's epoch when this assignment came into force.
     pub epoch: u64,
-    /// Index into `lists` by slot; 0 is the empty list.
+    /// Index into `places` by slot; 0 is nowhere.
     slots: Box<[u16]>,
-    lists: Vec<Owners>,
+    /// Each once, in the order in which they are first needed: so equal assignments are equal here.
+    places: Vec<Placement>,
 }
 
 impl Default for Assignment {
@@ -34,34 +32,123 @@ impl Default for Assignment {
         Self {
             epoch: 0,
             slots: vec![0; usize::from(SLOTS)].into_boxed_slice(),
-            lists: vec![Owners::new()],
+            places: vec![Placement::default()],
         }
     }
 }
 
 impl Assignment {
     /// An assignment of one owner list a slot, slot 0 first; what is missing at the end has no
-    /// owner, what is too much is left out.
+    /// owner, what is too much is left out. Only primaries are in sync.
     pub fn from_lists(epoch: u64, owners: impl IntoIterator<Item = Owners>) -> Self {
+        let place = |owners: Owners| match owners.is_empty() {
+            true => Placement::default(),
+            false => Placement::new(owners, epoch),
+        };
+        Self::from_placements(epoch, owners.into_iter().map(place))
+    }
+
+    /// An assignment of one placement a slot, as [`Self::from_lists`].
+    pub fn from_placements(epoch: u64, placements: impl IntoIterator<Item = Placement>) -> Self {
         let mut made = Self { epoch, ..Self::default() };
-        let mut known: BTreeMap<Owners, u16> = BTreeMap::new();
-        known.insert(Owners::new(), 0);
-        for (slot, list) in made.slots.iter_mut().zip(owners) {
-            let next = made.lists.len() as u16;
-            *slot = *known.entry(list).or_insert_with_key(|list| {
-                made.lists.push(list.clone());
+        let mut known: BTreeMap<Placement, u16> = BTreeMap::new();
+        known.insert(Placement::default(), 0);
+        for (slot, placement) in made.slots.iter_mut().zip(placements) {
+            let next = made.places.len() as u16;
+            *slot = *known.entry(placement).or_insert_with_key(|placement| {
+                made.places.push(placement.clone());
                 next
             });
         }
         made
     }
 
+    /// Where a slot is; `None`: nobody owns it.
+    pub fn placement(&self, slot: Slot) -> Option<&Placement> {
+        let index = self.slots.get(usize::from(slot)).filter(|index| **index != 0)?;
+        self.places.get(usize::from(*index))
+    }
+
     /// The owners of a slot, the primary first.
     pub fn owners(&self, slot: Slot) -> &[MemberId] {
-        self.slots
-            .get(usize::from(slot))
-            .and_then(|index| self.lists.get(usize::from(*index)))
-            .map_or(&[], SmallVec::as_slice)
+        self.placement(slot).map_or(&[], |placement| &placement.owners)
+    }
+
+    /// The owners of a slot that have everything, the primary first.
+    pub fn in_sync(&self, slot: Slot) -> &[MemberId] {
+        self.placement(slot).map_or(&[], |placement| &placement.in_sync)
+    }
+
+    /// The epoch of a slot: that at which it got its primary, or its primary was confirmed.
+    pub fn epoch_of(&self, slot: Slot) -> u64 {
+        self.placement(slot).map_or(0, |placement| placement.epoch)
+    }
+
+    /// The runs of slots at the same place, in order; slots without an owner are in none.
+    pub fn placements(&self) -> Vec<PlacementRun> {
+        let mut runs: Vec<PlacementRun> = Vec::new();
+        let mut before = 0;
+        for (slot, index) in (0..SLOTS).zip(self.slots.iter()) {
+            match runs.last_mut() {
+                Some(run) if before == *index && *index != 0 => run.last = slot,
+                _ => {
+                    if let Some(placement) = self.placement(slot) {
+                        let placement = placement.clone();
+                        runs.push(PlacementRun { first: slot, last: slot, placement });
+                    }
+                }
+            }
+            before = *index;
+        }
+        runs
+    }
+
+    /// Gives every slot of some runs another placement; `None` leaves it as it is. Slots without
+    /// an owner are not asked for.
+    pub(super) fn update(
+        &mut self,
+        runs: &[(Slot, Slot)],
+        change: impl Fn(&Placement) -> Option<Placement>,
+    ) {
+        let mut moved: BTreeMap<u16, u16> = BTreeMap::from([(0, 0)]);
+        for (first, last) in runs {
+            for slot in *first..=(*last).min(SLOTS - 1) {
+                let Some(index) = self.slots.get_mut(usize::from(slot)) else { break };
+                let places = &mut self.places;
+                *index = *moved.entry(*index).or_insert_with_key(|old| {
+                    match places.get(usize::from(*old)).and_then(&change) {
+                        Some(placement) => {
+                            places.push(placement);
+                            (places.len() - 1) as u16
+                        }
+                        None => *old,
+                    }
+                });
+            }
+        }
+        self.compact();
+    }
+
+    /// Leaves out the placements that no slot has, and puts equal ones together.
+    fn compact(&mut self) {
+        let old = std::mem::replace(&mut self.places, vec![Placement::default()]);
+        let nowhere = Placement::default();
+        let mut known: BTreeMap<&Placement, u16> = BTreeMap::from([(&nowhere, 0)]);
+        let mut moved: Vec<Option<u16>> = vec![None; old.len()];
+        for index in &mut self.slots {
+            let (Some(new), Some(placement)) =
+                (moved.get_mut(usize::from(*index)), old.get(usize::from(*index)))
+            else {
+                continue;
+            };
+            let next = self.places.len() as u16;
+            *index = *new.get_or_insert_with(|| {
+                *known.entry(placement).or_insert_with(|| {
+                    self.places.push(placement.clone());
+                    next
+                })
+            });
+        }
     }
 
     /// The primary of a slot: who answers for it.
@@ -139,44 +226,59 @@ impl Assignment {
         }
         leaving
     }
-
-    /// Puts one member in another's place in every owner list.
-    pub(super) fn replace(&mut self, old: MemberId, new: MemberId) {
-        for list in &mut self.lists {
-            for owner in list.iter_mut() {
-                if *owner == old {
-                    *owner = new;
-                }
-            }
-        }
-    }
 }
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
     epoch: u64,
-    runs: Vec<Run>,
+    runs: Vec<WireRun>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct WireRun {
+    first: Slot,
+    last: Slot,
+    owners: Vec<MemberId>,
+    in_sync: Vec<MemberId>,
+    epoch: u64,
 }
 
 impl Serialize for Assignment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Wire { epoch: self.epoch, runs: self.runs() }.serialize(serializer)
+        let run = |run: PlacementRun| WireRun {
+            first: run.first,
+            last: run.last,
+            owners: run.placement.owners.into_vec(),
+            in_sync: run.placement.in_sync.into_vec(),
+            epoch: run.placement.epoch,
+        };
+        let runs = self.placements().into_iter().map(run).collect();
+        Wire { epoch: self.epoch, runs }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Assignment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let wire = Wire::deserialize(deserializer)?;
-        let mut owners = vec![Owners::new(); usize::from(SLOTS)];
+        let mut placements = vec![Placement::default(); usize::from(SLOTS)];
         for run in wire.runs {
             let range = usize::from(run.first)..usize::from(run.last) + 1;
             let (first, last) = (run.first, run.last);
-            let slots = owners.get_mut(range).ok_or_else(|| {
+            let slots = placements.get_mut(range).ok_or_else(|| {
                 D::Error::custom(format!("slots {first} to {last} are not a run below {SLOTS}"))
             })?;
-            slots.fill(Owners::from_vec(run.owners));
+            let placement = Placement {
+                owners: Owners::from_vec(run.owners),
+                in_sync: Owners::from_vec(run.in_sync),
+                epoch: run.epoch,
+            };
+            if !placement.is_sound() {
+                let message = format!("slots {first} to {last} cannot be at {placement:?}");
+                return Err(D::Error::custom(message));
+            }
+            slots.fill(placement);
         }
-        Ok(Self::from_lists(wire.epoch, owners))
+        Ok(Self::from_placements(wire.epoch, placements))
     }
 }
 
@@ -220,5 +322,49 @@ mod tests {
     #[test]
     fn a_slot_number_that_cannot_be_has_no_owner() {
         assert_eq!(halves().primary(SLOTS), None);
+    }
+
+    #[test]
+    fn changed_slots_are_kept_short_and_equal_to_those_that_were_made_so() {
+        let mut assignment = halves();
+        let epoch = |epoch| move |p: &Placement| Some(Placement { epoch, ..p.clone() });
+        assignment.update(&[(100, 200), (8000, 9000)], epoch(9));
+        assert_eq!(assignment.placements().len(), 6);
+        assert_eq!((assignment.epoch_of(8191), assignment.owners(8191)), (9, &[1][..]));
+        assignment.update(&[(0, u16::MAX)], epoch(9));
+        let halves = halves();
+        let made = Assignment::from_placements(
+            3,
+            (0..SLOTS).map(|slot| Placement::new(halves.owners(slot).into(), 9)),
+        );
+        assert_eq!(assignment, made);
+        assert_eq!(assignment.places.len(), 3);
+    }
+
+    #[test]
+    fn s6_what_was_written_is_read_and_a_table_that_cannot_be_is_refused() {
+        let mut assignment = halves();
+        assignment.update(&[(9000, 9001)], |p| Some(p.with_in_sync(1, true)));
+        let bytes = postcard::to_stdvec(&assignment).unwrap();
+        assert_eq!(postcard::from_bytes::<Assignment>(&bytes).unwrap(), assignment);
+        let run = |first, last, owners: &[MemberId], in_sync: &[MemberId]| WireRun {
+            first,
+            last,
+            owners: owners.to_vec(),
+            in_sync: in_sync.to_vec(),
+            epoch: 1,
+        };
+        for run in [
+            run(0, SLOTS, &[1], &[1]),
+            run(7, 3, &[1], &[1]),
+            run(0, 1, &[], &[]),
+            run(0, 1, &[1], &[]),
+            run(0, 1, &[1, 2], &[2]),
+            run(0, 1, &[1], &[1, 2]),
+            run(0, 1, &[1, 1], &[1]),
+        ] {
+            let bytes = postcard::to_stdvec(&Wire { epoch: 1, runs: vec![run.clone()] }).unwrap();
+            assert!(postcard::from_bytes::<Assignment>(&bytes).is_err(), "{run:?}");
+        }
     }
 }

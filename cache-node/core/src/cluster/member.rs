@@ -28,6 +28,9 @@ pub struct Member {
     pub zone: Option<String>,
     /// Its share of slots against the others', 1 to [`MAX_WEIGHT`].
     pub weight: u32,
+    /// Its process: random, another one at each start. Whoever has another one than before has
+    /// lost what it had in memory.
+    pub incarnation: u64,
 }
 
 /// The 40 hexadecimal digits by which Redis clients know a member.

@@ -6,15 +6,18 @@
 
 mod assignment;
 mod member;
+mod placement;
 mod plan;
 mod reply;
 mod ring;
 mod slot;
 mod state;
+mod step;
 mod view;
 
-pub use assignment::{Assignment, Owners, Run};
+pub use assignment::{Assignment, Run};
 pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
+pub use placement::{Owners, Placement, PlacementRun};
 pub use plan::{
     Decision, Facts, MAX_VOTERS, Planner, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, bootstrap,
 };
@@ -22,4 +25,5 @@ pub use reply::cluster_reply;
 pub use ring::Ring;
 pub use slot::{SLOTS, Slot, hash_tag, slot_of};
 pub use state::{Applied, Change, ClusterState, Desired, MAX_MEMBERS, Refused};
+pub use step::{Act, Step};
 pub use view::View;

@@ -144,6 +144,7 @@ impl Planner {
                 resp_port: 0,
                 http_port: 0,
                 gossip_port: 0,
+                incarnation: 0,
                 ..m.clone()
             })
             .collect();
@@ -173,9 +174,11 @@ fn arrivals(state: &ClusterState, facts: &Facts, decisions: &mut Vec<Decision>) 
     let mut taken = BTreeSet::new();
     for Seen { member, .. } in seen {
         if let Some(known) = state.members.get(&member.id) {
-            if known != member && state.member_named(&member.name).is_none_or(|m| m.id == member.id)
+            let member = Member { incarnation: known.incarnation, ..member.clone() };
+            if *known != member
+                && state.member_named(&member.name).is_none_or(|m| m.id == member.id)
             {
-                decisions.push(Decision::UpdateMember(member.clone()));
+                decisions.push(Decision::UpdateMember(member));
             }
             continue;
         }

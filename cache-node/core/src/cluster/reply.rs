@@ -4,9 +4,9 @@
 //! `cluster-preferred-endpoint-type hostname`: the name stands where clients connect to, the
 //! address, as far as it is known, beside it.
 
-use super::{Liveness, Member, MemberId, SLOTS, Slot, View, node_id, slot_of};
+use super::{Liveness, Member, MemberId, PlacementRun, SLOTS, Slot, View, node_id, slot_of};
 use crate::resp::Writer;
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 /// Answers `CLUSTER` and a subcommand. `args` begin with the subcommand; `count` tells how many
 /// keys a slot has; `now_ms` is the time in Unix milliseconds.
@@ -83,17 +83,39 @@ fn slots(view: &View, out: &mut Writer) {
     }
 }
 
+/// What Redis calls a shard: slots with the same owners. A member that owns nothing is one as well.
+struct Shard<'a> {
+    owners: &'a [MemberId],
+    runs: Vec<(Slot, Slot)>,
+    /// Owners that have everything, of every one of these slots.
+    in_sync: Vec<MemberId>,
+}
+
 fn shards(view: &View, out: &mut Writer) {
     let state = &view.state;
-    let all = state.assignment.runs();
-    let replicas_only = |id: MemberId| {
-        let replica = all.iter().any(|run| run.owners.contains(&id));
-        replica && all.iter().all(|run| run.owners.first() != Some(&id))
-    };
-    let primaries: Vec<&Member> = state.members.values().filter(|m| !replicas_only(m.id)).collect();
-    out.array(primaries.len());
-    for primary in primaries {
-        let runs = state.assignment.runs_of(primary.id);
+    let placements = state.assignment.placements();
+    let mut shards: BTreeMap<&[MemberId], Shard> = BTreeMap::new();
+    for run in &placements {
+        let (owners, in_sync) = (&run.placement.owners[..], &run.placement.in_sync);
+        let first = || Shard { owners, runs: Vec::new(), in_sync: in_sync.to_vec() };
+        let shard = shards.entry(owners).or_insert_with(first);
+        shard.in_sync.retain(|id| in_sync.contains(id));
+        match shard.runs.last_mut() {
+            Some((_, last)) if *last + 1 == run.first => *last = run.last,
+            _ => shard.runs.push((run.first, run.last)),
+        }
+    }
+    let mut shards: Vec<Shard> = shards.into_values().collect();
+    let ids: Vec<MemberId> = state.members.keys().copied().collect();
+    let idle = |id: &MemberId| !placements.iter().any(|run| run.placement.owns(*id));
+    shards.extend(ids.chunks(1).filter(|id| id.iter().all(idle)).map(|owners| Shard {
+        owners,
+        runs: Vec::new(),
+        in_sync: owners.to_vec(),
+    }));
+    shards.sort_by(|a, b| a.owners.cmp(b.owners));
+    out.array(shards.len());
+    for Shard { owners, runs, in_sync } in shards {
         out.map(2);
         out.bulk(b"slots");
         out.array(2 * runs.len());
@@ -101,25 +123,21 @@ fn shards(view: &View, out: &mut Writer) {
             out.integer(i64::from(first));
             out.integer(i64::from(last));
         }
-        let mut nodes = vec![primary.id];
-        for run in all.iter().filter(|run| run.owners.first() == Some(&primary.id)) {
-            nodes.extend(run.owners.iter().skip(1));
-        }
-        nodes[1..].sort_unstable();
-        nodes.dedup();
-        let nodes: Vec<&Member> = nodes.iter().filter_map(|id| view.member(*id)).collect();
+        let nodes: Vec<&Member> = owners.iter().filter_map(|id| view.member(*id)).collect();
         out.bulk(b"nodes");
         out.array(nodes.len());
         for member in nodes {
-            shard_node(view, member, member.id == primary.id, out);
+            let primary = owners.first() == Some(&member.id);
+            shard_node(view, member, primary, in_sync.contains(&member.id), out);
         }
     }
 }
 
-fn shard_node(view: &View, member: &Member, primary: bool, out: &mut Writer) {
+fn shard_node(view: &View, member: &Member, primary: bool, in_sync: bool, out: &mut Writer) {
     let hostname = hostname(member);
     let health = match view.liveness(member.id) {
-        Liveness::Alive | Liveness::Suspect => "online",
+        Liveness::Alive | Liveness::Suspect if in_sync => "online",
+        Liveness::Alive | Liveness::Suspect => "loading",
         Liveness::Down => "fail",
     };
     let id = node_id(member.id);
@@ -144,11 +162,17 @@ fn shard_node(view: &View, member: &Member, primary: bool, out: &mut Writer) {
 
 fn nodes(view: &View, now_ms: u64) -> String {
     let state = &view.state;
+    let placements = state.assignment.placements();
     let mut text = String::new();
     for member in state.members.values() {
         let liveness = view.liveness(member.id);
         let myself = member.id == view.me;
-        let mut flags = String::from(if myself { "myself,master" } else { "master" });
+        let runs = state.assignment.runs_of(member.id);
+        // Redis knows one role a member. Who answers for slots is a master; who only holds
+        // others' slots is a slave, of the master of most of these.
+        let master = if runs.is_empty() { master_of(member.id, &placements) } else { None };
+        let mut flags = String::from(if myself { "myself," } else { "" });
+        flags.push_str(if master.is_some() { "slave" } else { "master" });
         match liveness {
             Liveness::Alive => {}
             Liveness::Suspect => flags.push_str(",fail?"),
@@ -167,9 +191,9 @@ fn nodes(view: &View, now_ms: u64) -> String {
         if let Some(hostname) = hostname(member) {
             let _ = write!(text, ",{hostname}");
         }
-        let epoch = state.assignment.epoch;
-        let _ = write!(text, " {flags} - 0 {pong_ms} {epoch} {link}");
-        for (first, last) in state.assignment.runs_of(member.id) {
+        let (epoch, master) = (state.assignment.epoch, master.map_or("-".to_owned(), node_id));
+        let _ = write!(text, " {flags} {master} 0 {pong_ms} {epoch} {link}");
+        for (first, last) in runs {
             let _ = match first == last {
                 true => write!(text, " {first}"),
                 false => write!(text, " {first}-{last}"),
@@ -178,6 +202,16 @@ fn nodes(view: &View, now_ms: u64) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The primary of most of the slots that a member holds as a replica.
+fn master_of(member: MemberId, placements: &[PlacementRun]) -> Option<MemberId> {
+    let mut slots: BTreeMap<MemberId, u32> = BTreeMap::new();
+    for run in placements.iter().filter(|run| run.placement.replicas().contains(&member)) {
+        let primary = run.placement.primary()?;
+        *slots.entry(primary).or_default() += u32::from(run.last - run.first) + 1;
+    }
+    slots.into_iter().max_by_key(|(_, count)| *count).map(|(primary, _)| primary)
 }
 
 fn info(view: &View) -> String {
@@ -209,7 +243,7 @@ fn info(view: &View) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::state::tests::member;
-    use super::super::{Assignment, Change, ClusterState};
+    use super::super::{Act, Assignment, Change, ClusterState, Step};
     use super::*;
     use crate::resp::{Protocol, Reply};
     use smallvec::smallvec;
@@ -370,5 +404,85 @@ mod tests {
         assert_eq!(odd, "-ERR value is not an integer or out of range\r\n");
         assert_eq!(text(&[b"MYID"]), format!("$40\r\n{}\r\n", node_id(1)));
         assert!(text(&[b"nonsense"]).starts_with("-ERR unknown subcommand"));
+    }
+
+    fn with_replicas() -> View {
+        let mut view = view();
+        let mut state = ClusterState::clone(&view.state);
+        let runs = vec![(0, 100), (200, 200)];
+        let steps = [
+            Act::AddOwner(3),
+            Act::InSync { primary: 2, epoch: 1, member: 3, incarnation: 0, in_sync: true },
+        ];
+        let steps = steps.map(|act| Step::new(runs.clone(), act)).to_vec();
+        state.apply(&Change::Place(steps)).unwrap();
+        view.state = Arc::new(state);
+        view.liveness.insert(3, Liveness::Alive);
+        view
+    }
+
+    #[test]
+    fn replicas_stand_behind_their_primaries() {
+        let out = ask(&with_replicas(), &[b"slots"], Protocol::Resp3);
+        let Reply::Array(runs) = Reply::parse(&out).unwrap().unwrap().0 else { panic!() };
+        let ids = |run: &Reply| {
+            let Reply::Array(parts) = run else { panic!() };
+            let id = |node: &Reply| match node {
+                Reply::Array(node) => node[2].clone(),
+                other => panic!("{other:?}"),
+            };
+            parts[2..].iter().map(id).collect::<Vec<_>>()
+        };
+        assert_eq!(runs.len(), 6);
+        assert_eq!(ids(&runs[0]), [bulk(&node_id(2)), bulk(&node_id(3))]);
+        assert_eq!(ids(&runs[1]), [bulk(&node_id(1))]);
+        assert_eq!(
+            ids(&runs[2]),
+            [bulk(&node_id(1)), bulk(&node_id(3))],
+            "also before it is in sync"
+        );
+    }
+
+    #[test]
+    fn a_shard_is_slots_with_the_same_owners_and_says_which_of_them_have_everything() {
+        let out = ask(&with_replicas(), &[b"shards"], Protocol::Resp3);
+        let Reply::Array(shards) = Reply::parse(&out).unwrap().unwrap().0 else { panic!() };
+        let told: Vec<Vec<String>> = shards
+            .iter()
+            .map(|shard| {
+                let Reply::Map(fields) = shard else { panic!() };
+                let Reply::Array(nodes) = &fields[1].1 else { panic!() };
+                let field = |node: &Reply, name: &str| {
+                    let Reply::Map(fields) = node else { panic!() };
+                    let value = fields.iter().find(|(key, _)| *key == bulk(name)).unwrap();
+                    let Reply::Bulk(text) = &value.1 else { panic!() };
+                    String::from_utf8_lossy(text).into_owned()
+                };
+                let node = |node| {
+                    let names = [field(node, "role"), field(node, "health")];
+                    format!("{} {}", &field(node, "id")[..4], names.join(" "))
+                };
+                nodes.iter().map(node).collect()
+            })
+            .collect();
+        let short = |id| node_id(id)[..4].to_owned();
+        let (one, two, three) = (short(1), short(2), short(3));
+        assert_eq!(
+            told,
+            [
+                vec![format!("{one} master online")],
+                vec![format!("{one} master online"), format!("{three} replica loading")],
+                vec![format!("{two} master online")],
+                vec![format!("{two} master online"), format!("{three} replica online")],
+            ]
+        );
+    }
+
+    #[test]
+    fn a_member_that_only_holds_others_slots_is_a_slave_of_the_one_with_most_of_them() {
+        let out = ask(&with_replicas(), &[b"nodes"], Protocol::Resp2);
+        let nodes = String::from_utf8(out).unwrap();
+        let line = nodes.lines().find(|line| line.starts_with(&node_id(3))).unwrap();
+        assert!(line.contains(&format!(" slave {} 0 77 ", node_id(2))), "{line}");
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             gossip_port: 7946,
             zone: zone.map(str::to_owned),
             weight,
+            incarnation: 0,
         }
     }
 
@@ -208,7 +209,7 @@ mod tests {
         let mut after = before.clone();
         after[1].id = 99;
         let mut expected = Ring::new(&before).assign(1, 1);
-        expected.replace(2, 99);
+        expected.update(&[(0, SLOTS - 1)], |placement| Some(placement.with_instead(2, 99)));
         assert_eq!(Ring::new(&after).assign(1, 1).runs(), expected.runs());
     }
 

@@ -1,9 +1,12 @@
 //! The cluster's table: what Raft holds, and the only way it changes.
 
-use super::{Assignment, Member, MemberId};
+use super::{Assignment, Member, MemberId, Placement, SLOTS, Step, step::Around};
 use crate::store::{DEFAULT_STORE, Invalid, StoreNumber, StorePolicy};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
+
+/// All slots, as a run of them.
+const EVERY_SLOT: [(super::Slot, super::Slot); 1] = [(0, SLOTS - 1)];
 
 /// The most members that a cluster may have.
 pub const MAX_MEMBERS: usize = 512;
@@ -57,10 +60,11 @@ pub enum Change {
     },
     /// One more member.
     AddMember(Member),
-    /// A member that has other addresses, ports, zone or weight than the table says.
+    /// A member that has other addresses, ports, zone or weight than the table says. Its
+    /// incarnation is not looked at, see [`Change::Restarted`].
     UpdateMember(Member),
     /// A member of a known name with a new number: it lost its disk, and takes the old one's
-    /// place and (empty) slots.
+    /// place. It is in sync nowhere but where nobody else is: there all is lost.
     ReplaceMember {
         /// The number that is gone.
         old: MemberId,
@@ -69,6 +73,17 @@ pub enum Change {
     },
     /// A member leaves. It must not own slots.
     RemoveMember(MemberId),
+    /// A member is another process than the table says: it has lost what it had in memory. It
+    /// leaves every in-sync set in which it is not alone; where it was the primary, another
+    /// owner that is in sync is. Proposed by the member itself, before it serves anything.
+    Restarted {
+        /// Its number.
+        member: MemberId,
+        /// Its process.
+        incarnation: u64,
+    },
+    /// Changes placements. A slot that is no longer as its step says is left alone.
+    Place(Vec<Step>),
     /// Opens a move of slots, and closes the one that was open.
     OpenMove,
     /// Carries out the open move: every primary that loses a slot has fenced it for this move.
@@ -213,8 +228,8 @@ impl ClusterState {
             Change::Init { .. } => {}
             Change::AddMember(member) => self.put_member(member)?,
             Change::UpdateMember(member) => {
-                self.known(member.id)?;
-                self.put_member(member)?;
+                let incarnation = self.known(member.id)?.incarnation;
+                self.put_member(&Member { incarnation, ..member.clone() })?;
             }
             Change::ReplaceMember { old, member } => self.replace_member(*old, member)?,
             Change::RemoveMember(id) => {
@@ -224,6 +239,15 @@ impl ClusterState {
                 }
                 self.members.remove(id);
             }
+            Change::Restarted { member, incarnation } => {
+                self.known(*member)?;
+                let before = self.members.get_mut(member);
+                if let Some(before) = before.filter(|before| before.incarnation != *incarnation) {
+                    before.incarnation = *incarnation;
+                    self.lose(*member);
+                }
+            }
+            Change::Place(steps) => self.place(steps),
             Change::OpenMove => {
                 self.moves += 1;
                 self.open_move = Some(self.moves);
@@ -236,7 +260,7 @@ impl ClusterState {
                 self.check_assignment(assignment)?;
                 self.open_move = None;
                 if !self.assignment.same_owners(assignment) {
-                    self.assignment = assignment.clone();
+                    self.assign(assignment);
                 }
             }
             Change::CloseMove(id) => {
@@ -271,7 +295,7 @@ impl ClusterState {
             self.put_member(member)?;
         }
         self.check_assignment(assignment)?;
-        self.assignment = assignment.clone();
+        self.assign(assignment);
         self.stores = stores.to_vec();
         if self.store_named(DEFAULT_STORE).is_none() {
             self.stores.push(StorePolicy::new(DEFAULT_STORE, 0));
@@ -321,21 +345,52 @@ impl ClusterState {
         }
         self.members.remove(&old);
         self.put_member(member)?;
-        if self.assignment.owns(old) {
-            self.assignment.replace(old, member.id);
-        }
+        self.assignment
+            .update(&EVERY_SLOT, |slot| slot.owns(old).then(|| slot.with_instead(old, member.id)));
+        self.lose(member.id);
         Ok(())
     }
 
+    /// A member has nothing (of what it had in memory) any more.
+    fn lose(&mut self, member: MemberId) {
+        let epoch = self.epoch + 1;
+        self.assignment.update(&EVERY_SLOT, |slot| slot.after_loss(member, epoch));
+    }
+
+    fn place(&mut self, steps: &[Step]) {
+        let factors = self.stores.iter().map(|store| usize::from(store.replication_factor));
+        let around = Around {
+            epoch: self.epoch + 1,
+            replication_factor: factors.max().unwrap_or(1),
+            incarnation: &|id| self.members.get(&id).map(|member| member.incarnation),
+        };
+        for step in steps {
+            step.apply(&mut self.assignment, &around);
+        }
+    }
+
+    /// Other owners: they begin with nothing, so the primary is in sync alone.
+    fn assign(&mut self, owners: &Assignment) {
+        let (before, epoch) = (&self.assignment, self.epoch + 1);
+        let placements = (0..SLOTS).map(|slot| match before.placement(slot) {
+            Some(placement) if placement.owners[..] == *owners.owners(slot) => placement.clone(),
+            _ => Placement::new(owners.owners(slot).into(), epoch),
+        });
+        self.assignment = Assignment::from_placements(before.epoch, placements);
+    }
+
     fn check_assignment(&self, assignment: &Assignment) -> Result<(), Refused> {
-        for run in assignment.runs() {
-            for owner in run.owners {
+        for run in assignment.placements() {
+            if !run.placement.is_sound() {
+                return Err(Refused::InvalidAssignment(format!("{:?}", run.placement)));
+            }
+            for owner in run.placement.owners {
                 if !self.members.contains_key(&owner) {
                     return Err(Refused::InvalidAssignment(format!("{owner} is no member")));
                 }
             }
         }
-        if assignment.assigned() != u32::from(super::SLOTS) {
+        if assignment.assigned() != u32::from(SLOTS) {
             return Err(Refused::InvalidAssignment("a slot has no owner".to_owned()));
         }
         Ok(())
@@ -440,6 +495,8 @@ impl fmt::Display for Change {
                 write!(f, "put {:016x} in the place of {old:016x} as {}", member.id, member.name)
             }
             Self::RemoveMember(id) => write!(f, "remove member {id:016x}"),
+            Self::Restarted { member, .. } => write!(f, "member {member:016x} has restarted"),
+            Self::Place(steps) => write!(f, "{} steps of placements", steps.len()),
             Self::OpenMove => write!(f, "open a move of slots"),
             Self::Assign { move_id, .. } => write!(f, "assign slots by move {move_id}"),
             Self::CloseMove(id) => write!(f, "close the move {id} of slots"),

@@ -11,6 +11,7 @@ pub(crate) fn member(id: MemberId) -> Member {
         gossip_port: 7946,
         zone: None,
         weight: 1,
+        incarnation: 0,
     }
 }
 

@@ -125,6 +125,10 @@ impl Keyspace {
                 out.error(&self.misconf());
                 Ok(())
             }
+            Err(Refusal::NotReplicated) => {
+                out.error(texts::NO_REPLICAS);
+                Ok(())
+            }
         }
     }
 

@@ -63,7 +63,12 @@ pub enum Transacted {
     OutOfMemory,
     /// None ran: a store promises to keep what is written, and cannot now.
     NotDurable,
+    /// None ran: too few owners of a slot are in sync for what a store promises.
+    NotReplicated,
 }
+
+/// What a write is answered when too few owners of its slot are in sync ([`Transacted::NotReplicated`]).
+pub const NO_REPLICAS: &str = texts::NO_REPLICAS;
 
 fn in_order(slots: impl Iterator<Item = Slot>) -> Vec<Slot> {
     let mut slots: Vec<Slot> = slots.collect();
@@ -100,6 +105,9 @@ impl Keyspace {
         }
         let (first, mut rest) = part(steps);
         let begun = self.with_slots(&slots, &grow, now_ms, |locked| {
+            if lacks_replicas(locked, steps) {
+                return Transacted::NotReplicated;
+            }
             if !locked.end_watch(watched) {
                 return Transacted::Changed;
             }
@@ -161,6 +169,12 @@ impl Keyspace {
     }
 }
 
+/// Whether one of the commands writes where too few owners are in sync.
+fn lacks_replicas(locked: &Locked<'_>, steps: &[Step<'_>]) -> bool {
+    let mut writes = steps.iter().filter(|step| step.spec.is_write());
+    writes.any(|step| locked.lacks_replicas(step.store, || step.spec.keys(&step.args)))
+}
+
 /// The steps before the first that is over all keys, and those from it on.
 fn part<'s, 'a>(steps: &'s [Step<'a>]) -> (&'s [Step<'a>], &'s [Step<'a>]) {
     let at = steps.iter().position(Step::is_over_all_keys).unwrap_or(steps.len());
@@ -197,6 +211,9 @@ impl Locked<'_> {
         let refused = spec.is_write() && self.refuses_writes(store, || spec.keys(args));
         if refused {
             return out.error(&self.misconf());
+        }
+        if spec.is_write() && self.lacks_replicas(store, || spec.keys(args)) {
+            return out.error(texts::NO_REPLICAS);
         }
         self.select(store);
         match spec.run {

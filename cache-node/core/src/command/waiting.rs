@@ -110,6 +110,7 @@ impl Keyspace {
             Err(Refusal::NotServing(slot)) => return Err(slot),
             Err(Refusal::NoStore) => texts::NO_STORE,
             Err(Refusal::OutOfMemory) => texts::OOM,
+            Err(Refusal::NotReplicated) => texts::NO_REPLICAS,
             Err(Refusal::NotDurable) => {
                 misconf = self.misconf();
                 &misconf

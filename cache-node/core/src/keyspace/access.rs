@@ -113,7 +113,8 @@ impl<'a> Access<'a> {
                 // What expired left as `DEL`.
                 return Some(place);
             }
-            if write || !self.space.is_expiry_paused(self.now_ms) {
+            let may_go = write || !self.space.is_expiry_paused(self.now_ms);
+            if may_go && self.space.may_remove(self.slot) {
                 self.expire(place);
             }
             return None;
@@ -200,7 +201,7 @@ impl<'a> Access<'a> {
         let table = self.state.get_mut(self.store.number)?;
         let value = table.remove(&self.space.hasher, place);
         self.state.tidy(self.store.number);
-        if self.is_logged() && value.is_some() {
+        if self.is_recorded() && value.is_some() {
             self.log_del(by_command);
         }
         value
@@ -333,8 +334,8 @@ impl<'a> Access<'a> {
             (Lifetime::Default, _) | (Lifetime::Keep, None) => Some(new_default()),
         };
         let (store, hasher) = (self.store, &self.space.hasher);
-        let is_logged = self.is_logged();
-        if is_logged && store.eviction != EvictionPolicy::Session {
+        let is_recorded = self.is_recorded();
+        if is_recorded && store.eviction != EvictionPolicy::Session {
             let keeps = || self.state.get(store.number)?.table.get(place?);
             let at = expires_at_ms.or_else(|| keeps().map(|entry| entry.expires_at_ms));
             let value = match &value {
@@ -361,7 +362,7 @@ impl<'a> Access<'a> {
         }
         if store.eviction == EvictionPolicy::Session {
             self.settle_session(lifetime, place.is_some());
-            if is_logged {
+            if is_recorded {
                 self.log_whole();
             }
         }
@@ -390,7 +391,7 @@ impl<'a> Access<'a> {
         };
         let done = table.update_if(&self.space.hasher, place, self.now_ms, change);
         let (result, changed) = done?;
-        if changed && self.is_logged() {
+        if changed && self.is_recorded() {
             // What says that it changed nothing may not do it again when it is told to. A collection that
             // was emptied is taken out next, and that says it all.
             if is_over {
@@ -412,7 +413,7 @@ impl<'a> Access<'a> {
             table.set_expiry(&self.space.hasher, place, expires_at_ms);
         }
         self.note_expiry(expires_at_ms);
-        if self.is_logged() {
+        if self.is_recorded() {
             self.log_expiry(expires_at_ms);
         }
         true
@@ -424,7 +425,7 @@ impl<'a> Access<'a> {
         let place = self.place()?;
         let taken = self.state.get_mut(self.store.number)?.take(&self.space.hasher, place);
         self.state.tidy(self.store.number);
-        if self.is_logged() && taken.is_some() {
+        if self.is_recorded() && taken.is_some() {
             self.log_del(true);
         }
         taken
@@ -548,6 +549,7 @@ impl<'a> Locked<'a> {
     /// Unlocks the slots; then what went is let go, and last those are woken who were served.
     pub(super) fn unlock(mut self) {
         self.append_gathered();
+        self.note_unconfirmed();
         let Self { space, guards, buried, wakes, .. } = self;
         for (slot, state) in &guards {
             if let Some(cell) = space.cell(*slot)

@@ -17,7 +17,8 @@ use super::{Keyspace, Refusal};
 use crate::cluster::Slot;
 use crate::log::record::put_command;
 use crate::log::{Batch, Ticket, awaits};
-use crate::store::{Durability, EvictionPolicy, StoreNumber};
+use crate::replica::Awaited;
+use crate::store::{EvictionPolicy, StoreNumber};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -93,14 +94,14 @@ impl Keyspace {
     /// a snapshot after they changed misses nothing.
     #[inline]
     pub(super) fn log_gone(&self, store: StoreNumber, slot: Slot, key: &[u8], now_ms: u64) {
-        if self.journal.is_on() {
+        if self.journal.is_on() || self.is_fed(slot) {
             self.log_record(store, slot, now_ms, |out| put_command(out, &[b"DEL", key]));
         }
     }
 
     /// All keys of a store in a slot leave, under its lock; the ticket, if its answer waits for it.
     pub(super) fn log_flush(&self, store: StoreNumber, slot: Slot, now_ms: u64) -> Option<Ticket> {
-        if !self.journal.is_on() {
+        if !self.journal.is_on() && !self.is_fed(slot) {
             return None;
         }
         self.log_record(store, slot, now_ms, |out| put_command(out, &[b"FLUSHDB"]))
@@ -114,18 +115,18 @@ impl Keyspace {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Option<Ticket> {
         let registry = self.registry.load();
-        let store = registry.get(store).filter(|store| store.is_logged)?;
-        let (number, durability) = (store.number, &store.durability);
-        let ticket = self.journal.append_one(number, durability, slot, now_ms, write);
+        let store = registry.get(store)?;
+        let ticket = self.record(store, slot, now_ms, write)?;
         store.awaits_disk.then_some(ticket)
     }
 }
 
 impl<'a> Access<'a> {
-    /// Whether what happens to the key goes to the log.
+    /// Whether what happens to the key leaves records: in the log, or for other members.
     #[inline]
-    pub(crate) fn is_logged(&self) -> bool {
-        self.store.is_logged && !self.is_replayed() && self.space.journal.is_on()
+    pub(crate) fn is_recorded(&self) -> bool {
+        let is_logged = self.store.is_logged && self.space.journal.is_on();
+        (is_logged || self.space.feeds(self.store, self.slot)) && !self.is_replayed()
     }
 
     /// Whether what happens to the key comes from the log.
@@ -147,14 +148,14 @@ impl<'a> Access<'a> {
     /// Says what the next change in place is to be logged as, where the command that was sent does not
     /// say it: it is over several keys, or chance has a part in it. Said twice, it is two commands.
     pub(crate) fn log_as(&mut self, words: &[&[u8]]) {
-        if self.is_logged() {
+        if self.is_recorded() {
             put_command(self.said.get_or_insert_default(), words);
         }
     }
 
     /// Says that what the next change in place does is logged after it, by [`Self::log_also`].
     pub(crate) fn log_later(&mut self) {
-        if self.is_logged() {
+        if self.is_recorded() {
             self.said = Some(Vec::new());
         }
     }
@@ -166,14 +167,14 @@ impl<'a> Access<'a> {
 
     /// Logs the key as it is, because a command that failed may have changed it.
     pub(crate) fn log_again(&mut self) {
-        if self.is_logged() {
+        if self.is_recorded() {
             self.log_whole();
         }
     }
 
     /// Logs a command about the key as it is.
     pub(crate) fn log_also(&mut self, words: &[&[u8]]) {
-        if self.is_logged() {
+        if self.is_recorded() {
             self.log(true, |out| put_command(out, words));
         }
     }
@@ -185,9 +186,11 @@ impl<'a> Access<'a> {
         let (store, slot) = (self.store, self.slot);
         match &mut self.sink {
             Sink::Journal => {
-                let (journal, durability) = (&self.space.journal, &store.durability);
-                let ticket = journal.append_one(store.number, durability, slot, self.now_ms, write);
-                if awaited && store.awaits_disk {
+                let ticket = self.space.record(store, slot, self.now_ms, write);
+                if awaited
+                    && store.awaits_disk
+                    && let Some(ticket) = ticket
+                {
                     awaits::note(ticket);
                 }
             }
@@ -251,9 +254,10 @@ impl<'a> Access<'a> {
         // As in `log`, but what is written is borrowed from the slot.
         match &mut self.sink {
             Sink::Journal => {
-                let (journal, durability) = (&self.space.journal, &store.durability);
-                let ticket = journal.append_one(store.number, durability, slot, self.now_ms, write);
-                if store.awaits_disk {
+                let ticket = self.space.record(store, slot, self.now_ms, write);
+                if store.awaits_disk
+                    && let Some(ticket) = ticket
+                {
                     awaits::note(ticket);
                 }
             }
@@ -282,18 +286,21 @@ impl Locked<'_> {
 
     #[inline(never)]
     fn append_batch(&mut self) {
-        let (registry, gathered) = (self.registry, &mut self.gathered);
-        let durability = |number| {
-            registry.get(number).map_or_else(Durability::default, |store| store.durability.clone())
-        };
-        let ticket = self.space.journal.append(&gathered.batch, self.now_ms, durability);
-        gathered.batch.clear();
-        let awaited = ticket.filter(|_| std::mem::take(&mut gathered.awaits));
-        if let Some(ticket) = awaited {
+        let gathered = &mut self.gathered;
+        let ticket = self.space.record_batch(self.registry, &gathered.batch, self.now_ms);
+        let ticket = ticket.filter(|_| std::mem::take(&mut gathered.awaits));
+        if let Some(ticket) = ticket {
             awaits::note(ticket);
         }
+        let mut awaited = Awaited::of_disk(ticket);
+        if self.registry.awaits_others && !gathered.served.is_empty() {
+            for (_, slot, _) in gathered.batch.records() {
+                self.space.feed.pending(slot, |need| awaited.add(need));
+            }
+        }
+        gathered.batch.clear();
         for wait in gathered.served.drain(..) {
-            self.wakes.add(wait.served(awaited));
+            self.wakes.add(wait.served(awaited.clone()));
         }
     }
 

@@ -6,7 +6,7 @@ use crate::log::frame::HEADER_BYTES;
 use crate::log::record::commands as commands_of;
 use crate::log::{Failed, Record, awaits};
 use crate::resp::{Protocol, Writer};
-use crate::store::{Fsync, Mode, StorePolicy};
+use crate::store::{Durability, Fsync, Mode, StorePolicy};
 use std::task::{Poll, Waker};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -300,7 +300,7 @@ fn a_client_that_is_served_is_told_what_to_wait_for_and_only_after_it_is_in_the_
         panic!("not served");
     };
     assert_eq!(reply, b"*2\r\n$1\r\nl\r\n$1\r\nx\r\n");
-    assert!(awaits.is_some());
+    assert!(awaits.ticket.is_some());
     assert_eq!(frames(&space), [["RPUSH l x", "DEL l"]]);
     space.forget_wait(&wait);
 }

@@ -15,13 +15,18 @@
 //! | `pressure` | what a member does as its memory runs out |
 //! | `snapshot/` | a slot as bytes, as of one moment, and back |
 //! | `effects`, `replaying` | what changes leave in the log; the log's records done again |
+//! | `feeding`, `attaching` | what they leave for other members; how those come to have a slot |
+//! | `applying` | what comes from the primary of a slot |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
+mod applying;
+mod attaching;
 mod effects;
 mod entry;
 mod eviction;
 mod expiry;
+mod feeding;
 mod filter;
 mod free;
 mod hash;
@@ -47,6 +52,8 @@ mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 use access::{Guards, Known};
+pub(crate) use applying::Applying;
+pub use attaching::{Attached, Piece, Pieces, Unattached, Void};
 pub use effects::Needs;
 use effects::Sink;
 pub use entry::{Entry, Taken};
@@ -68,6 +75,7 @@ pub use watch::WatchedKey;
 
 use crate::cluster::{SLOTS, Slot, slot_of};
 use crate::log::Journal;
+use crate::replica::Feed;
 use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
 use hash::mix;
@@ -75,6 +83,7 @@ use occupancy::Occupancy;
 use parking_lot::{Mutex, MutexGuard};
 use slot::{Cell, State};
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
@@ -116,6 +125,10 @@ pub enum Refusal {
     /// [`Keyspace::misconf`] says why.
     #[error("the log cannot be written")]
     NotDurable,
+    /// The store promises that a majority of the slot's owners has what is written, and fewer are in
+    /// sync.
+    #[error("too few owners are in sync")]
+    NotReplicated,
 }
 
 /// The stores as they were at some time. Commands look whether they still are.
@@ -161,6 +174,8 @@ pub struct Keyspace {
     epoch: AtomicU64,
     /// Held while policies change.
     changing: Mutex<()>,
+    /// The numbers of stores that were here and are not any more.
+    dropped: Mutex<BTreeSet<StoreNumber>>,
     /// The slots that are served, for walks; `Cell::serving` is what counts.
     served: Occupancy,
     random: AtomicU64,
@@ -182,6 +197,8 @@ pub struct Keyspace {
     undertaker: OnceLock<Undertaker>,
     /// What was done to stores that are logged, on its way to the disk.
     journal: Journal,
+    /// What was done to slots that others own as well, on its way to them.
+    feed: Feed,
     /// The member's memory is used up: writes that need some are refused.
     refusing: AtomicBool,
     loading: AtomicBool,
@@ -206,6 +223,7 @@ impl Keyspace {
             registry: ArcSwap::from_pointee(Registry::new(vec![default], 0, None)),
             epoch: AtomicU64::new(0),
             changing: Mutex::new(()),
+            dropped: Mutex::default(),
             served: Occupancy::default(),
             random: AtomicU64::new(options.eviction_seed),
             seen_ms: AtomicU64::new(0),
@@ -217,6 +235,7 @@ impl Keyspace {
             watches_due_ms: AtomicU64::new(0),
             undertaker: OnceLock::new(),
             journal: Journal::default(),
+            feed: Feed::default(),
             refusing: AtomicBool::new(false),
             loading: AtomicBool::new(false),
             expiry_paused_until_ms: AtomicU64::new(0),
@@ -253,6 +272,13 @@ impl Keyspace {
         };
         let gone: Vec<StoreNumber> =
             old.policies.iter().filter(|p| !stays(p)).map(|p| p.number).collect();
+        {
+            let mut dropped = self.dropped.lock();
+            dropped.extend(&gone);
+            new.iter().for_each(|policy| {
+                dropped.remove(&policy.number);
+            });
+        }
         if !gone.is_empty() {
             // First without the stores that go, so that nothing is written to them any more. That is not
             // logged key by key: who recovers skips the records of a store that is not there.
@@ -265,6 +291,7 @@ impl Keyspace {
             }
         }
         let current = self.registry.load_full();
+        self.coverage_changes(&current, &new);
         self.publish(new, Some(&current));
         let mut filters_changed = false;
         let registry = self.registry.load();
@@ -509,6 +536,9 @@ impl Keyspace {
                 registry = &newer.0;
                 continue;
             }
+            if needs.log && self.lacks_replicas(store, slot) {
+                return Err(Refusal::NotReplicated);
+            }
             let result = run(&mut Access {
                 space: self,
                 state: &mut state,
@@ -525,6 +555,7 @@ impl Keyspace {
             if let Some(table) = state.get(store.number) {
                 cell.hints.note(table);
             }
+            self.note_unconfirmed(store, slot);
             if cell.waited.load(Relaxed) {
                 self.serve_in(registry, slot, state, now_ms, buried);
                 return Ok(result);
@@ -609,6 +640,9 @@ impl Keyspace {
                 continue;
             }
             let mut locked = Locked::new(self, &registry, number, now_ms, guards, Vec::new());
+            if needs.log && locked.lacks_replicas(number, || keys.iter().copied()) {
+                return Err(Refusal::NotReplicated);
+            }
             locked.known = Known::new(keys, hashed);
             let result = run(&mut locked);
             locked.serve_waits();

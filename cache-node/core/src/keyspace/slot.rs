@@ -17,7 +17,7 @@ use crate::store::StoreNumber;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 /// No key of the slot has a lifetime.
 pub const NEVER: u64 = u64::MAX;
@@ -30,10 +30,36 @@ pub struct Cell {
     pub serving: AtomicBool,
     /// Whether anybody waits for a key here. Written under the lock only.
     pub waited: AtomicBool,
+    /// Stores of at least this replication factor are fed to other members; [`NOT_FED`]: none is. Written
+    /// under the lock only.
+    pub fed: Fed,
     /// Where what is used here is.
     pub hints: Hints,
     /// What the lock guards.
     pub state: Mutex<State>,
+}
+
+/// The least replication factor of stores that are fed to others.
+pub struct Fed(AtomicU8);
+
+/// No store's records go to other members.
+pub const NOT_FED: u8 = u8::MAX;
+
+impl Default for Fed {
+    fn default() -> Self {
+        Self(AtomicU8::new(NOT_FED))
+    }
+}
+
+impl Fed {
+    #[inline]
+    pub fn least(&self) -> u8 {
+        self.0.load(Relaxed)
+    }
+
+    pub fn set(&self, least: u8) {
+        self.0.store(least, Relaxed);
+    }
 }
 
 /// The tables of a slot.

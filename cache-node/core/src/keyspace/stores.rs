@@ -6,7 +6,7 @@ use super::eviction::session::Sessions;
 use super::filter::fingerprint_bits;
 use super::occupancy::Occupancy;
 use super::table::Filtered;
-use crate::store::{Durability, EvictionPolicy, FilterRate, StoreNumber, StorePolicy};
+use crate::store::{Acks, Durability, EvictionPolicy, FilterRate, StoreNumber, StorePolicy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -100,6 +100,8 @@ pub struct Store {
     pub is_logged: bool,
     /// Whether a write is answered only once it is on the disk.
     pub awaits_disk: bool,
+    pub replication_factor: u8,
+    pub acks: Acks,
     pub counters: Arc<Counters>,
 }
 
@@ -126,6 +128,8 @@ pub struct Registry {
     pub stores: Vec<Store>,
     /// Some store has a budget.
     pub bounded: bool,
+    /// Some store's answers wait for other members.
+    pub awaits_others: bool,
     /// Number to index in `stores`.
     by_number: Vec<Option<u16>>,
     /// Prefix and index of its store, the longest prefix first.
@@ -156,12 +160,16 @@ impl Registry {
                 durability: policy.durability.clone(),
                 is_logged: policy.durability.mode.is_logged(),
                 awaits_disk: policy.durability.awaits_disk(),
+                replication_factor: policy.replication_factor,
+                acks: policy.acks,
                 counters,
             });
         }
         prefixes.sort_by(|a: &(Box<[u8]>, u16), b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(&b.0)));
         let bounded = stores.iter().any(|store| store.max_bytes.is_some());
-        Self { epoch, policies: Arc::new(policies), stores, bounded, by_number, prefixes }
+        let awaits_others = stores.iter().any(|store| store.acks != Acks::One);
+        let policies = Arc::new(policies);
+        Self { epoch, policies, stores, bounded, awaits_others, by_number, prefixes }
     }
 
     /// The store with a number.

@@ -14,7 +14,7 @@ use super::slot::State;
 use super::values::ValueRef;
 use super::{Keyspace, Slot};
 use crate::cluster::slot_of;
-use crate::log::Ticket;
+use crate::replica::Awaited;
 use crate::store::StoreNumber;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -47,8 +47,8 @@ pub enum Ended {
     Served {
         /// The reply.
         reply: Vec<u8>,
-        /// What has to be durable before it is given.
-        awaits: Option<Ticket>,
+        /// What it waits for before it is given.
+        awaits: Awaited,
     },
     /// It has to be tried anew from the start: where its keys are has changed, or they stand in slots
     /// that were not all locked.
@@ -121,7 +121,7 @@ impl Wait {
     }
 
     /// What it was served with is in the journal: it ends, and this is to be woken.
-    pub(super) fn served(&self, awaits: Option<Ticket>) -> Option<Waker> {
+    pub(super) fn served(&self, awaits: Awaited) -> Option<Waker> {
         let mut progress = self.progress.lock();
         let Progress::Served(waker, reply) = &mut *progress else { return None };
         let (waker, reply) = (waker.take(), std::mem::take(reply));

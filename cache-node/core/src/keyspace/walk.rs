@@ -3,6 +3,7 @@
 use super::Keyspace;
 use super::entry::Entry;
 use super::hash::{POSITION_BITS, mix, position};
+use super::stores::Store;
 use super::table::SEGMENT_ENTRIES;
 use crate::cluster::{SLOTS, Slot};
 use crate::log::awaits;
@@ -56,6 +57,7 @@ impl Keyspace {
                     }
                 })
             });
+            self.note_unconfirmed(store, slot);
             drop(state);
             (slot, at) = match next {
                 Some(position) => (slot, position),
@@ -98,7 +100,7 @@ impl Keyspace {
                 (_, Some(stop)) => return scan_cursor(u32::from(stop)),
                 (_, None) => return 0,
             }
-            match self.scan_slot_from(number, slot, from, &mut left, now_ms, &mut visit) {
+            match self.scan_slot_from(store, slot, from, &mut left, now_ms, &mut visit) {
                 Some(position) => return scan_cursor(u32::from(slot)) | position,
                 None if slot + 1 == SLOTS => return 0,
                 None => slot += 1,
@@ -113,7 +115,7 @@ impl Keyspace {
     /// SCAN within a slot: the position to go on from, `None` behind its last key.
     fn scan_slot_from(
         &self,
-        number: StoreNumber,
+        store: &Store,
         slot: Slot,
         mut from: u64,
         left: &mut u64,
@@ -121,7 +123,8 @@ impl Keyspace {
         visit: &mut impl FnMut(&Entry<'_>),
     ) -> Option<u64> {
         let state = self.cell(slot)?.state.lock();
-        let stored = state.get(number)?;
+        let stored = state.get(store.number)?;
+        self.note_unconfirmed(store, slot);
         let table = &stored.table;
         loop {
             let mut keys: Vec<(u64, u32)> = Vec::new();
@@ -179,6 +182,7 @@ impl Keyspace {
                     }
                 });
             }
+            self.note_unconfirmed(store, slot);
             drop(state);
             if let Some(key) = key {
                 visit(&key);
@@ -219,6 +223,7 @@ impl Keyspace {
             {
                 awaits::note(ticket);
             }
+            self.note_unconfirmed(store, slot);
             drop(state);
             tables.extend(taken.map(|mut table| table.close()));
             next = slot.checked_add(1).filter(|next| *next < SLOTS);

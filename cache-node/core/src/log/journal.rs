@@ -8,6 +8,12 @@
 //! Database Systems", 1984).
 //!
 //! What waits is bounded: who is about to write asks [`Journal::poll_room`] first.
+//!
+//! The same is what a link to another member is fed from ([`crate::replica`]): a journal that is *mixed*,
+//! whose frames take the records of all stores, so that all records of a slot stay in order, and are not
+//! compressed. It has *eras*: what was appended in one that is over is dropped.
+
+mod mixed;
 
 use super::frame::{Frame, SEVERAL};
 use super::until::UntilDurable;
@@ -16,7 +22,7 @@ use crate::cluster::Slot;
 use crate::store::{Durability, StoreNumber};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
@@ -24,13 +30,27 @@ use std::task::{Poll, Waker};
 const EAGER_BYTES: usize = 128 << 10;
 /// Once a lane holds as much, who wants to write waits. All lanes together: 64 MB.
 const FULL_BYTES: usize = 4 << 20;
+/// Once all lanes of a mixed journal hold as much together, who wants to write waits.
+const MIXED_FULL_BYTES: usize = 16 << 20;
 
 /// The most buffers that are kept for the next frames.
 const SPARE_BUFFERS: usize = 2 * LANES;
 
 /// The cycle that an appended batch is written in: it is durable when that has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ticket(pub(super) u64);
+
+impl Ticket {
+    /// The ticket of a cycle by its number.
+    pub fn of_cycle(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number of its cycle.
+    pub fn cycle(self) -> u64 {
+        self.0
+    }
+}
 
 /// Why nothing can be made durable now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +78,8 @@ struct Lane {
     bytes: usize,
     /// Batches were left out because too many waited while nothing could be written.
     lost: bool,
+    /// What of a mixed journal is appended is of this era; 0: nothing is.
+    era: u64,
 }
 
 #[derive(Default)]
@@ -76,7 +98,7 @@ pub(super) struct Ends {
     /// How many have waited so far.
     pub waits: u64,
     /// Who waits until there is room.
-    for_room: Vec<Waker>,
+    pub(super) for_room: Vec<Waker>,
 }
 
 /// Somebody who waits for the end of a cycle.
@@ -107,6 +129,12 @@ pub struct Journal {
     spare: Mutex<Vec<Vec<u8>>>,
     /// The last sequence that was given before the start.
     began_after: AtomicU64,
+    /// Frames take records of all stores.
+    mixed: bool,
+    /// What of a mixed journal waits to be taken, in bytes.
+    waiting_bytes: AtomicUsize,
+    /// As `ends.durable`, to be read without its lock.
+    pub(super) durable: AtomicU64,
 }
 
 impl std::fmt::Debug for Journal {
@@ -125,6 +153,7 @@ impl Journal {
         // The cycle before the first is one in which nothing was, and that is durable.
         self.lanes.iter().for_each(|lane| lane.0.lock().cycle = 1);
         *self.ends.lock() = Ends { durable: 1, written: 1, ..Ends::default() };
+        self.durable.store(1, Release);
         let _ = self.writer.set(writer);
         self.on.store(true, Release);
     }
@@ -236,6 +265,13 @@ impl Journal {
         Some(self.appended_to(lane, added))
     }
 
+    fn makes_room(&self) {
+        if self.full.swap(false, AcqRel) {
+            let waiting = std::mem::take(&mut self.ends.lock().for_room);
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+
     /// Whether a lane takes another batch; notes it if one is lost.
     #[inline]
     fn takes(&self, lane: &mut Lane) -> bool {
@@ -251,6 +287,11 @@ impl Journal {
         let before = lane.bytes;
         lane.bytes += added;
         let (ticket, now) = (Ticket(lane.cycle), lane.bytes);
+        let mut is_full = now >= FULL_BYTES;
+        if self.mixed {
+            // Under the lane's lock, so that who takes all counts all.
+            is_full = self.waiting_bytes.fetch_add(added, Relaxed) + added >= MIXED_FULL_BYTES;
+        }
         drop(lane);
         if !self.told.load(Relaxed) {
             self.tell();
@@ -258,7 +299,7 @@ impl Journal {
         if now >= EAGER_BYTES && before < EAGER_BYTES {
             self.hurry();
         }
-        if now >= FULL_BYTES {
+        if is_full {
             self.full.store(true, Relaxed);
         }
         ticket
@@ -307,13 +348,11 @@ impl Journal {
             frames.append(&mut lane.sealed);
             lane.bytes = 0;
         }
+        self.waiting_bytes.store(0, Relaxed);
         drop(lanes);
         // A frame of several lanes comes after what was there before it, and before the rest.
         frames.sort_by_key(Frame::first_sequence);
-        if self.full.swap(false, AcqRel) {
-            let waiting = std::mem::take(&mut self.ends.lock().for_room);
-            waiting.into_iter().for_each(Waker::wake);
-        }
+        self.makes_room();
         Taken { cycle: Ticket(cycle), frames, last_sequence }
     }
 
@@ -342,6 +381,7 @@ impl Journal {
         ends.written = ends.written.max(cycle.0 + 1);
         ends.durable = ends.durable.max(cycle.0 + 1);
         let durable = ends.durable;
+        self.durable.store(durable, Release);
         let ready = ends.awaiting.extract_if(.., |awaiting| awaiting.cycle < durable);
         let ready: Vec<Waker> = ready.map(|awaiting| awaiting.waker).collect();
         drop(ends);
@@ -454,6 +494,18 @@ impl Lane {
             }
         };
         &mut self.open[index]
+    }
+
+    /// The frame that the next record of any store goes into.
+    #[inline]
+    fn mixed_frame(&mut self, spare: &Mutex<Vec<Vec<u8>>>) -> &mut Frame {
+        if self.open.last().is_none_or(Frame::is_full) {
+            self.seal();
+            let buffer = spare.lock().pop().unwrap_or_default();
+            self.open.push(Frame::in_buffer(buffer, SEVERAL, u32::MAX, false));
+        }
+        let last = self.open.len() - 1;
+        &mut self.open[last]
     }
 
     fn seal(&mut self) {

@@ -4,7 +4,7 @@
 //! and `managed`; a factor of 0, which never was one, now says that a list of numbered extras
 //! follows `managed`. So tables of before that are still read, and another policy is another number.
 
-use super::{Durability, EvictionPolicy, FilterRate, Fsync, Mode, StoreNumber, StorePolicy};
+use super::{Acks, Durability, EvictionPolicy, FilterRate, Fsync, Mode, StoreNumber, StorePolicy};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeTuple};
 use std::fmt;
@@ -17,6 +17,8 @@ const REPLICATION_FACTOR: u8 = 1;
 const FILTER: u8 = 2;
 /// An extra: what is on disk, in the form of [`durability_bytes`].
 const DURABILITY: u8 = 3;
+/// An extra: the place of the acks in [`Acks::ALL`], one byte; left out for the first.
+const ACKS: u8 = 4;
 /// Fields with the extras.
 const FIELDS: usize = 9;
 
@@ -29,6 +31,10 @@ impl Serialize for StorePolicy {
         }
         if self.durability != Durability::default() {
             extras.push((DURABILITY, durability_bytes(&self.durability)));
+        }
+        if self.acks != Acks::default() {
+            let place = Acks::ALL.iter().position(|(_, acks)| *acks == self.acks);
+            extras.push((ACKS, vec![place.and_then(|at| u8::try_from(at).ok()).unwrap_or(0)]));
         }
         let mut to = to.serialize_tuple(FIELDS)?;
         to.serialize_element(&self.name)?;
@@ -86,6 +92,10 @@ fn extra<E: Error>(policy: &mut StorePolicy, number: u8, bytes: &[u8]) -> Result
         (REPLICATION_FACTOR, [factor]) => policy.replication_factor = *factor,
         (FILTER, [a, b, c, d]) => {
             policy.filter = Some(FilterRate(u32::from_le_bytes([*a, *b, *c, *d])));
+        }
+        (ACKS, [place]) => {
+            let acks = Acks::ALL.get(usize::from(*place));
+            policy.acks = acks.ok_or_else(|| E::custom("a store's acks are of a later version"))?.1;
         }
         (DURABILITY, bytes) => {
             policy.durability = read_durability(bytes)
@@ -178,6 +188,7 @@ mod tests {
         let mut policies = vec![StorePolicy::new("a", 1), StorePolicy::new("b", 2)];
         policies[0].filter = Some(FilterRate::default());
         policies[1].replication_factor = 3;
+        policies[1].acks = Acks::All;
         policies[1].default_ttl_ms = Some(u64::MAX);
         policies[1].durability = Durability::of(Mode::AofSnapshot);
         policies[1].durability.fsync = Fsync::Always;

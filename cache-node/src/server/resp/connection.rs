@@ -425,10 +425,12 @@ impl Connection {
         if self.session.replies != Replies::Wanted && ran {
             self.session.mute(start, out);
         }
-        // Reads are answered whatever becomes of the disk.
+        // Reads are answered whatever becomes of the disk; where others have the slot as well they may
+        // have to wait for those.
+        let keyspace = self.shared.keyspace();
         if ran
-            && self.shared.keyspace().journal().is_on()
-            && upcoming.spec.is_some_and(Spec::may_write)
+            && (keyspace.journal().is_on() && upcoming.spec.is_some_and(Spec::may_write)
+                || keyspace.feed().is_on())
         {
             self.awaited.note(start, out.len());
         }
@@ -474,8 +476,10 @@ impl Connection {
             self.pausing = true;
             return false;
         }
-        let journal = self.shared.keyspace().journal();
-        if journal.is_on() && spec.may_write() && !journal.has_room() {
+        let keyspace = self.shared.keyspace();
+        let is_full = keyspace.journal().is_on() && !keyspace.journal().has_room()
+            || !keyspace.feed().has_room();
+        if is_full && spec.may_write() {
             self.is_full = true;
             return false;
         }

@@ -94,7 +94,7 @@ pub fn hgetdel(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
             "ERR numfields should be greater than 0 and match the provided number of fields",
         );
     }
-    if key.is_logged() {
+    if key.is_recorded() {
         // What every Redis knows.
         let name = [&b"HDEL"[..], key.name()];
         let words: Vec<&[u8]> = name.into_iter().chain(fields.iter().copied()).collect();

@@ -245,13 +245,13 @@ pub fn spop(key: &mut Access<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
         return;
     }
     key.log_later();
-    let is_logged = key.is_logged();
+    let is_recorded = key.is_recorded();
     let mut gone: Vec<Vec<u8>> = Vec::new();
     edit(key, Event::set("spop"), |set: &mut Set| {
         for _ in 0..taken {
             if let Some(member) = set.random(&dice) {
                 out.bulk(member.as_slice());
-                if is_logged {
+                if is_recorded {
                     gone.push(member.as_slice().to_vec());
                 }
                 set.remove(hasher, member.as_slice());

@@ -17,6 +17,7 @@ pub const SAME_OBJECT: &str = "ERR source and destination objects are the same";
 pub const NO_DATABASE: &str = "ERR DB index is out of range";
 pub const POSITIVE: &str = "ERR value is out of range, must be positive";
 pub const OOM: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+pub const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
 pub const NO_STORE: &str = "ERR the selected store does not exist any more";
 
 /// A command that has too few or too many arguments in a way that its arity does not show.

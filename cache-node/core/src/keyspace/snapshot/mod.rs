@@ -19,7 +19,8 @@ mod whole;
 pub use crate::log::recovery::Loaded;
 pub use capture::{Capture, before_change};
 pub use load::Damage;
-pub use take::SlotTaking;
+pub(super) use load::keys_of;
+pub use take::{SlotTaking, Taking};
 pub use whole::Untaken;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::super::Keyspace;
 use super::super::hash::KeyHasher;
-use super::super::slot::StoreTable;
+use super::super::slot::{State, StoreTable};
 use super::capture::{Capture, order, position_of};
 use super::entry;
 use crate::cluster::Slot;
@@ -59,43 +59,25 @@ impl SlotTaking<'_> {
         let hasher = &self.space.hasher;
         let (store, slot) = (self.store, self.slot);
         let capture = self.id.and_then(|id| take_capture(state.get_mut(store)?, id));
-        let mut capture = match capture {
+        let capture = match capture {
             Some(capture) => capture,
             None => {
                 // The moment as of which the slot is taken.
                 self.sequence = self.space.journal.last_sequence();
                 (self.piece, self.id) = (0, None);
                 let table = state.get(store);
-                let is_small = table.is_none_or(|table| {
-                    let is_taken = table.watches.as_ref().is_some_and(|w| w.capture.is_some());
-                    let (keys, bytes) = (table.table.len(), table.heap_bytes());
-                    // Somebody else takes it in pieces: then it is this one that takes it at once.
-                    is_taken || keys <= MOST_KEYS && bytes <= MOST_BYTES
-                });
-                if is_small {
+                if table.is_none_or(is_taken_at_once) {
                     let keys = table.map_or(0, |table| all(out, table, hasher, self.now_ms));
                     self.is_done = true;
                     let sequence = self.sequence;
                     return Some(Block { slot, piece: 0, is_last: true, sequence, keys });
                 }
-                let (id, now_ms, seen) = (self.space.random(), self.now_ms, BTreeSet::new());
-                Box::new(Capture { id, now_ms, from: 0, seen, bytes: Vec::new(), keys: 0 })
+                new_capture(self.space.random(), self.now_ms)
             }
         };
-        let table = state.get_mut(store)?;
-        let (mut keys, next) = part(out, table, hasher, &capture);
-        keys += std::mem::take(&mut capture.keys);
-        out.append(&mut capture.bytes);
-        match next {
-            Some(next) => {
-                (capture.from, self.id) = (next, Some(capture.id));
-                table.watches_or_new().capture = Some(capture);
-            }
-            None => {
-                (self.id, self.is_done) = (None, true);
-                state.tidy(store);
-            }
-        }
+        let id = capture.id;
+        let (keys, is_last) = go_on(out, &mut state, store, hasher, capture)?;
+        (self.id, self.is_done) = ((!is_last).then_some(id), is_last);
         let (piece, is_last, sequence) = (self.piece, self.is_done, self.sequence);
         self.piece += 1;
         Some(Block { slot, piece, is_last, sequence, keys })
@@ -105,6 +87,114 @@ impl SlotTaking<'_> {
 impl Drop for SlotTaking<'_> {
     fn drop(&mut self) {
         let (Some(id), Some(cell)) = (self.id, self.space.cell(self.slot)) else { return };
+        let mut state = cell.state.lock();
+        if let Some(table) = state.get_mut(self.store) {
+            take_capture(table, id);
+        }
+        state.tidy(self.store);
+    }
+}
+
+/// Whether a table is taken at once.
+fn is_taken_at_once(table: &StoreTable) -> bool {
+    let is_taken = table.watches.as_ref().is_some_and(|watches| watches.capture.is_some());
+    let (keys, bytes) = (table.table.len(), table.heap_bytes());
+    // Somebody else takes it in pieces: then it is this one that takes it at once.
+    is_taken || keys <= MOST_KEYS && bytes <= MOST_BYTES
+}
+
+fn new_capture(id: u64, now_ms: u64) -> Box<Capture> {
+    Box::new(Capture { id, now_ms, from: 0, seen: BTreeSet::new(), bytes: Vec::new(), keys: 0 })
+}
+
+/// Appends the next piece of what a capture takes, and puts it back, unless that was the last; how many
+/// keys, and whether it was.
+fn go_on(
+    out: &mut Vec<u8>,
+    state: &mut State,
+    store: StoreNumber,
+    hasher: &KeyHasher,
+    mut capture: Box<Capture>,
+) -> Option<(u32, bool)> {
+    let table = state.get_mut(store)?;
+    let (mut keys, next) = part(out, table, hasher, &capture);
+    keys += std::mem::take(&mut capture.keys);
+    out.append(&mut capture.bytes);
+    match next {
+        Some(next) => {
+            capture.from = next;
+            table.watches_or_new().capture = Some(capture);
+        }
+        None => state.tidy(store),
+    }
+    Some((keys, next.is_none()))
+}
+
+/// A table that is taken as of a moment at which its slot was locked for it.
+#[derive(Debug)]
+pub struct Taking {
+    store: StoreNumber,
+    slot: Slot,
+    /// The capture's, while one is there.
+    id: Option<u64>,
+    /// It was taken at once: its entries, and how many.
+    whole: Option<(Vec<u8>, u32)>,
+}
+
+/// The table that was being taken is gone as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+impl Taking {
+    /// Takes a store's table as it is now; `None` if there is none.
+    pub fn begin(
+        space: &Keyspace,
+        state: &mut State,
+        store: StoreNumber,
+        slot: Slot,
+        now_ms: u64,
+    ) -> Option<Self> {
+        let table = state.get_mut(store)?;
+        let mut taking = Self { store, slot, id: None, whole: None };
+        if is_taken_at_once(table) {
+            let mut entries = Vec::new();
+            let keys = all(&mut entries, table, &space.hasher, now_ms);
+            taking.whole = Some((entries, keys));
+        } else {
+            let id = space.random();
+            table.watches_or_new().capture = Some(new_capture(id, now_ms));
+            taking.id = Some(id);
+        }
+        Some(taking)
+    }
+
+    /// Whose it is.
+    pub fn store(&self) -> StoreNumber {
+        self.store
+    }
+
+    /// Puts the next piece in the place of what is in `out`: how many keys, and whether it is the last.
+    pub fn next(&mut self, space: &Keyspace, out: &mut Vec<u8>) -> Result<(u32, bool), Gone> {
+        out.clear();
+        if let Some((entries, keys)) = self.whole.take() {
+            *out = entries;
+            return Ok((keys, true));
+        }
+        let (id, cell) = self.id.zip(space.cell(self.slot)).ok_or(Gone)?;
+        let mut state = cell.state.lock();
+        let capture = state.get_mut(self.store).and_then(|table| take_capture(table, id));
+        let capture = capture.ok_or(Gone)?;
+        let taken = go_on(out, &mut state, self.store, &space.hasher, capture);
+        let (keys, is_last) = taken.ok_or(Gone)?;
+        if is_last {
+            self.id = None;
+        }
+        Ok((keys, is_last))
+    }
+
+    /// Gives it up.
+    pub fn end(&mut self, space: &Keyspace) {
+        let (Some(id), Some(cell)) = (self.id.take(), space.cell(self.slot)) else { return };
         let mut state = cell.state.lock();
         if let Some(table) = state.get_mut(self.store) {
             take_capture(table, id);

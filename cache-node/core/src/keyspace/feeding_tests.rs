@@ -1,0 +1,289 @@
+use super::super::{Attached, Options, Refusal, Unattached};
+use super::*;
+use crate::command::lookup;
+use crate::log::record::{commands, take_varint};
+use crate::log::{FrameHeader, frame::HEADER_BYTES};
+use crate::replica::{Link, MARK, Position, SlotFeed, Synced, awaits};
+use crate::resp::{Protocol, Writer};
+use crate::store::StorePolicy;
+use std::sync::Arc;
+use std::task::Waker;
+
+const NOW: u64 = 1_700_000_000_000;
+/// The slot of `{a}` and its kin.
+const SLOT: Slot = 15495;
+
+fn policy(number: StoreNumber, replication_factor: u8, acks: Acks) -> StorePolicy {
+    let name = if number == 0 { "default".to_owned() } else { format!("s{number}") };
+    StorePolicy { replication_factor, acks, ..StorePolicy::new(name, number) }
+}
+
+fn space(policies: &[StorePolicy]) -> Arc<Keyspace> {
+    let space = Keyspace::new(Options { hash_seed: 1, eviction_seed: 2 });
+    space.set_stores(policies);
+    space.set_serving(SLOT, true);
+    awaits::take();
+    Arc::new(space)
+}
+
+/// Links to members 2, 3 …, each in session 7.
+fn links(space: &Keyspace, count: u64) -> Vec<Arc<Link>> {
+    let links = (2..2 + count).map(|member| {
+        let link = space.feed().link_to(member, || Waker::noop().clone());
+        link.open(7);
+        link
+    });
+    links.collect()
+}
+
+fn route(links: &[Arc<Link>]) -> Vec<Route> {
+    let routes = links.iter().zip(2..).map(|(link, least_factor)| Route {
+        link: Arc::clone(link),
+        synced: Synced::No,
+        least_factor,
+    });
+    routes.collect()
+}
+
+/// Attaches the slot to a link, which has nothing of it, and says that it is in sync.
+fn attach(space: &Arc<Keyspace>, link: &Arc<Link>) {
+    let attached = space.attach(SLOT, link, Position::default(), NOW).unwrap();
+    let Attached::Pieces(mut pieces) = attached else { panic!("{attached:?}") };
+    while pieces.next_piece(&mut Vec::new()).unwrap().is_some() {}
+    assert!(space.attached(SLOT, link, pieces.attachment()));
+    assert!(space.set_synced(SLOT, link, Synced::Perhaps));
+    assert!(space.set_synced(SLOT, link, Synced::Yes));
+    confirm(link);
+}
+
+/// What a link takes, and its peer confirms: store and commands of each record, without marks.
+fn confirm(link: &Link) -> Vec<(StoreNumber, String)> {
+    let mut records = Vec::new();
+    while let Some(cycle) = link.take() {
+        for frame in &cycle.frames {
+            let header = FrameHeader::read(frame).unwrap();
+            let raw = header.open(&frame[HEADER_BYTES..]).unwrap();
+            for record in header.records(&raw).map(Option::unwrap).filter(|r| r.store != MARK) {
+                let mut bytes = record.commands;
+                take_varint(&mut bytes).unwrap();
+                let words = commands(bytes).map(|words| {
+                    let words: Vec<_> =
+                        words.unwrap().iter().map(|w| w.escape_ascii().to_string()).collect();
+                    words.join(" ")
+                });
+                let more = if record.continues { " +" } else { "" };
+                records.push((record.store, words.collect::<Vec<_>>().join("; ") + more));
+            }
+        }
+        link.confirm(cycle.session, cycle.number);
+    }
+    records
+}
+
+fn call_in(space: &Keyspace, store: StoreNumber, words: &str) -> String {
+    let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
+    let mut bytes = Vec::new();
+    let out = &mut Writer::new(&mut bytes, Protocol::Resp2);
+    space.execute(lookup(&args).unwrap(), store, &args, NOW, out).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn call(space: &Keyspace, words: &str) -> String {
+    call_in(space, 0, words)
+}
+
+const PRIMARY: Role = Role::Primary { epoch: 5 };
+
+#[test]
+fn l24_what_is_done_goes_to_the_owners_that_the_stores_replication_factor_covers() {
+    let stores = [policy(0, 3, Acks::One), policy(1, 2, Acks::One), policy(2, 1, Acks::One)];
+    let space = space(&stores);
+    let links = links(&space, 2);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    links.iter().for_each(|link| attach(&space, link));
+    call(&space, "set {a} 1 px 500");
+    call_in(&space, 1, "rpush {a}l x y");
+    call_in(&space, 2, "set {a} 2");
+    call(&space, "mset {a}1 v {a}2 w");
+    let all = [
+        (0, "SET {a} 1 PXAT 1700000000500".to_owned()),
+        (1, "RPUSH {a}l x y".to_owned()),
+        (0, "SET {a}1 v +".to_owned()),
+        (0, "SET {a}2 w".to_owned()),
+    ];
+    assert_eq!(confirm(&links[0]), all);
+    let first: Vec<_> = all.into_iter().filter(|(store, _)| *store == 0).collect();
+    assert_eq!(confirm(&links[1]), first);
+    assert_eq!(awaits::take(), None, "`one` waits for nobody");
+    assert_eq!(space.expire_cycle(NOW + 500, 100), 1);
+    assert_eq!(confirm(&links[1]), [(0, "DEL {a}".to_owned())]);
+    space.flush(1);
+    assert_eq!(confirm(&links[0])[1..], [(1, "FLUSHDB".to_owned())]);
+}
+
+#[test]
+fn all_waits_for_each_owner_in_sync_and_a_read_for_what_it_may_have_seen() {
+    let space = space(&[policy(0, 3, Acks::All)]);
+    let links = links(&space, 2);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    links.iter().for_each(|link| attach(&space, link));
+    assert_eq!(call(&space, "get {a}"), "$-1\r\n");
+    assert_eq!(awaits::take(), None);
+    call(&space, "set {a} 1");
+    let written = awaits::take().unwrap();
+    call(&space, "get {a}");
+    let read = awaits::take().unwrap();
+    let is_met = || [&written, &read].map(|awaited| space.feed().is_met(awaited));
+    assert_eq!(is_met(), [false, false]);
+    confirm(&links[0]);
+    assert_eq!(is_met(), [false, false]);
+    confirm(&links[1]);
+    assert_eq!(is_met(), [true, true]);
+    call(&space, "get {a}");
+    assert_eq!(awaits::take(), None);
+    // One that is not in sync by the table is not waited for, one that may be is.
+    call(&space, "set {a} 2");
+    let written = awaits::take().unwrap();
+    confirm(&links[0]);
+    assert!(space.set_synced(SLOT, &links[1], Synced::Perhaps));
+    assert!(!space.feed().is_met(&written));
+    assert!(space.set_synced(SLOT, &links[1], Synced::No));
+    assert!(space.feed().is_met(&written));
+}
+
+#[test]
+fn l22_quorum_waits_for_a_majority_and_is_refused_before_it_is_applied_without_one() {
+    let space = space(&[policy(0, 3, Acks::Quorum)]);
+    let links = links(&space, 2);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    let refused = "-NOREPLICAS Not enough good replicas to write.\r\n";
+    assert_eq!(call(&space, "set {a} 1"), refused);
+    assert_eq!(call(&space, "mset {a} 1 {a}b 2"), refused);
+    assert_eq!(space.with_key(0, b"{a}", NOW, false, |key| key.exists()), Ok(false));
+    let write = space.with_sent_key(
+        0,
+        b"{a}",
+        space.hashed(b"{a}"),
+        &space.stores(),
+        NOW,
+        true,
+        &[],
+        |_| (),
+    );
+    assert_eq!(write, Err(Refusal::NotReplicated));
+    links.iter().for_each(|link| attach(&space, link));
+    assert_eq!(call(&space, "set {a} 1"), "+OK\r\n");
+    let written = awaits::take().unwrap();
+    assert!(!space.feed().is_met(&written));
+    confirm(&links[1]);
+    assert!(space.feed().is_met(&written), "one of two is a majority with the primary");
+    // One of which the table may not say that it is in sync does not count.
+    assert!(space.set_synced(SLOT, &links[1], Synced::Perhaps));
+    call(&space, "set {a} 2");
+    let written = awaits::take().unwrap();
+    confirm(&links[1]);
+    assert!(!space.feed().is_met(&written));
+    confirm(&links[0]);
+    assert!(space.feed().is_met(&written));
+    assert!(space.set_synced(SLOT, &links[0], Synced::Perhaps));
+    assert_eq!(call(&space, "set {a} 3"), refused);
+    assert_eq!(call(&space, "get {a}"), "$1\r\n2\r\n");
+}
+
+#[test]
+fn what_waits_as_the_slot_is_lost_is_not_known_and_after_a_hand_over_it_is_there() {
+    for handed_over in [false, true] {
+        let space = space(&[policy(0, 2, Acks::All)]);
+        let links = links(&space, 1);
+        space.place(SLOT, PRIMARY, &route(&links), false);
+        attach(&space, &links[0]);
+        call(&space, "set {a} 1");
+        let written = awaits::take().unwrap();
+        space.set_serving(SLOT, false);
+        if handed_over {
+            confirm(&links[0]);
+            assert_eq!(space.feed().look(SLOT, SlotFeed::is_settled), Some(true));
+        }
+        space.place(SLOT, Role::Replica { of: 2, epoch: 6 }, &[], handed_over);
+        assert_eq!(space.feed().is_met(&written), handed_over);
+        let mut waits = space.feed().until_met(&written);
+        let mut context = std::task::Context::from_waker(Waker::noop());
+        let ended = std::pin::Pin::new(&mut waits).poll(&mut context);
+        assert_eq!(ended.map(|ended| ended.is_ok()), std::task::Poll::Ready(handed_over));
+        assert!(!space.is_fed(SLOT));
+    }
+}
+
+#[test]
+fn a_session_that_ends_takes_what_was_not_confirmed_with_it_until_the_slot_is_attached_anew() {
+    let space = space(&[policy(0, 2, Acks::All)]);
+    let links = links(&space, 1);
+    let link = &links[0];
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    attach(&space, link);
+    call(&space, "set {a} 1");
+    let written = awaits::take().unwrap();
+    link.take().unwrap();
+    link.open(8);
+    call(&space, "set {a} 2");
+    assert_eq!(confirm(link), []);
+    assert!(!space.feed().is_met(&written));
+    // It lacks something, and the table counts on it.
+    let theirs = Position::default();
+    assert_eq!(space.attach(SLOT, link, theirs, NOW).err(), Some(Unattached::InSync));
+    assert!(space.set_synced(SLOT, link, Synced::No));
+    attach(&space, link);
+    assert!(space.feed().is_met(&written));
+}
+
+#[test]
+fn an_owner_that_is_where_the_primary_is_goes_on_and_any_other_gets_all() {
+    let space = space(&[policy(0, 2, Acks::All)]);
+    let links = links(&space, 1);
+    let link = &links[0];
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    attach(&space, link);
+    call(&space, "set {a} 1");
+    let coverage = space.registry.load().coverage(2);
+    let theirs = Position { coverage, ..space.feed().position(SLOT) };
+    let goes_on = |theirs| {
+        link.open(link.session() + 1);
+        matches!(space.attach(SLOT, link, theirs, NOW), Ok(Attached::GoesOn))
+    };
+    assert!(goes_on(theirs));
+    space.place(SLOT, Role::Primary { epoch: 9 }, &route(&links), false);
+    assert!(goes_on(theirs), "of the epoch before, and nothing came since");
+    assert!(!goes_on(Position { sequence: theirs.sequence - 1, ..theirs }));
+    assert!(!goes_on(Position { epoch: 4, ..theirs }));
+    assert!(!goes_on(Position { coverage: 1, ..theirs }));
+    assert!(!goes_on(Position::default()));
+    call(&space, "set {a} 2");
+    assert!(!goes_on(theirs));
+}
+
+#[test]
+fn an_owner_to_whom_more_goes_by_a_change_of_stores_gets_all_anew() {
+    let (first, second) = (policy(0, 2, Acks::One), policy(1, 1, Acks::One));
+    let space = space(&[first.clone(), second.clone()]);
+    let links = links(&space, 1);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    attach(&space, &links[0]);
+    let new = policy(2, 2, Acks::One);
+    space.set_stores(&[first.clone(), second.clone(), new.clone()]);
+    call_in(&space, 2, "set {a} 1");
+    assert_eq!(confirm(&links[0]), [(2, "SET {a} 1".to_owned())], "a new one is empty everywhere");
+    space.set_stores(&[first, StorePolicy { replication_factor: 2, ..second }, new]);
+    call(&space, "set {a} 1");
+    assert_eq!(confirm(&links[0]), []);
+}
+
+#[test]
+fn a_slot_that_nobody_else_owns_leaves_nothing_and_waits_for_nobody() {
+    let space = space(&[policy(0, 3, Acks::All)]);
+    call(&space, "set {a} 1");
+    assert_eq!(awaits::take(), None);
+    assert!(!space.feed().is_on());
+    space.place(SLOT, PRIMARY, &[], false);
+    call(&space, "set {a} 2");
+    assert_eq!(awaits::take(), None);
+}

@@ -1,0 +1,57 @@
+//! Primary and replica of a slot: what of a slot's changes goes to whom, who has it, and who waits for
+//! that. docs/decisions/0019-replication.md says what it is for.
+//!
+//! What a command does to a slot becomes records ([`crate::log`]). Under the slot's lock they go to the
+//! log's journal, and to the journal of each [`Link`] of the slot's *route*: the other owners in their
+//! order, each a [`way`](SlotFeed). The shell takes a link's [`Cycle`]s, sends them, and says what the peer
+//! confirmed. Nothing here knows the data: [`crate::keyspace`] uses this, and not the other way round.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `link` | this member as primary towards one other: sessions, cycles, what is not confirmed |
+//! | `slot` | what this member is for a slot, and how far the other owners are |
+//! | `mark` | what a link says of a slot beside its records |
+//! | `feed` | all links, and the state of all slots |
+//! | `need` | what an answer waits for |
+//! | `awaits` | the same, of what a thread ran |
+//! | `until` | waiting for it |
+//! | `incoming` | a slot's records and pieces on their way in |
+
+pub mod awaits;
+mod feed;
+mod incoming;
+mod link;
+mod mark;
+mod need;
+mod slot;
+mod until;
+
+pub use awaits::Awaited;
+pub(crate) use feed::Fed;
+pub use feed::Feed;
+pub(crate) use incoming::Held;
+pub use incoming::{Incoming, Receive, Received, Refused};
+pub use link::{Cycle, Link};
+pub use mark::{MARK, Mark};
+pub use need::{Lost, Need, Progress};
+pub use slot::{Position, Role, Route, SlotFeed, Synced};
+pub use until::UntilMet;
+
+/// The most links that a slot's records go to: a store's replication factor is at most one more.
+pub const MAX_WAYS: usize = crate::store::MAX_REPLICATION_FACTOR as usize - 1;
+
+/// How many links have to confirm a `quorum` write beside the primary.
+pub fn quorum_links(replication_factor: u8) -> u8 {
+    replication_factor / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quorum_links;
+
+    #[test]
+    fn a_majority_counts_the_primary() {
+        let links = [1, 2, 3, 4, 5].map(quorum_links);
+        assert_eq!(links, [0, 1, 1, 2, 2]);
+    }
+}

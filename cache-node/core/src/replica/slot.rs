@@ -1,0 +1,422 @@
+//! What this member is for a slot, and how far the other owners are. Written under the slot's lock.
+
+use super::feed::{Fed, Feed};
+use super::incoming::Incoming;
+use super::link::Link;
+use super::mark::Mark;
+use super::need::{Need, Progress};
+use super::{MAX_WAYS, quorum_links};
+use crate::cluster::{MemberId, Slot};
+use crate::log::Ticket;
+use crate::mutation::{self, Mutation};
+use crate::store::Acks;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// How far a copy of a slot is: two with the same one hold the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    /// The slot's epoch in which its last record was done.
+    pub epoch: u64,
+    /// How many records of replicated stores were done to the slot.
+    pub sequence: u64,
+    /// Which stores it has: a number for a set of stores.
+    pub coverage: u64,
+}
+
+/// What a member is for a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Role {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its primary since this epoch of the slot.
+    Primary {
+        /// The slot's epoch.
+        epoch: u64,
+    },
+    /// It follows another.
+    Replica {
+        /// The primary.
+        of: MemberId,
+        /// The slot's epoch.
+        epoch: u64,
+    },
+}
+
+impl Role {
+    /// The slot's epoch that it is of; 0 for none.
+    pub fn epoch(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Primary { epoch } | Self::Replica { epoch, .. } => epoch,
+        }
+    }
+}
+
+/// What the cluster's table says of an owner, as far as the primary has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Synced {
+    /// It is not in sync.
+    #[default]
+    No,
+    /// It may be: a change is proposed and its end not known. `all` waits for it, `quorum` does not count
+    /// it.
+    Perhaps,
+    /// It is in sync.
+    Yes,
+}
+
+/// Another owner of a slot, in the owners' order.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The link to it.
+    pub link: Arc<Link>,
+    /// What the table says of it.
+    pub synced: Synced,
+    /// The stores of at least this replication factor go to it: the owner after the primary gets those of
+    /// 2 and more, the next one those of 3 and more; one that is to be primary gets all (1).
+    pub least_factor: u8,
+}
+
+/// How far another owner is.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub link: Arc<Link>,
+    pub synced: Synced,
+    pub least_factor: u8,
+    /// The stores that it was attached for.
+    pub coverage: u64,
+    /// The link's session in which it was attached; 0: it was not.
+    pub session: u64,
+    /// The cycle with the mark that attached it.
+    pub mark: Ticket,
+    /// The peer has all that was there at the mark.
+    pub is_whole: bool,
+    /// The number of the last attachment.
+    pub attachment: u64,
+}
+
+impl Way {
+    fn new(route: &Route) -> Self {
+        Self {
+            link: Arc::clone(&route.link),
+            synced: route.synced,
+            least_factor: route.least_factor,
+            coverage: 0,
+            session: 0,
+            mark: Ticket::default(),
+            is_whole: false,
+            attachment: 0,
+        }
+    }
+
+    /// Whether records go to it.
+    #[inline]
+    pub fn is_attached(&self) -> bool {
+        if mutation::is(Mutation::KeptSession) {
+            return self.session != 0;
+        }
+        self.session != 0 && self.session == self.link.session()
+    }
+
+    /// Whether its peer has all that was done in the slot up to a cycle of the link.
+    #[inline]
+    pub fn has(&self, ticket: Ticket) -> bool {
+        let is_confirmed = self.link.has_confirmed(ticket.max(self.mark));
+        let is_confirmed = is_confirmed || mutation::is(Mutation::SentIsConfirmed);
+        self.is_whole && self.is_attached() && is_confirmed
+    }
+
+    pub fn detach(&mut self) {
+        (self.session, self.is_whole) = (0, false);
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct SlotFeed {
+    pub(crate) role: Role,
+    /// What this member's own copy is.
+    pub(crate) position: Position,
+    /// The epoch of which the position was when the slot's epoch became another one.
+    pub(crate) before: Option<Position>,
+    /// The highest epoch of the slot that the table or a primary named.
+    pub(crate) seen_epoch: u64,
+    /// How often this member has lost the slot, or begun to have it.
+    pub(crate) tenure: u64,
+    /// The last tenure that ended with a hand-over: all that was waited for is there.
+    pub(crate) handed_over: Option<u64>,
+    pub(crate) ways: SmallVec<[Way; 2]>,
+    /// What was written for more than `one`, and is not known to be confirmed.
+    pub(crate) pending: SmallVec<[Need; 1]>,
+    /// Something was written that is waited for.
+    pub(crate) is_new: bool,
+    /// What comes from the primary.
+    pub(crate) incoming: Option<Box<Incoming>>,
+}
+
+impl SlotFeed {
+    /// What this member is for the slot.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How far its own copy is.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether a position is this one, or what this one was in the epoch before.
+    pub(crate) fn is_at(&self, theirs: Position) -> bool {
+        let same = |mine: Position| mine.epoch == theirs.epoch;
+        let before = self.before.filter(|before| before.sequence == self.position.sequence);
+        if mutation::is(Mutation::IgnoredPosition) {
+            return theirs.epoch != 0;
+        }
+        theirs.epoch != 0
+            && theirs.sequence == self.position.sequence
+            && (same(self.position) || before.is_some_and(same))
+    }
+
+    /// The way over a link.
+    pub(crate) fn way(&mut self, link: &Link) -> Option<&mut Way> {
+        self.ways.iter_mut().find(|way| way.link.index() == link.index())
+    }
+
+    /// The ways that a majority of a store's replication factor is among.
+    fn first_ways(&self, replication_factor: u8) -> impl Iterator<Item = &Way> {
+        let most = usize::from(replication_factor.saturating_sub(1));
+        self.ways.iter().take(most).filter(move |way| way.least_factor <= replication_factor)
+    }
+
+    /// Whether records of a store of this replication factor go to anybody.
+    #[inline]
+    pub(crate) fn feeds(&self, replication_factor: u8) -> bool {
+        self.ways.iter().any(|way| way.least_factor <= replication_factor)
+    }
+
+    /// Puts a route in force. Ways that stay keep what is known of them, unless other stores go to them
+    /// now: `coverage` tells which, by least replication factor.
+    pub(crate) fn set_route(&mut self, route: &[Route], coverage: impl Fn(u8) -> u64) {
+        let mut old = std::mem::take(&mut self.ways);
+        for wanted in route.iter().take(MAX_WAYS) {
+            let found = old.iter().position(|way| way.link.index() == wanted.link.index());
+            let mut way = match found {
+                Some(index) => old.swap_remove(index),
+                None => Way::new(wanted),
+            };
+            (way.synced, way.least_factor) = (wanted.synced, wanted.least_factor);
+            if way.coverage != coverage(way.least_factor) {
+                way.detach();
+            }
+            self.ways.push(way);
+        }
+    }
+
+    /// Whether everything that anybody waits for here is confirmed: before a slot is handed over, all who
+    /// are in sync have to have everything.
+    pub fn is_settled(&self) -> bool {
+        self.pending.iter().all(|need| self.progress(need) != Progress::Waits)
+    }
+
+    /// How many owners are in sync, this one counted.
+    pub fn in_sync(&self, replication_factor: u8) -> usize {
+        let ways = self.first_ways(replication_factor);
+        1 + ways.filter(|way| way.synced == Synced::Yes).count()
+    }
+
+    /// Whether a majority of a replication factor is in sync.
+    pub fn has_quorum(&self, replication_factor: u8) -> bool {
+        if mutation::is(Mutation::NoRefusal) {
+            return true;
+        }
+        self.in_sync(replication_factor) > usize::from(quorum_links(replication_factor))
+    }
+
+    /// How far a need is.
+    pub(crate) fn progress(&self, need: &Need) -> Progress {
+        if mutation::is(Mutation::EarlyAck) {
+            return Progress::Met;
+        }
+        if need.tenure != self.tenure {
+            let is_there = self.handed_over == Some(need.tenure);
+            return if is_there { Progress::Met } else { Progress::Lost };
+        }
+        let factor = need.replication_factor;
+        let has = |way: &&Way| way.has(need.ticket_of(&way.link));
+        let is_met = match need.acks {
+            Acks::One => true,
+            Acks::Quorum => {
+                let sure = self.first_ways(factor).filter(|way| way.synced == Synced::Yes);
+                sure.filter(has).count() >= usize::from(quorum_links(factor))
+            }
+            Acks::All => {
+                let all = self.ways.iter().filter(|way| way.least_factor <= factor);
+                all.filter(|way| way.synced != Synced::No).all(|way| has(&way))
+            }
+        };
+        if is_met { Progress::Met } else { Progress::Waits }
+    }
+
+    /// A record of a store is about to go out: what those wait for who wait for it; `None` if it goes to
+    /// nobody.
+    #[inline]
+    pub(crate) fn begin(&self, slot: Slot, store: Fed) -> Option<Need> {
+        self.feeds(store.replication_factor).then(|| Need {
+            slot,
+            tenure: self.tenure,
+            acks: store.acks,
+            replication_factor: store.replication_factor,
+            tickets: SmallVec::new(),
+        })
+    }
+
+    /// Whoever reads the slot waits for this, until it is confirmed.
+    #[inline]
+    pub(crate) fn wait_for(&mut self, need: Need) {
+        if need.acks == Acks::One {
+            return;
+        }
+        self.is_new = true;
+        match self.pending.iter_mut().find(|known| known.is_like(&need)) {
+            // A later record is in no earlier cycle.
+            Some(known) => *known = need,
+            None => self.pending.push(need),
+        }
+    }
+
+    /// Becomes what the table says. `handed_over`: if this member was its primary, it has given the slot
+    /// away, with everything. `chance`: some number. False: it knows of a newer epoch, and stays what it
+    /// is.
+    pub(crate) fn become_role(
+        &mut self,
+        slot: Slot,
+        role: Role,
+        route: &[Route],
+        handed_over: bool,
+        chance: u64,
+        coverage: impl Fn(u8) -> u64,
+    ) -> bool {
+        if role != Role::None && role.epoch() < self.seen_epoch {
+            return false;
+        }
+        self.seen_epoch = self.seen_epoch.max(role.epoch());
+        let was = std::mem::replace(&mut self.role, role);
+        let least = self.least_factor();
+        match (was, role) {
+            (Role::Primary { epoch: old }, Role::Primary { epoch }) => {
+                if old != epoch {
+                    self.before = Some(self.position);
+                    self.position.epoch = epoch;
+                }
+                self.set_route(route, coverage);
+                if self.least_factor() < least {
+                    self.has_more();
+                }
+                if old != epoch {
+                    self.goes_on(slot);
+                }
+                return true;
+            }
+            (Role::Primary { .. }, _) => self.lose(handed_over),
+            (_, Role::Primary { epoch }) => {
+                self.tenure += 1;
+                self.before = Some(self.position);
+                if self.position == Position::default() {
+                    // Nobody is where this one is, whatever was counted in an earlier life of it.
+                    self.position.sequence = chance >> 32;
+                }
+                self.position.epoch = epoch;
+                self.incoming = None;
+            }
+            (Role::Replica { of: old, .. }, Role::Replica { of, .. }) if old == of => {}
+            _ => {
+                // Of a slot of which there are not all pieces, nothing counts.
+                self.incoming = None;
+            }
+        }
+        match role {
+            Role::Primary { .. } => {
+                // What a primary has is all that there is.
+                self.position.coverage = coverage(1);
+                // What it has may not be with all who are in sync, and nobody reads what may be lost.
+                self.pending.push(Need {
+                    slot,
+                    tenure: self.tenure,
+                    acks: Acks::All,
+                    replication_factor: u8::MAX,
+                    tickets: SmallVec::new(),
+                });
+                self.set_route(route, coverage);
+            }
+            Role::Replica { .. } => {}
+            Role::None => self.position = Position::default(),
+        }
+        true
+    }
+
+    /// The least replication factor of stores that go to anybody.
+    pub(crate) fn least_factor(&self) -> u8 {
+        self.ways.iter().map(|way| way.least_factor).min().unwrap_or(u8::MAX)
+    }
+
+    /// Records may have been done that were not counted.
+    fn has_more(&mut self) {
+        self.position.sequence += 1 << 32;
+        self.before = None;
+    }
+
+    /// Other stores go to the ways, of `all` that there are: `coverage` tells by least replication factor which, or that a peer
+    /// lacks something of them.
+    pub(crate) fn cover(&mut self, slot: Slot, all: u64, coverage: impl Fn(u8) -> Option<u64>) {
+        if matches!(self.role, Role::Primary { .. }) {
+            self.position.coverage = all;
+        }
+        let mut is_another = false;
+        for way in self.ways.iter_mut().filter(|way| way.is_attached()) {
+            match coverage(way.least_factor) {
+                Some(covered) => {
+                    is_another |= way.coverage != covered;
+                    way.coverage = covered;
+                }
+                None => way.detach(),
+            }
+        }
+        if is_another {
+            self.goes_on(slot);
+        }
+    }
+
+    /// Tells the peers that what comes is of another epoch.
+    fn goes_on(&mut self, slot: Slot) {
+        let Position { epoch, sequence, .. } = self.position;
+        for way in self.ways.iter_mut().filter(|way| way.is_attached()) {
+            let mark = Mark { epoch, sequence, coverage: way.coverage, attachment: 0 };
+            if Feed::append_mark(&way.link, way.session, slot, &mark).is_none() {
+                way.detach();
+            }
+        }
+    }
+
+    /// This member is primary no longer.
+    pub(crate) fn lose(&mut self, handed_over: bool) {
+        if handed_over {
+            self.settle();
+            // What an owner that is in sync lacks may be lost with the next primary.
+            if self.pending.is_empty() {
+                self.handed_over = Some(self.tenure);
+            }
+        }
+        self.tenure += 1;
+        self.pending.clear();
+        self.ways.clear();
+    }
+
+    /// Forgets what is confirmed by now.
+    pub(crate) fn settle(&mut self) {
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.retain(|need| self.progress(need) == Progress::Waits);
+        self.pending = pending;
+    }
+}
