@@ -11,6 +11,7 @@ pub mod node;
 pub mod peer;
 pub mod pubsub;
 pub mod raft;
+pub mod replica;
 pub mod router;
 pub mod script;
 pub mod server;

@@ -16,6 +16,7 @@ use crate::disk;
 use crate::memory::{self, Memory};
 use crate::pubsub::{self, PubSub};
 use crate::raft;
+use crate::replica;
 use crate::router::{self, Blocked, Forwarded, Router};
 use crate::script::{self, Scripts};
 use crate::server::resp::pause::Pause;
@@ -170,6 +171,14 @@ async fn serve(config: Config) -> Result<(), Error> {
     let held = Arc::new(move |args: &[&[u8]]| held.is_on() && held.holds_forwarded(args));
     cluster.on_forward(Arc::new(Forwarded::new(router.clone(), held.clone())));
     cluster.on_wait(Arc::new(Blocked::new(router.clone(), held)));
+    let replication = replica::Options {
+        keyspace: keyspace.clone(),
+        cluster: handle.clone(),
+        peers: cluster.peers(),
+    }
+    .build();
+    cluster.on_replicate(Arc::new(replication.receiver()));
+    let (replicas, hand_over) = (replication.handle(), replication.hand_over());
     let registry = Arc::new(pubsub::Registry::new(stats.clone()));
     cluster.on_publish(Arc::new(pubsub::Arrivals::new(registry.clone())));
     let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());
@@ -186,6 +195,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         pubsub,
         stats: stats.clone(),
         pause: pause.clone(),
+        replicas,
         config: config.clone(),
         memory: memory.clone(),
         started_ms,
@@ -225,6 +235,11 @@ async fn serve(config: Config) -> Result<(), Error> {
     parts.spawn(
         async move { cluster.run().await.map(|()| "the cluster's part").map_err(Error::from) },
     );
+    let stopped = stopping.clone();
+    parts.spawn(async move {
+        replication.run(stopped).await;
+        Ok("replication")
+    });
     let stopped = stopping.clone();
     parts.spawn(
         async move { resp.run(stopped).await.map(|()| "the RESP server").map_err(Error::from) },
@@ -268,7 +283,8 @@ async fn serve(config: Config) -> Result<(), Error> {
         },
     };
     tracing::info!("the member stops");
-    // First the others learn that this one goes; clients are served until then.
+    // First others get what this one has, and learn that it goes; clients are served until then.
+    hand_over.all(GRACE).await;
     handle.shutdown().await;
     stop.send_replace(true);
     let rest = async { while parts.join_next().await.is_some() {} };

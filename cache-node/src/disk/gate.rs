@@ -2,11 +2,13 @@
 //! disk, and what stores there are is noted on it before they are used.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 
-use hypercache_core::cluster::{SLOTS, Slot};
+use hypercache_core::cluster::{MemberId, SLOTS, Slot};
 use hypercache_core::keyspace::{FilterStats, Keyspace, StoreStats, Verdict};
 use hypercache_core::log::{LANES, lane_of};
+use hypercache_core::replica::{Link, Role, Route, Synced};
 use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use parking_lot::Mutex;
 
@@ -118,5 +120,17 @@ impl Slots for Gate {
     }
     fn filter_check(&self, store: StoreNumber, key: &[u8]) -> Option<Verdict> {
         self.keyspace.filter_check(store, key)
+    }
+    fn link(&self, member: MemberId, sender: &dyn Fn() -> Waker) -> Option<Arc<Link>> {
+        Some(self.keyspace.feed().link_to(member, sender))
+    }
+    fn place(&self, slot: Slot, role: Role, route: &[Route], handed_over: bool) -> bool {
+        self.keyspace.place(slot, role, route, handed_over)
+    }
+    fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool {
+        self.keyspace.set_synced(slot, link, synced)
+    }
+    fn is_read(&self, slot: Slot) -> bool {
+        Self::is_ready(&self.inner.lock(), slot)
     }
 }

@@ -147,7 +147,9 @@ impl Options {
             Some(disk) => load(disk, Key::Cluster)?.unwrap_or(0),
             None => 0,
         };
-        let serving = Arc::new(Serving::new(id, slots, log.last_index()));
+        let incarnation = random_id()?;
+        let bells = Arc::default();
+        let serving = Arc::new(Serving::new(id, incarnation, slots, bells, log.last_index()));
         let closed = disk.as_ref().map(|disk| disk.closed());
         let (machine, table) = Machine::open(disk, serving.clone())?;
 
@@ -165,7 +167,7 @@ impl Options {
             gossip_port,
             zone: self.zone,
             weight: self.weight,
-            incarnation: random_id()?,
+            incarnation,
         };
         let pristine = log.is_pristine();
         let (gossip, gossip_handle) = gossip::Options {

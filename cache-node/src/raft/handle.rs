@@ -39,6 +39,24 @@ impl Handle {
         self.shared.changed.subscribe()
     }
 
+    /// This member's number.
+    pub fn me(&self) -> hypercache_core::cluster::MemberId {
+        self.shared.me.id
+    }
+
+    /// What this member is for each slot.
+    pub fn serving(&self) -> Arc<super::Serving> {
+        self.shared.serving.clone()
+    }
+
+    /// A member of the table with the newest address that is known.
+    pub fn reach(
+        &self,
+        member: &hypercache_core::cluster::Member,
+    ) -> hypercache_core::cluster::Member {
+        self.shared.reach(member)
+    }
+
     /// Changes the table, by the leader, and waits until it is applied there.
     ///
     /// # Errors

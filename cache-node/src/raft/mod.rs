@@ -24,7 +24,8 @@ mod types;
 pub use build::{Cluster, Options};
 pub use handle::Handle;
 pub use observer::LEASE;
-pub use serving::Slots;
+pub(crate) use control::runs;
+pub use serving::{Serving, Slots};
 pub use status::{MemberStatus, Problem, RingStatus, Role, Status, StoreStatus};
 
 pub use hypercache_core::cluster::View;

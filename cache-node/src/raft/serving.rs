@@ -1,17 +1,26 @@
-//! From the table to the keyspace: which slots this member serves, and what stores it has.
+//! From the table to the keyspace: what this member is for each slot, and what stores it has.
 //!
-//! A slot moves only when its primary has *fenced* it for the open move: it found the slot empty
-//! and stopped serving it, under the slot's lock. It serves the slot again only after a table in
-//! which that move is closed, and then exactly if that table gives the slot to it. So a delayed
-//! assignment (refused once the move is closed) and a member that serves again cannot meet.
+//! A slot is served by the member that the table names as its primary, once the table knows this process of
+//! it. Before a primary gives a slot away it stops serving it, under the slot's lock (a *fence*): for a
+//! hand-over until the slot has another epoch, for a move of empty slots until the move is closed. So a
+//! change of the table that comes late (refused by then) and a member that serves again cannot meet.
+//!
+//! While a change of who is in sync is proposed and its end is not known, it is *open*: the owner counts
+//! against whoever would be wrong about it.
 
+use crate::replica::Bells;
 use hypercache_core::{
-    cluster::{ClusterState, MemberId, SLOTS, Slot},
+    cluster::{Act, ClusterState, MemberId, Placement, SLOTS, Slot, Step},
     keyspace::{FilterStats, Keyspace, StoreStats, Verdict},
+    replica::{Link, Role, Route, Synced},
     store::{StoreNumber, StorePolicy},
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+    task::Waker,
+};
 
 /// What the cluster wants of the keyspace.
 pub trait Slots: Send + Sync + 'static {
@@ -31,6 +40,14 @@ pub trait Slots: Send + Sync + 'static {
     fn filter_stats(&self, store: StoreNumber) -> Option<FilterStats>;
     /// What a store's filter says of a key; `None` if there is no such store.
     fn filter_check(&self, store: StoreNumber, key: &[u8]) -> Option<Verdict>;
+    /// The link to another member, made if there is none, with who is woken to send; `None`: there are none.
+    fn link(&self, member: MemberId, sender: &dyn Fn() -> Waker) -> Option<Arc<Link>>;
+    /// This is what the member is for the slot now, and where its records go; see [`Keyspace::place`].
+    fn place(&self, slot: Slot, role: Role, route: &[Route], handed_over: bool) -> bool;
+    /// This is what is known of an owner; see [`Keyspace::set_synced`].
+    fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool;
+    /// Whether what the disk has of the slot was read.
+    fn is_read(&self, slot: Slot) -> bool;
 }
 
 impl Slots for Keyspace {
@@ -58,6 +75,18 @@ impl Slots for Keyspace {
     fn filter_check(&self, store: StoreNumber, key: &[u8]) -> Option<Verdict> {
         Keyspace::filter_check(self, store, key)
     }
+    fn link(&self, member: MemberId, sender: &dyn Fn() -> Waker) -> Option<Arc<Link>> {
+        Some(self.feed().link_to(member, sender))
+    }
+    fn place(&self, slot: Slot, role: Role, route: &[Route], handed_over: bool) -> bool {
+        Keyspace::place(self, slot, role, route, handed_over)
+    }
+    fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool {
+        Keyspace::set_synced(self, slot, link, synced)
+    }
+    fn is_read(&self, _: Slot) -> bool {
+        true
+    }
 }
 
 /// Why slots were not fenced.
@@ -81,24 +110,48 @@ struct Inner {
     state: Arc<ClusterState>,
     fence: Option<(u64, Fenced)>,
     serving: Box<[bool]>,
-    owned: Box<[bool]>,
+    /// Slots that are fenced for a hand-over, and the epoch that they have.
+    handing: BTreeMap<Slot, u64>,
+    /// Slots and owners of which a change of being in sync is open.
+    open: HashSet<(Slot, MemberId)>,
+    /// The table knew this process.
+    known: bool,
 }
 
 /// Keeps the keyspace as the table says.
 pub struct Serving {
     me: MemberId,
+    /// This process.
+    incarnation: u64,
     slots: Arc<dyn Slots>,
+    bells: Arc<Bells>,
     /// Entries of the log up to this one were there when the process started.
     replayed_to: u64,
     inner: Mutex<Inner>,
 }
 
+fn replication_factor(state: &ClusterState) -> usize {
+    state.stores.iter().map(|store| usize::from(store.replication_factor)).max().unwrap_or(1)
+}
+
 impl Serving {
     /// Nothing is served yet.
-    pub fn new(me: MemberId, slots: Arc<dyn Slots>, replayed_to: u64) -> Self {
-        let none = || vec![false; usize::from(SLOTS)].into_boxed_slice();
-        let inner = Inner { state: Arc::default(), fence: None, serving: none(), owned: none() };
-        Self { me, slots, replayed_to, inner: Mutex::new(inner) }
+    pub fn new(
+        me: MemberId,
+        incarnation: u64,
+        slots: Arc<dyn Slots>,
+        bells: Arc<Bells>,
+        replayed_to: u64,
+    ) -> Self {
+        let inner = Inner {
+            state: Arc::default(),
+            fence: None,
+            serving: vec![false; usize::from(SLOTS)].into_boxed_slice(),
+            handing: BTreeMap::new(),
+            open: HashSet::new(),
+            known: false,
+        };
+        Self { me, incarnation, slots, bells, replayed_to, inner: Mutex::new(inner) }
     }
 
     /// What the cluster wants of the keyspace.
@@ -106,10 +159,27 @@ impl Serving {
         &self.slots
     }
 
+    /// Who wakes the links' senders.
+    pub fn bells(&self) -> &Arc<Bells> {
+        &self.bells
+    }
+
+    /// This process's number.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// The table that is in force here.
+    pub fn state(&self) -> Arc<ClusterState> {
+        self.inner.lock().state.clone()
+    }
+
     /// The table after entry `index` of the log. Must be called in the log's order.
     pub fn apply(&self, index: u64, state: &Arc<ClusterState>) {
-        let mut inner = self.inner.lock();
-        if inner.state.stores != state.stores {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        let before = std::mem::replace(&mut inner.state, state.clone());
+        if before.stores != state.stores {
             self.slots.set_stores(&state.stores);
         }
         match (&inner.fence, state.open_move) {
@@ -119,25 +189,198 @@ impl Serving {
             }
             _ => inner.fence = None,
         }
-        inner.state = state.clone();
+        let myself = state.members.get(&self.me);
+        let known = myself.is_some_and(|member| member.incarnation == self.incarnation);
+        let all = known != std::mem::replace(&mut inner.known, known)
+            || replication_factor(&before) != replication_factor(state);
         for slot in 0..SLOTS {
+            let (old, new) = (before.assignment.placement(slot), state.assignment.placement(slot));
+            let is_new = all || old != new;
+            let mine = known && new.and_then(Placement::primary) == Some(self.me);
+            if is_new && inner.handing.get(&slot).is_some_and(|epoch| {
+                !mine || new.is_none_or(|placement| placement.epoch != *epoch)
+            }) {
+                inner.handing.remove(&slot);
+            }
+            let fenced = inner.handing.contains_key(&slot)
+                || match &inner.fence {
+                    Some((_, Fenced::All)) => true,
+                    Some((_, Fenced::Slots(slots))) => slots.contains(&slot),
+                    None => false,
+                };
+            let mut serve = mine && !fenced;
             let at = usize::from(slot);
-            let mine = state.assignment.primary(slot) == Some(self.me);
-            let fenced = match &inner.fence {
-                Some((_, Fenced::All)) => true,
-                Some((_, Fenced::Slots(slots))) => slots.contains(&slot),
-                None => false,
-            };
-            let serve = mine && !fenced;
-            if inner.serving[at] != serve {
-                self.slots.set_serving(slot, serve);
-                inner.serving[at] = serve;
+            if !is_new && inner.serving[at] == serve {
+                continue;
             }
-            if inner.owned[at] && !mine {
-                self.slots.clear_slot(slot);
+            if !serve {
+                self.slots.set_serving(slot, false);
             }
-            inner.owned[at] = mine;
+            if is_new {
+                serve &= self.place(inner, slot, old, new, mine);
+            }
+            if serve {
+                self.slots.set_serving(slot, true);
+            }
+            inner.serving[at] = serve;
         }
+        drop(guard);
+        self.bells.ring_all();
+    }
+
+    /// Becomes for a slot what the table says; whether that is in force.
+    fn place(
+        &self,
+        inner: &Inner,
+        slot: Slot,
+        old: Option<&Placement>,
+        new: Option<&Placement>,
+        mine: bool,
+    ) -> bool {
+        let owns = |placement: Option<&Placement>| placement.is_some_and(|p| p.owns(self.me));
+        let (role, route) = match new {
+            Some(placement) if mine => {
+                (Role::Primary { epoch: placement.epoch }, self.route(inner, slot, placement))
+            }
+            Some(placement) if owns(new) => match placement.primary() {
+                Some(of) if of != self.me => {
+                    (Role::Replica { of, epoch: placement.epoch }, Vec::new())
+                }
+                // The table does not know this process yet.
+                _ => (Role::None, Vec::new()),
+            },
+            _ => (Role::None, Vec::new()),
+        };
+        // Who gives a slot away by itself stays in sync, and nobody else does.
+        let handed_over = new.is_some_and(|p| p.is_in_sync(self.me));
+        let placed = self.slots.place(slot, role, &route, handed_over);
+        if owns(old) && !owns(new) {
+            self.slots.clear_slot(slot);
+        }
+        placed
+    }
+
+    /// Where a slot's records go.
+    fn route(&self, inner: &Inner, slot: Slot, placement: &Placement) -> Vec<Route> {
+        let most = replication_factor(&inner.state);
+        let replicas = placement.replicas().iter().zip(1..);
+        let routes = replicas.filter_map(|(owner, place)| {
+            let link = self.link(*owner)?;
+            let synced = Self::synced(inner, slot, placement, *owner);
+            // One more than the stores ask for is on its way to be the primary, and gets all.
+            let least_factor = if place < most { place + 1 } else { 1 };
+            Some(Route { link, synced, least_factor: u8::try_from(least_factor).unwrap_or(1) })
+        });
+        routes.collect()
+    }
+
+    fn synced(inner: &Inner, slot: Slot, placement: &Placement, owner: MemberId) -> Synced {
+        if inner.open.contains(&(slot, owner)) {
+            return Synced::Perhaps;
+        }
+        if placement.is_in_sync(owner) { Synced::Yes } else { Synced::No }
+    }
+
+    /// The link to a member.
+    pub fn link(&self, member: MemberId) -> Option<Arc<Link>> {
+        self.slots.link(member, &|| self.bells.waker(member))
+    }
+
+    /// Opens a change of whether a member is in sync: what is to be proposed. Slots that are not this member's,
+    /// in which that is so already, or that may not change now, are left out. To be ended by
+    /// [`Self::settle`].
+    pub fn open(
+        &self,
+        slots: impl Iterator<Item = Slot>,
+        member: MemberId,
+        incarnation: u64,
+        in_sync: bool,
+    ) -> (Vec<Slot>, Vec<Step>) {
+        let Some(link) = self.link(member) else { return (Vec::new(), Vec::new()) };
+        let mut inner = self.inner.lock();
+        let state = inner.state.clone();
+        let mut opened = Vec::new();
+        let mut by_epoch: BTreeMap<u64, Vec<Slot>> = BTreeMap::new();
+        for slot in slots {
+            let Some(placement) = state.assignment.placement(slot) else { continue };
+            let fits = inner.known
+                && placement.primary() == Some(self.me)
+                && placement.owns(member)
+                && placement.is_in_sync(member) != in_sync
+                && !inner.open.contains(&(slot, member));
+            if fits && self.slots.set_synced(slot, &link, Synced::Perhaps) {
+                inner.open.insert((slot, member));
+                opened.push(slot);
+                by_epoch.entry(placement.epoch).or_default().push(slot);
+            }
+        }
+        let primary = self.me;
+        let step = |(epoch, slots): (u64, Vec<Slot>)| {
+            let act = Act::InSync { primary, epoch, member, incarnation, in_sync };
+            Step::new(super::control::runs(&slots), act)
+        };
+        (opened, by_epoch.into_iter().map(step).collect())
+    }
+
+    /// What was opened for a member has ended: it is as the table says.
+    pub fn settle(&self, slots: &[Slot], member: MemberId) {
+        let Some(link) = self.link(member) else { return };
+        let mut inner = self.inner.lock();
+        let state = inner.state.clone();
+        for slot in slots {
+            inner.open.remove(&(*slot, member));
+            let placement = state.assignment.placement(*slot);
+            if let Some(placement) = placement.filter(|p| p.primary() == Some(self.me)) {
+                let synced = Self::synced(&inner, *slot, placement, member);
+                self.slots.set_synced(*slot, &link, synced);
+            }
+        }
+    }
+
+    /// Steps that give slots a new epoch, so that what was proposed for them before is refused from then on. It
+    /// says nothing of slots that are not this member's.
+    pub fn keep(&self, slots: &[Slot]) -> Vec<Step> {
+        self.by_epoch(slots, |epoch| Act::Keep { epoch })
+    }
+
+    /// Steps that hand slots over.
+    pub fn hand_over(&self, slots: &[Slot], to: MemberId) -> Vec<Step> {
+        self.by_epoch(slots, |epoch| Act::HandOver { epoch, to })
+    }
+
+    fn by_epoch(&self, slots: &[Slot], act: impl Fn(u64) -> Act) -> Vec<Step> {
+        let state = self.state();
+        let mut by_epoch: BTreeMap<u64, Vec<Slot>> = BTreeMap::new();
+        for slot in slots {
+            let placement = state.assignment.placement(*slot);
+            if let Some(placement) = placement.filter(|p| p.primary() == Some(self.me)) {
+                by_epoch.entry(placement.epoch).or_default().push(*slot);
+            }
+        }
+        let step = |(epoch, slots): (u64, Vec<Slot>)| {
+            Step::new(super::control::runs(&slots), act(epoch))
+        };
+        by_epoch.into_iter().map(step).collect()
+    }
+
+    /// Fences slots for a hand-over, until they have another epoch; those that were. Slots that this member
+    /// does not serve, or in which `to` is not in sync, are left out.
+    pub fn fence_for(&self, slots: &[Slot], to: MemberId) -> Vec<Slot> {
+        let mut guard = self.inner.lock();
+        let inner = &mut *guard;
+        let mut fenced = Vec::new();
+        for slot in slots {
+            let Some(placement) = inner.state.assignment.placement(*slot) else { continue };
+            let at = usize::from(*slot);
+            let mine = placement.primary() == Some(self.me) && inner.serving[at];
+            if mine && placement.is_in_sync(to) && self.slots.is_read(*slot) {
+                self.slots.set_serving(*slot, false);
+                inner.serving[at] = false;
+                inner.handing.insert(*slot, placement.epoch);
+                fenced.push(*slot);
+            }
+        }
+        fenced
     }
 
     /// Fences slots for the open move.

@@ -82,6 +82,18 @@ impl Slots for Fake {
     fn filter_check(&self, _: StoreNumber, _: &[u8]) -> Option<Verdict> {
         None
     }
+    fn link(&self, _: MemberId, _: &dyn Fn() -> Waker) -> Option<Arc<Link>> {
+        None
+    }
+    fn place(&self, _: Slot, _: Role, _: &[Route], _: bool) -> bool {
+        true
+    }
+    fn set_synced(&self, _: Slot, _: &Link, _: Synced) -> bool {
+        true
+    }
+    fn is_read(&self, _: Slot) -> bool {
+        true
+    }
 }
 
 fn member(id: MemberId) -> Member {
@@ -139,7 +151,7 @@ fn leaving(table: &Table) -> Vec<Slot> {
 
 fn serving(replayed_to: u64) -> (Arc<Fake>, Serving) {
     let fake = Arc::new(Fake::default());
-    (fake.clone(), Serving::new(1, fake, replayed_to))
+    (fake.clone(), Serving::new(1, 0, fake, Arc::default(), replayed_to))
 }
 
 #[test]
@@ -264,7 +276,7 @@ fn l22_commands_that_race_with_a_move_are_kept_or_refused_by_the_real_keyspace()
     use hypercache_core::{cluster::slot_of, command::lookup, keyspace::Options, resp};
     for round in 0..5u64 {
         let keyspace = Arc::new(Keyspace::new(Options { hash_seed: round, eviction_seed: 1 }));
-        let serving = Serving::new(1, keyspace.clone(), 0);
+        let serving = Serving::new(1, 0, keyspace.clone(), Arc::default(), 0);
         let mut table = Table::new();
         table.show(&serving);
         let slots = leaving(&table);

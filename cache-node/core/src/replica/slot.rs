@@ -79,6 +79,17 @@ pub struct Route {
     pub least_factor: u8,
 }
 
+/// How another owner stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// What the table says of it, as far as was told here.
+    pub synced: Synced,
+    /// Records go to it in the link's session.
+    pub is_attached: bool,
+    /// It has everything that was there when it was attached.
+    pub is_whole: bool,
+}
+
 /// How far another owner is.
 #[derive(Debug)]
 pub(crate) struct Way {
@@ -165,6 +176,14 @@ impl SlotFeed {
     /// How far its own copy is.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// How the owner at the other end of a link stands; `None`: it is none, or this member is not the
+    /// slot's primary.
+    pub fn owner(&self, link: &Link) -> Option<Owner> {
+        let way = self.ways.iter().find(|way| way.link.index() == link.index())?;
+        let is_attached = way.is_attached();
+        Some(Owner { synced: way.synced, is_attached, is_whole: is_attached && way.is_whole })
     }
 
     /// Whether a position is this one, or what this one was in the epoch before.

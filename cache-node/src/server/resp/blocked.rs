@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::Loop;
 use super::clients::Client;
-use super::commands::persistence;
+use super::commands::{persistence, replication};
 use super::connection::{Connection, INPUT, account};
 use crate::clock::now_ms;
 use crate::router::{Unblock, wire};
@@ -91,6 +91,10 @@ impl Connection {
                     Run::Shell(ShellCommand::WaitAof) => {
                         let writer = &mut Writer::new(&mut reply, protocol);
                         persistence::wait_aof(&shared, &args, unblocked, writer).await;
+                    }
+                    Run::Shell(ShellCommand::Wait) => {
+                        let writer = &mut Writer::new(&mut reply, protocol);
+                        replication::wait(&shared, &args, unblocked, writer).await;
                     }
                     _ => router.block(spec, caller, &args, unblocked, &mut reply).await,
                 }

@@ -579,7 +579,7 @@ impl Connection {
         let args: wire::Args<'_> = self.parser.args(&self.input);
         self.since = ticks::now();
         if let Ok(spec) = command::lookup(&args) {
-            if let Run::Shell(ShellCommand::WaitAof) = spec.run {
+            if let Run::Shell(ShellCommand::WaitAof | ShellCommand::Wait) = spec.run {
                 drop(args);
                 return self.block(spec, len, out).await;
             } else if let Run::Shell(_) = spec.run {

@@ -260,8 +260,29 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
     );
 }
 
-fn replication(out: &mut String, _: &Shared, _: &View) {
-    fields!(out, "role": "master", "connected_slaves": 0, "master_repl_offset": 0);
+fn replication(out: &mut String, shared: &Shared, view: &View) {
+    let links: Vec<_> =
+        shared.replicas.links().into_iter().filter(|link| link.is_online).collect();
+    let offset = links.iter().map(|link| link.offset).max().unwrap_or(0);
+    fields!(out, "role": "master", "connected_slaves": links.len());
+    for (link, n) in links.iter().zip(0..) {
+        let member = view.member(link.member);
+        let (host, port) = member.map_or(("?", 0), |m| (m.host.as_str(), m.resp_port));
+        let behind = link.behind_bytes;
+        let (offset, lag_s) = (link.offset, link.lag_ms / 1000);
+        line(
+            out,
+            format_args!(
+                "slave{n}:ip={host},port={port},state=online,offset={offset},lag={lag_s},behind_bytes={behind}"
+            ),
+        );
+    }
+    fields!(out, "master_repl_offset": offset);
+    for (source, n) in shared.replicas.sources().iter().zip(0..) {
+        let name = view.member(source.member).map_or("?", |member| member.name.as_str());
+        let (bytes, ago_ms) = (source.bytes, source.ago_ms);
+        line(out, format_args!("source{n}:name={name},bytes={bytes},last_ms_ago={ago_ms}"));
+    }
 }
 
 fn cpu(out: &mut String, _: &Shared, _: &View) {

@@ -105,6 +105,8 @@ pub struct Options {
     pub stats: Arc<Stats>,
     /// Whether clients are paused.
     pub pause: Arc<pause::Pause>,
+    /// How the links to other members are.
+    pub replicas: crate::replica::Handle,
     /// The effective configuration, for INFO and CONFIG GET.
     pub config: Arc<Config>,
     /// The member's memory, for INFO.
@@ -122,6 +124,8 @@ pub struct Shared {
     pub(crate) clients: Arc<Clients>,
     pub(crate) tunables: RwLock<Tunables>,
     pub(crate) pause: Arc<pause::Pause>,
+    /// How the links to other members are.
+    pub(crate) replicas: crate::replica::Handle,
     /// What the stores had counted at the last `CONFIG RESETSTAT`; INFO shows what came since.
     pub(crate) counted_before: Mutex<info::StoreCounts>,
     pub(crate) memory: Arc<Memory>,
@@ -204,6 +208,7 @@ impl Options {
             clients: Arc::default(),
             tunables: RwLock::new(tunables),
             pause: self.pause,
+            replicas: self.replicas,
             counted_before: Mutex::default(),
             memory: self.memory,
             startup_bytes: process::allocated_bytes(),

@@ -11,6 +11,7 @@ mod latency;
 mod memory;
 pub(super) mod persistence;
 mod pubsub;
+pub(super) mod replication;
 mod scripts;
 mod slowlog;
 mod stores;
@@ -131,6 +132,8 @@ pub fn run(
         C::BgRewriteAof => persistence::bg_rewrite_aof(&context, writer),
         // Inside a transaction: what is so now.
         C::WaitAof => persistence::wait_aof_now(&context, args, writer),
+        C::Wait => replication::wait_now(&context, args, writer),
+        C::Role => replication::role(&context, writer),
         // Every member answers reads and writes of its slots, so the mode changes nothing.
         C::ReadOnly | C::ReadWrite => {
             let reads = command == C::ReadOnly;
@@ -173,9 +176,11 @@ pub fn run(
 /// Whether a command has to wait for other members; [`run_and_wait`] carries it out then.
 pub fn waits(command: ShellCommand, args: &[&[u8]]) -> bool {
     match command {
-        ShellCommand::Exec | ShellCommand::Watch | ShellCommand::Save | ShellCommand::WaitAof => {
-            true
-        }
+        ShellCommand::Exec
+        | ShellCommand::Watch
+        | ShellCommand::Save
+        | ShellCommand::WaitAof
+        | ShellCommand::Wait => true,
         command => scripts::waits(command) || config_waits(command, args),
     }
 }
@@ -224,6 +229,7 @@ pub fn needs_no_client(command: ShellCommand) -> bool {
             | C::Help
             | C::LastSave
             | C::WaitAof
+            | C::Wait
             | C::Publish
             | C::SPublish
             | C::PubSubChannels

@@ -1,0 +1,196 @@
+//! Slots on their way to another owner: it is asked how far it is, and gets what it lacks.
+//!
+//! Pieces of slots go beside the records, some at a time, and at a bounded rate: records of the slots that are
+//! served have the right of way.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::*;
+use std::time::Duration;
+
+use hypercache_core::cluster::{Placement, SLOTS, Slot};
+use hypercache_core::keyspace::{Attached, Pieces, Unattached};
+use hypercache_core::replica::Position;
+use tokio::time::Instant;
+
+use super::link::{Asked, Broken, Sender};
+use super::wire::{self, Came, Head};
+use crate::clock::now_ms;
+use crate::raft::runs;
+
+/// So many slots are asked for at once.
+const MOST_ASKED: usize = 2048;
+/// So many pieces are on their way at once,
+const MOST_PIECES: usize = 64;
+/// and so many bytes of them.
+const MOST_BYTES: usize = 8 << 20;
+/// The bytes of pieces that go to one member in a second.
+const BYTES_PER_SECOND: u64 = 256 << 20;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Attaching {
+    /// Asked for, in order.
+    asked: Vec<Slot>,
+    /// What they said.
+    queue: VecDeque<(Slot, Position)>,
+    /// The slot whose pieces are being taken.
+    pieces: Option<(Slot, Pieces)>,
+    /// Slots whose pieces are on their way, by attachment.
+    busy: HashMap<Slot, u64>,
+    on_the_way: usize,
+    bytes: usize,
+    /// No piece is sent before this.
+    not_before: Option<Instant>,
+}
+
+impl Attaching {
+    /// Looks which slots the peer owns and has not got.
+    pub fn look(&mut self, sender: &mut Sender) -> Result<(), Broken> {
+        if !self.asked.is_empty() || !self.queue.is_empty() {
+            return Ok(());
+        }
+        let (context, link) = (&sender.context, &sender.link);
+        let (state, me) = (context.serving.state(), context.me);
+        let lacks = |slot: &Slot| {
+            let placement = state.assignment.placement(*slot);
+            let is_ours =
+                |p: &Placement| p.primary() == Some(me) && p.owns(link.member());
+            placement.is_some_and(is_ours)
+                && context.keyspace.is_serving(*slot)
+                && !self.busy.contains_key(slot)
+                && self.pieces.as_ref().is_none_or(|(taken, _)| taken != slot)
+                && context
+                    .keyspace
+                    .feed()
+                    .look(*slot, |feed| feed.owner(link))
+                    .flatten()
+                    .is_some_and(|owner| !owner.is_whole)
+        };
+        let asked: Vec<Slot> = (0..SLOTS).filter(lacks).take(MOST_ASKED).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let head = Head::Positions { runs: runs(&asked) };
+        self.asked = asked;
+        sender.send(Asked::Positions, &head, |_| {})
+    }
+
+    /// The peer said how far it is.
+    pub fn positions(&mut self, sender: &Sender, positions: &[Option<(u64, u64, u64)>]) {
+        let asked = std::mem::take(&mut self.asked);
+        let mut goes_on = false;
+        for (slot, position) in asked.into_iter().zip(positions) {
+            // What is not read from its disk yet is asked for again.
+            let Some(position) = position.map(wire::position) else { continue };
+            match sender.context.keyspace.feed().look(slot, |feed| feed.owner(&sender.link)) {
+                Some(Some(owner)) if !owner.is_whole => {
+                    goes_on = true;
+                    self.queue.push_back((slot, position));
+                }
+                _ => {}
+            }
+        }
+        if goes_on {
+            tracing::debug!(member = sender.to.name, slots = self.queue.len(), "slots are attached");
+        }
+    }
+
+    /// Sends what may be sent now; whether there is more that could be.
+    pub fn go_on(&mut self, sender: &mut Sender) -> Result<bool, Broken> {
+        if let Some(until) = self.not_before {
+            if Instant::now() < until {
+                return Ok(false);
+            }
+            self.not_before = None;
+        }
+        let mut sent = 0u64;
+        let mut steps = 0;
+        while self.on_the_way < MOST_PIECES && self.bytes < MOST_BYTES && steps < MOST_PIECES {
+            steps += 1;
+            if self.pieces.is_none() && !self.begin(sender)? {
+                break;
+            }
+            // The mark goes first.
+            sender.pump()?;
+            let Some((slot, pieces)) = &mut self.pieces else { continue };
+            if sender.is_behind() {
+                return Ok(false);
+            }
+            let (slot, mut entries) = (*slot, Vec::new());
+            let attachment = pieces.attachment();
+            let Ok(Some(piece)) = pieces.next_piece(&mut entries) else {
+                // It came to nothing, or was sent whole.
+                self.pieces = None;
+                continue;
+            };
+            if piece.is_last {
+                self.pieces = None;
+            }
+            self.busy.insert(slot, attachment);
+            self.on_the_way += 1;
+            self.bytes += entries.len();
+            sent += entries.len() as u64;
+            let (is_last, bytes) = (piece.is_last, entries.len());
+            let head = wire::piece_head(sender.session, &piece);
+            let asked = Asked::Piece { slot, attachment, is_last, bytes };
+            sender.send(asked, &head, |out| out.append(&mut entries))?;
+        }
+        if sent > 1 << 16 {
+            let pause = Duration::from_micros(sent * 1_000_000 / BYTES_PER_SECOND);
+            self.not_before = Some(Instant::now() + pause);
+        }
+        Ok(steps >= MOST_PIECES)
+    }
+
+    /// Attaches the next slot; false if there is none.
+    fn begin(&mut self, sender: &Sender) -> Result<bool, Broken> {
+        let Some((slot, theirs)) = self.queue.pop_front() else { return Ok(false) };
+        let (context, link) = (&sender.context, &sender.link);
+        if !context.keyspace.is_serving(slot) {
+            return Ok(true);
+        }
+        match context.keyspace.attach(slot, link, theirs, now_ms()) {
+            Ok(Attached::GoesOn) => context.attend.notify_waiters(),
+            Ok(Attached::Pieces(pieces)) => self.pieces = Some((slot, pieces)),
+            Err(Unattached::NoSession) => return Err(Broken::Session),
+            Err(Unattached::InSync) => {
+                sender.state.must_leave.store(true, Release);
+                context.attend.notify_waiters();
+            }
+            Err(Unattached::NotPrimary | Unattached::NoOwner) => {}
+        }
+        Ok(true)
+    }
+
+    /// The peer said what came of a piece.
+    pub fn came(
+        &mut self,
+        sender: &Sender,
+        slot: Slot,
+        attachment: u64,
+        is_last: bool,
+        bytes: usize,
+        came: Came,
+    ) {
+        self.on_the_way = self.on_the_way.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let context = &sender.context;
+        match came {
+            Came::Whole => {
+                if self.busy.get(&slot) == Some(&attachment) {
+                    self.busy.remove(&slot);
+                }
+                context.keyspace.attached(slot, &sender.link, attachment);
+                context.attend.notify_waiters();
+            }
+            Came::Void if self.busy.get(&slot) == Some(&attachment) => {
+                self.busy.remove(&slot);
+                self.pieces.take_if(|(of, pieces)| *of == slot && pieces.attachment() == attachment);
+            }
+            Came::Taken if is_last => {
+                self.busy.remove(&slot);
+            }
+            Came::Void | Came::Taken => {}
+        }
+    }
+}

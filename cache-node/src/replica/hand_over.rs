@@ -1,0 +1,71 @@
+//! Slots that are given to another owner, with everything: they are served no more, the other confirms all,
+//! and then the table names it.
+
+use std::time::Duration;
+
+use hypercache_core::cluster::{MemberId, Slot};
+use hypercache_core::replica::SlotFeed;
+use tokio::time::{Instant, sleep};
+
+use super::Context;
+
+/// How long slots may not be served for that.
+const PATIENCE: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(1);
+/// So many slots are handed over at once: as long as they are not served is how long that takes.
+const MOST_SLOTS: usize = 1024;
+
+impl Context {
+    /// Hands slots over to a member; how many it has then. Those in which it is not in sync, or that this
+    /// member does not serve, stay as they are; where it is in doubt, a slot is kept.
+    pub async fn hand_over(&self, slots: &[Slot], to: MemberId) -> usize {
+        let mut handed = 0;
+        for some in slots.chunks(MOST_SLOTS) {
+            handed += self.hand_some_over(some, to).await;
+        }
+        handed
+    }
+
+    async fn hand_some_over(&self, slots: &[Slot], to: MemberId) -> usize {
+        let Some(link) = self.serving.link(to) else { return 0 };
+        let fenced = self.serving.fence_for(slots, to);
+        if fenced.is_empty() {
+            return 0;
+        }
+        let began = Instant::now();
+        let until = began + PATIENCE;
+        // Nothing is written to them any more.
+        let ticket = link.ticket();
+        let has_all = |slot: &Slot| {
+            self.keyspace.has(*slot, &link, ticket)
+                && self.keyspace.feed().look(*slot, SlotFeed::is_settled) != Some(false)
+        };
+        let is_there = loop {
+            let is_there = link.has_confirmed(ticket) && fenced.iter().all(has_all);
+            if is_there || Instant::now() >= until {
+                break is_there;
+            }
+            sleep(LOOK).await;
+        };
+        if is_there {
+            self.propose(&fenced, self.serving.hand_over(&fenced, to)).await;
+        }
+        let state = self.serving.state();
+        let owner = |slot: &Slot| state.assignment.primary(*slot);
+        let handed = fenced.iter().filter(|slot| owner(slot) == Some(to)).count();
+        let kept: Vec<Slot> =
+            fenced.iter().copied().filter(|slot| owner(slot) == Some(self.me)).collect();
+        if !kept.is_empty() {
+            // What was proposed may be done yet: not after this.
+            self.propose(&kept, self.serving.keep(&kept)).await;
+        }
+        tracing::info!(
+            member = self.name_of(to),
+            slots = handed,
+            kept = kept.len(),
+            took_ms = began.elapsed().as_millis() as u64,
+            "slots were handed over"
+        );
+        handed
+    }
+}

@@ -1,0 +1,169 @@
+//! Who is in sync, as the primary finds it: what is to be so by the table is proposed, and until its end is
+//! known nobody is answered by it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::*;
+use std::time::Duration;
+
+use hypercache_core::cluster::{Change, SLOTS, Slot, Step};
+use hypercache_core::replica::{Link, Owner};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::Context;
+use super::handle::LinkState;
+use crate::raft;
+
+/// How long an owner that is in sync may not confirm, or not have what it should, before it leaves.
+const PATIENCE: Duration = Duration::from_millis(1000);
+/// How long an owner that joins may take to confirm what was there when it had everything.
+const CONFIRMS: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_millis(50);
+/// Between two looks whether something is confirmed.
+const LOOK: Duration = Duration::from_millis(2);
+/// Between two attempts to end what was proposed.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The owners at the other end of a link, kept in sync or not as they are, until the member stops.
+pub(super) async fn keep(context: Arc<Context>, link: Arc<Link>) {
+    let mut stop = context.stop.clone();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let state = context.handle.state_of(link.member());
+    let mut keeper = Keeper { context: context.clone(), link, state, whole_at: Instant::now() };
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = keeper.step() => {}
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = tick.tick() => {}
+            () = context.attend.notified() => {}
+        }
+    }
+}
+
+struct Keeper {
+    context: Arc<Context>,
+    link: Arc<Link>,
+    state: Arc<LinkState>,
+    /// When all owners that are in sync had last what they should.
+    whole_at: Instant,
+}
+
+impl Keeper {
+    async fn step(&mut self) {
+        let context = self.context.clone();
+        if !context.cluster.view().quorum {
+            return;
+        }
+        let member = self.link.member();
+        let is_up = self.state.is_up.load(Acquire);
+        let (mut joins, mut lacks, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        let table = context.serving.state();
+        for slot in 0..SLOTS {
+            let Some(placement) = table.assignment.placement(slot) else { continue };
+            if placement.primary() != Some(context.me) || !placement.owns(member) {
+                continue;
+            }
+            let owner = context.keyspace.feed().look(slot, |feed| feed.owner(&self.link)).flatten();
+            let is_whole = owner.is_some_and(|Owner { is_whole, .. }| is_whole);
+            match placement.is_in_sync(member) {
+                true => {
+                    all.push(slot);
+                    if !is_whole {
+                        lacks.push(slot);
+                    }
+                }
+                false if is_whole => joins.push(slot),
+                false => {}
+            }
+        }
+        if lacks.is_empty() {
+            self.whole_at = Instant::now();
+        }
+        let is_gone = self.state.is_gone.load(Acquire);
+        let is_silent = self.state.unwell() >= PATIENCE;
+        let must_leave = self.state.must_leave.swap(false, AcqRel);
+        if (is_gone || is_silent) && !all.is_empty() {
+            self.leave(all).await;
+        } else if !lacks.is_empty() && (must_leave || self.whole_at.elapsed() >= PATIENCE) {
+            self.leave(lacks).await;
+        } else if is_up && !is_silent && !joins.is_empty() {
+            self.join(joins).await;
+        }
+    }
+
+    async fn leave(&mut self, slots: Vec<Slot>) {
+        let member = self.link.member();
+        let (opened, steps) = self.context.serving.open(slots.into_iter(), member, 0, false);
+        if opened.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            member = self.context.name_of(member),
+            slots = opened.len(),
+            "a replica is no longer in sync"
+        );
+        self.context.propose(&opened, steps).await;
+        self.context.serving.settle(&opened, member);
+    }
+
+    async fn join(&mut self, slots: Vec<Slot>) {
+        let member = self.link.member();
+        let incarnation = self.state.incarnation.load(Acquire);
+        let serving = &self.context.serving;
+        let (opened, steps) = serving.open(slots.into_iter(), member, incarnation, true);
+        if opened.is_empty() {
+            return;
+        }
+        // Each waits for it from now on. What was written before is in no later cycle.
+        let ticket = self.link.ticket();
+        let until = Instant::now() + CONFIRMS;
+        while !self.link.has_confirmed(ticket) && Instant::now() < until {
+            sleep(LOOK).await;
+        }
+        let keyspace = &self.context.keyspace;
+        let has_all = opened.iter().all(|slot| keyspace.has(*slot, &self.link, ticket))
+            && self.state.incarnation.load(Acquire) == incarnation;
+        if has_all {
+            tracing::info!(
+                member = self.context.name_of(member),
+                slots = opened.len(),
+                "a replica has everything: it is in sync"
+            );
+            self.context.propose(&opened, steps).await;
+        }
+        self.context.serving.settle(&opened, member);
+    }
+}
+
+impl Context {
+    /// Proposes steps for slots, and waits until it is known what became of them: the table that is in force here
+    /// says it then. Where that cannot be known, the slots get another epoch, so that it is not done any more.
+    pub(super) async fn propose(&self, slots: &[Slot], steps: Vec<Step>) {
+        let mut steps = steps;
+        while !steps.is_empty() {
+            match self.cluster.propose(Change::Place(steps)).await {
+                Ok(applied) => return self.reached(applied.epoch).await,
+                Err(raft::Error::Refused(_)) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "a change of slots was proposed, and its end is not known");
+                }
+            }
+            sleep(RETRY).await;
+            steps = self.serving.keep(slots);
+        }
+    }
+
+    /// Waits until the table of an epoch is in force here.
+    async fn reached(&self, epoch: u64) {
+        let mut changed = self.cluster.changed();
+        while self.serving.state().epoch < epoch {
+            tokio::select! {
+                _ = changed.changed() => {}
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Replication between members: what [`hypercache_core::replica`] decides is carried out here.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `bells` | who wakes a link's sender |
+//! | `wire` | what a primary and a replica say to each other |
+//! | `link` | a link's connection: sessions, cycles, confirmations |
+//! | `attach` | slots on their way to another owner |
+//! | `in_sync` | who is in sync, as the primary finds it |
+//! | `receive` | the replica's side |
+//! | `hand_over` | slots that are given away, with everything |
+//! | `handle` | what the rest of the member asks |
+//!
+//! [`Options`] → [`Options::build`] → [`Replication::run`]; the rest of the member asks by [`Handle`].
+
+mod attach;
+mod bells;
+mod hand_over;
+mod handle;
+mod in_sync;
+mod link;
+mod receive;
+mod wire;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use bells::{Bell, Bells};
+pub use handle::{Handle, LinkFigures, SourceFigures, timeout};
+use hypercache_core::cluster::{Change, Member, MemberId, SLOTS, Slot};
+use hypercache_core::keyspace::Keyspace;
+pub use receive::Receiver;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::peer;
+use crate::raft::{self, Serving};
+
+/// Between two attempts to be known to the table.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What replication is made of.
+pub struct Options {
+    /// The keys and values of this member.
+    pub keyspace: Arc<Keyspace>,
+    /// The cluster's table.
+    pub cluster: raft::Handle,
+    /// The way to the other members.
+    pub peers: peer::Client,
+}
+
+/// What the tasks share.
+pub(crate) struct Context {
+    me: MemberId,
+    keyspace: Arc<Keyspace>,
+    cluster: raft::Handle,
+    serving: Arc<Serving>,
+    peers: peer::Client,
+    handle: Handle,
+    /// Something is there for those who keep the in-sync sets.
+    attend: Notify,
+    stop: watch::Receiver<bool>,
+}
+
+/// Replication, ready to run.
+pub struct Replication {
+    context: Arc<Context>,
+    stop: watch::Sender<bool>,
+}
+
+/// Gives slots away. Cheap to clone.
+#[derive(Clone)]
+pub struct HandOver(Arc<Context>);
+
+impl Options {
+    /// Prepares it. Nothing runs yet.
+    pub fn build(self) -> Replication {
+        let Self { keyspace, cluster, peers } = self;
+        let (stop, stopping) = watch::channel(false);
+        let context = Arc::new(Context {
+            me: cluster.me(),
+            serving: cluster.serving(),
+            handle: Handle::new(keyspace.clone()),
+            attend: Notify::new(),
+            stop: stopping,
+            keyspace,
+            cluster,
+            peers,
+        });
+        Replication { context, stop }
+    }
+}
+
+impl Context {
+    fn name_of(&self, member: MemberId) -> String {
+        let state = self.serving.state();
+        state.members.get(&member).map_or_else(|| format!("{member:016x}"), |m| m.name.clone())
+    }
+
+    /// A member with the newest address that is known.
+    fn reach(&self, member: MemberId) -> Option<Member> {
+        self.serving.state().members.get(&member).map(|member| self.cluster.reach(member))
+    }
+}
+
+impl Replication {
+    /// Asks replication.
+    pub fn handle(&self) -> Handle {
+        self.context.handle.clone()
+    }
+
+    /// Takes what other members send.
+    pub fn receiver(&self) -> Receiver {
+        let Context { keyspace, serving, handle, .. } = &*self.context;
+        Receiver::new(keyspace.clone(), serving.clone(), handle.clone())
+    }
+
+    /// Gives slots away.
+    pub fn hand_over(&self) -> HandOver {
+        HandOver(self.context.clone())
+    }
+
+    /// Serves the links until `stop` is true.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(announce(self.context.clone()));
+        let mut linked: HashSet<u16> = HashSet::new();
+        let mut changed = self.context.cluster.changed();
+        loop {
+            for link in self.context.keyspace.feed().links().iter() {
+                if linked.insert(link.index()) {
+                    let bell = self.context.serving.bells().of(link.member());
+                    tasks.spawn(link::drive(self.context.clone(), link.clone(), bell));
+                    tasks.spawn(in_sync::keep(self.context.clone(), link.clone()));
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                _ = changed.changed() => {}
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+        self.stop.send_replace(true);
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Lets the table know this process: before that, it is nobody's primary.
+async fn announce(context: Arc<Context>) {
+    let mut stop = context.stop.clone();
+    let incarnation = context.serving.incarnation();
+    loop {
+        let view = context.cluster.view();
+        let known = view.myself().map(|myself| myself.incarnation);
+        if view.quorum && known.is_some_and(|known| known != incarnation) {
+            let change = Change::Restarted { member: context.me, incarnation };
+            match context.cluster.propose(change).await {
+                Ok(_) => tracing::info!("the table knows that this member was started again"),
+                Err(error) => tracing::debug!(%error, "the table does not know this process yet"),
+            }
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
+impl HandOver {
+    /// Hands slots over to a member; how many it has then.
+    pub async fn to(&self, slots: &[Slot], to: MemberId) -> usize {
+        self.0.hand_over(slots, to).await
+    }
+
+    /// Hands all slots over in which another owner is in sync that seems to be there, within a time.
+    pub async fn all(&self, patience: Duration) {
+        let until = Instant::now() + patience;
+        let context = &self.0;
+        let view = context.cluster.view();
+        let state = context.serving.state();
+        let mut heirs: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
+        for slot in 0..SLOTS {
+            let Some(placement) = state.assignment.placement(slot) else { continue };
+            if placement.primary() != Some(context.me) {
+                continue;
+            }
+            let there = |id: &&MemberId| {
+                placement.is_in_sync(**id)
+                    && view.liveness(**id) == hypercache_core::cluster::Liveness::Alive
+            };
+            if let Some(heir) = placement.replicas().iter().find(there) {
+                heirs.entry(*heir).or_default().push(slot);
+            }
+        }
+        let all = async {
+            for (heir, slots) in heirs {
+                context.hand_over(&slots, heir).await;
+            }
+        };
+        if tokio::time::timeout_at(until, all).await.is_err() {
+            tracing::warn!("not all slots were handed over in time");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The replica's side: does what comes from primaries, in order, and confirms it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hypercache_core::cluster::{MemberId, SLOTS, Slot};
+use hypercache_core::command::apply::{Applied, LoadedPiece};
+use hypercache_core::keyspace::{Keyspace, Piece};
+use hypercache_core::log::Ticket;
+use hypercache_core::replica::{Receive, Received};
+use parking_lot::Mutex;
+
+use super::wire::{self, Came, Head, Said};
+use super::{Handle, handle};
+use crate::clock::now_ms;
+use crate::peer::{Answer, Handler};
+use crate::raft::Serving;
+
+/// What is larger takes long enough to tell the runtime that a thread is busy with it.
+const LARGE_BYTES: usize = 256 << 10;
+
+/// What is known of a primary's session.
+#[derive(Debug, Default)]
+struct Session {
+    received: Received,
+    /// What has to be on this member's disk before anything more is confirmed.
+    ticket: Option<Ticket>,
+}
+
+/// See the module.
+pub struct Receiver {
+    keyspace: Arc<Keyspace>,
+    serving: Arc<Serving>,
+    handle: Handle,
+    sessions: Mutex<HashMap<MemberId, Arc<Mutex<Session>>>>,
+}
+
+impl Receiver {
+    /// Takes what comes into this keyspace.
+    pub fn new(keyspace: Arc<Keyspace>, serving: Arc<Serving>, handle: Handle) -> Self {
+        Self { keyspace, serving, handle, sessions: Mutex::default() }
+    }
+
+    fn session(&self, from: MemberId) -> Arc<Mutex<Session>> {
+        Arc::clone(self.sessions.lock().entry(from).or_default())
+    }
+
+    fn incarnation(&self) -> u64 {
+        self.serving.incarnation()
+    }
+
+    fn hello(&self, from: MemberId, session: u64) -> Said {
+        let known = self.session(from);
+        let known = known.lock();
+        let incarnation = self.incarnation();
+        if session == 0 || known.received.session() != session {
+            return Said::Unknown { incarnation };
+        }
+        Said::Known {
+            incarnation,
+            number: known.received.number(),
+            refused: known.received.refused().iter().map(wire::put_refusal).collect(),
+        }
+    }
+
+    fn begin(&self, from: MemberId, session: u64) -> Said {
+        let known = self.session(from);
+        let mut known = known.lock();
+        known.received = Received::new(session);
+        Said::Known { incarnation: self.incarnation(), number: 0, refused: Vec::new() }
+    }
+
+    /// Does a cycle. What has to be on the disk before the answer is given.
+    fn cycle(
+        &self,
+        from: MemberId,
+        session: u64,
+        number: u64,
+        frames: &[u32],
+        body: &[u8],
+    ) -> Result<(Said, Option<Ticket>), String> {
+        let known = self.session(from);
+        let mut known = known.lock();
+        let unknown = Said::Unknown { incarnation: self.incarnation() };
+        match known.received.receive(session, number) {
+            Receive::Unknown => return Ok((unknown, None)),
+            Receive::Again => {}
+            Receive::Next => {
+                let (mut applied, mut rest) = (Applied::default(), body);
+                for len in frames {
+                    let cut = rest.split_at_checked(*len as usize);
+                    let (frame, after) = cut.ok_or("a cycle that is cut off")?;
+                    rest = after;
+                    let done = self.keyspace.apply(from, session, frame, now_ms());
+                    applied.merge(done.map_err(|damage| damage.to_string())?);
+                }
+                for error in &applied.errors {
+                    tracing::error!(member = format_args!("{from:016x}"), error, "a record of another member could not be done");
+                }
+                known.received.done(number, &applied.refused, &applied.attached);
+                known.ticket = known.ticket.max(applied.ticket);
+                self.handle.took(from, body.len());
+            }
+        }
+        let refused = known.received.refused().iter().map(wire::put_refusal).collect();
+        let journal = self.keyspace.journal();
+        let ticket = known.ticket.filter(|ticket| !journal.is_durable(*ticket));
+        Ok((Said::Done { refused }, ticket))
+    }
+
+    fn positions(&self, runs: &[(Slot, Slot)]) -> Said {
+        let slots = runs.iter().flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1));
+        let position = |slot: Slot| {
+            let is_read = self.serving.slots().is_read(slot);
+            is_read.then(|| wire::put_position(self.keyspace.feed().position(slot)))
+        };
+        Said::Positions(slots.take(usize::from(SLOTS)).map(position).collect())
+    }
+
+    fn piece(&self, from: MemberId, session: u64, piece: &Piece, entries: &[u8]) -> (Came, Option<Ticket>) {
+        let loaded = self.keyspace.load_piece(from, session, piece, entries, now_ms());
+        self.handle.took(from, entries.len());
+        let ticket = match loaded {
+            LoadedPiece::Whole(ticket) => ticket,
+            _ => None,
+        };
+        (loaded.into(), ticket.filter(|ticket| !self.keyspace.journal().is_durable(*ticket)))
+    }
+
+    fn answer(&self, from: MemberId, request: &[u8]) -> Result<(Said, Option<Ticket>), String> {
+        let (head, body) = wire::read(request).ok_or("a malformed message of replication")?;
+        let said = match head {
+            Head::Hello { session } => self.hello(from, session),
+            Head::Begin { session } => self.begin(from, session),
+            Head::Cycle { session, number, frames } => {
+                return self.cycle(from, session, number, &frames, body);
+            }
+            Head::Positions { runs } => self.positions(&runs),
+            Head::Piece { session, slot, attachment, number, store, is_last } => {
+                let piece = Piece { slot, attachment, number, store, is_last };
+                let (came, ticket) = self.piece(from, session, &piece, body);
+                return Ok((Said::Piece(came), ticket));
+            }
+            Head::Ping | Head::Wait { .. } => Said::Here,
+        };
+        Ok((said, None))
+    }
+}
+
+impl Handler for Receiver {
+    fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer {
+        if let Some((Head::Wait { replicas, timeout_ms }, _)) = wire::read(&payload) {
+            let handle = self.handle.clone();
+            return Answer::Later(Box::pin(async move {
+                let timeout = handle::timeout(timeout_ms);
+                let have = handle.confirmed_by(replicas as usize, timeout).await;
+                wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX))).map(Bytes::from)
+            }));
+        }
+        let answered = match payload.len() >= LARGE_BYTES {
+            true => tokio::task::block_in_place(|| self.answer(from, &payload)),
+            false => self.answer(from, &payload),
+        };
+        let (said, ticket) = match answered {
+            Ok(answered) => answered,
+            Err(reason) => return Answer::Refused(reason),
+        };
+        let reply = match wire::put_said(&said) {
+            Ok(reply) => reply,
+            Err(reason) => return Answer::Refused(reason),
+        };
+        let Some(ticket) = ticket else {
+            out.extend_from_slice(&reply);
+            return Answer::Now;
+        };
+        let keyspace = self.keyspace.clone();
+        Answer::Later(Box::pin(async move {
+            // Whoever waits has a deadline of his own.
+            keyspace.journal().until_durable(ticket).await.map_err(|failed| failed.to_string())?;
+            Ok(reply.into())
+        }))
+    }
+}

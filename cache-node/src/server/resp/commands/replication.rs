@@ -1,0 +1,100 @@
+//! ROLE and WAIT.
+
+use std::time::Duration;
+
+use hypercache_core::cluster::MemberId;
+use hypercache_core::resp::Writer;
+
+use super::{Context, integer};
+use crate::replica;
+use crate::router::Unblock;
+use crate::server::resp::Shared;
+use hypercache_core::cluster::View;
+
+/// Who has so many connections' writes is looked for at so many members at most.
+fn wanted(args: &[&[u8]]) -> Result<(usize, Option<Duration>), &'static str> {
+    let number = |word: Option<&&[u8]>| word.and_then(|word| integer(word));
+    let replicas = match number(args.get(1)) {
+        Some(replicas @ 0..) => usize::try_from(replicas).unwrap_or(usize::MAX),
+        Some(_) => return Err("ERR value is out of range, must be positive"),
+        None => return Err("ERR value is not an integer or out of range"),
+    };
+    match number(args.get(2)) {
+        Some(ms @ 0..) => Ok((replicas, replica::timeout(ms as u64))),
+        Some(_) => Err("ERR timeout is negative"),
+        None => Err("ERR timeout is not an integer or out of range"),
+    }
+}
+
+/// WAIT numreplicas timeout: waits until so many other members have all that was written on this member before it.
+pub(in crate::server::resp) async fn wait(
+    shared: &Shared,
+    args: &[&[u8]],
+    unblocked: impl Future<Output = Unblock>,
+    out: &mut Writer<'_>,
+) {
+    let (replicas, timeout) = match wanted(args) {
+        Ok(wanted) => wanted,
+        Err(text) => return out.error(text),
+    };
+    let have = tokio::select! {
+        biased;
+        have = shared.replicas.confirmed_by(replicas, timeout) => have,
+        how = unblocked => {
+            if how == Unblock::Error {
+                return out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            }
+            now(shared)
+        }
+    };
+    out.integer(i64::try_from(have).unwrap_or(i64::MAX));
+}
+
+/// How many have all by now.
+fn now(shared: &Shared) -> usize {
+    shared.replicas.links().iter().filter(|link| link.has_all).count()
+}
+
+/// WAIT inside a transaction, where nobody waits.
+pub(super) fn wait_now(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    match wanted(args) {
+        Ok(_) => out.integer(i64::try_from(now(context.shared)).unwrap_or(i64::MAX)),
+        Err(text) => out.error(text),
+    }
+}
+
+/// A member's host and port.
+fn address(view: &View, member: MemberId) -> (String, u16) {
+    let member = view.member(member);
+    member.map_or_else(|| ("?".into(), 0), |member| (member.host.clone(), member.resp_port))
+}
+
+/// ROLE: a member is the primary of some slots and a replica of others; it is told as the former, unless it
+/// is the primary of none.
+pub(super) fn role(context: &Context<'_>, out: &mut Writer<'_>) {
+    let (view, replicas) = (context.view, &context.shared.replicas);
+    let is_primary = (0..hypercache_core::cluster::SLOTS).any(|slot| view.is_mine(slot));
+    let mut sources = replicas.sources();
+    if !is_primary && let Some(source) = sources.pop() {
+        let (host, port) = address(view, source.member);
+        out.array(5);
+        out.bulk(b"slave");
+        out.bulk(host.as_bytes());
+        out.integer(i64::from(port));
+        out.bulk(b"connected");
+        return out.integer(i64::try_from(source.bytes).unwrap_or(i64::MAX));
+    }
+    let links: Vec<_> = replicas.links().into_iter().filter(|link| link.is_online).collect();
+    let offset = links.iter().map(|link| link.offset).max().unwrap_or(0);
+    out.array(3);
+    out.bulk(b"master");
+    out.integer(i64::try_from(offset).unwrap_or(i64::MAX));
+    out.array(links.len());
+    for link in links {
+        let (host, port) = address(view, link.member);
+        out.array(3);
+        out.bulk(host.as_bytes());
+        out.bulk(port.to_string().as_bytes());
+        out.bulk(link.offset.to_string().as_bytes());
+    }
+}
