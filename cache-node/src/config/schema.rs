@@ -30,9 +30,6 @@ const fn secret(path: &'static str, variable: &'static str) -> Key {
     Key { path, variable: Some(variable), flag: None, secret: true, later: false }
 }
 
-const fn later(path: &'static str) -> Key {
-    Key { path, variable: None, flag: None, secret: false, later: true }
-}
 
 /// All keys, section by section.
 pub const KEYS: &[Key] = &[
@@ -64,6 +61,8 @@ pub const KEYS: &[Key] = &[
     key("cache.notify_keyspace_events", None, None),
     key("cache.eviction_policy", Some("HYPERCACHE_EVICTION_POLICY"), None),
     key("cache.cuckoo_filter", Some("HYPERCACHE_CUCKOO_FILTER"), None),
+    key("cache.replication_factor", Some("HYPERCACHE_REPLICATION_FACTOR"), None),
+    key("cache.acks", Some("HYPERCACHE_ACKS"), None),
     key("persistence.mode", Some("HYPERCACHE_PERSISTENCE_MODE"), None),
     key("persistence.enabled", None, None),
     key("persistence.aof_enabled", None, None),
@@ -98,7 +97,8 @@ pub const KEYS: &[Key] = &[
     key("stores.*.key_prefixes", None, None),
     key("stores.*.cuckoo_filter", None, None),
     key("stores.*.persistence", None, None),
-    later("stores.*.replication_factor"),
+    key("stores.*.replication_factor", None, None),
+    key("stores.*.acks", None, None),
 ];
 
 /// The variable that names the file when no flag does.

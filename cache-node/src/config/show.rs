@@ -69,6 +69,8 @@ struct Cache<'a> {
     notify_keyspace_events: String,
     eviction_policy: &'a str,
     cuckoo_filter: FilterSetting,
+    replication_factor: u8,
+    acks: &'static str,
 }
 
 #[derive(Serialize)]
@@ -142,6 +144,8 @@ struct Store<'a> {
     eviction_policy: &'a str,
     cuckoo_filter: FilterSetting,
     persistence: Persistence,
+    replication_factor: u8,
+    acks: &'static str,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     key_prefixes: &'a [String],
 }
@@ -194,6 +198,8 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             eviction_policy: s.eviction_policy.as_str(),
             cuckoo_filter: filter(s),
             persistence: persistence(&s.durability),
+            replication_factor: s.replication_factor,
+            acks: s.acks.as_str(),
             key_prefixes: &s.key_prefixes,
         };
         (s.name.as_str(), store)
@@ -230,6 +236,8 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             notify_keyspace_events: config.keyspace_events.letters(),
             eviction_policy: default.eviction_policy.as_str(),
             cuckoo_filter: filter(default),
+            replication_factor: default.replication_factor,
+            acks: default.acks.as_str(),
         },
         persistence: persistence(&default.durability),
         backup: config.backup.as_ref().map(|backup| Backup {

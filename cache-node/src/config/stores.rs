@@ -5,7 +5,7 @@
 //! whatever clients select by number should be given its number in the file.
 
 use hypercache_core::store::{
-    DEFAULT_STORE, FilterRate, MAX_STORE_NUMBER, StoreNumber, StorePolicy, validate_all,
+    DEFAULT_STORE, FilterRate, MAX_REPLICATION_FACTOR, MAX_STORE_NUMBER, StoreNumber, StorePolicy, validate_all,
 };
 
 use super::error::Place;
@@ -75,15 +75,15 @@ fn read_one(source: &mut Source<'_>, name: &str, path: &str) -> (StorePolicy, bo
         source.list(&at("key_prefixes")).into_iter().map(|prefix| prefix.text).collect();
     policy.filter = filter(source, &at("cuckoo_filter"));
     policy.durability = persistence::read_store(source, &at("persistence"));
-    source.optional(&at("replication_factor"), |text| {
-        match values::number("a replication factor", 1u8, u8::MAX)(text)? {
-            1 => Ok(()),
-            n => Err(format!(
-                "{n} comes with a later version, with replication: only 1 works in this one"
-            )),
-        }
-    });
+    copies(source, &mut policy, &at("replication_factor"), &at("acks"));
     (policy, number.is_some())
+}
+
+/// How many members hold a store's keys, and how many have a write before it is answered.
+fn copies(source: &mut Source<'_>, policy: &mut StorePolicy, factor: &str, acks: &str) {
+    let number = values::number("a replication factor", 1, MAX_REPLICATION_FACTOR);
+    policy.replication_factor = source.get(factor, policy.replication_factor, number);
+    policy.acks = source.get(acks, policy.acks, values::acks);
 }
 
 /// The keys of a filter that is written as a mapping.
@@ -167,6 +167,7 @@ pub fn read_default(source: &mut Source<'_>) -> StorePolicy {
     policy.eviction_policy =
         source.get("cache.eviction_policy", policy.eviction_policy, values::eviction_policy);
     policy.filter = filter(source, "cache.cuckoo_filter");
+    copies(source, &mut policy, "cache.replication_factor", "cache.acks");
     policy.durability = persistence::read_default(source);
     policy
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use hypercache_core::keyspace::EventClasses;
-use hypercache_core::store::{EvictionPolicy, FilterRate};
+use hypercache_core::store::{Acks, EvictionPolicy, FilterRate};
 
 use super::error::nearest;
 use super::secret::{HIDDEN, Secret};
@@ -163,6 +163,12 @@ pub fn eviction_policy(text: &str) -> Result<EvictionPolicy, String> {
         Some(near) => format!("'{text}' is not an eviction policy; did you mean '{near}'?"),
         None => format!("'{text}' is not an eviction policy; what works: {known}"),
     })
+}
+
+/// How many members have a write before it is answered.
+pub fn acks(text: &str) -> Result<Acks, String> {
+    let words = Acks::ALL.map(|(word, _)| word).join(", ");
+    Acks::parse(text).ok_or_else(|| format!("'{text}' is not one of: {words}"))
 }
 
 /// A rate of false positives.

@@ -3,7 +3,7 @@
 use super::control::MemberStats;
 use hypercache_core::{
     cluster::{Assignment, Liveness, MemberId, View, node_id},
-    store::{DurabilityFields, EvictionPolicy, FilterRate, StoreNumber, filter_setting},
+    store::{DurabilityFields, Acks, EvictionPolicy, FilterRate, StoreNumber, filter_setting},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -99,6 +99,10 @@ pub struct StoreStatus {
     /// The rate of false positives of its filter; none: it has no filter.
     #[serde(with = "filter_setting")]
     pub cuckoo_filter: Option<FilterRate>,
+    /// How many members hold each key.
+    pub replication_factor: u8,
+    /// How many of them have a write before it is answered.
+    pub acks: Acks,
     /// What of it is on disk: every field that means something in its mode.
     pub persistence: DurabilityFields,
     /// Made by the desired state.
@@ -161,6 +165,8 @@ pub fn status(view: &View, target: Option<&Assignment>, said: &Said, twins: &[St
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
                 cuckoo_filter: store.filter,
+                replication_factor: store.replication_factor,
+                acks: store.acks,
                 persistence: (&store.durability).into(),
                 managed: store.managed,
                 keys,

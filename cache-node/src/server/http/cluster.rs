@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::error::ApiError;
-use super::stores::{durability, eviction_policy, filter, json_body};
+use super::stores::{acks, durability, eviction_policy, filter, json_body};
 use crate::{peer, raft};
 
 /// How much longer than one request's timeout the cluster may take: it tries a leader more than
@@ -157,6 +157,10 @@ struct DesiredStore {
     cuckoo_filter: Option<FilterSetting>,
     #[serde(default)]
     persistence: Option<DurabilitySetting>,
+    #[serde(default)]
+    replication_factor: Option<u8>,
+    #[serde(default)]
+    acks: Option<String>,
 }
 
 impl DesiredStore {
@@ -172,6 +176,10 @@ impl DesiredStore {
         policy.filter = filter(self.cuckoo_filter, &format!("stores[{index}]."))?;
         let at = format!("stores[{index}].");
         policy.durability = durability(app, self.persistence, &Durability::default(), &at)?;
+        policy.replication_factor = self.replication_factor.unwrap_or(1);
+        if let Some(word) = self.acks {
+            policy.acks = acks(&word, &format!("stores[{index}].acks"))?;
+        }
         policy.managed = true;
         Ok(policy)
     }

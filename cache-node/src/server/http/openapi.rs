@@ -1,7 +1,7 @@
 //! The OpenAPI 3.1 document, made from [`ROUTES`] and the schemas below.
 
 use axum::response::{IntoResponse, Response};
-use hypercache_core::store::{Durability, EvictionPolicy, Fsync, Mode};
+use hypercache_core::store::{Acks, MAX_REPLICATION_FACTOR, Durability, EvictionPolicy, Fsync, Mode};
 use serde_json::{Map, Value, json};
 
 use super::routes::{ROUTES, Route};
@@ -226,6 +226,12 @@ fn schemas() -> Value {
         ("key_prefixes", list(text("Keys of database 0 that begin with this belong to the store"))),
         ("cuckoo_filter", filter_setting()),
         ("persistence", durability_setting()),
+        (
+            "replication_factor",
+            json!({ "type": "integer", "minimum": 1, "maximum": MAX_REPLICATION_FACTOR,
+                    "description": "How many members hold each key; 1 unless given" }),
+        ),
+        ("acks", json!({ "enum": Acks::ALL.map(|(word, _)| word) })),
     ];
     let named = [
         ("name", text("a lower-case letter, then up to 62 of a-z, 0-9, '_', '-'")),

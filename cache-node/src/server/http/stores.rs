@@ -6,7 +6,7 @@ use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hypercache_core::store::{
-    DEFAULT_STORE, Durability, DurabilitySetting, EvictionPolicy, FilterRate, FilterSetting,
+    Acks, DEFAULT_STORE, Durability, DurabilitySetting, EvictionPolicy, FilterRate, FilterSetting,
     MAX_STORE_NUMBER, Mode, StoreNumber, StorePolicy,
 };
 use serde::de::DeserializeOwned;
@@ -33,6 +33,8 @@ struct Wanted {
     key_prefixes: Vec<String>,
     cuckoo_filter: Option<FilterSetting>,
     persistence: Option<DurabilitySetting>,
+    replication_factor: Option<u8>,
+    acks: Option<String>,
 }
 
 /// What `PATCH` changes: a field that is left out stays, `null` takes a bound or lifetime away.
@@ -49,6 +51,8 @@ struct Patch {
     cuckoo_filter: Option<Option<FilterSetting>>,
     #[serde(default, deserialize_with = "given")]
     persistence: Option<Option<DurabilitySetting>>,
+    replication_factor: Option<u8>,
+    acks: Option<String>,
 }
 
 /// Tells `null` from a field that is not there.
@@ -89,6 +93,15 @@ pub fn eviction_policy(word: &str, field: &str) -> Result<EvictionPolicy, ApiErr
     EvictionPolicy::parse(word).ok_or_else(|| {
         let known = EvictionPolicy::ALL.map(|(word, _)| word).join(", ");
         let message = format!("'{word}' is not an eviction policy; what works: {known}");
+        ApiError::field("invalid_store", field, message)
+    })
+}
+
+/// How many members have a write before it is answered, as a request writes it.
+pub fn acks(word: &str, field: &str) -> Result<Acks, ApiError> {
+    Acks::parse(word).ok_or_else(|| {
+        let known = Acks::ALL.map(|(word, _)| word).join(", ");
+        let message = format!("'{word}' is not one of: {known}");
         ApiError::field("invalid_store", field, message)
     })
 }
@@ -203,6 +216,8 @@ impl Wanted {
         policy.key_prefixes = self.key_prefixes;
         policy.filter = filter(self.cuckoo_filter, "")?;
         policy.durability = durability(app, self.persistence, &Durability::default(), "")?;
+        policy.replication_factor = self.replication_factor.unwrap_or(1);
+        policy.acks = acks(self.acks.as_deref().unwrap_or("one"), "acks")?;
         Ok(policy)
     }
 }
@@ -256,6 +271,12 @@ pub async fn change(
     }
     if let Some(setting) = patch.persistence {
         policy.durability = durability(&app, setting, &policy.durability, "")?;
+    }
+    if let Some(factor) = patch.replication_factor {
+        policy.replication_factor = factor;
+    }
+    if let Some(word) = patch.acks {
+        policy.acks = acks(&word, "acks")?;
     }
     changed(&app, app.cluster.change_store(valid(policy)?)).await?;
     Ok(axum::Json(described(&app, &name).await?).into_response())

@@ -16,7 +16,7 @@ pub(super) fn list(context: &Context<'_>, out: &mut Writer<'_>) {
     out.array(policies.len());
     for policy in policies.iter() {
         let of_store = stats.iter().find(|s| s.number == policy.number);
-        out.map(12);
+        out.map(14);
         out.bulk(b"name");
         out.bulk(policy.name.as_bytes());
         out.bulk(b"number");
@@ -46,6 +46,10 @@ pub(super) fn list(context: &Context<'_>, out: &mut Writer<'_>) {
             true => out.bulk(policy.durability.fsync.as_str().as_bytes()),
             false => out.null(),
         }
+        out.bulk(b"replication_factor");
+        out.integer(i64::from(policy.replication_factor));
+        out.bulk(b"acks");
+        out.bulk(policy.acks.as_str().as_bytes());
         out.bulk(b"keys");
         number(out, of_store.map(|s| s.keys));
         out.bulk(b"used_memory_bytes");
