@@ -179,6 +179,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     .build();
     cluster.on_replicate(Arc::new(replication.receiver()));
     let (replicas, hand_over) = (replication.handle(), replication.hand_over());
+    cluster.on_copies(Arc::new(hand_over.clone()));
     let registry = Arc::new(pubsub::Registry::new(stats.clone()));
     cluster.on_publish(Arc::new(pubsub::Arrivals::new(registry.clone())));
     let relay = pubsub::Relay::new(handle.clone(), cluster.peers(), stats.clone());

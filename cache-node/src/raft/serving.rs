@@ -1,9 +1,9 @@
 //! From the table to the keyspace: what this member is for each slot, and what stores it has.
 //!
 //! A slot is served by the member that the table names as its primary, once the table knows this process of
-//! it. Before a primary gives a slot away it stops serving it, under the slot's lock (a *fence*): for a
-//! hand-over until the slot has another epoch, for a move of empty slots until the move is closed. So a
-//! change of the table that comes late (refused by then) and a member that serves again cannot meet.
+//! it. Before a primary gives a slot away it is *fenced*: not served any more, from then on until its epoch is
+//! another one. So a hand-over that comes late (refused once the epoch is another one) and a member that
+//! serves again cannot meet.
 //!
 //! While a change of who is in sync is proposed and its end is not known, it is *open*: the owner counts
 //! against whoever would be wrong about it.
@@ -17,7 +17,7 @@ use hypercache_core::{
 };
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, HashSet},
     sync::Arc,
     task::Waker,
 };
@@ -89,29 +89,11 @@ impl Slots for Keyspace {
     }
 }
 
-/// Why slots were not fenced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotFenced {
-    /// The move is not open in the table that this member knows.
-    MoveNotOpen,
-    /// This member is not the primary of one of the slots.
-    NotMine,
-    /// One of the slots holds keys. Those fenced before it stay so until the move is closed.
-    HoldsKeys,
-}
-
-enum Fenced {
-    /// This process does not know what the one before it had fenced: all of it.
-    All,
-    Slots(BTreeSet<Slot>),
-}
-
 struct Inner {
     state: Arc<ClusterState>,
-    fence: Option<(u64, Fenced)>,
     serving: Box<[bool]>,
     /// Slots that are fenced for a hand-over, and the epoch that they have.
-    handing: BTreeMap<Slot, u64>,
+    fenced: BTreeMap<Slot, u64>,
     /// Slots and owners of which a change of being in sync is open.
     open: HashSet<(Slot, MemberId)>,
     /// The table knew this process.
@@ -125,8 +107,6 @@ pub struct Serving {
     incarnation: u64,
     slots: Arc<dyn Slots>,
     bells: Arc<Bells>,
-    /// Entries of the log up to this one were there when the process started.
-    replayed_to: u64,
     inner: Mutex<Inner>,
 }
 
@@ -136,22 +116,16 @@ fn replication_factor(state: &ClusterState) -> usize {
 
 impl Serving {
     /// Nothing is served yet.
-    pub fn new(
-        me: MemberId,
-        incarnation: u64,
-        slots: Arc<dyn Slots>,
-        bells: Arc<Bells>,
-        replayed_to: u64,
-    ) -> Self {
+    pub fn new(me: MemberId, incarnation: u64, slots: Arc<dyn Slots>) -> Self {
         let inner = Inner {
             state: Arc::default(),
-            fence: None,
             serving: vec![false; usize::from(SLOTS)].into_boxed_slice(),
-            handing: BTreeMap::new(),
+            fenced: BTreeMap::new(),
             open: HashSet::new(),
             known: false,
         };
-        Self { me, incarnation, slots, bells, replayed_to, inner: Mutex::new(inner) }
+        let bells = Arc::default();
+        Self { me, incarnation, slots, bells, inner: Mutex::new(inner) }
     }
 
     /// What the cluster wants of the keyspace.
@@ -174,41 +148,32 @@ impl Serving {
         self.inner.lock().state.clone()
     }
 
-    /// The table after entry `index` of the log. Must be called in the log's order.
-    pub fn apply(&self, index: u64, state: &Arc<ClusterState>) {
+    /// Whether a table knows this process.
+    pub fn is_known(&self, state: &ClusterState) -> bool {
+        state.members.get(&self.me).is_some_and(|me| me.incarnation == self.incarnation)
+    }
+
+    /// The table after an entry of the log. Must be called in the log's order.
+    pub fn apply(&self, state: &Arc<ClusterState>) {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         let before = std::mem::replace(&mut inner.state, state.clone());
         if before.stores != state.stores {
             self.slots.set_stores(&state.stores);
         }
-        match (&inner.fence, state.open_move) {
-            (Some((fenced, _)), Some(open)) if *fenced == open => {}
-            (_, Some(open)) if index <= self.replayed_to => {
-                inner.fence = Some((open, Fenced::All));
-            }
-            _ => inner.fence = None,
-        }
-        let myself = state.members.get(&self.me);
-        let known = myself.is_some_and(|member| member.incarnation == self.incarnation);
+        let known = self.is_known(state);
         let all = known != std::mem::replace(&mut inner.known, known)
             || replication_factor(&before) != replication_factor(state);
         for slot in 0..SLOTS {
             let (old, new) = (before.assignment.placement(slot), state.assignment.placement(slot));
             let is_new = all || old != new;
             let mine = known && new.and_then(Placement::primary) == Some(self.me);
-            if is_new && inner.handing.get(&slot).is_some_and(|epoch| {
+            if is_new && inner.fenced.get(&slot).is_some_and(|epoch| {
                 !mine || new.is_none_or(|placement| placement.epoch != *epoch)
             }) {
-                inner.handing.remove(&slot);
+                inner.fenced.remove(&slot);
             }
-            let fenced = inner.handing.contains_key(&slot)
-                || match &inner.fence {
-                    Some((_, Fenced::All)) => true,
-                    Some((_, Fenced::Slots(slots))) => slots.contains(&slot),
-                    None => false,
-                };
-            let mut serve = mine && !fenced;
+            let mut serve = mine && !inner.fenced.contains_key(&slot);
             let at = usize::from(slot);
             if !is_new && inner.serving[at] == serve {
                 continue;
@@ -254,7 +219,10 @@ impl Serving {
         // Who gives a slot away by itself stays in sync, and nobody else does.
         let handed_over = new.is_some_and(|p| p.is_in_sync(self.me));
         let placed = self.slots.place(slot, role, &route, handed_over);
-        if owns(old) && !owns(new) {
+        // It is no owner any more; or it begins anew what it did not have whole.
+        let alone = new.is_some_and(|placement| placement.owners.len() == 1);
+        let anew = mine && alone && old.is_some_and(|old| !old.is_in_sync(self.me));
+        if owns(old) && !owns(new) || anew {
             self.slots.clear_slot(slot);
         }
         placed
@@ -376,40 +344,30 @@ impl Serving {
             if mine && placement.is_in_sync(to) && self.slots.is_read(*slot) {
                 self.slots.set_serving(*slot, false);
                 inner.serving[at] = false;
-                inner.handing.insert(*slot, placement.epoch);
+                inner.fenced.insert(*slot, placement.epoch);
                 fenced.push(*slot);
             }
         }
         fenced
     }
 
-    /// Fences slots for the open move.
-    ///
-    /// # Errors
-    /// See [`NotFenced`].
-    pub fn fence(&self, move_id: u64, slots: &[Slot], now_ms: u64) -> Result<(), NotFenced> {
+    /// Stops serving slots to hand them over to another owner, those that are empty; tells which
+    /// these are, and their epochs.
+    pub fn fence(&self, slots: &[Slot], to: MemberId, now_ms: u64) -> Vec<(Slot, u64)> {
         let mut inner = self.inner.lock();
-        if inner.state.open_move != Some(move_id) {
-            return Err(NotFenced::MoveNotOpen);
-        }
-        if slots.iter().any(|slot| inner.state.assignment.primary(*slot) != Some(self.me)) {
-            return Err(NotFenced::NotMine);
-        }
-        match &inner.fence {
-            Some((_, Fenced::All)) => return Ok(()), // nothing was written since the start
-            Some(_) => {}
-            None => inner.fence = Some((move_id, Fenced::Slots(BTreeSet::new()))),
-        }
+        let mut fenced = Vec::new();
         for slot in slots {
-            if !self.slots.fence_if_empty(*slot, now_ms) {
-                return Err(NotFenced::HoldsKeys);
-            }
-            inner.serving[usize::from(*slot)] = false;
-            if let Some((_, Fenced::Slots(fenced))) = &mut inner.fence {
-                fenced.insert(*slot);
+            let Some(placement) = inner.state.assignment.placement(*slot) else { continue };
+            let epoch = placement.epoch;
+            let fits = placement.primary() == Some(self.me) && placement.replicas().contains(&to);
+            let serves = inner.serving.get(usize::from(*slot)).is_some_and(|serving| *serving);
+            if fits && serves && self.slots.fence_if_empty(*slot, now_ms) {
+                inner.serving[usize::from(*slot)] = false;
+                inner.fenced.insert(*slot, epoch);
+                fenced.push((*slot, epoch));
             }
         }
-        Ok(())
+        fenced
     }
 }
 

@@ -28,7 +28,9 @@ use std::time::Duration;
 
 pub use bells::{Bell, Bells};
 pub use handle::{Handle, LinkFigures, SourceFigures, timeout};
-use hypercache_core::cluster::{Change, Member, MemberId, SLOTS, Slot};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot};
 use hypercache_core::keyspace::Keyspace;
 pub use receive::Receiver;
 use tokio::sync::{Notify, watch};
@@ -36,9 +38,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::peer;
-use crate::raft::{self, Serving};
+use crate::raft::{self, Copies, Serving};
 
-/// Between two attempts to be known to the table.
+/// How often it is looked for links that no change of the table tells of.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// What replication is made of.
@@ -70,7 +72,7 @@ pub struct Replication {
     stop: watch::Sender<bool>,
 }
 
-/// Gives slots away. Cheap to clone.
+/// Gives slots away, and says how far they are. Cheap to clone.
 #[derive(Clone)]
 pub struct HandOver(Arc<Context>);
 
@@ -117,7 +119,7 @@ impl Replication {
         Receiver::new(keyspace.clone(), serving.clone(), handle.clone())
     }
 
-    /// Gives slots away.
+    /// Gives slots away, and says how far they are.
     pub fn hand_over(&self) -> HandOver {
         HandOver(self.context.clone())
     }
@@ -125,7 +127,6 @@ impl Replication {
     /// Serves the links until `stop` is true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
-        tasks.spawn(announce(self.context.clone()));
         let mut linked: HashSet<u16> = HashSet::new();
         let mut changed = self.context.cluster.changed();
         loop {
@@ -147,33 +148,39 @@ impl Replication {
     }
 }
 
-/// Lets the table know this process: before that, it is nobody's primary.
-async fn announce(context: Arc<Context>) {
-    let mut stop = context.stop.clone();
-    let incarnation = context.serving.incarnation();
-    loop {
-        let view = context.cluster.view();
-        let known = view.myself().map(|myself| myself.incarnation);
-        if view.quorum && known.is_some_and(|known| known != incarnation) {
-            let change = Change::Restarted { member: context.me, incarnation };
-            match context.cluster.propose(change).await {
-                Ok(_) => tracing::info!("the table knows that this member was started again"),
-                Err(error) => tracing::debug!(%error, "the table does not know this process yet"),
+impl Copies for HandOver {
+    fn replicate(&self) -> bool {
+        true
+    }
+
+    fn positions(&self, slots: &[Slot]) -> Vec<(Slot, u64, u64)> {
+        let feed = self.0.keyspace.feed();
+        let of = |slot: &Slot| (*slot, feed.position(*slot));
+        let there = slots.iter().map(of).filter(|(_, position)| position.epoch > 0);
+        there.map(|(slot, position)| (slot, position.epoch, position.sequence)).collect()
+    }
+
+    fn hand_over(
+        &self,
+        runs: Vec<(Slot, Slot)>,
+        to: MemberId,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        let context = self.0.clone();
+        async move {
+            let slots: Vec<Slot> = runs.iter().flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1)).collect();
+            // Of its own: what is fenced must be handed over or kept, whoever still waits.
+            let done = tokio::spawn(async move { context.hand_over(&slots, to).await });
+            match done.await {
+                Ok(0) => Err("none of these slots could be handed over".to_owned()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
             }
         }
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(AGAIN) => {}
-        }
+        .boxed()
     }
 }
 
 impl HandOver {
-    /// Hands slots over to a member; how many it has then.
-    pub async fn to(&self, slots: &[Slot], to: MemberId) -> usize {
-        self.0.hand_over(slots, to).await
-    }
-
     /// Hands all slots over in which another owner is in sync that seems to be there, within a time.
     pub async fn all(&self, patience: Duration) {
         let until = Instant::now() + patience;
