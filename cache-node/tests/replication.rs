@@ -29,7 +29,7 @@ fn value(text: &str) -> Vec<u8> {
 fn wait_in_sync(cluster: &Cluster) {
     for member in &cluster.members {
         member.wait_for("all in sync", || {
-            let status = member.http("GET /api/cluster");
+            let status = member.http("GET /api/admin/cluster");
             status.contains("\"fully_replicated\":true").then_some(())
         });
     }

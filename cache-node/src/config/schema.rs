@@ -30,7 +30,6 @@ const fn secret(path: &'static str, variable: &'static str) -> Key {
     Key { path, variable: Some(variable), flag: None, secret: true, later: false }
 }
 
-
 /// All keys, section by section.
 pub const KEYS: &[Key] = &[
     key("node.id", Some("HYPERCACHE_NODE_ID"), Some("--node-id")),

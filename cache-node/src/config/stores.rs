@@ -5,7 +5,8 @@
 //! whatever clients select by number should be given its number in the file.
 
 use hypercache_core::store::{
-    DEFAULT_STORE, FilterRate, MAX_REPLICATION_FACTOR, MAX_STORE_NUMBER, StoreNumber, StorePolicy, validate_all,
+    DEFAULT_STORE, FilterRate, MAX_REPLICATION_FACTOR, MAX_STORE_NUMBER, StoreNumber, StorePolicy,
+    validate_all,
 };
 
 use super::error::Place;

@@ -2,8 +2,8 @@
 //! disk, and what stores there are is noted on it before they are used.
 
 use std::sync::Arc;
-use std::task::Waker;
 use std::sync::atomic::{AtomicBool, Ordering::*};
+use std::task::Waker;
 
 use hypercache_core::cluster::{MemberId, SLOTS, Slot};
 use hypercache_core::keyspace::{FilterStats, Keyspace, StoreStats, Verdict};

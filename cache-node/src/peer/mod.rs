@@ -53,14 +53,8 @@ pub enum Kind {
 
 impl Kind {
     fn parse(byte: u8) -> Option<Self> {
-        const ALL: [Kind; 6] = [
-            Kind::Raft,
-            Kind::Control,
-            Kind::Forward,
-            Kind::Publish,
-            Kind::Wait,
-            Kind::Replicate,
-        ];
+        const ALL: [Kind; 6] =
+            [Kind::Raft, Kind::Control, Kind::Forward, Kind::Publish, Kind::Wait, Kind::Replicate];
         ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }

@@ -27,10 +27,10 @@ mod status;
 mod types;
 
 pub use build::{Cluster, Options};
+pub(crate) use control::runs;
 pub use copies::Copies;
 pub use handle::Handle;
 pub use observer::LEASE;
-pub(crate) use control::runs;
 pub use serving::{Serving, Slots};
 pub use status::{MemberStatus, Problem, RingStatus, Role, Status, StoreStatus};
 

@@ -168,9 +168,11 @@ impl Serving {
             let (old, new) = (before.assignment.placement(slot), state.assignment.placement(slot));
             let is_new = all || old != new;
             let mine = known && new.and_then(Placement::primary) == Some(self.me);
-            if is_new && inner.fenced.get(&slot).is_some_and(|epoch| {
-                !mine || new.is_none_or(|placement| placement.epoch != *epoch)
-            }) {
+            if is_new
+                && inner.fenced.get(&slot).is_some_and(|epoch| {
+                    !mine || new.is_none_or(|placement| placement.epoch != *epoch)
+                })
+            {
                 inner.fenced.remove(&slot);
             }
             let mut serve = mine && !inner.fenced.contains_key(&slot);
@@ -325,9 +327,8 @@ impl Serving {
                 by_epoch.entry(placement.epoch).or_default().push(*slot);
             }
         }
-        let step = |(epoch, slots): (u64, Vec<Slot>)| {
-            Step::new(super::control::runs(&slots), act(epoch))
-        };
+        let step =
+            |(epoch, slots): (u64, Vec<Slot>)| Step::new(super::control::runs(&slots), act(epoch));
         by_epoch.into_iter().map(step).collect()
     }
 

@@ -2,8 +2,8 @@
 
 use super::control::MemberStats;
 use hypercache_core::{
-    cluster::{Assignment, Liveness, MemberId, View, node_id},
-    store::{DurabilityFields, Acks, EvictionPolicy, FilterRate, StoreNumber, filter_setting},
+    cluster::{Assignment, ClusterState, Liveness, MemberId, View, node_id},
+    store::{Acks, DurabilityFields, EvictionPolicy, FilterRate, StoreNumber, filter_setting},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -25,6 +25,8 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// How slots are spread.
     pub ring: RingStatus,
+    /// Whether every slot has as many owners as the stores ask for, or members there are, and all are in sync.
+    pub fully_replicated: bool,
     /// The stores by number.
     pub stores: Vec<StoreStatus>,
     /// What keeps the cluster from the desired state.
@@ -189,6 +191,7 @@ pub fn status(
         ring: ring(view, target, replicates, said),
         problems: problems(view, said, twins),
         members,
+        fully_replicated: fully_replicated(state),
         stores,
     }
 }
@@ -287,6 +290,16 @@ fn waiting(view: &View) -> Vec<Problem> {
             ),
         })
         .collect()
+}
+
+fn fully_replicated(state: &ClusterState) -> bool {
+    let wanted = state.replication_factor().min(state.members.len());
+    let runs = state.assignment.placements();
+    state.exists()
+        && runs.iter().all(|run| {
+            run.placement.owners.len() >= wanted
+                && run.placement.in_sync.len() == run.placement.owners.len()
+        })
 }
 
 #[cfg(test)]

@@ -19,10 +19,14 @@ use crate::raft::runs;
 
 /// So many slots are asked for at once.
 const MOST_ASKED: usize = 2048;
+/// So many slots are attached ahead of their pieces.
+const MOST_ATTACHED: usize = 64;
 /// So many pieces are on their way at once,
-const MOST_PIECES: usize = 64;
+const MOST_PIECES: usize = 256;
 /// and so many bytes of them.
 const MOST_BYTES: usize = 8 << 20;
+/// After so many bytes, others have their turn.
+const MOST_AT_ONCE: u64 = 1 << 20;
 /// The bytes of pieces that go to one member in a second.
 const BYTES_PER_SECOND: u64 = 256 << 20;
 
@@ -33,8 +37,10 @@ pub(super) struct Attaching {
     asked: Vec<Slot>,
     /// What they said.
     queue: VecDeque<(Slot, Position)>,
-    /// The slot whose pieces are being taken.
-    pieces: Option<(Slot, Pieces)>,
+    /// Slots whose pieces are being taken, one after the other.
+    pieces: VecDeque<(Slot, Pieces)>,
+    /// The last cycle in which there is a mark of these.
+    marks: u64,
     /// Slots whose pieces are on their way, by attachment.
     busy: HashMap<Slot, u64>,
     on_the_way: usize,
@@ -53,12 +59,11 @@ impl Attaching {
         let (state, me) = (context.serving.state(), context.me);
         let lacks = |slot: &Slot| {
             let placement = state.assignment.placement(*slot);
-            let is_ours =
-                |p: &Placement| p.primary() == Some(me) && p.owns(link.member());
+            let is_ours = |p: &Placement| p.primary() == Some(me) && p.owns(link.member());
             placement.is_some_and(is_ours)
                 && context.keyspace.is_serving(*slot)
                 && !self.busy.contains_key(slot)
-                && self.pieces.as_ref().is_none_or(|(taken, _)| taken != slot)
+                && !self.pieces.iter().any(|(taken, _)| taken == slot)
                 && context
                     .keyspace
                     .feed()
@@ -91,7 +96,11 @@ impl Attaching {
             }
         }
         if goes_on {
-            tracing::debug!(member = sender.to.name, slots = self.queue.len(), "slots are attached");
+            tracing::debug!(
+                member = sender.to.name,
+                slots = self.queue.len(),
+                "slots are attached"
+            );
         }
     }
 
@@ -103,28 +112,24 @@ impl Attaching {
             }
             self.not_before = None;
         }
+        while self.pieces.len() < MOST_ATTACHED && self.begin(sender)? {}
+        // Their marks go first.
+        sender.pump()?;
+        if sender.sent < self.marks {
+            return Ok(false);
+        }
         let mut sent = 0u64;
-        let mut steps = 0;
-        while self.on_the_way < MOST_PIECES && self.bytes < MOST_BYTES && steps < MOST_PIECES {
-            steps += 1;
-            if self.pieces.is_none() && !self.begin(sender)? {
-                break;
-            }
-            // The mark goes first.
-            sender.pump()?;
-            let Some((slot, pieces)) = &mut self.pieces else { continue };
-            if sender.is_behind() {
-                return Ok(false);
-            }
+        while self.on_the_way < MOST_PIECES && self.bytes < MOST_BYTES && sent < MOST_AT_ONCE {
+            let Some((slot, pieces)) = self.pieces.front_mut() else { break };
             let (slot, mut entries) = (*slot, Vec::new());
             let attachment = pieces.attachment();
             let Ok(Some(piece)) = pieces.next_piece(&mut entries) else {
                 // It came to nothing, or was sent whole.
-                self.pieces = None;
+                self.pieces.pop_front();
                 continue;
             };
             if piece.is_last {
-                self.pieces = None;
+                self.pieces.pop_front();
             }
             self.busy.insert(slot, attachment);
             self.on_the_way += 1;
@@ -139,7 +144,7 @@ impl Attaching {
             let pause = Duration::from_micros(sent * 1_000_000 / BYTES_PER_SECOND);
             self.not_before = Some(Instant::now() + pause);
         }
-        Ok(steps >= MOST_PIECES)
+        Ok(sent >= MOST_AT_ONCE)
     }
 
     /// Attaches the next slot; false if there is none.
@@ -151,7 +156,10 @@ impl Attaching {
         }
         match context.keyspace.attach(slot, link, theirs, now_ms()) {
             Ok(Attached::GoesOn) => context.attend.notify_waiters(),
-            Ok(Attached::Pieces(pieces)) => self.pieces = Some((slot, pieces)),
+            Ok(Attached::Pieces(pieces)) => {
+                self.marks = link.ticket().cycle();
+                self.pieces.push_back((slot, pieces));
+            }
             Err(Unattached::NoSession) => return Err(Broken::Session),
             Err(Unattached::InSync) => {
                 sender.state.must_leave.store(true, Release);
@@ -185,7 +193,7 @@ impl Attaching {
             }
             Came::Void if self.busy.get(&slot) == Some(&attachment) => {
                 self.busy.remove(&slot);
-                self.pieces.take_if(|(of, pieces)| *of == slot && pieces.attachment() == attachment);
+                self.pieces.retain(|(of, pieces)| *of != slot || pieces.attachment() != attachment);
             }
             Came::Taken if is_last => {
                 self.busy.remove(&slot);

@@ -17,6 +17,8 @@ use crate::raft;
 const PATIENCE: Duration = Duration::from_millis(1000);
 /// How long an owner that joins may take to confirm what was there when it had everything.
 const CONFIRMS: Duration = Duration::from_secs(2);
+/// How long those that have everything wait for others of which that is so soon.
+const GATHERS: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks whether something is confirmed.
 const LOOK: Duration = Duration::from_millis(2);
@@ -29,7 +31,13 @@ pub(super) async fn keep(context: Arc<Context>, link: Arc<Link>) {
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let state = context.handle.state_of(link.member());
-    let mut keeper = Keeper { context: context.clone(), link, state, whole_at: Instant::now() };
+    let mut keeper = Keeper {
+        context: context.clone(),
+        link,
+        state,
+        whole_at: Instant::now(),
+        joining_since: None,
+    };
     loop {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -49,6 +57,8 @@ struct Keeper {
     state: Arc<LinkState>,
     /// When all owners that are in sync had last what they should.
     whole_at: Instant,
+    /// Since when some have everything and are not in sync.
+    joining_since: Option<Instant>,
 }
 
 impl Keeper {
@@ -59,6 +69,7 @@ impl Keeper {
         }
         let member = self.link.member();
         let is_up = self.state.is_up.load(Acquire);
+        let mut comes = 0;
         let (mut joins, mut lacks, mut all) = (Vec::new(), Vec::new(), Vec::new());
         let table = context.serving.state();
         for slot in 0..SLOTS {
@@ -76,7 +87,8 @@ impl Keeper {
                     }
                 }
                 false if is_whole => joins.push(slot),
-                false => {}
+                // Others of its slots may have everything soon.
+                false => comes += usize::from(owner.is_some()),
             }
         }
         if lacks.is_empty() {
@@ -90,7 +102,12 @@ impl Keeper {
         } else if !lacks.is_empty() && (must_leave || self.whole_at.elapsed() >= PATIENCE) {
             self.leave(lacks).await;
         } else if is_up && !is_silent && !joins.is_empty() {
-            self.join(joins).await;
+            // One change of the table for many.
+            let since = *self.joining_since.get_or_insert_with(Instant::now);
+            if comes == 0 || since.elapsed() >= GATHERS {
+                self.joining_since = None;
+                self.join(joins).await;
+            }
         }
     }
 

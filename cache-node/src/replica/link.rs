@@ -78,6 +78,8 @@ pub(super) struct Sender {
     pub on_the_way: OnTheWay,
     pub to: Member,
     pub session: u64,
+    /// The last cycle that was sent over this connection, or before it.
+    pub sent: u64,
 }
 
 /// Serves a link until the member stops.
@@ -99,7 +101,10 @@ pub(super) async fn drive(context: Arc<Context>, link: Arc<Link>, bell: Arc<Bell
         context.attend.notify_waiters();
         if is_gone {
             // Whoever waits for it need not wait any longer.
-            tracing::debug!(member = context.name_of(link.member()), "nobody listens at a replica's address");
+            tracing::debug!(
+                member = context.name_of(link.member()),
+                "nobody listens at a replica's address"
+            );
         }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
@@ -122,6 +127,7 @@ async fn connected(
         on_the_way: OnTheWay::default(),
         to,
         session: 0,
+        sent: 0,
     };
     match sender.greet().await {
         Ok(()) => match sender.run(bell).await {
@@ -136,8 +142,7 @@ impl Sender {
     async fn call(&mut self, head: &Head) -> Result<Said, Broken> {
         let request = wire::request(head, |_| {})?;
         let deadline = Instant::now() + HELLO;
-        let reply =
-            self.context.peers.call(&self.to, Kind::Replicate, request, deadline).await?;
+        let reply = self.context.peers.call(&self.to, Kind::Replicate, request, deadline).await?;
         wire::said(&reply).ok_or(Broken::Nonsense)
     }
 
@@ -151,6 +156,7 @@ impl Sender {
                     self.state.incarnation.store(incarnation, Release);
                     self.session = session;
                     self.refused(refused);
+                    self.sent = number;
                     if number > 0 {
                         self.link.confirm(session, number);
                     }
@@ -243,17 +249,13 @@ impl Sender {
         Ok(())
     }
 
-    /// Whether something waits that could not be sent yet.
-    pub(super) fn is_behind(&self) -> bool {
-        self.link.pending().0
-    }
-
     fn send_cycle(&mut self, cycle: &Cycle) -> Result<(), Broken> {
         let Cycle { session, number, frames } = cycle;
         let (session, number) = (*session, *number);
         let lens = frames.iter().map(|frame| u32::try_from(frame.len()).unwrap_or(u32::MAX));
         let head = Head::Cycle { session, number, frames: lens.collect() };
         self.on_the_way.cycles += 1;
+        self.sent = number;
         self.send(Asked::Cycle { session, number }, &head, |out| {
             out.reserve(cycle.bytes());
             frames.iter().for_each(|frame| out.extend_from_slice(frame));

@@ -27,9 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bells::{Bell, Bells};
-pub use handle::{Handle, LinkFigures, SourceFigures, timeout};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+pub use handle::{Handle, LinkFigures, SourceFigures, timeout};
 use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot};
 use hypercache_core::keyspace::Keyspace;
 pub use receive::Receiver;
@@ -167,7 +167,8 @@ impl Copies for HandOver {
     ) -> BoxFuture<'static, Result<(), String>> {
         let context = self.0.clone();
         async move {
-            let slots: Vec<Slot> = runs.iter().flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1)).collect();
+            let slots: Vec<Slot> =
+                runs.iter().flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1)).collect();
             // Of its own: what is fenced must be handed over or kept, whoever still waits.
             let done = tokio::spawn(async move { context.hand_over(&slots, to).await });
             match done.await {

@@ -96,7 +96,11 @@ impl Receiver {
                     applied.merge(done.map_err(|damage| damage.to_string())?);
                 }
                 for error in &applied.errors {
-                    tracing::error!(member = format_args!("{from:016x}"), error, "a record of another member could not be done");
+                    tracing::error!(
+                        member = format_args!("{from:016x}"),
+                        error,
+                        "a record of another member could not be done"
+                    );
                 }
                 known.received.done(number, &applied.refused, &applied.attached);
                 known.ticket = known.ticket.max(applied.ticket);
@@ -118,7 +122,13 @@ impl Receiver {
         Said::Positions(slots.take(usize::from(SLOTS)).map(position).collect())
     }
 
-    fn piece(&self, from: MemberId, session: u64, piece: &Piece, entries: &[u8]) -> (Came, Option<Ticket>) {
+    fn piece(
+        &self,
+        from: MemberId,
+        session: u64,
+        piece: &Piece,
+        entries: &[u8],
+    ) -> (Came, Option<Ticket>) {
         let loaded = self.keyspace.load_piece(from, session, piece, entries, now_ms());
         self.handle.took(from, entries.len());
         let ticket = match loaded {
@@ -155,7 +165,8 @@ impl Handler for Receiver {
             return Answer::Later(Box::pin(async move {
                 let timeout = handle::timeout(timeout_ms);
                 let have = handle.confirmed_by(replicas as usize, timeout).await;
-                wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX))).map(Bytes::from)
+                wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX)))
+                    .map(Bytes::from)
             }));
         }
         let answered = match payload.len() >= LARGE_BYTES {

@@ -402,6 +402,15 @@ impl Keyspace {
         self.registry.load().get(store).map_or(0, |store| store.counters.keys.load(Relaxed))
     }
 
+    /// How many keys of a store this member answers for: not those that it keeps for another member.
+    pub fn served_keys(&self, store: StoreNumber) -> u64 {
+        if !self.feed.is_on() {
+            return self.keys(store);
+        }
+        let served = (0..SLOTS).filter(|slot| self.is_serving(*slot));
+        served.map(|slot| self.count_keys_in_slot(store, slot)).sum()
+    }
+
     /// How many keys a store has in a slot.
     pub fn count_keys_in_slot(&self, store: StoreNumber, slot: Slot) -> u64 {
         let Some(cell) = self.cell(slot) else { return 0 };

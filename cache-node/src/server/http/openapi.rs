@@ -1,7 +1,9 @@
 //! The OpenAPI 3.1 document, made from [`ROUTES`] and the schemas below.
 
 use axum::response::{IntoResponse, Response};
-use hypercache_core::store::{Acks, MAX_REPLICATION_FACTOR, Durability, EvictionPolicy, Fsync, Mode};
+use hypercache_core::store::{
+    Acks, Durability, EvictionPolicy, Fsync, MAX_REPLICATION_FACTOR, Mode,
+};
 use serde_json::{Map, Value, json};
 
 use super::routes::{ROUTES, Route};

@@ -43,7 +43,8 @@ impl Outside for ForScripts {
         };
         let Some(shared) = self.shared.upgrade() else { return refuse(reply) };
         // WAITAOF says what is so now, where nobody may wait.
-        let waits = commands::waits(command, args) && !matches!(command, ShellCommand::WaitAof | ShellCommand::Wait);
+        let waits = commands::waits(command, args)
+            && !matches!(command, ShellCommand::WaitAof | ShellCommand::Wait);
         if waits || !commands::needs_no_client(command) {
             return refuse(reply);
         }

@@ -261,8 +261,7 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
 }
 
 fn replication(out: &mut String, shared: &Shared, view: &View) {
-    let links: Vec<_> =
-        shared.replicas.links().into_iter().filter(|link| link.is_online).collect();
+    let links: Vec<_> = shared.replicas.links().into_iter().filter(|link| link.is_online).collect();
     let offset = links.iter().map(|link| link.offset).max().unwrap_or(0);
     fields!(out, "role": "master", "connected_slaves": links.len());
     for (link, n) in links.iter().zip(0..) {

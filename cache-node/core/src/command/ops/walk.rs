@@ -149,7 +149,7 @@ pub fn dbsize(
     _: u64,
     out: &mut Writer<'_>,
 ) -> Result<(), NotServing> {
-    out.integer(i64::try_from(space.keys(store)).unwrap_or(i64::MAX));
+    out.integer(i64::try_from(space.served_keys(store)).unwrap_or(i64::MAX));
     Ok(())
 }
 
