@@ -400,6 +400,61 @@ fn crash(persistence: &str, usual: u64, may_lose: Option<Duration>) {
     }
 }
 
+/// Asks for one snapshot after the other until the member is gone; when the last that was done began.
+fn save(mut client: Raw) -> Option<Instant> {
+    let mut done = None;
+    loop {
+        let begun = Instant::now();
+        if !client.try_send(&frame(&["SAVE"])) {
+            return done;
+        }
+        match client.try_reply() {
+            Some(reply) => assert_eq!(reply, b"+OK\r\n", "{}", reply.escape_ascii()),
+            None => return done,
+        }
+        done = Some(begun);
+    }
+}
+
+/// Kills a member whose stores have snapshots only; what was acknowledged before the last that was done
+/// began has to be there.
+fn crash_between_snapshots(usual: u64) {
+    let yaml = "stores:\n  s: {number: 1, persistence: {mode: snapshot}}\n  \
+                t: {number: 2, persistence: {mode: snapshot}}\n";
+    let mut random = Random::seeded();
+    let mut kept = Kept::start(yaml);
+    let mut workers: Vec<Worker> = (0..4).map(|n| Worker::new(n, random.fork())).collect();
+    // Two slots are taken one after the other: only what is of one slot is whole.
+    let is_whole =
+        |unit: &Unit| !matches!(unit.now(), Held::Pair(..)) || unit.name.starts_with('{');
+    workers.iter_mut().for_each(|worker| worker.units.retain(is_whole));
+    for round in 0..rounds(usual) {
+        let (began, after) = (Instant::now(), Duration::from_millis(20 + random.below(500)));
+        let clients: Vec<Raw> = workers.iter().map(|_| kept.member.raw()).collect();
+        let saver = kept.member.raw();
+        let saved = std::thread::scope(|scope| {
+            for (worker, client) in workers.iter_mut().zip(clients) {
+                scope.spawn(move || worker.run(client));
+            }
+            let saved = scope.spawn(move || save(saver));
+            std::thread::park_timeout(after);
+            kept.member.kill();
+            saved.join().unwrap()
+        });
+        kept.again();
+        let what = format!("snapshots only, round {round}, after {after:?}");
+        eprintln!("{what}: a snapshot was done: {}", saved.is_some());
+        let mut client = kept.connect();
+        let saved = saved.unwrap_or(began);
+        for worker in &mut workers {
+            let units = worker.units.iter_mut();
+            units.for_each(|unit| unit.check(&mut client, saved, &what));
+        }
+        let log = kept.member.log();
+        assert!(!log.contains("panicked") && !log.contains("broke"), "{what}: {log}");
+    }
+}
+
 /// What a killed process may not have written by then: it writes within milliseconds, however busy the
 /// machine is within this.
 const UNWRITTEN: Duration = Duration::from_millis(1_500);
@@ -432,6 +487,11 @@ fn aof_and_snapshots_periodic_loses_only_what_was_not_written_yet() {
 #[test]
 fn aof_never_loses_only_what_was_not_written_yet() {
     crash("{mode: aof, fsync: never}", 2, Some(UNWRITTEN));
+}
+
+#[test]
+fn snapshots_alone_keep_all_that_was_there_when_the_last_one_began() {
+    crash_between_snapshots(4);
 }
 
 #[test]

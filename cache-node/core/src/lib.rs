@@ -12,6 +12,8 @@ pub mod cluster;
 pub mod command;
 pub mod keyspace;
 pub mod log;
+#[doc(hidden)]
+pub mod mutation;
 pub mod replica;
 pub mod resp;
 pub mod store;

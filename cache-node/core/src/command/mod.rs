@@ -1,8 +1,9 @@
 //! The command table: data, one file a family. COMMAND, the router and the docs are made from it.
 //!
 //! `table/` says what commands there are, `ops/` what those over keys do, `execute` runs them
-//! under their slots' locks, `lookup` finds a command by its words, `introspect` answers COMMAND.
+//! under their slots' locks, `replay` and `apply` do again what a log or a primary says, `lookup` finds a command by its words, `introspect` answers COMMAND.
 
+pub mod apply;
 mod execute;
 mod introspect;
 mod lookup;

@@ -72,19 +72,28 @@ impl Keyspace {
     pub fn replay(&self, record: &Record<'_>) -> Result<Replayed, Error> {
         let sequence = record.sequence;
         let done = self.with_replaying(record.store, record.slot, record.time_ms, |slot| {
-            let mut result = Ok(Replayed::Done);
-            for words in commands(record.commands) {
-                let Some(words) = words else {
-                    return result.and(Err(Error::Malformed { sequence }));
-                };
-                if let Err(wrong) = run(slot, &words) {
-                    result = result.and_then(|_| Err(error(sequence, &words, wrong)));
-                }
-            }
-            result
+            replay_in(slot, sequence, record.commands).map(|()| Replayed::Done)
         });
         done.unwrap_or(Ok(Replayed::NoStore))
     }
+}
+
+/// Does a record's commands again in its slot.
+pub(super) fn replay_in(
+    slot: &mut Replaying<'_>,
+    sequence: u64,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let mut result = Ok(());
+    for words in commands(bytes) {
+        let Some(words) = words else {
+            return result.and(Err(Error::Malformed { sequence }));
+        };
+        if let Err(wrong) = run(slot, &words) {
+            result = result.and_then(|()| Err(error(sequence, &words, wrong)));
+        }
+    }
+    result
 }
 
 impl recovery::Data for Keyspace {

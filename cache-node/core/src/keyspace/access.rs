@@ -113,7 +113,8 @@ impl<'a> Access<'a> {
                 // What expired left as `DEL`.
                 return Some(place);
             }
-            if write || !self.space.is_expiry_paused(self.now_ms) {
+            let may_go = write || !self.space.is_expiry_paused(self.now_ms);
+            if may_go && self.space.may_remove(self.slot) {
                 self.expire(place);
             }
             return None;

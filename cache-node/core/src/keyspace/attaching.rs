@@ -5,7 +5,8 @@ use super::Keyspace;
 use super::snapshot::Taking;
 use crate::cluster::Slot;
 use crate::log::Ticket;
-use crate::replica::{Feed, Link, Mark, Position, Role, Synced};
+use crate::mutation::{self, Mutation};
+use crate::replica::{Feed, Link, Mark, Position, Refused, Role, Synced};
 use crate::store::StoreNumber;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -35,18 +36,6 @@ pub enum Unattached {
     /// count on it. It has to leave the in-sync set first.
     #[error("the link's member is in sync by the table, and has not what it should")]
     InSync,
-}
-
-/// Why a peer did not take records of a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// It is not attached, or lacks what comes before: it has to be attached anew.
-    Unattached,
-    /// It knows a newer epoch of the slot: this member is not its primary any more.
-    Newer {
-        /// That epoch.
-        epoch: u64,
-    },
 }
 
 /// A piece of a slot: some entries of a store.
@@ -165,7 +154,8 @@ impl Keyspace {
             let mark = Mark { epoch, sequence, coverage, attachment };
             let ticket = Feed::append_mark(link, session, slot, &mark);
             (way.mark, way.session) = (ticket.ok_or(Unattached::NoSession)?, session);
-            (way.coverage, way.attachment, way.is_whole) = (coverage, attachment, goes_on);
+            let is_whole = goes_on || mutation::is(Mutation::InSyncWithoutPieces);
+            (way.coverage, way.attachment, way.is_whole) = (coverage, attachment, is_whole);
             Ok((attachment, way.least_factor))
         });
         let (attachment, least_factor) = attached.unwrap_or(Err(Unattached::NotPrimary))?;
@@ -213,6 +203,9 @@ impl Keyspace {
         let mut state = cell.state.lock();
         let is_lost = self.feed.change_known(slot, |feed| {
             let Role::Primary { epoch: mine } = feed.role else { return false };
+            if mutation::is(Mutation::IgnoredRefusal) {
+                return false;
+            }
             match why {
                 Refused::Newer { epoch } if epoch > mine => {
                     feed.lose(false);
@@ -249,6 +242,7 @@ impl Keyspace {
         let is_set = self.feed.change_known(slot, |feed| {
             let Some(way) = feed.way(link) else { return false };
             let may_not = way.synced == Synced::No && synced == Synced::Perhaps;
+            let may_not = may_not && !mutation::is(Mutation::InSyncWithoutPieces);
             if may_not && !(way.is_whole && way.is_attached()) {
                 return false;
             }

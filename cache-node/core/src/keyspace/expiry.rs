@@ -52,12 +52,16 @@ impl Keyspace {
     }
 
     /// One segment of each due table of a slot: how many keys it looked at and removed. `None` while
-    /// others hold the slot, a script for long perhaps: it has its turn in the next cycle.
+    /// others hold the slot, a script for long perhaps, and where its primary alone may remove keys: it has
+    /// its turn in the next cycle.
     fn expire_step(&self, slot: Slot, now_ms: u64) -> Option<(usize, usize)> {
         let (mut seen, mut gone) = (0, 0);
         let mut buried = Vec::new();
         let (Some(cell), Some(due)) = (self.cell(slot), self.due_ms(slot)) else { return None };
         let mut state = cell.state.try_lock()?;
+        if !self.may_remove(slot) {
+            return None;
+        }
         let mut next = NEVER;
         let mut idle = false;
         for table in &mut state.tables {

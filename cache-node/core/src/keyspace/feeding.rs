@@ -4,6 +4,7 @@ use super::stores::{Registry, Store};
 use super::{Keyspace, Locked};
 use crate::cluster::{SLOTS, Slot};
 use crate::log::{Batch, Ticket};
+use crate::mutation::{self, Mutation};
 use crate::replica::{Fed, Feed, Role, Route};
 use crate::store::{Acks, Durability, StoreNumber, StorePolicy};
 use smallvec::SmallVec;
@@ -83,20 +84,29 @@ impl Keyspace {
     /// order and without this member. `handed_over`: this member was its primary until now, and the slot
     /// was taken over with everything; without that, what waits is told that its end is not known.
     /// Whether the slot is served is set apart from that, and before a member stops being primary.
-    pub fn place(&self, slot: Slot, role: Role, route: &[Route], handed_over: bool) {
-        let Some(cell) = self.cell(slot) else { return };
+    ///
+    /// False: a newer epoch of the slot is known here than the role is of, and nothing was changed. A
+    /// primary of a slot that nobody else owns, on a member that never was anything else, is nothing that
+    /// is noted.
+    pub fn place(&self, slot: Slot, role: Role, route: &[Route], handed_over: bool) -> bool {
+        let Some(cell) = self.cell(slot) else { return false };
+        if route.is_empty() && !matches!(role, Role::Replica { .. }) && !self.feed.is_known(slot) {
+            return true;
+        }
         // Stores do not change meanwhile.
         let _changing = self.changing.lock();
         let registry = self.registry.load();
         let state = cell.state.lock();
-        let least = self.feed.change(slot, |feed| {
+        let is_placed = self.feed.change(slot, |feed| {
             let coverage = |least| registry.coverage(least);
-            feed.become_role(slot, role, route, handed_over, self.random(), coverage);
-            feed.least_factor()
+            let is_placed =
+                feed.become_role(slot, role, route, handed_over, self.random(), coverage);
+            cell.fed.set(feed.least_factor());
+            is_placed
         });
-        cell.fed.set(least.unwrap_or(super::slot::NOT_FED));
         drop(state);
         self.feed.changed();
+        is_placed == Some(true)
     }
 
     /// Other stores are about to be in force: owners to whom more than new ones goes by that have to be
@@ -110,7 +120,9 @@ impl Keyspace {
             let _state = cell.state.lock();
             self.feed.change_known(slot, |feed| {
                 let covers = |least| old.covers(new, least);
-                feed.cover(slot, |least| covers(least).then(|| coverage_of(new, least)));
+                feed.cover(slot, coverage_of(new, 1), |least| {
+                    covers(least).then(|| coverage_of(new, least))
+                });
             });
         }
         self.feed.changed();
@@ -200,6 +212,9 @@ impl Keyspace {
     /// for what it did and for what it may have seen.
     #[inline]
     pub(super) fn note_unconfirmed(&self, store: &Store, slot: Slot) {
+        if mutation::is(Mutation::DirtyRead) {
+            return self.feed.note_new(slot);
+        }
         if store.acks != Acks::One {
             self.feed.note(slot);
         }

@@ -3,7 +3,7 @@ use super::*;
 use crate::command::lookup;
 use crate::log::record::{commands, take_varint};
 use crate::log::{FrameHeader, frame::HEADER_BYTES};
-use crate::replica::{Link, MARK, Position, Synced, awaits};
+use crate::replica::{Link, MARK, Position, SlotFeed, Synced, awaits};
 use crate::resp::{Protocol, Writer};
 use crate::store::StorePolicy;
 use std::sync::Arc;
@@ -200,6 +200,10 @@ fn what_waits_as_the_slot_is_lost_is_not_known_and_after_a_hand_over_it_is_there
         call(&space, "set {a} 1");
         let written = awaits::take().unwrap();
         space.set_serving(SLOT, false);
+        if handed_over {
+            confirm(&links[0]);
+            assert_eq!(space.feed().look(SLOT, SlotFeed::is_settled), Some(true));
+        }
         space.place(SLOT, Role::Replica { of: 2, epoch: 6 }, &[], handed_over);
         assert_eq!(space.feed().is_met(&written), handed_over);
         let mut waits = space.feed().until_met(&written);

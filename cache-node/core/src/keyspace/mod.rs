@@ -16,9 +16,11 @@
 //! | `snapshot/` | a slot as bytes, as of one moment, and back |
 //! | `effects`, `replaying` | what changes leave in the log; the log's records done again |
 //! | `feeding`, `attaching` | what they leave for other members; how those come to have a slot |
+//! | `applying` | what comes from the primary of a slot |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
+mod applying;
 mod attaching;
 mod effects;
 mod entry;
@@ -50,7 +52,8 @@ mod watch;
 
 pub use access::{Access, Lifetime, Locked};
 use access::{Guards, Known};
-pub use attaching::{Attached, Piece, Pieces, Refused, Unattached, Void};
+pub(crate) use applying::Applying;
+pub use attaching::{Attached, Piece, Pieces, Unattached, Void};
 pub use effects::Needs;
 use effects::Sink;
 pub use entry::{Entry, Taken};
@@ -80,6 +83,7 @@ use occupancy::Occupancy;
 use parking_lot::{Mutex, MutexGuard};
 use slot::{Cell, State};
 use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
@@ -170,6 +174,8 @@ pub struct Keyspace {
     epoch: AtomicU64,
     /// Held while policies change.
     changing: Mutex<()>,
+    /// The numbers of stores that were here and are not any more.
+    dropped: Mutex<BTreeSet<StoreNumber>>,
     /// The slots that are served, for walks; `Cell::serving` is what counts.
     served: Occupancy,
     random: AtomicU64,
@@ -217,6 +223,7 @@ impl Keyspace {
             registry: ArcSwap::from_pointee(Registry::new(vec![default], 0, None)),
             epoch: AtomicU64::new(0),
             changing: Mutex::new(()),
+            dropped: Mutex::default(),
             served: Occupancy::default(),
             random: AtomicU64::new(options.eviction_seed),
             seen_ms: AtomicU64::new(0),
@@ -265,6 +272,13 @@ impl Keyspace {
         };
         let gone: Vec<StoreNumber> =
             old.policies.iter().filter(|p| !stays(p)).map(|p| p.number).collect();
+        {
+            let mut dropped = self.dropped.lock();
+            dropped.extend(&gone);
+            new.iter().for_each(|policy| {
+                dropped.remove(&policy.number);
+            });
+        }
         if !gone.is_empty() {
             // First without the stores that go, so that nothing is written to them any more. That is not
             // logged key by key: who recovers skips the records of a store that is not there.

@@ -9,17 +9,22 @@ use super::values::Value;
 use super::{Cell, Keyspace, Lifetime};
 use crate::cluster::{Slot, slot_of};
 use crate::store::StoreNumber;
-use parking_lot::MutexGuard;
 
 /// A slot of a store that is locked for this, whether or not it is served here.
 pub(crate) struct Replaying<'s> {
     space: &'s Keyspace,
     store: &'s Store,
-    state: MutexGuard<'s, State>,
+    state: &'s mut State,
     slot: Slot,
     now_ms: u64,
-    buried: Vec<Value>,
-    tables: Vec<Table>,
+    remains: &'s mut Remains,
+}
+
+/// What went meanwhile, to be let go after the lock.
+#[derive(Default)]
+pub(super) struct Remains {
+    pub values: Vec<Value>,
+    pub tables: Vec<Table>,
 }
 
 impl Keyspace {
@@ -35,19 +40,35 @@ impl Keyspace {
         let registry: &Registry = &registry;
         let store = registry.get(number)?;
         let cell: &Cell = self.cell(slot)?;
-        let state = cell.state.lock();
-        let (buried, tables) = (Vec::new(), Vec::new());
-        let mut replaying = Replaying { space: self, store, state, slot, now_ms, buried, tables };
-        let result = run(&mut replaying);
-        let Replaying { state, buried, tables, .. } = replaying;
+        let mut state = cell.state.lock();
+        let mut remains = Remains::default();
+        let result = self.replaying(store, slot, now_ms, &mut state, &mut remains, run);
         drop(state);
-        if !buried.is_empty() {
-            self.let_go(buried);
-        }
-        if !tables.is_empty() {
-            self.let_tables_go(tables);
-        }
+        self.bury(remains);
         Some(result)
+    }
+
+    /// As [`Self::with_replaying`], in a slot that is locked.
+    pub(super) fn replaying<R>(
+        &self,
+        store: &Store,
+        slot: Slot,
+        now_ms: u64,
+        state: &mut State,
+        remains: &mut Remains,
+        run: impl FnOnce(&mut Replaying<'_>) -> R,
+    ) -> R {
+        run(&mut Replaying { space: self, store, state, slot, now_ms, remains })
+    }
+
+    /// Lets go what went meanwhile.
+    pub(super) fn bury(&self, remains: Remains) {
+        if !remains.values.is_empty() {
+            self.let_go(remains.values);
+        }
+        if !remains.tables.is_empty() {
+            self.let_tables_go(remains.tables);
+        }
     }
 }
 
@@ -58,12 +79,12 @@ impl Replaying<'_> {
         (slot_of(key) == self.slot).then(|| Access {
             space: self.space,
             hash: self.space.hasher.hash(key),
-            state: &mut self.state,
+            state: self.state,
             store: self.store,
             slot: self.slot,
             key,
             now_ms: self.now_ms,
-            buried: &mut self.buried,
+            buried: &mut self.remains.values,
             sink: Sink::Replay,
             sent: &[],
             said: None,
@@ -74,7 +95,7 @@ impl Replaying<'_> {
     pub fn flush(&mut self) {
         if let Some(mut table) = self.state.take(self.store.number) {
             table.leave_sessions(&self.space.hasher);
-            self.tables.push(table.close());
+            self.remains.tables.push(table.close());
         }
     }
 }

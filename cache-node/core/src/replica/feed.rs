@@ -13,7 +13,7 @@ use crate::store::{Acks, StoreNumber};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use std::sync::atomic::{AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, Waker};
 
@@ -42,6 +42,8 @@ pub struct Feed {
     /// Held while a link is added.
     linking: Mutex<()>,
     attachments: AtomicU64,
+    /// What waits for the last pieces of slots, in bytes.
+    held_bytes: Arc<AtomicUsize>,
     /// Grows with every change of what is waited for that no link's cycle tells of.
     changes: AtomicU64,
     waiting: Mutex<Waiting>,
@@ -72,6 +74,11 @@ impl Feed {
         run: impl FnOnce(&mut SlotFeed) -> R,
     ) -> Option<R> {
         self.place(slot)?.lock().as_mut().map(|slot| run(slot))
+    }
+
+    /// Whether this member has a role for a slot, or had one.
+    pub(crate) fn is_known(&self, slot: Slot) -> bool {
+        self.look(slot, |_| ()).is_some()
     }
 
     /// Looks at what this member is for a slot; `None` if it never was anything.
@@ -129,6 +136,10 @@ impl Feed {
     /// A number that no other attachment has.
     pub(crate) fn next_attachment(&self) -> u64 {
         self.attachments.fetch_add(1, Relaxed) + 1
+    }
+
+    pub(crate) fn held_bytes(&self) -> &Arc<AtomicUsize> {
+        &self.held_bytes
     }
 
     /// Appends a record to the links that its store's go to. Its slot is locked.
@@ -210,6 +221,14 @@ impl Feed {
     /// Adds what is not confirmed of a slot to what the thread's command waits for.
     pub(crate) fn note(&self, slot: Slot) {
         self.pending(slot, super::awaits::note);
+    }
+
+    /// As [`Self::note`], by a mistake only of what is of a command that has just written.
+    pub(crate) fn note_new(&self, slot: Slot) {
+        let tell = self.change_known(slot, |state| std::mem::take(&mut state.is_new));
+        if tell == Some(true) {
+            self.note(slot);
+        }
     }
 
     /// Tells what is not confirmed of a slot.

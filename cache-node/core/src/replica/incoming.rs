@@ -1,9 +1,298 @@
 //! A slot's records and pieces on their way in, at a replica.
 
-/// See the module.
-#[derive(Debug, Default)]
+use super::mark::Mark;
+use super::slot::{Position, Role, SlotFeed};
+use crate::cluster::{MemberId, Slot};
+use crate::mutation::{self, Mutation};
+use crate::store::StoreNumber;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// The most bytes of records that wait for the last piece of their slot, in all slots.
+const MOST_HELD_BYTES: usize = 256 << 20;
+/// What a record costs that waits, beside its commands: roughly.
+const HELD_BYTES: usize = 64;
+
+/// Why a replica does not take records of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It is not attached, or lacks what comes before: it has to be attached anew.
+    Unattached,
+    /// It knows a newer epoch of the slot: the sender is not its primary any more.
+    Newer {
+        /// That epoch.
+        epoch: u64,
+    },
+}
+
+/// A record that waits for the last piece of its slot.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub store: StoreNumber,
+    pub time_ms: u64,
+    pub sequence: u64,
+    /// The next one is of the same batch.
+    pub continues: bool,
+    pub commands: Box<[u8]>,
+}
+
+/// A slot whose pieces are not all there.
+#[derive(Debug)]
+pub(crate) struct Joining {
+    pub attachment: u64,
+    pub next_piece: u32,
+    pub held: Vec<Held>,
+    bytes: usize,
+    all_bytes: Arc<AtomicUsize>,
+}
+
+impl Joining {
+    /// Keeps a record; `false`: too many wait.
+    pub fn hold(&mut self, record: Held) -> bool {
+        let bytes = HELD_BYTES + record.commands.len();
+        let before = self.all_bytes.fetch_add(bytes, Relaxed);
+        self.bytes += bytes;
+        self.held.push(record);
+        before + bytes <= MOST_HELD_BYTES
+    }
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        self.all_bytes.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// What comes of a slot over a link.
+#[derive(Debug)]
 pub struct Incoming {
+    pub(crate) from: MemberId,
     /// The session of the primary's link.
-    #[expect(dead_code, reason = "what comes in is not here yet")]
     pub(crate) session: u64,
+    /// What the last mark said.
+    pub(crate) epoch: u64,
+    pub(crate) coverage: u64,
+    /// The last record that came, whether it was done or waits.
+    pub(crate) sequence: u64,
+    /// The attachment by which it has everything, if it was by pieces.
+    pub(crate) whole: u64,
+    pub(crate) joining: Option<Joining>,
+}
+
+/// What a mark asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Marked {
+    /// What the slot holds goes: pieces of it come.
+    pub begins_anew: bool,
+    /// This member was the slot's primary until now.
+    pub deposed: bool,
+    /// It is taken for what it says of the epoch only: this copy is not where it goes on from.
+    pub lacks: bool,
+}
+
+impl SlotFeed {
+    /// Why a sender's records of the slot are refused.
+    fn refusal(&self, epoch: u64) -> Refused {
+        let known = self.role.epoch().max(self.seen_epoch);
+        if known > epoch { Refused::Newer { epoch: known } } else { Refused::Unattached }
+    }
+
+    /// A mark came over a session of a member's link.
+    pub(crate) fn take_mark(
+        &mut self,
+        from: MemberId,
+        session: u64,
+        mark: &Mark,
+        all_bytes: &Arc<AtomicUsize>,
+    ) -> Result<Marked, Refused> {
+        let mut known = self.role.epoch().max(self.seen_epoch);
+        if mutation::is(Mutation::IgnoredEpoch) {
+            known = known.min(mark.epoch.saturating_sub(1));
+        }
+        let is_known =
+            mark.epoch == known && matches!(self.role, Role::Replica { of, .. } if of == from);
+        if mark.epoch < known || mark.epoch == known && !is_known {
+            return Err(self.refusal(mark.epoch));
+        }
+        let deposed = matches!(self.role, Role::Primary { .. });
+        if deposed {
+            self.lose(false);
+        }
+        if !is_known {
+            (self.role, self.seen_epoch) =
+                (Role::Replica { of: from, epoch: mark.epoch }, mark.epoch);
+        }
+        let begins_anew = mark.attachment != 0;
+        if begins_anew {
+            self.position = Position::default();
+            self.incoming = Some(Box::new(Incoming {
+                from,
+                session,
+                epoch: mark.epoch,
+                coverage: mark.coverage,
+                sequence: mark.sequence,
+                whole: 0,
+                joining: Some(Joining {
+                    attachment: mark.attachment,
+                    next_piece: 0,
+                    held: Vec::new(),
+                    bytes: 0,
+                    all_bytes: Arc::clone(all_bytes),
+                }),
+            }));
+            return Ok(Marked { begins_anew, deposed, lacks: false });
+        }
+        let same = self.incoming.take().filter(|it| (it.from, it.session) == (from, session));
+        let incoming = same.unwrap_or_else(|| {
+            Box::new(Incoming {
+                from,
+                session,
+                epoch: mark.epoch,
+                coverage: mark.coverage,
+                // Of a slot of which this member has nothing that counts, no mark says this.
+                sequence: match self.position.epoch {
+                    0 => u64::MAX,
+                    _ => self.position.sequence,
+                },
+                whole: 0,
+                joining: None,
+            })
+        });
+        if incoming.sequence != mark.sequence {
+            return Ok(Marked { begins_anew, deposed, lacks: true });
+        }
+        let incoming = Incoming { epoch: mark.epoch, coverage: mark.coverage, ..*incoming };
+        if incoming.joining.is_none() {
+            let Incoming { epoch, sequence, coverage, .. } = incoming;
+            self.position = Position { epoch, sequence, coverage };
+        }
+        self.incoming = Some(Box::new(incoming));
+        Ok(Marked { begins_anew, deposed, lacks: false })
+    }
+
+    /// What comes from a member in a session of its link, if it is to be taken.
+    pub(crate) fn admit(&mut self, from: MemberId, session: u64) -> Result<&mut Incoming, Refused> {
+        // Of its own primary, what is of an epoch before is taken as well: it comes before the mark that
+        // says the new one.
+        let is_ours = matches!(self.role, Role::Replica { of, .. } if of == from);
+        let known = self.role.epoch();
+        let refusal = self.refusal(self.incoming.as_ref().map_or(0, |incoming| incoming.epoch));
+        match &mut self.incoming {
+            Some(it) if (it.from, it.session) == (from, session) => {
+                let is_over = it.epoch < known && !mutation::is(Mutation::IgnoredEpoch);
+                if is_ours || !is_over { Ok(it) } else { Err(refusal) }
+            }
+            // It may have begun in another session.
+            _ if is_ours => Err(Refused::Unattached),
+            _ => Err(refusal),
+        }
+    }
+
+    /// What came so far is done, up to here.
+    pub(crate) fn done(&mut self, sequence: u64) {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.sequence = sequence;
+            self.position =
+                Position { epoch: incoming.epoch, sequence, coverage: incoming.coverage };
+        }
+    }
+
+    /// What comes lacks something, or makes no sense: the copy does not count any more.
+    pub(crate) fn give_up(&mut self) {
+        self.incoming = None;
+        self.position = Position::default();
+    }
+}
+
+/// Which cycles of a session were done, and what of them was refused: what comes twice is done once, in
+/// order, and what was refused is told until the sender must have heard it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Received {
+    session: u64,
+    /// The last cycle that was done; 0 for none.
+    number: u64,
+    /// Slots that were refused since they were attached last.
+    refused: Vec<(Slot, Refused)>,
+}
+
+/// What is to be done with a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receive {
+    /// It is the next.
+    Next,
+    /// It was done before. It is confirmed again, with all that was refused.
+    Again,
+    /// It is of another session, or one before it is missing.
+    Unknown,
+}
+
+impl Received {
+    /// Nothing of a session yet.
+    pub fn new(session: u64) -> Self {
+        Self { session, ..Self::default() }
+    }
+
+    /// The session; 0 for none.
+    pub fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// The last cycle that was done; 0 for none. Who goes on with the session over another connection is
+    /// told this, and [`Self::refused`], before anything else: a confirmation of a cycle may have been lost
+    /// with what was refused of it.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Slots that were refused since they were attached last.
+    pub fn refused(&self) -> &[(Slot, Refused)] {
+        &self.refused
+    }
+
+    /// What is to be done with a cycle. The first one of a session may have any number.
+    pub fn receive(&self, session: u64, number: u64) -> Receive {
+        if session != self.session || session == 0 {
+            return Receive::Unknown;
+        }
+        match number {
+            _ if self.number == 0 || number == self.number + 1 => Receive::Next,
+            _ if number <= self.number => Receive::Again,
+            _ => Receive::Unknown,
+        }
+    }
+
+    /// A cycle was done: what was refused of it, and what was attached by it.
+    pub fn done(&mut self, number: u64, refused: &[(Slot, Refused)], attached: &[Slot]) {
+        self.number = number;
+        self.refused.retain(|(slot, _)| !attached.contains(slot));
+        for (slot, why) in refused {
+            self.refused.retain(|(known, _)| known != slot);
+            self.refused.push((*slot, *why));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_is_done_once_and_in_its_turn() {
+        let mut received = Received::new(7);
+        assert_eq!(received.receive(7, 5), Receive::Next);
+        received.done(5, &[], &[]);
+        assert_eq!(received.receive(7, 6), Receive::Next);
+        assert_eq!(received.receive(7, 5), Receive::Again);
+        assert_eq!(received.receive(7, 7), Receive::Unknown);
+        assert_eq!(received.receive(8, 6), Receive::Unknown);
+        assert_eq!(Received::default().receive(0, 1), Receive::Unknown);
+    }
+
+    #[test]
+    fn what_was_refused_is_told_until_the_slot_is_attached_again() {
+        let mut received = Received::new(7);
+        received.done(1, &[(3, Refused::Unattached), (4, Refused::Unattached)], &[]);
+        received.done(2, &[(3, Refused::Newer { epoch: 9 })], &[4]);
+        assert_eq!(received.refused(), [(3, Refused::Newer { epoch: 9 })]);
+    }
 }

@@ -8,6 +8,7 @@ use super::need::{Need, Progress};
 use super::{MAX_WAYS, quorum_links};
 use crate::cluster::{MemberId, Slot};
 use crate::log::Ticket;
+use crate::mutation::{self, Mutation};
 use crate::store::Acks;
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -113,13 +114,18 @@ impl Way {
     /// Whether records go to it.
     #[inline]
     pub fn is_attached(&self) -> bool {
+        if mutation::is(Mutation::KeptSession) {
+            return self.session != 0;
+        }
         self.session != 0 && self.session == self.link.session()
     }
 
     /// Whether its peer has all that was done in the slot up to a cycle of the link.
     #[inline]
     pub fn has(&self, ticket: Ticket) -> bool {
-        self.is_whole && self.is_attached() && self.link.has_confirmed(ticket.max(self.mark))
+        let is_confirmed = self.link.has_confirmed(ticket.max(self.mark));
+        let is_confirmed = is_confirmed || mutation::is(Mutation::SentIsConfirmed);
+        self.is_whole && self.is_attached() && is_confirmed
     }
 
     pub fn detach(&mut self) {
@@ -135,6 +141,8 @@ pub struct SlotFeed {
     pub(crate) position: Position,
     /// The epoch of which the position was when the slot's epoch became another one.
     pub(crate) before: Option<Position>,
+    /// The highest epoch of the slot that the table or a primary named.
+    pub(crate) seen_epoch: u64,
     /// How often this member has lost the slot, or begun to have it.
     pub(crate) tenure: u64,
     /// The last tenure that ended with a hand-over: all that was waited for is there.
@@ -142,6 +150,8 @@ pub struct SlotFeed {
     pub(crate) ways: SmallVec<[Way; 2]>,
     /// What was written for more than `one`, and is not known to be confirmed.
     pub(crate) pending: SmallVec<[Need; 1]>,
+    /// Something was written that is waited for.
+    pub(crate) is_new: bool,
     /// What comes from the primary.
     pub(crate) incoming: Option<Box<Incoming>>,
 }
@@ -161,6 +171,9 @@ impl SlotFeed {
     pub(crate) fn is_at(&self, theirs: Position) -> bool {
         let same = |mine: Position| mine.epoch == theirs.epoch;
         let before = self.before.filter(|before| before.sequence == self.position.sequence);
+        if mutation::is(Mutation::IgnoredPosition) {
+            return theirs.epoch != 0;
+        }
         theirs.epoch != 0
             && theirs.sequence == self.position.sequence
             && (same(self.position) || before.is_some_and(same))
@@ -201,6 +214,12 @@ impl SlotFeed {
         }
     }
 
+    /// Whether everything that anybody waits for here is confirmed: before a slot is handed over, all who
+    /// are in sync have to have everything.
+    pub fn is_settled(&self) -> bool {
+        self.pending.iter().all(|need| self.progress(need) != Progress::Waits)
+    }
+
     /// How many owners are in sync, this one counted.
     pub fn in_sync(&self, replication_factor: u8) -> usize {
         let ways = self.first_ways(replication_factor);
@@ -209,11 +228,17 @@ impl SlotFeed {
 
     /// Whether a majority of a replication factor is in sync.
     pub fn has_quorum(&self, replication_factor: u8) -> bool {
+        if mutation::is(Mutation::NoRefusal) {
+            return true;
+        }
         self.in_sync(replication_factor) > usize::from(quorum_links(replication_factor))
     }
 
     /// How far a need is.
     pub(crate) fn progress(&self, need: &Need) -> Progress {
+        if mutation::is(Mutation::EarlyAck) {
+            return Progress::Met;
+        }
         if need.tenure != self.tenure {
             let is_there = self.handed_over == Some(need.tenure);
             return if is_there { Progress::Met } else { Progress::Lost };
@@ -253,6 +278,7 @@ impl SlotFeed {
         if need.acks == Acks::One {
             return;
         }
+        self.is_new = true;
         match self.pending.iter_mut().find(|known| known.is_like(&need)) {
             // A later record is in no earlier cycle.
             Some(known) => *known = need,
@@ -261,7 +287,8 @@ impl SlotFeed {
     }
 
     /// Becomes what the table says. `handed_over`: if this member was its primary, it has given the slot
-    /// away, with everything. `chance`: some number.
+    /// away, with everything. `chance`: some number. False: it knows of a newer epoch, and stays what it
+    /// is.
     pub(crate) fn become_role(
         &mut self,
         slot: Slot,
@@ -270,7 +297,11 @@ impl SlotFeed {
         handed_over: bool,
         chance: u64,
         coverage: impl Fn(u8) -> u64,
-    ) {
+    ) -> bool {
+        if role != Role::None && role.epoch() < self.seen_epoch {
+            return false;
+        }
+        self.seen_epoch = self.seen_epoch.max(role.epoch());
         let was = std::mem::replace(&mut self.role, role);
         let least = self.least_factor();
         match (was, role) {
@@ -286,7 +317,7 @@ impl SlotFeed {
                 if old != epoch {
                     self.goes_on(slot);
                 }
-                return;
+                return true;
             }
             (Role::Primary { .. }, _) => self.lose(handed_over),
             (_, Role::Primary { epoch }) => {
@@ -300,13 +331,29 @@ impl SlotFeed {
                 self.incoming = None;
             }
             (Role::Replica { of: old, .. }, Role::Replica { of, .. }) if old == of => {}
-            _ => self.incoming = None,
+            _ => {
+                // Of a slot of which there are not all pieces, nothing counts.
+                self.incoming = None;
+            }
         }
         match role {
-            Role::Primary { .. } => self.set_route(route, coverage),
+            Role::Primary { .. } => {
+                // What a primary has is all that there is.
+                self.position.coverage = coverage(1);
+                // What it has may not be with all who are in sync, and nobody reads what may be lost.
+                self.pending.push(Need {
+                    slot,
+                    tenure: self.tenure,
+                    acks: Acks::All,
+                    replication_factor: u8::MAX,
+                    tickets: SmallVec::new(),
+                });
+                self.set_route(route, coverage);
+            }
             Role::Replica { .. } => {}
             Role::None => self.position = Position::default(),
         }
+        true
     }
 
     /// The least replication factor of stores that go to anybody.
@@ -320,9 +367,12 @@ impl SlotFeed {
         self.before = None;
     }
 
-    /// Other stores go to the ways: `coverage` tells by least replication factor which, or that a peer
+    /// Other stores go to the ways, of `all` that there are: `coverage` tells by least replication factor which, or that a peer
     /// lacks something of them.
-    pub(crate) fn cover(&mut self, slot: Slot, coverage: impl Fn(u8) -> Option<u64>) {
+    pub(crate) fn cover(&mut self, slot: Slot, all: u64, coverage: impl Fn(u8) -> Option<u64>) {
+        if matches!(self.role, Role::Primary { .. }) {
+            self.position.coverage = all;
+        }
         let mut is_another = false;
         for way in self.ways.iter_mut().filter(|way| way.is_attached()) {
             match coverage(way.least_factor) {
@@ -352,7 +402,11 @@ impl SlotFeed {
     /// This member is primary no longer.
     pub(crate) fn lose(&mut self, handed_over: bool) {
         if handed_over {
-            self.handed_over = Some(self.tenure);
+            self.settle();
+            // What an owner that is in sync lacks may be lost with the next primary.
+            if self.pending.is_empty() {
+                self.handed_over = Some(self.tenure);
+            }
         }
         self.tenure += 1;
         self.pending.clear();

@@ -85,6 +85,11 @@ impl Keyspace {
         for _ in 0..WINDOW_TRIES {
             let place = counters.eviction.newcomers.lock().window.pop_over(target)?;
             let used = self.with_usage(store, place.slot, place.hash, |usage| {
+                if !self.may_remove(place.slot) {
+                    // Its primary says who leaves there; it stays, and looks settled if it is that once.
+                    usage.set_in_window(false);
+                    return None;
+                }
                 usage.in_window().then(|| (usage.touched(), usage.frequency(pace)))
             });
             let Some((touched, frequency)) = used.flatten() else { continue };

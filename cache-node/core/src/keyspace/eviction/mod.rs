@@ -232,7 +232,8 @@ impl Keyspace {
             }
             let Some(cell) = self.cell(slot) else { return };
             let state = cell.state.lock();
-            let next = state.get(store.number).and_then(|table| {
+            let table = state.get(store.number).filter(|_| self.may_remove(slot));
+            let next = table.and_then(|table| {
                 table.table.sweep(position, &mut left, |entry| {
                     let facts = Facts {
                         hash: self.hasher.hash(entry.key),
@@ -279,6 +280,7 @@ impl Keyspace {
         let sessions = &store.counters.sessions;
         let (hasher, hash) = (&self.hasher, candidate.hash);
         let mut state = self.cell(candidate.slot)?.state.lock();
+        self.may_remove(candidate.slot).then_some(())?;
         let table = state.get_mut(store.number)?;
         let place = table.table.find_where(hash, |entry| {
             hasher.hash(entry.key) == hash && sessions.touched(hasher, entry) == candidate.touched
@@ -313,6 +315,7 @@ impl Keyspace {
         now_ms: u64,
     ) -> Option<Option<Value>> {
         let mut state = self.cell(slot)?.state.lock();
+        self.may_remove(slot).then_some(())?;
         let table = state.get_mut(store.number)?;
         let place = table.table.find_where(hash, |entry| {
             entry.usage.touched() == touched && self.hasher.hash(entry.key) == hash

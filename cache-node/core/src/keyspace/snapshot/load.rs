@@ -3,7 +3,8 @@
 use super::super::Keyspace;
 use super::super::eviction::usage::Usage;
 use super::super::hash::KeyHasher;
-use super::super::slot::StoreTable;
+use super::super::slot::{State, StoreTable};
+use super::super::stores::Store;
 use super::entry::{self, Decoded};
 use crate::cluster::{Slot, slot_of};
 use crate::log::recovery::Loaded;
@@ -43,9 +44,22 @@ impl Keyspace {
         let registry = self.registry.load();
         let store = registry.get(store).ok_or(Damage::NoStore)?;
         let cell = self.cell(slot).ok_or(Damage::NoStore)?;
+        self.load_into(store, slot, &mut cell.state.lock(), payload, now_ms, now_ms)
+    }
+
+    /// As [`Self::load_slot`], in a slot that is locked; keys whose lifetime is over at `over_ms` are left
+    /// out.
+    pub(in crate::keyspace) fn load_into(
+        &self,
+        store: &Store,
+        slot: Slot,
+        state: &mut State,
+        payload: &[u8],
+        now_ms: u64,
+        over_ms: u64,
+    ) -> Result<Loaded, Damage> {
         let mut loaded = Loaded::default();
         let mut rest = payload;
-        let mut state = cell.state.lock();
         let counters = &store.counters;
         let table = state.get_or_make(store.number, slot, counters);
         let turn = counters.pace.key_turn(counters.keys.load(Relaxed), 0, now_ms);
@@ -58,7 +72,7 @@ impl Keyspace {
                 damage = Some(at);
                 break;
             };
-            if entry.expires_at_ms != 0 && entry.expires_at_ms <= now_ms {
+            if entry.expires_at_ms != 0 && entry.expires_at_ms <= over_ms {
                 loaded.expired += 1;
                 continue;
             }
@@ -73,6 +87,18 @@ impl Keyspace {
         state.tidy(store.number);
         damage.map_or(Ok(loaded), |at| Err(Damage::Entry { at, loaded }))
     }
+}
+
+/// The keys of the entries of a payload, as far as they make sense.
+pub(in crate::keyspace) fn keys_of<'p>(
+    payload: &'p [u8],
+    hasher: &KeyHasher,
+) -> impl Iterator<Item = &'p [u8]> {
+    let mut rest = payload;
+    std::iter::from_fn(move || {
+        (!rest.is_empty()).then_some(())?;
+        entry::take(&mut rest, hasher).map(|entry| entry.key)
+    })
 }
 
 /// A table that is filled: its accounts are brought up to date at the end.

@@ -19,6 +19,7 @@ mod whole;
 pub use crate::log::recovery::Loaded;
 pub use capture::{Capture, before_change};
 pub use load::Damage;
+pub(super) use load::keys_of;
 pub use take::{SlotTaking, Taking};
 pub use whole::Untaken;
 

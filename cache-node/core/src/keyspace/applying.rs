@@ -1,0 +1,187 @@
+//! A slot that follows its primary on another member: what comes is done under the slot's lock, and goes
+//! to this member's own log.
+
+use super::replaying::{Remains, Replaying};
+use super::slot::State;
+use super::snapshot::keys_of;
+use super::stores::Registry;
+use super::values::commands::{self, Whole};
+use super::{Cell, Keyspace};
+use crate::cluster::{MemberId, Slot};
+use crate::log::record::put_command;
+use crate::log::{Batch, Ticket};
+use crate::mutation::{self, Mutation};
+use crate::replica::{Mark, Refused, SlotFeed};
+use crate::store::{EvictionPolicy, StoreNumber};
+use smallvec::SmallVec;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A slot that is locked for what comes from its primary.
+pub(crate) struct Applying<'s> {
+    space: &'s Keyspace,
+    registry: &'s Registry,
+    cell: &'s Cell,
+    state: &'s mut State,
+    slot: Slot,
+    now_ms: u64,
+    remains: Remains,
+    /// What is to go to the log together.
+    batch: Batch,
+    /// What has to be on the disk before it is confirmed.
+    pub ticket: Option<Ticket>,
+}
+
+impl Keyspace {
+    /// Locks a slot for what comes from its primary; `None` if there is no such slot.
+    pub(crate) fn with_applying<R>(
+        &self,
+        slot: Slot,
+        now_ms: u64,
+        run: impl FnOnce(&mut Applying<'_>) -> R,
+    ) -> Option<R> {
+        let cell = self.cell(slot)?;
+        let mut guard = cell.state.lock();
+        // Under the lock, as everywhere: who changes the stores then waits for it.
+        let registry = self.registry.load();
+        let mut applying = Applying {
+            space: self,
+            registry: &registry,
+            cell,
+            state: &mut guard,
+            slot,
+            now_ms,
+            remains: Remains::default(),
+            batch: Batch::default(),
+            ticket: None,
+        };
+        let result = run(&mut applying);
+        let remains = std::mem::take(&mut applying.remains);
+        drop(guard);
+        self.bury(remains);
+        Some(result)
+    }
+
+    /// Whether keys of a slot, which is locked, may leave because their lifetime is over or for room: its
+    /// primary alone says so, while it serves it.
+    #[inline]
+    pub(super) fn may_remove(&self, slot: Slot) -> bool {
+        if mutation::is(Mutation::ExpiryAtReplica) {
+            return true;
+        }
+        !self.feed.is_on() || self.is_serving(slot) || !self.feed.is_known(slot)
+    }
+}
+
+impl Applying<'_> {
+    /// Looks at, or changes, what this member is for the slot.
+    pub fn feed<R>(&self, run: impl FnOnce(&mut SlotFeed) -> R) -> Option<R> {
+        self.space.feed.change(self.slot, run)
+    }
+
+    /// A mark came. `deposed` hears if this member was the slot's primary until now.
+    pub fn take_mark(
+        &mut self,
+        from: MemberId,
+        session: u64,
+        mark: &Mark,
+        deposed: impl FnOnce(),
+    ) -> Result<(), Refused> {
+        let held = self.space.feed.held_bytes();
+        let marked = self.feed(|feed| feed.take_mark(from, session, mark, held));
+        let marked = marked.unwrap_or(Err(Refused::Unattached))?;
+        if marked.deposed {
+            self.cell.fed.set(super::slot::NOT_FED);
+            self.cell.serving.store(false, Relaxed);
+            self.space.served.set(self.slot, false);
+            self.state.end_waits();
+            self.cell.waited.store(false, Relaxed);
+            deposed();
+        }
+        if marked.begins_anew {
+            self.clear();
+        }
+        if marked.lacks { Err(Refused::Unattached) } else { Ok(()) }
+    }
+
+    /// What the slot holds goes, here and in the log.
+    fn clear(&mut self) {
+        let numbers: SmallVec<[StoreNumber; 8]> =
+            self.state.tables.iter().map(|table| table.number).collect();
+        for number in numbers {
+            let Some(mut table) = self.state.take(number) else { continue };
+            table.leave_sessions(&self.space.hasher);
+            if table.table.len() > 0 {
+                self.log(number, |out| put_command(out, &[b"FLUSHDB"]));
+            }
+            self.remains.tables.push(table.close());
+        }
+        self.append();
+    }
+
+    /// Whether a store was here and was dropped: its records are of no use any more.
+    pub fn was_dropped(&self, number: StoreNumber) -> bool {
+        self.space.dropped.lock().contains(&number)
+    }
+
+    /// Runs something in a store of the slot; `None` if there is none.
+    pub fn replaying<R>(
+        &mut self,
+        number: StoreNumber,
+        now_ms: u64,
+        run: impl FnOnce(&mut Replaying<'_>) -> R,
+    ) -> Option<R> {
+        let store = self.registry.get(number)?;
+        let (state, remains) = (&mut *self.state, &mut self.remains);
+        Some(self.space.replaying(store, self.slot, now_ms, state, remains, run))
+    }
+
+    /// What was done goes to the log, if its store is logged, with the next [`Self::append`].
+    pub fn log(&mut self, number: StoreNumber, write: impl FnOnce(&mut Vec<u8>)) {
+        let is_logged = self.registry.get(number).is_some_and(|store| store.is_logged);
+        if is_logged && self.space.journal.is_on() {
+            self.batch.add(number, self.slot, write);
+        }
+    }
+
+    /// Appends to the journal what was logged, as one batch.
+    pub fn append(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let awaits = |number| self.registry.get(number).is_some_and(|store| store.awaits_disk);
+        let awaits = self.batch.records().any(|(number, ..)| awaits(number));
+        let ticket = self.space.record_batch(self.registry, &self.batch, self.now_ms);
+        if awaits {
+            self.ticket = self.ticket.max(ticket);
+        }
+        self.batch.clear();
+    }
+
+    /// Adds the entries of a piece. False: they make no sense, or there is no such store.
+    pub fn load(&mut self, number: StoreNumber, entries: &[u8]) -> bool {
+        let Some(store) = self.registry.get(number) else { return entries.is_empty() };
+        // All of them: its primary alone says whose lifetime is over.
+        let loaded = self.space.load_into(store, self.slot, self.state, entries, self.now_ms, 0);
+        if loaded.is_err() {
+            return false;
+        }
+        if !store.is_logged || !self.space.journal.is_on() {
+            return true;
+        }
+        let hasher = &self.space.hasher;
+        for key in keys_of(entries, hasher) {
+            let Some(table) = self.state.get(number) else { continue };
+            let place = table.table.find(hasher.hash(key), key);
+            let Some(entry) = place.and_then(|place| table.table.get(place)) else { continue };
+            let in_session = store.eviction == EvictionPolicy::Session && entry.usage.in_session();
+            let (value, expires_at_ms) = (entry.value, entry.expires_at_ms);
+            let whole = Whole { key, value, expires_at_ms, in_session, replaces: true };
+            let write = |out: &mut Vec<u8>| commands::put(out, &whole);
+            let ticket = self.space.record(store, self.slot, self.now_ms, write);
+            if store.awaits_disk {
+                self.ticket = self.ticket.max(ticket);
+            }
+        }
+        true
+    }
+}
