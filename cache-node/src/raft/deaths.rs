@@ -21,6 +21,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long a member may still serve after its lease is over, until it notices.
 const MARGIN: Duration = Duration::from_millis(200);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a member that was not seen yet is taken for one that starts.
+const TIME_TO_START: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Members whose processes are gone.
@@ -119,15 +121,23 @@ pub async fn watch_all(shared: Arc<Shared>) {
 }
 
 async fn watch_one(shared: Arc<Shared>, member: Member) {
+    // One that was never there since this member looks may be starting, as all others after a
+    // restart of everything: it is given time to come.
+    let began = Instant::now();
+    let mut was_there = false;
     loop {
         let connected = shared.links.peers.hold(&member, CONNECT_TIMEOUT).await;
         match connected {
             Ok(held) => {
+                was_there = true;
                 shared.deaths.set(member.id, false);
                 held.ended().await;
                 continue; // at once: is it gone, or was it only the connection?
             }
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && (was_there || began.elapsed() > TIME_TO_START) =>
+            {
                 if !shared.deaths.gone.borrow().contains(&member.id) {
                     tracing::info!(name = member.name, "the process of a member is gone");
                 }
