@@ -96,6 +96,8 @@ struct Inner {
     fenced: BTreeMap<Slot, u64>,
     /// Slots and owners of which a change of being in sync is open.
     open: HashSet<(Slot, MemberId)>,
+    /// Owners that are to be the primary: they get all stores.
+    heirs: BTreeMap<Slot, MemberId>,
     /// The table knew this process.
     known: bool,
 }
@@ -122,6 +124,7 @@ impl Serving {
             serving: vec![false; usize::from(SLOTS)].into_boxed_slice(),
             fenced: BTreeMap::new(),
             open: HashSet::new(),
+            heirs: BTreeMap::new(),
             known: false,
         };
         let bells = Arc::default();
@@ -174,6 +177,14 @@ impl Serving {
                 })
             {
                 inner.fenced.remove(&slot);
+            }
+            if is_new
+                && inner
+                    .heirs
+                    .get(&slot)
+                    .is_some_and(|heir| !mine || new.is_none_or(|placement| !placement.owns(*heir)))
+            {
+                inner.heirs.remove(&slot);
             }
             let mut serve = mine && !inner.fenced.contains_key(&slot);
             let at = usize::from(slot);
@@ -232,16 +243,51 @@ impl Serving {
 
     /// Where a slot's records go.
     fn route(&self, inner: &Inner, slot: Slot, placement: &Placement) -> Vec<Route> {
-        let most = replication_factor(&inner.state);
         let replicas = placement.replicas().iter().zip(1..);
         let routes = replicas.filter_map(|(owner, place)| {
             let link = self.link(*owner)?;
             let synced = Self::synced(inner, slot, placement, *owner);
-            // One more than the stores ask for is on its way to be the primary, and gets all.
-            let least_factor = if place < most { place + 1 } else { 1 };
-            Some(Route { link, synced, least_factor: u8::try_from(least_factor).unwrap_or(1) })
+            let least_factor = Self::least_factor(inner, slot, *owner, place);
+            Some(Route { link, synced, least_factor })
         });
         routes.collect()
+    }
+
+    /// The least replication factor of the stores that go to an owner at a place behind the primary: it holds
+    /// those that ask for as many owners.
+    fn least_factor(inner: &Inner, slot: Slot, owner: MemberId, place: usize) -> u8 {
+        // One more than the stores ask for is on its way to be the primary, or in the place of another.
+        let is_more = place >= replication_factor(&inner.state);
+        let is_heir = inner.heirs.get(&slot) == Some(&owner);
+        if is_more || is_heir { 1 } else { u8::try_from(place + 1).unwrap_or(u8::MAX) }
+    }
+
+    /// Whether an owner does not get all of what is in a slot, where `holds` says which stores have keys there.
+    pub fn lacks(&self, slot: Slot, owner: MemberId, holds: impl Fn(StoreNumber) -> bool) -> bool {
+        let inner = self.inner.lock();
+        let placement = inner.state.assignment.placement(slot);
+        let place = placement.and_then(|p| p.owners.iter().position(|id| *id == owner));
+        let Some(place) = place else { return true };
+        let least = Self::least_factor(&inner, slot, owner, place);
+        let mut others = inner.state.stores.iter().filter(|s| s.replication_factor < least);
+        others.any(|store| holds(store.number))
+    }
+
+    /// From now on an owner of slots of this member gets all that is in them, as it is to be their primary.
+    pub fn give_all(&self, slots: &[Slot], to: MemberId) {
+        let mut guard = self.inner.lock();
+        let state = guard.state.clone();
+        for slot in slots {
+            let Some(placement) = state.assignment.placement(*slot) else { continue };
+            let is_ours = placement.primary() == Some(self.me) && placement.owns(to);
+            if is_ours && guard.known && guard.heirs.insert(*slot, to) != Some(to) {
+                let route = self.route(&guard, *slot, placement);
+                let role = Role::Primary { epoch: placement.epoch };
+                self.slots.place(*slot, role, &route, false);
+            }
+        }
+        drop(guard);
+        self.bells.ring_all();
     }
 
     fn synced(inner: &Inner, slot: Slot, placement: &Placement, owner: MemberId) -> Synced {

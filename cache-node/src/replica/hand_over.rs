@@ -28,7 +28,21 @@ impl Context {
 
     async fn hand_some_over(&self, slots: &[Slot], to: MemberId) -> usize {
         let Some(link) = self.serving.link(to) else { return 0 };
-        let fenced = self.serving.fence_for(slots, to);
+        let lacks = |slot: &Slot| {
+            let holds = |store| self.keyspace.count_keys_in_slot(store, *slot) > 0;
+            self.serving.lacks(*slot, to, holds)
+        };
+        // Stores of fewer copies are not with every owner: who is to be the primary gets them first.
+        let (later, slots): (Vec<Slot>, Vec<Slot>) = slots.iter().partition(|slot| lacks(slot));
+        if !later.is_empty() {
+            self.serving.give_all(&later, to);
+        }
+        let is_whole = |slot: &Slot| {
+            let owner = self.keyspace.feed().look(*slot, |feed| feed.owner(&link)).flatten();
+            owner.is_some_and(|owner| owner.is_whole)
+        };
+        let slots: Vec<Slot> = slots.into_iter().filter(is_whole).collect();
+        let fenced = self.serving.fence_for(&slots, to);
         if fenced.is_empty() {
             return 0;
         }
@@ -40,15 +54,18 @@ impl Context {
             self.keyspace.has(*slot, &link, ticket)
                 && self.keyspace.feed().look(*slot, SlotFeed::is_settled) != Some(false)
         };
-        let is_there = loop {
-            let is_there = link.has_confirmed(ticket) && fenced.iter().all(has_all);
-            if is_there || Instant::now() >= until {
-                break is_there;
+        let there = loop {
+            let (there, not): (Vec<Slot>, Vec<Slot>) =
+                fenced.iter().partition(|slot| has_all(slot));
+            if not.is_empty() || Instant::now() >= until {
+                break there;
             }
             sleep(LOOK).await;
         };
-        if is_there {
-            self.propose(&fenced, self.serving.hand_over(&fenced, to)).await;
+        // Nothing comes any more: what is lacked now was written since it was looked at first.
+        let there: Vec<Slot> = there.into_iter().filter(|slot| !lacks(slot)).collect();
+        if !there.is_empty() {
+            self.propose(&there, self.serving.hand_over(&there, to)).await;
         }
         let state = self.serving.state();
         let owner = |slot: &Slot| state.assignment.primary(*slot);
