@@ -10,7 +10,7 @@ use hypercache_sim::replicas::{Broken, Options, Ran, run};
 
 const SEEDS: u64 = 150;
 /// So many seeds are tried until a mistake is found.
-const SEEDS_A_MISTAKE: u64 = 400;
+const SEEDS_A_MISTAKE: u64 = 2000;
 const OPTIONS: Options = Options { steps: 1500, prints: false, broken: None };
 
 fn from_environment(name: &str) -> Option<u64> {

@@ -351,12 +351,12 @@ impl SlotFeed {
                     self.position.sequence = chance >> 32;
                 }
                 self.position.epoch = epoch;
-                self.incoming = None;
+                self.comes_no_more();
             }
             (Role::Replica { of: old, .. }, Role::Replica { of, .. }) if old == of => {}
             _ => {
                 // Of a slot of which there are not all pieces, nothing counts.
-                self.incoming = None;
+                self.comes_no_more();
             }
         }
         match role {
@@ -377,6 +377,13 @@ impl SlotFeed {
             Role::None => self.position = Position::default(),
         }
         true
+    }
+
+    /// What came so far comes from nobody any more.
+    fn comes_no_more(&mut self) {
+        if !mutation::is(Mutation::IgnoredEpoch) {
+            self.incoming = None;
+        }
     }
 
     /// The least replication factor of stores that go to anybody.

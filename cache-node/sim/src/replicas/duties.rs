@@ -8,6 +8,7 @@ use hypercache_core::cluster::{Act, Change, MemberId, Step};
 use hypercache_core::command::apply::LoadedPiece;
 use hypercache_core::keyspace::{Attached, Leaving, Piece, Pieces, Unattached};
 use hypercache_core::log::Ticket;
+use hypercache_core::mutation::{self, Mutation};
 use hypercache_core::replica::{Position, SlotFeed, Synced};
 
 /// What is under way with another owner of a slot.
@@ -91,6 +92,12 @@ impl Process {
                 Wants::Nothing
             }
             Some(Duty::Pieces { .. }) if !owner.is_attached => Wants::Nothing,
+            Some(Duty::Pieces { incarnation, .. })
+                if owner.is_whole && mutation::is(Mutation::InSyncWithoutPieces) =>
+            {
+                self.duties.insert((index, other), Duty::Whole { incarnation });
+                Wants::Nothing
+            }
             Some(Duty::Pieces { incarnation, mut pieces, mut now }) => {
                 if now.is_none() {
                     let mut entries = Vec::new();

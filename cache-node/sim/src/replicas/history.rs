@@ -90,6 +90,10 @@ impl History {
                 let sets = [&x, &y].map(|key| vec![&b"SET"[..], key.as_bytes(), value.as_bytes()]);
                 (x.clone(), process.transact(store, &sets), Some(What::Write(order)))
             }
+            7 if dice.one(3) => {
+                let key = name("t", number);
+                (key.clone(), process.call(store, &[b"PERSIST", key.as_bytes()]), None)
+            }
             7 => {
                 let (key, ms) = (name("t", number), (1 + dice.pick(200)).to_string());
                 let words = [&b"SET"[..], key.as_bytes(), value.as_bytes(), b"PX", ms.as_bytes()];

@@ -30,6 +30,7 @@ impl World {
                     self.leader();
                     self.renew_leases();
                     self.keep();
+                    self.touch();
                 }
             }
         }
@@ -41,6 +42,20 @@ impl World {
         for process in self.processes.values_mut().filter(|process| !process.lease) {
             process.lease = true;
             process.see(last, &self.table.versions[last]);
+        }
+    }
+
+    /// Something is written where a copy does not count, so that its primary hears of that.
+    fn touch(&self) {
+        for (index, (slot, tag)) in SLOTS.iter().enumerate() {
+            let lacks = |process: &&Process| process.space.feed().position(*slot).epoch == 0;
+            let serving = self.processes.values().find(|process| process.serves(index));
+            if let Some(serving) = serving
+                && self.processes.values().any(|process| lacks(&process))
+            {
+                let key = format!("{{{tag}}}touched");
+                serving.call(2, &[b"SET", key.as_bytes(), b"1"]);
+            }
         }
     }
 

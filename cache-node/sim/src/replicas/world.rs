@@ -19,8 +19,8 @@ use std::sync::Arc;
 pub enum Broken {
     /// One of the core's.
     Core(Mutation),
-    /// A primary answers although its lease is over.
-    AnswersWithoutLease,
+    /// A primary serves although its lease is over.
+    ServesWithoutLease,
     /// The leader promotes any owner that is in sync, not the one that is furthest.
     AnyOwner,
     /// What was refused is not told again when a connection broke.
@@ -34,7 +34,7 @@ pub enum Broken {
 impl Broken {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        let shell = [Self::AnswersWithoutLease, Self::AnyOwner, Self::RefusedOnce];
+        let shell = [Self::ServesWithoutLease, Self::AnyOwner, Self::RefusedOnce];
         Mutation::ALL
             .into_iter()
             .map(Self::Core)
@@ -152,7 +152,8 @@ impl World {
         for _ in 0..self.options.steps {
             match self.dice.pick(100) {
                 0..=19 => self.command()?,
-                20..=22 => self.fault(),
+                20..=21 => self.fault(),
+                22 => self.sudden()?,
                 23..=26 => self.leader(),
                 27..=29 => self.lease(),
                 30..=31 => self.hand_over(),
@@ -167,7 +168,7 @@ impl World {
     /// Something that brings the members on, and never harms.
     pub fn progress(&mut self) -> Result<(), String> {
         let what = self.dice.pick(9);
-        for _ in 0..=self.dice.pick(6) {
+        for _ in 0..=self.dice.pick(10) {
             match what {
                 0 => self.connect(),
                 1 => self.send(),
@@ -196,7 +197,12 @@ impl World {
     }
 
     fn command(&mut self) -> Result<(), String> {
-        let (id, index) = (self.member(), self.dice.pick(SLOTS.len()));
+        let id = self.member();
+        self.command_at(id)
+    }
+
+    fn command_at(&mut self, id: MemberId) -> Result<(), String> {
+        let index = self.dice.pick(SLOTS.len());
         let Some(process) = self.processes.get(&id).filter(|it| it.serves(index)) else {
             return Ok(());
         };
@@ -218,7 +224,7 @@ impl World {
         let (processes, broken) = (&self.processes, self.options.broken);
         let find = |(id, incarnation): (MemberId, u64)| {
             let process = processes.get(&id).filter(|it| it.incarnation == incarnation)?;
-            let may = process.lease || broken == Some(Broken::AnswersWithoutLease);
+            let may = process.lease || broken == Some(Broken::ServesWithoutLease);
             Some(Some(process).filter(|_| may))
         };
         let mut said = Vec::new();
@@ -230,20 +236,27 @@ impl World {
     /// Kills, restarts, isolation, and connections that break.
     fn fault(&mut self) {
         let id = self.member();
-        match self.dice.pick(8) {
+        match self.dice.pick(13) {
+            12 if self.network.isolated.is_none() && self.may_lose(id) => {
+                let slot = SLOTS[self.dice.pick(SLOTS.len())].0;
+                let gave_up = self.processes.get(&id).is_some_and(|it| it.space.give_up_copy(slot));
+                if gave_up {
+                    self.say(&format!("{id}: its copy of {slot} does not count"));
+                }
+            }
             0 if self.network.isolated.is_none() && self.may_lose(id) => {
                 self.network.isolated = Some(id);
                 self.network.cut(id);
                 self.say(&format!("{id} is isolated"));
             }
-            1 => {
+            1 | 2 => {
                 if let Some(id) = self.network.isolated.take() {
                     self.say(&format!("{id} is back"));
                 }
             }
-            2 if self.processes.contains_key(&id) && self.may_lose(id) => self.kill(id),
-            3 => self.restart(id),
-            4..=6 => {
+            3..=5 if self.processes.contains_key(&id) && self.may_lose(id) => self.kill(id),
+            6 | 7 => self.restart(id),
+            8..=10 => {
                 let pair = self.pair();
                 if self.network.connections.remove(&pair).is_some() {
                     self.say(&format!("the connection {pair:?} breaks"));
@@ -263,6 +276,20 @@ impl World {
         }
     }
 
+    /// A member is killed right after it did something, and before others hear of it.
+    fn sudden(&mut self) -> Result<(), String> {
+        let id = self.member();
+        if !self.processes.contains_key(&id) || !self.may_lose(id) {
+            return Ok(());
+        }
+        for _ in 0..6 {
+            self.command_at(id)?;
+        }
+        self.answer()?;
+        self.kill(id);
+        Ok(())
+    }
+
     /// Whether a member may be lost: the others have everything, and nothing else is wrong.
     fn may_lose(&self, id: MemberId) -> bool {
         let latest = self.table.latest();
@@ -275,8 +302,15 @@ impl World {
             && latest.placements.iter().enumerate().all(|(index, placement)| {
                 placement.in_sync.iter().all(is_well)
                     && placement.in_sync.len() > usize::from(quorum_links(3))
+                    && placement.in_sync.iter().all(|member| self.counts(*member, index))
                     && (placement.in_sync.len() == MEMBERS.len() || self.are_equal(index))
             })
+    }
+
+    /// Whether what a member has of a slot counts.
+    fn counts(&self, id: MemberId, index: usize) -> bool {
+        let process = self.processes.get(&id);
+        process.is_some_and(|it| it.space.feed().position(SLOTS[index].0).epoch != 0)
     }
 
     /// Whether all that are in sync of a slot have everything.
@@ -320,6 +354,9 @@ impl World {
         let lease = !is_isolated;
         if process.lease != lease {
             process.lease = lease;
+            if !lease && self.options.broken == Some(Broken::ServesWithoutLease) {
+                return;
+            }
             if lease {
                 // Whoever gives it says of which table it is.
                 let last = self.table.versions.len() - 1;
@@ -348,7 +385,7 @@ impl World {
         let candidates: Vec<_> = heard
             .filter_map(|id| {
                 let position = is_itself(id)?.space.feed().position(SLOTS[index].0);
-                Some((position, id))
+                (position.epoch != 0).then_some((position, id))
             })
             .collect();
         // Who was not heard may have confirmed no quorum with each other.
