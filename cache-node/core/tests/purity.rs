@@ -70,9 +70,20 @@ fn only_crates_that_reach_nothing_are_depended_on() {
 #[test]
 fn there_is_no_other_way_to_depend_on_a_crate() {
     let tables = MANIFEST.lines().map(str::trim).filter(|line| line.starts_with('['));
-    let known = ["[package]", "[lints]", "[dependencies]", "[dev-dependencies]"];
+    // A feature may switch code of core's on, and no crate: every one is an empty list.
+    let known = ["[package]", "[lints]", "[features]", "[dependencies]", "[dev-dependencies]"];
     for table in tables {
         assert!(known.contains(&table), "{table} in cache-node/core/Cargo.toml is not expected");
+    }
+}
+
+#[test]
+fn features_depend_on_no_crate() {
+    let after = MANIFEST.lines().skip_while(|line| line.trim() != "[features]").skip(1);
+    let features = after.take_while(|line| !line.starts_with('['));
+    let features = features.filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    for feature in features {
+        assert!(feature.ends_with("= []"), "{feature}");
     }
 }
 

@@ -203,6 +203,10 @@ impl Member {
         }
         // What failed shows in the journal.
         let _ = commit.end(&mut *files, journal, standing, now);
+        if !commit.is_unsynced() && commit.log().number().is_some() {
+            // If not, the next cycle tries again.
+            let _ = self.catalog.borrow_mut().log_began(&self.disk);
+        }
     }
 
     /// A cycle after which all so far is on the disk, if that can be.
@@ -328,7 +332,7 @@ impl Member {
 
     fn follow(&self, policies: &[StorePolicy]) -> Result<(), Error> {
         // Snapshots that were begun before are told from those of after by their sequences.
-        let last = self.journal().skip();
+        let last = self.journal().skip(self.now().unix_ms);
         let begins = self.catalog.borrow_mut().follow(&self.disk, policies, last)?;
         self.standing.is_unlisted.store(false, Release);
         self.wanted.borrow_mut().extend(begins);

@@ -171,3 +171,65 @@ fn s6_data_that_nobody_knows_the_owner_of_is_refused_and_never_an_empty_start() 
         assert!(refused.to_string().contains("it is missing, although"), "{refused}");
     }
 }
+
+#[test]
+fn a_log_without_a_segment_is_refused_where_it_alone_had_the_data_and_told_where_snapshots_have_it()
+{
+    for mode in [Mode::Aof, Mode::AofSnapshot] {
+        let disk = Disk::new(1);
+        let member = Member::start(disk.clone(), &start(mode)).unwrap();
+        push(&member, 3);
+        if mode.has_snapshots() {
+            member.snapshot(0, |_| {}).unwrap();
+        }
+        let disk = crash(&disk);
+        segments(&disk).iter().for_each(|name| disk.remove(Folder::Log, name).unwrap());
+        match Member::start(disk, &start(mode)) {
+            Err(refused) => {
+                let text = refused.to_string();
+                assert_eq!(mode, Mode::Aof, "{text}");
+                assert!(
+                    text.contains("no segment is there") && text.contains("'default'"),
+                    "{text}"
+                );
+            }
+            Ok(member) => {
+                assert_eq!((mode, list(&member).as_str()), (Mode::AofSnapshot, "list 0 1 2"));
+                assert!(member.report.damages.concat().contains("no segment is there"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_log_in_which_nothing_was_written_yet_begins_empty_again() {
+    let disk = Disk::new(1);
+    drop(begin(&disk));
+    let again = begin(&crash(&disk));
+    assert_eq!((again.report.damaged_frames, list(&again)), (0, String::new()));
+}
+
+#[test]
+fn one_record_that_is_gone_at_the_end_of_an_older_segment_is_told_and_a_change_of_stores_is_not() {
+    let disk = Disk::new(1);
+    let member = begin(&disk);
+    let other =
+        StorePolicy { durability: Durability::of(Mode::Aof), ..StorePolicy::new("other", 1) };
+    for number in 0..4 {
+        push(&member, 2);
+        let mut policies = start(Mode::Aof).policies;
+        policies.extend((number % 2 == 0).then(|| other.clone()));
+        member.set_policies(&policies).unwrap();
+    }
+    push(&member, 2);
+    let disk = crash(&disk);
+    let names = segments(&disk);
+    assert!(names.len() > 2, "{names:?}");
+    let content = disk.content(Folder::Log, &names[0]).unwrap();
+    assert_eq!(begin(&disk).report.damages, [""; 0]);
+    let last = content.windows(3).rposition(|bytes| bytes == b"HCF").unwrap();
+    let disk = crash(&member.disk);
+    disk.put(Folder::Log, &names[0], &content[..last]);
+    let told = begin(&disk).report.damages.join(", ");
+    assert!(told.contains("1 records are missing at its end"), "{told}");
+}

@@ -125,7 +125,7 @@ pub async fn restore(options: Options<'_>) -> Result<Restored, Error> {
         let written = write_whole(&files, Folder::Root, name, text.as_bytes());
         written.map_err(|error| Error::file(&root.join(name), error))
     };
-    write(catalog::NAME, catalog::write(&rows))?;
+    write(catalog::NAME, catalog::write(&rows, false))?;
     let failed = |error| Error::file(&root, error);
     fs::remove_dir(root.join(STAGE)).map_err(failed)?;
     fs::remove_file(&mark).map_err(failed)?;

@@ -68,6 +68,14 @@ impl Catalog {
         followed
     }
 
+    /// As [`catalog::Catalog::log_began`].
+    ///
+    /// # Errors
+    /// The file could not be written: it is to be called again.
+    pub fn log_began(&mut self) -> io::Result<()> {
+        self.rows.log_began(&self.files)
+    }
+
     /// Tries again what failed; `None`: nothing did.
     pub fn again(&mut self, last: Sequence) -> Option<io::Result<Vec<StoreNumber>>> {
         let behind = self.behind.take()?;

@@ -180,7 +180,7 @@ impl Shared {
             // Snapshots that were begun before are told from those of after by their sequences.
             let last = match self.keyspace.policies().as_slice() == policies {
                 true => self.journal().last_sequence(),
-                false => self.journal().skip(),
+                false => self.journal().skip(now_ms()),
             };
             let followed = self.catalog.lock().follow(policies, last);
             match followed {
@@ -210,7 +210,7 @@ impl Shared {
             return;
         }
         let _changing = self.changing.lock();
-        let again = self.catalog.lock().again(self.journal().skip());
+        let again = self.catalog.lock().again(self.journal().skip(now_ms()));
         match again {
             Some(Err(error)) => {
                 self.failed(&format!("the list of stores cannot be written: {error}"));

@@ -169,8 +169,9 @@ impl Writer {
             self.cycle();
             if stop && !journal.pending().0 {
                 let finished = self.commit.finish(&mut self.files, journal, &shared.standing);
-                if let Err(trouble) = finished {
-                    self.failed(&trouble);
+                match finished {
+                    Err(trouble) => self.failed(&trouble),
+                    Ok(_) => self.log_began(),
                 }
                 return;
             }
@@ -235,6 +236,19 @@ impl Writer {
                 "writers of logged stores are refused until snapshots of them are there"
             );
             self.failed(&trouble);
+        } else if !self.commit.is_unsynced() {
+            self.log_began();
+        }
+    }
+
+    /// The log has a segment on the disk: `STORES` says so from now on.
+    fn log_began(&self) {
+        let mut catalog = self.shared.catalog.lock();
+        if self.commit.log().number().is_some()
+            && let Err(error) = catalog.log_began()
+        {
+            // The next fsync tries again.
+            tracing::warn!(path = %catalog.path().display(), %error, "it could not be written");
         }
     }
 

@@ -39,6 +39,8 @@ impl Row {
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     rows: BTreeMap<StoreNumber, Row>,
+    /// The log has had a segment; from then on it always has one.
+    has_log: bool,
     /// The last try to write it failed: nobody knows what the disk has.
     is_uncertain: bool,
     /// Stores of which a snapshot is needed once it is written.
@@ -55,7 +57,8 @@ impl Catalog {
         let found = directory::read_whole(directory, Folder::Root, NAME);
         if let Some(bytes) = found.map_err(|error| wrong(error.to_string()))? {
             let text = std::str::from_utf8(&bytes).unwrap_or_default();
-            return Ok(Self { rows: read(text).map_err(wrong)?, ..Self::default() });
+            let (rows, has_log) = read(text).map_err(wrong)?;
+            return Ok(Self { rows, has_log, ..Self::default() });
         }
         // It is written before anything else is: without it nobody would know whose data that is.
         for folder in [Folder::Log, Folder::Snapshots] {
@@ -85,6 +88,26 @@ impl Catalog {
     pub fn finds(&self, snapshot: &Header) -> bool {
         let row = self.get(snapshot.store).filter(|row| row.name == snapshot.name);
         !self.is_uncertain && row.is_some_and(|row| row.since <= snapshot.first_sequence)
+    }
+
+    /// Whether the log was begun: its last segment is never removed, so there is one.
+    pub fn has_log(&self) -> bool {
+        self.has_log
+    }
+
+    /// Notes that the log was begun. To be called when its first segment is on the disk, and again as
+    /// often as one likes.
+    ///
+    /// # Errors
+    /// The file could not be written; it says one or the other then, and both are right.
+    pub fn log_began<D: Directory>(&mut self, directory: &D) -> Result<(), D::Error> {
+        if self.has_log || self.is_uncertain {
+            return Ok(());
+        }
+        let text = write(&self.rows, true);
+        directory::write_whole(directory, Folder::Root, NAME, text.as_bytes())?;
+        self.has_log = true;
+        Ok(())
     }
 
     /// All rows.
@@ -131,14 +154,22 @@ impl Catalog {
         // The policies come into force whether or not this is well: what follows is told from them.
         (self.rows, self.is_uncertain) = (rows, true);
         self.begins.append(&mut begins);
-        directory::write_whole(directory, Folder::Root, NAME, write(&self.rows).as_bytes())?;
+        directory::write_whole(
+            directory,
+            Folder::Root,
+            NAME,
+            write(&self.rows, self.has_log).as_bytes(),
+        )?;
         self.is_uncertain = false;
         Ok(std::mem::take(&mut self.begins))
     }
 }
 
-/// The file with these rows.
-pub fn write(rows: &BTreeMap<StoreNumber, Row>) -> String {
+/// How the line begins that says that the log was begun.
+const LOG: &str = "log";
+
+/// The file with these rows; `has_log`: the log was begun.
+pub fn write(rows: &BTreeMap<StoreNumber, Row>, has_log: bool) -> String {
     let mut text = format!("{FORMAT}\n");
     for (number, Row { name, since, is_logged, logged_until, logged_since }) in rows {
         let log = match (is_logged, logged_until) {
@@ -149,10 +180,13 @@ pub fn write(rows: &BTreeMap<StoreNumber, Row>) -> String {
         };
         text.push_str(&format!("{number} {name} {since} {log}\n"));
     }
+    if has_log {
+        text.push_str(&format!("{LOG}\n"));
+    }
     with_checksum(&text)
 }
 
-fn read(text: &str) -> Result<BTreeMap<StoreNumber, Row>, String> {
+fn read(text: &str) -> Result<(BTreeMap<StoreNumber, Row>, bool), String> {
     let format = text.lines().next().unwrap_or_default();
     if format != FORMAT {
         return Err(format!("it begins with '{format}', and this version reads '{FORMAT}'"));
@@ -172,6 +206,7 @@ fn read(text: &str) -> Result<BTreeMap<StoreNumber, Row>, String> {
         };
         Some((number, Row { name, since, is_logged, logged_until, logged_since }))
     };
-    let rows = body.lines().skip(1).map(|line| row(line).ok_or_else(|| format!("'{line}'")));
-    rows.collect()
+    let (log, rows): (Vec<&str>, Vec<&str>) = body.lines().skip(1).partition(|line| *line == LOG);
+    let rows = rows.into_iter().map(|line| row(line).ok_or_else(|| format!("'{line}'")));
+    Ok((rows.collect::<Result<_, _>>()?, !log.is_empty()))
 }

@@ -12,7 +12,7 @@
 //! | 24 | 8 | its length when it is not compressed |
 //! | 32 | 8 | sequence of the first record |
 //! | 40 | 8 | time of the first record, Unix milliseconds |
-//! | 48 | 2 | the records' store; 65535: of several, each record says which |
+//! | 48 | 2 | the records' store; 65535: of several, each record says which; 65533: of none |
 //! | 50 | 2 | the lowest slot of the records |
 //! | 52 | 2 | the highest one |
 //! | 54 | 2 | 1: the payload is compressed, LZ4 block; 2: all before the frame was forced to the disk when it was written |
@@ -32,6 +32,8 @@ pub const HEADER_BYTES: usize = 56;
 pub const MAGIC: [u8; 4] = *b"HCF\x01";
 /// In the place of a store's number: the records say themselves whose they are.
 pub const SEVERAL: StoreNumber = u16::MAX;
+/// The store of records without commands, whose sequences were given to changes of stores.
+pub const NOBODY: StoreNumber = u16::MAX - 2;
 
 const COMPRESSED: u16 = 1;
 const FOLLOWS_SYNC: u16 = 2;

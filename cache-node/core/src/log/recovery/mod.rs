@@ -142,6 +142,9 @@ impl<F: File> Plan<F> {
         };
         plan.find_snapshots(directory, data_set, catalog)?;
         let numbers = retention::segments(directory)?;
+        if numbers.is_empty() && catalog.has_log() {
+            plan.miss_all_segments(catalog)?;
+        }
         plan.find_segments(directory, data_set, catalog, &numbers)?;
         if plan.last_sequence > 0 {
             plan.last_sequence += LOST_RECORDS;

@@ -1,15 +1,12 @@
 //! Which frames there are in the log, and what of it is torn, damaged or missing.
 
-use super::{Found, LOST_RECORDS, Plan, Segment};
+use super::{Found, LOST_RECORDS, Plan, Segment, Store};
 use crate::log::catalog::Catalog;
 use crate::log::directory::{Directory, File, Folder, Wrong};
 use crate::log::read_at::{ReadAt, read_up_to};
 use crate::log::retention::{SegmentInfo, is_aside};
 use crate::log::segment::{self, DataSet, Header, HeaderError, Piece, Scan, Seal};
 use crate::log::{FrameHeader, Sequence, frame};
-
-/// So many sequences of a segment may have been given to nothing: each change of stores takes one.
-const SKIPPED: Sequence = 16;
 
 /// What was found in one segment.
 struct Segmented {
@@ -122,8 +119,35 @@ impl<F: File> Plan<F> {
         Ok(())
     }
 
+    /// No segment is there, although the log has one always once it was begun. What was in it is lost; a
+    /// store that is in the log alone must not begin empty as if nothing had been.
+    ///
+    /// # Errors
+    /// There is such a store.
+    pub(super) fn miss_all_segments(&mut self, catalog: &Catalog) -> Result<(), Wrong> {
+        for (number, row) in catalog.rows().filter(|(_, row)| row.is_logged) {
+            let base = self.stores.get(&number).filter(|store| !store.sources.is_empty());
+            let Some(base) = base.map(Store::base) else {
+                let reason = format!(
+                    "no segment is there, although the log was begun, and store '{}' has no snapshot: all \
+                     of it would be lost. Restore the segments or a backup, or move the directory away to \
+                     begin with no data",
+                    row.name
+                );
+                return Err(Wrong::new(Folder::Log, "", reason));
+            };
+            self.report.damaged_frames += 1;
+            let path = Wrong::new(Folder::Log, "", "").path();
+            let name = &row.name;
+            self.report.damage(format!(
+                "{path}: no segment is there; what store '{name}' was given after {base} is missing"
+            ));
+        }
+        Ok(())
+    }
+
     /// Says what is missing between a segment and the one before it. Sequences are given without gaps
-    /// but where a member began anew, or stores changed: so the records of a segment are as many as the next one's first
+    /// but where a member began anew: so the records of a segment are as many as the next one's first
     /// sequence says.
     fn tell_missing(
         &mut self,
@@ -163,7 +187,7 @@ impl<F: File> Plan<F> {
                 let text = format!("{}: missing, up to {}", name(last + 1), name(number - 1));
                 self.report.damage(text);
             }
-        } else if let Some(lost) = lost.filter(|lost| *lost > SKIPPED && is_same_run)
+        } else if let Some(lost) = lost.filter(|lost| *lost > 0 && is_same_run)
             && !before.is_hurt
         {
             self.report.damaged_frames += 1;
