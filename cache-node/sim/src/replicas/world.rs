@@ -23,8 +23,6 @@ pub enum Broken {
     ServesWithoutLease,
     /// The leader promotes any owner that is in sync, not the one that is furthest.
     AnyOwner,
-    /// What was refused is not told again when a connection broke.
-    RefusedOnce,
     /// A process that starts serves before the table knows it.
     ServesUnknown,
     /// An owner leaves the in-sync set whatever those have that stay.
@@ -34,12 +32,8 @@ pub enum Broken {
 impl Broken {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
-        let shell = [Self::ServesWithoutLease, Self::AnyOwner, Self::RefusedOnce];
-        Mutation::ALL
-            .into_iter()
-            .map(Self::Core)
-            .chain(shell)
-            .chain([Self::ServesUnknown, Self::LeavesAlone])
+        let shell = [Self::ServesWithoutLease, Self::AnyOwner, Self::ServesUnknown];
+        Mutation::ALL.into_iter().map(Self::Core).chain(shell).chain([Self::LeavesAlone])
     }
 }
 
@@ -79,8 +73,8 @@ pub struct Ran {
 pub struct Proposal {
     by: (MemberId, u64),
     change: Change,
-    /// It takes an owner out of sync.
-    leaves_alone: bool,
+    /// It says who is in sync.
+    is_of_sync: bool,
     /// The duties that wait for it.
     duties: Vec<(usize, MemberId)>,
 }
@@ -96,6 +90,9 @@ pub struct World {
     pub proposals: Vec<Proposal>,
     pub history: History,
     pub ran: Ran,
+    /// A copy of each slot was lost, and those that are left may not be equal: another loss is more than a
+    /// majority stands.
+    weak: [bool; SLOTS.len()],
     sessions: u64,
     incarnations: u64,
 }
@@ -133,6 +130,7 @@ impl World {
             proposals: Vec::new(),
             history: History::default(),
             ran: Ran::default(),
+            weak: [false; SLOTS.len()],
             sessions: 0,
             incarnations: 100,
         }
@@ -241,6 +239,7 @@ impl World {
                 let slot = SLOTS[self.dice.pick(SLOTS.len())].0;
                 let gave_up = self.processes.get(&id).is_some_and(|it| it.space.give_up_copy(slot));
                 if gave_up {
+                    self.weak = [true; SLOTS.len()];
                     self.say(&format!("{id}: its copy of {slot} does not count"));
                 }
             }
@@ -291,7 +290,16 @@ impl World {
     }
 
     /// Whether a member may be lost: the others have everything, and nothing else is wrong.
-    fn may_lose(&self, id: MemberId) -> bool {
+    fn may_lose(&mut self, id: MemberId) -> bool {
+        for index in 0..SLOTS.len() {
+            let is_whole = self.table.latest().placements[index]
+                .in_sync
+                .iter()
+                .all(|member| self.processes.contains_key(member) && self.counts(*member, index));
+            if is_whole && !self.stays_weak(index) {
+                self.weak[index] = false;
+            }
+        }
         let latest = self.table.latest();
         let is_well = |member: &MemberId| {
             let process = self.processes.get(member);
@@ -303,8 +311,13 @@ impl World {
                 placement.in_sync.iter().all(is_well)
                     && placement.in_sync.len() > usize::from(quorum_links(3))
                     && placement.in_sync.iter().all(|member| self.counts(*member, index))
-                    && (placement.in_sync.len() == MEMBERS.len() || self.are_equal(index))
+                    && !(self.weak[index] && self.stays_weak(index))
             })
+    }
+
+    fn stays_weak(&self, index: usize) -> bool {
+        let in_sync = self.table.latest().placements[index].in_sync.len();
+        in_sync < MEMBERS.len() && !self.are_equal(index)
     }
 
     /// Whether what a member has of a slot counts.
@@ -329,8 +342,9 @@ impl World {
     fn kill(&mut self, id: MemberId) {
         self.say(&format!("{id} is killed"));
         self.processes.remove(&id);
-        // Nobody takes the word of who is dead that it is in sync alone.
-        self.proposals.retain(|proposal| proposal.by.0 != id || !proposal.leaves_alone);
+        self.weak = [true; SLOTS.len()];
+        // Nobody takes the word of who is dead on who is in sync.
+        self.proposals.retain(|proposal| proposal.by.0 != id || !proposal.is_of_sync);
         self.network.cut(id);
         self.ran.kills += 1;
     }
@@ -442,10 +456,8 @@ impl World {
         let mut connection = Connection::default();
         match known {
             Some(received) => {
-                if self.options.broken != Some(Broken::RefusedOnce) {
-                    for (slot, why) in received.refused() {
-                        sender.space.refused(*slot, &link, session, *why);
-                    }
+                for (slot, why) in received.refused() {
+                    sender.space.refused(*slot, &link, session, *why);
                 }
                 link.confirm(session, received.number());
                 connection.forward.extend(link.unconfirmed_after(received.number()));
@@ -572,12 +584,12 @@ impl World {
             Wants::Nothing => {}
             Wants::Send(message) => self.post(message),
             Wants::Propose(change, duties) => {
-                let leaves = |act: &Act| matches!(act, Act::InSync { in_sync: false, .. });
-                let leaves_alone = match &change {
-                    Change::Place(steps) => steps.iter().any(|step| leaves(&step.act)),
+                let says = |act: &Act| matches!(act, Act::InSync { .. });
+                let is_of_sync = match &change {
+                    Change::Place(steps) => steps.iter().any(|step| says(&step.act)),
                     _ => false,
                 };
-                self.proposals.push(Proposal { by, change, leaves_alone, duties });
+                self.proposals.push(Proposal { by, change, is_of_sync, duties });
             }
         }
     }
@@ -600,12 +612,7 @@ impl World {
             let asks = self.proposals.iter().any(|proposal| proposal.by == by);
             if !asks && !latest.placements.iter().any(leads) {
                 let change = Change::Restarted { member: id, incarnation: process.incarnation };
-                self.proposals.push(Proposal {
-                    by,
-                    change,
-                    leaves_alone: false,
-                    duties: Vec::new(),
-                });
+                self.proposals.push(Proposal { by, change, is_of_sync: false, duties: Vec::new() });
             }
             return;
         }
