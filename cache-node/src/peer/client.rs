@@ -1,12 +1,13 @@
 //! Asking other members.
 
-use super::{Error, Identity, Kind, MAX_PAYLOAD_BYTES, Secret, connection};
+use super::{Error, Held, Identity, Kind, MAX_PAYLOAD_BYTES, Secret, connection};
 use bytes::Bytes;
 use hypercache_core::cluster::{Member, MemberId};
 use parking_lot::RwLock;
 use std::{
     collections::{HashMap, HashSet},
     future::Future,
+    io,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -14,6 +15,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::{
     sync::{Notify, mpsc, oneshot},
@@ -230,6 +232,14 @@ impl Client {
         Ok(Pending { reply, load: lane.load.clone() })
     }
 
+    /// Makes a connection of its own to a member, which tells when that goes away.
+    ///
+    /// # Errors
+    /// As the system has it; `TimedOut` after `wait`.
+    pub async fn hold(&self, to: &Member, wait: Duration) -> io::Result<Held> {
+        Held::to(&self.target(to), wait).await
+    }
+
     /// Where gossip from a member came from.
     pub fn set_hint(&self, member: MemberId, address: IpAddr) {
         if self.shared.hints.read().get(&member) != Some(&address) {
@@ -273,9 +283,14 @@ impl Client {
             heard_ms: AtomicU64::new(0),
             reset: Notify::new(),
         });
+        self.shared.runtime.spawn(connection::drive(self.target(to), load.clone(), requests));
+        Lane { queue, load }
+    }
+
+    fn target(&self, to: &Member) -> connection::Target {
         let hints = Arc::downgrade(&self.shared);
         let id = to.id;
-        let target = connection::Target {
+        connection::Target {
             id,
             host: to.host.clone(),
             port: to.gossip_port,
@@ -284,8 +299,6 @@ impl Client {
             }),
             me: self.shared.me.clone(),
             secret: self.shared.secret.clone(),
-        };
-        self.shared.runtime.spawn(connection::drive(target, load.clone(), requests));
-        Lane { queue, load }
+        }
     }
 }

@@ -99,7 +99,7 @@ pub(super) async fn drive(target: Target, load: Arc<Load>, mut queue: UnboundedR
 }
 
 /// Host names are resolved anew each time: members come back with other addresses (O3).
-async fn connect(target: &Target) -> io::Result<TcpStream> {
+pub(super) async fn connect(target: &Target) -> io::Result<TcpStream> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     if target.host.parse::<IpAddr>().is_err() {
         addresses.extend((target.hint)().map(|ip| SocketAddr::new(ip, target.port)));

@@ -8,11 +8,13 @@
 
 mod client;
 mod connection;
+mod hold;
 mod secret;
 mod server;
 mod wire;
 
 pub use client::{Client, Pending};
+pub use hold::Held;
 pub use secret::Secret;
 pub use server::{Handlers, Server};
 

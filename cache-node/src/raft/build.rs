@@ -2,8 +2,10 @@
 
 use super::{
     Error, Handle, control,
+    copies::Copies,
+    deaths::{self, Deaths},
     disk::{Disk, Key},
-    leader,
+    election, failover, leader,
     log::{LogStore, load},
     machine::Machine,
     network::{self, Links, Network},
@@ -20,12 +22,11 @@ use hypercache_core::{
     cluster::{Member, MemberId, View},
     store::StorePolicy,
 };
-use parking_lot::Mutex;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::{net::UdpSocket, sync::watch, task::JoinSet};
@@ -77,9 +78,9 @@ pub struct Cluster {
 fn raft_config() -> Result<openraft::Config, Error> {
     openraft::Config {
         cluster_name: "hypercache".to_owned(),
-        heartbeat_interval: 200,
-        election_timeout_min: 700,
-        election_timeout_max: 1300,
+        heartbeat_interval: 100,
+        election_timeout_min: 500,
+        election_timeout_max: 900,
         // The table is small and changes seldom: snapshots are cheap, a long log is not.
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(200),
         max_in_snapshot_log_to_keep: 100,
@@ -147,7 +148,8 @@ impl Options {
             Some(disk) => load(disk, Key::Cluster)?.unwrap_or(0),
             None => 0,
         };
-        let serving = Arc::new(Serving::new(id, slots, log.last_index()));
+        let incarnation = random_id()?;
+        let serving = Arc::new(Serving::new(id, incarnation, slots));
         let closed = disk.as_ref().map(|disk| disk.closed());
         let (machine, table) = Machine::open(disk, serving.clone())?;
 
@@ -165,7 +167,7 @@ impl Options {
             gossip_port,
             zone: self.zone,
             weight: self.weight,
-            incarnation: random_id()?,
+            incarnation,
         };
         let pristine = log.is_pristine();
         let (gossip, gossip_handle) = gossip::Options {
@@ -179,7 +181,7 @@ impl Options {
         .map_err(|error| Error::Failed(error.to_string()))?;
 
         let peers = peer::Client::new(identity.clone(), secret);
-        let links = Arc::new(Links::new(id, peers));
+        let links = Arc::new(Links::new(id, incarnation, peers));
         let raft = super::types::Raft::build(
             id,
             Arc::new(raft_config()?),
@@ -204,14 +206,15 @@ impl Options {
             identity,
             gossip: gossip_handle,
             serving,
+            copies: OnceLock::new(),
+            deaths: Deaths::default(),
             table,
             view: ArcSwap::from_pointee(View { me: id, ..View::default() }),
             changed,
-            planner: Mutex::default(),
             stop,
             stopped,
         });
-        let answers = network::Answers { links, raft: std::sync::OnceLock::new() };
+        let answers = network::Answers { links, raft: OnceLock::new() };
         let _ = answers.raft.set(raft);
         handlers.set(Kind::Raft, Arc::new(answers));
         let control = control::Answers::default();
@@ -253,6 +256,12 @@ impl Cluster {
         self.handlers.set(Kind::Publish, handler);
     }
 
+    /// Who answers for this member's copies of slots; may be set once, before it runs. Without one,
+    /// nothing is replicated, and what is empty can be handed over.
+    pub fn on_copies(&self, copies: Arc<dyn Copies>) {
+        let _ = self.handle.shared.copies.set(copies);
+    }
+
     /// Runs until [`Handle::shutdown`].
     ///
     /// # Errors
@@ -267,6 +276,10 @@ impl Cluster {
         shared.raft.run();
         tasks.spawn(observer::observe(shared.clone()));
         tasks.spawn(leader::drive(shared.clone()));
+        tasks.spawn(deaths::watch_all(shared.clone()));
+        tasks.spawn(failover::drive(shared.clone()));
+        tasks.spawn(failover::tell_of_restart(shared.clone()));
+        tasks.spawn(election::follow(shared.clone()));
         tasks.spawn(elect_oneself(shared.clone()));
         let _ = stop.wait_for(|stop| *stop).await;
         let _ = tokio::time::timeout(STOP_TIMEOUT, async {

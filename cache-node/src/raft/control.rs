@@ -1,13 +1,9 @@
-//! What members ask of each other beside Raft's own messages: proposals, counts, fences.
+//! What members ask of each other beside Raft's own messages: proposals, counts, hand-overs.
 
-use super::{
-    Error,
-    serving::NotFenced,
-    shared::{Shared, unix_ms},
-};
+use super::{Error, failover, shared::Shared};
 use crate::peer::{Answer, Handler, Kind};
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
+use futures::{FutureExt, future::BoxFuture};
 use hypercache_core::{
     cluster::{Applied, Change, Desired, Member, MemberId, Refused, SLOTS, Slot},
     keyspace::{FilterStats, Verdict},
@@ -38,8 +34,10 @@ pub enum Ask {
     Stats,
     /// How many keys are in runs of slots.
     Keys(Vec<(Slot, Slot)>),
-    /// Fence runs of slots for the open move.
-    Fence { move_id: u64, runs: Vec<(Slot, Slot)> },
+    /// How far it is with runs of slots.
+    Positions(Vec<(Slot, Slot)>),
+    /// To hand runs of slots over, of which it is the primary, by the table of an epoch or later.
+    HandOver { epoch: u64, runs: Vec<(Slot, Slot)>, to: MemberId },
     /// What a store's filter is and did.
     FilterStats(StoreNumber),
     /// What a store's filter says of a key.
@@ -56,7 +54,10 @@ pub enum Said {
     Decided(u64),
     Stats(MemberStats),
     Keys(u64),
-    Fenced(bool),
+    /// Slots, epochs and sequences.
+    Positions(Vec<(Slot, u64, u64)>),
+    /// The hand-over was proposed; what became of it is in the table.
+    HandedOver,
     /// The asked member does not lead; nothing was done.
     NotLeader,
     Refused(Refused),
@@ -94,7 +95,8 @@ pub fn runs(slots: &[Slot]) -> Vec<(Slot, Slot)> {
     runs
 }
 
-fn slots(runs: &[(Slot, Slot)]) -> Vec<Slot> {
+/// Runs of slots as slots.
+pub fn slots(runs: &[(Slot, Slot)]) -> Vec<Slot> {
     runs.iter().take(usize::from(SLOTS)).flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1)).collect()
 }
 
@@ -121,6 +123,15 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 /// Does what was asked.
 pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Said {
     match ask {
+        Ask::Propose(Change::Restarted { member, incarnation }) => {
+            let change = Change::Restarted { member, incarnation };
+            let known = shared.table.borrow().members.get(&member).cloned();
+            let other = known.is_some_and(|known| known.incarnation != incarnation);
+            if other && let Err(reason) = let_in(shared.clone(), member).await {
+                return Said::Failed(reason);
+            }
+            propose(shared, change, deadline).await
+        }
         Ask::Propose(change) => propose(shared, change, deadline).await,
         Ask::SetDesired(desired) => set_desired(shared, desired, deadline).await,
         Ask::Decided if shared.leads() => {
@@ -130,12 +141,33 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
         Ask::Stats => Said::Stats(stats(shared)),
         Ask::Keys(runs) => Said::Keys(shared.serving.slots().keys_in_slots(&slots(&runs))),
         Ask::Reached(epoch) => reached(shared, epoch, deadline).await,
-        Ask::Fence { move_id, runs } => fence(shared, move_id, &slots(&runs), deadline).await,
+        Ask::Positions(runs) => Said::Positions(shared.copies().positions(&slots(&runs))),
+        Ask::HandOver { epoch, runs, to } => {
+            if let failed @ Said::Failed(_) = reached(shared, epoch, deadline).await {
+                return failed;
+            }
+            match timeout_at(deadline, shared.copies().hand_over(runs, to)).await {
+                Ok(Ok(())) => Said::HandedOver,
+                Ok(Err(reason)) => Said::Failed(reason),
+                Err(_) => Said::Failed("it takes longer".to_owned()),
+            }
+        }
         Ask::FilterStats(store) => Said::FilterStats(shared.serving.slots().filter_stats(store)),
         Ask::FilterCheck { store, key } => {
             Said::FilterCheck(shared.serving.slots().filter_check(store, &key))
         }
     }
+}
+
+/// Boxed, as it asks members in turn.
+fn let_in(shared: Arc<Shared>, member: MemberId) -> BoxFuture<'static, Result<(), String>> {
+    async move {
+        if !shared.leads() {
+            return Ok(()); // it is refused anyway
+        }
+        failover::let_in(&shared, member).await
+    }
+    .boxed()
 }
 
 fn stats(shared: &Shared) -> MemberStats {
@@ -144,7 +176,7 @@ fn stats(shared: &Shared) -> MemberStats {
 }
 
 /// Writes a change into Raft's log, as the leader.
-async fn propose(shared: &Shared, change: Change, deadline: Instant) -> Said {
+pub async fn propose(shared: &Shared, change: Change, deadline: Instant) -> Said {
     match timeout_at(deadline, shared.raft.client_write(change)).await {
         Ok(Ok(written)) => match written.data.0 {
             Some(Ok(applied)) => Said::Applied(applied),
@@ -201,21 +233,6 @@ pub async fn gather(shared: &Arc<Shared>, deadline: Instant) -> super::status::S
         (member.id, stats)
     });
     futures::future::join_all(asked).await.into_iter().collect()
-}
-
-/// Fences slots; waits until this member has applied the table in which the move is open.
-async fn fence(shared: &Shared, move_id: u64, slots: &[Slot], deadline: Instant) -> Said {
-    let mut table = shared.table.clone();
-    let opened = table.wait_for(|state| state.open_move >= Some(move_id));
-    if timeout_at(deadline, opened).await.is_err() {
-        return Said::Failed("the move is not known here".to_owned());
-    }
-    match shared.serving.fence(move_id, slots, unix_ms()) {
-        Ok(()) => Said::Fenced(true),
-        Err(NotFenced::HoldsKeys) => Said::Fenced(false),
-        Err(NotFenced::MoveNotOpen) => Said::Failed("the move is closed".to_owned()),
-        Err(NotFenced::NotMine) => Said::Failed("it does not own these slots".to_owned()),
-    }
 }
 
 /// Waits until this member has applied the table of an epoch.

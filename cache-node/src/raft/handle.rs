@@ -7,7 +7,7 @@ use super::{
     status,
 };
 use hypercache_core::{
-    cluster::{Applied, Change, Desired, Liveness, View, slot_of},
+    cluster::{Applied, Change, Desired, Liveness, Planner, View, slot_of},
     keyspace::{FilterStats, Verdict},
     store::{StoreNumber, StorePolicy},
 };
@@ -94,8 +94,10 @@ impl Handle {
         let said = control::gather(&self.shared, Instant::now() + STATUS_TIMEOUT).await;
         let view = self.view();
         let alive = |id| view.liveness(id) == Liveness::Alive;
-        let target = self.shared.planner.lock().target(&view.state, alive);
-        status::status(&view, target.as_ref(), &said, &self.twins(&view))
+        let mut planner = Planner::new();
+        let target = planner.target(&view.state, alive);
+        let replicates = self.shared.copies().replicate();
+        status::status(&view, target, replicates, &said, &self.twins(&view))
     }
 
     /// What a store's filter is and did on each member; `None` where one did not say in time.
@@ -164,6 +166,9 @@ impl Handle {
         }
         if view.myself().is_none() {
             return vec!["this member is not in the cluster's table".to_owned()];
+        }
+        if !self.shared.serving.is_known(&view.state) {
+            return vec!["the cluster's table does not know of this start yet".to_owned()];
         }
         if !view.quorum {
             return vec!["no quorum: a majority of the voting members is not reached".to_owned()];

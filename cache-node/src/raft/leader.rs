@@ -7,8 +7,8 @@ use super::{
     types::Metrics,
 };
 use hypercache_core::cluster::{
-    Assignment, Change, ClusterState, Decision, Facts, Liveness, Member, MemberId, Planner, Ring,
-    Seen, Slot, bootstrap,
+    Act, Assignment, Change, ClusterState, Decision, Facts, Liveness, Member, MemberId, Planner,
+    Seen, Slot, Step, bootstrap, target,
 };
 use openraft::{ChangeMembers, EmptyNode, Instant as _, ServerState};
 use std::{
@@ -16,12 +16,17 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+};
 
 const TICK: Duration = Duration::from_millis(250);
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 const MEMBERSHIP_TIMEOUT: Duration = Duration::from_secs(10);
-const FENCE_TIMEOUT: Duration = Duration::from_secs(2);
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+/// A hand-over waits for what is on its way; a primary that takes longer is asked again.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A member that should join others and make a cluster alone first looks for them.
 const LOOK_AROUND: Duration = Duration::from_secs(3);
 /// How long the first leader waits for voters that it does not see.
@@ -38,6 +43,9 @@ struct Driver {
     /// Since when this member leads, and in which term.
     leads_since: Option<(u64, Instant)>,
     cooling: HashMap<&'static str, Instant>,
+    /// The primaries that are asked to hand over, and to whom.
+    handing_over: BTreeSet<(MemberId, MemberId)>,
+    hand_overs: JoinSet<(MemberId, MemberId)>,
     /// This member has made a cluster; Raft says so itself a moment later.
     made: bool,
 }
@@ -55,6 +63,8 @@ pub async fn drive(shared: Arc<Shared>) {
         started: Instant::now(),
         leads_since: None,
         cooling: HashMap::new(),
+        handing_over: BTreeSet::new(),
+        hand_overs: JoinSet::new(),
         made: false,
     };
     loop {
@@ -70,6 +80,10 @@ pub async fn drive(shared: Arc<Shared>) {
             _ = tick.tick() => {}
             Ok(()) = changed.changed() => {}
             Ok(()) = rumours.changed() => {}
+            Some(done) = driver.hand_overs.join_next() => match done {
+                Ok(pair) => drop(driver.handing_over.remove(&pair)),
+                Err(_) => driver.handing_over.clear(), // asked once more at worst
+            },
         }
     }
 }
@@ -155,7 +169,9 @@ impl Driver {
         if getrandom::fill(&mut bytes).is_err() {
             return false;
         }
-        let assignment = Ring::new(&members).assign(1, 1);
+        let factors = self.shared.stores.iter().map(|store| usize::from(store.replication_factor));
+        let factor = factors.max().unwrap_or(1);
+        let assignment = target(&members, factor, &Assignment::default());
         let init = Change::Init {
             cluster_id: u64::from_be_bytes(bytes).max(1),
             members,
@@ -209,14 +225,16 @@ impl Driver {
             learners: membership.learner_ids().collect(),
             caught_up,
             silent_ms,
-            move_in_hand: None, // moves are carried out within one step
+            dead: self.shared.deaths.dead(&self.shared),
+            handing_over: self.handing_over.clone(),
+            empty_only: !self.shared.copies().replicate(),
         }
     }
 
-    async fn propose(&self, change: Change) -> Result<Option<u64>, Error> {
+    async fn propose(&self, change: Change) -> Result<(), Error> {
         let deadline = Instant::now() + STEP_TIMEOUT;
         match carry_out(&self.shared, Ask::Propose(change), deadline).await {
-            Said::Applied(applied) => Ok(applied.move_id),
+            Said::Applied(_) => Ok(()),
             Said::Refused(refused) => Err(Error::Refused(refused)),
             Said::NotLeader => Err(Error::NoQuorum("this member no longer leads".into())),
             other => Err(Error::Failed(format!("{other:?}"))),
@@ -227,7 +245,6 @@ impl Driver {
     async fn carry_out(&mut self, state: &ClusterState, decision: Decision) -> Result<bool, Error> {
         let name = |id: MemberId| state.members.get(&id).map_or("?", |m| m.name.as_str());
         match decision {
-            Decision::CloseMove(id) => drop(self.propose(Change::CloseMove(id)).await?),
             Decision::AddMember(member) => {
                 tracing::info!(name = member.name, "a member is added");
                 self.propose(Change::AddMember(member)).await?;
@@ -266,9 +283,15 @@ impl Driver {
                 let change = ChangeMembers::RemoveNodes(ids);
                 within(self.shared.raft.change_membership(change, false)).await?;
             }
-            Decision::Assign(target) => return self.assign(state, target).await,
+            Decision::Place(steps) => {
+                if !self.shared.copies().replicate() && !self.may_add(state, &steps).await {
+                    return Ok(false);
+                }
+                self.propose(Change::Place(steps)).await?;
+            }
+            Decision::HandOver { from, to, runs } => self.ask_to_hand_over(state, from, to, runs),
             Decision::DropStore(number) => {
-                let said = control::gather(&self.shared, Instant::now() + FENCE_TIMEOUT).await;
+                let said = control::gather(&self.shared, Instant::now() + ASK_TIMEOUT).await;
                 if !control::is_empty(&said, number) {
                     return Ok(false);
                 }
@@ -282,7 +305,7 @@ impl Driver {
     /// Whether members that leave Raft know of the table without them, as far as they live: one
     /// that did not would take itself for a member without a quorum for ever.
     async fn told(&self, ids: &BTreeSet<MemberId>, epoch: u64) -> bool {
-        let deadline = Instant::now() + FENCE_TIMEOUT;
+        let deadline = Instant::now() + ASK_TIMEOUT;
         let alive = |seen: &Seen| seen.liveness == Liveness::Alive && ids.contains(&seen.member.id);
         let asked = self.seen().into_iter().filter(alive).map(|seen| async move {
             let said =
@@ -292,49 +315,47 @@ impl Driver {
         futures::future::join_all(asked).await.into_iter().all(|told| told)
     }
 
-    /// Moves slots that hold nothing. Every primary that loses slots fences them first; if one
-    /// cannot, the move is closed, and with it every fence (see `serving`).
-    async fn assign(&self, state: &ClusterState, target: Assignment) -> Result<bool, Error> {
-        let leaving = state.assignment.leaving(&target);
-        if !self.may_move(state, &leaving).await {
-            return Ok(false);
-        }
-        let Some(move_id) = self.propose(Change::OpenMove).await? else {
-            return Ok(false);
+    /// Asks a primary, and does not wait for it. One that could not is asked again a while later.
+    fn ask_to_hand_over(
+        &mut self,
+        state: &ClusterState,
+        from: MemberId,
+        to: MemberId,
+        runs: Vec<(Slot, Slot)>,
+    ) {
+        let Some(member) = state.members.get(&from).map(|member| self.shared.reach(member)) else {
+            return;
         };
-        let deadline = Instant::now() + FENCE_TIMEOUT;
-        let fences = leaving.iter().map(|(id, slots)| async move {
-            let ask = Ask::Fence { move_id, runs: control::runs(slots) };
-            let Some(member) = state.members.get(id) else { return false };
-            let member = self.shared.reach(member);
-            let said = control::ask(&self.shared, &member, ask, deadline).await;
-            matches!(said, Ok(Said::Fenced(true)))
-        });
-        let fenced = futures::future::join_all(fences).await.into_iter().all(|fenced| fenced);
-        if fenced {
-            let slots: usize = leaving.values().map(Vec::len).sum();
-            tracing::info!(slots, move_id, "empty slots move");
-            match self.propose(Change::Assign { move_id, assignment: target }).await {
-                Ok(_) => return Ok(true),
-                Err(error) => tracing::warn!(%error, move_id, "slots were not assigned"),
+        let shared = self.shared.clone();
+        let ask = Ask::HandOver { epoch: state.epoch, runs, to };
+        self.handing_over.insert((from, to));
+        self.hand_overs.spawn(async move {
+            let deadline = Instant::now() + HAND_OVER_TIMEOUT;
+            let said = control::ask(&shared, &member, ask, deadline).await;
+            if !matches!(said, Ok(Said::HandedOver)) {
+                tracing::debug!(name = member.name, ?said, "slots were not handed over");
+                sleep(COOL_DOWN).await;
             }
-        }
-        // Also when nobody knows whether it was assigned: closing a move that is done does nothing.
-        self.propose(Change::CloseMove(move_id)).await?;
-        Ok(false)
+            (from, to)
+        });
     }
 
-    /// Whether nothing that would move holds keys; and when a member shall get its first slots,
-    /// whether nobody holds any. The fences are what makes sure: this keeps from fencing in vain.
-    async fn may_move(
-        &self,
-        state: &ClusterState,
-        leaving: &BTreeMap<MemberId, Vec<Slot>>,
-    ) -> bool {
+    /// Where nothing is replicated, slots get other owners only while they are empty; and when a
+    /// member shall get its first slots, while all are.
+    async fn may_add(&self, state: &ClusterState, steps: &[Step]) -> bool {
+        let adds = |step: &&Step| matches!(step.act, Act::AddOwner(_));
+        if !steps.iter().any(|step| adds(&step)) {
+            return true;
+        }
+        let deadline = Instant::now() + ASK_TIMEOUT;
         let goes = |id: &MemberId| state.members.get(id).is_some_and(|m| state.is_leaving(&m.name));
-        let only_departures = leaving.keys().any(goes);
-        let deadline = Instant::now() + FENCE_TIMEOUT;
-        if !only_departures {
+        let mut leaving: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
+        for slot in steps.iter().filter(adds).flat_map(|step| control::slots(&step.runs)) {
+            if let Some(primary) = state.assignment.primary(slot) {
+                leaving.entry(primary).or_default().push(slot);
+            }
+        }
+        if !leaving.keys().any(goes) {
             let said = control::gather(&self.shared, deadline).await;
             let owners = state.assignment.counts();
             return owners.keys().all(|id| {
@@ -354,7 +375,6 @@ impl Driver {
 
 fn kind(decision: &Decision) -> &'static str {
     match decision {
-        Decision::CloseMove(_) => "close a move",
         Decision::AddMember(_) => "add a member",
         Decision::UpdateMember(_) => "update a member",
         Decision::ReplaceMember { .. } => "replace a member",
@@ -362,7 +382,8 @@ fn kind(decision: &Decision) -> &'static str {
         Decision::AddLearner(_) => "add a learner",
         Decision::SetVoters(_) => "set the voters",
         Decision::RemoveFromRaft(_) => "remove from Raft",
-        Decision::Assign(_) => "assign slots",
+        Decision::Place(_) => "place slots",
+        Decision::HandOver { .. } => "hand over slots",
         Decision::DropStore(_) => "drop a store",
     }
 }

@@ -79,13 +79,6 @@ impl LogStore {
         log.entries.is_empty() && log.vote.is_none() && log.purged.is_none()
     }
 
-    /// The number of the last entry.
-    pub fn last_index(&self) -> u64 {
-        let log = self.log.lock();
-        let purged = log.purged.as_ref().map_or(0, |id| id.index);
-        log.entries.last_key_value().map_or(purged, |(index, _)| *index)
-    }
-
     async fn write(&self, batch: Batch) -> io::Result<()> {
         match &self.disk {
             Some(disk) => disk.write(batch).await,

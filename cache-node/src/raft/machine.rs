@@ -93,7 +93,7 @@ impl Machine {
 
     fn show(&self) {
         if self.state.exists() {
-            self.serving.apply(self.applied.as_ref().map_or(0, |id| id.index), &self.state);
+            self.serving.apply(&self.state);
         }
         self.shown.send_replace(self.state.clone());
     }

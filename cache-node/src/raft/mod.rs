@@ -1,15 +1,20 @@
-//! Membership, slots and store policies: the cluster's table, held by Raft among up to three
+//! Membership, slots and store policies: the cluster's table, held by Raft among up to five
 //! voters. Nothing that a user writes passes through it.
 //!
 //! [`Options`] → [`Options::build`] → [`Cluster::run`]; the rest of the member asks by
 //! [`Handle`]. What is decided is decided in `core::cluster`; here it is carried out:
 //! `log`, `machine`, `disk` and `network` are what openraft needs, `serving` keeps the keyspace as
 //! the table says, `observer` publishes what this member sees, `leader` makes the cluster and
-//! carries out the leader's decisions, `control` is what members ask each other.
+//! carries out the leader's decisions, `deaths` knows who cannot serve any more, `failover` gives
+//! their slots to others, `control` is what members ask each other.
 
 mod build;
 mod control;
+mod copies;
+mod deaths;
 mod disk;
+mod election;
+mod failover;
 mod handle;
 mod leader;
 mod log;
@@ -22,6 +27,7 @@ mod status;
 mod types;
 
 pub use build::{Cluster, Options};
+pub use copies::Copies;
 pub use handle::Handle;
 pub use observer::LEASE;
 pub use serving::Slots;

@@ -52,12 +52,28 @@ pub struct Links {
     /// Tells the observer of an answer.
     pub answered: Notify,
     started: Instant,
+    incarnation: u64,
+    /// The last stamp that came back from each member, and when it did.
+    stamps: Mutex<HashMap<MemberId, (Stamp, Instant)>>,
+}
+
+/// When a member answered, by its own clock. The leader sends the last one back: a lease begins
+/// at an answer that the leader has, so that the leader knows when the lease is over at the
+/// latest, whatever is lost or late on either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    /// The process of which that clock is.
+    incarnation: u64,
+    /// Milliseconds of it.
+    at_ms: u64,
 }
 
 impl Links {
-    pub fn new(me: MemberId, peers: peer::Client) -> Self {
+    pub fn new(me: MemberId, incarnation: u64, peers: peer::Client) -> Self {
         Self {
             me,
+            incarnation,
+            stamps: Mutex::default(),
             peers,
             book: ArcSwap::default(),
             leads: AtomicBool::new(false),
@@ -79,10 +95,21 @@ impl Links {
         })
     }
 
-    fn heard_leader(&self, asked: Instant) {
-        // Counted from before the work was done, so that a slow disk does not lengthen the lease.
-        let ms = asked.saturating_duration_since(self.started).as_millis() as u64;
-        self.heard_ms.fetch_max(ms.max(1), Ordering::AcqRel);
+    fn stamp(&self) -> Stamp {
+        let at_ms = self.started.elapsed().as_millis() as u64;
+        Stamp { incarnation: self.incarnation, at_ms: at_ms.max(1) }
+    }
+
+    /// A leader with a quorum has this answer of ours.
+    fn heard_leader(&self, stamp: Option<Stamp>) {
+        if let Some(stamp) = stamp.filter(|stamp| stamp.incarnation == self.incarnation) {
+            self.heard_ms.fetch_max(stamp.at_ms.min(self.stamp().at_ms), Ordering::AcqRel);
+        }
+    }
+
+    /// When the last answer of a member to an append came.
+    pub fn replied(&self, member: MemberId) -> Option<Instant> {
+        self.stamps.lock().get(&member).map(|(_, at)| *at)
     }
 }
 
@@ -90,10 +117,19 @@ impl Links {
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 enum Message {
-    Append { leads: bool, request: AppendEntriesRequest<TypeConfig> },
+    Append {
+        leads: bool,
+        /// The last stamp that the leader has from the member that this goes to.
+        stamp: Option<Stamp>,
+        request: AppendEntriesRequest<TypeConfig>,
+    },
     Vote(VoteRequest<TypeConfig>),
     PreVote(VoteRequest<TypeConfig>),
-    Snapshot { vote: Vote, meta: SnapshotMeta, bytes: Vec<u8> },
+    Snapshot {
+        vote: Vote,
+        meta: SnapshotMeta,
+        bytes: Vec<u8>,
+    },
     Transfer(TransferLeaderRequest<TypeConfig>),
 }
 
@@ -167,8 +203,12 @@ impl RaftNetworkV2<TypeConfig> for Link {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, Failed> {
         let leads = self.links.leads.load(Ordering::Acquire);
-        let message = Message::Append { leads, request };
-        self.ask(&message, RPCTypes::AppendEntries, patient(&option)).await
+        let stamp = self.links.stamps.lock().get(&self.target).map(|(stamp, _)| *stamp);
+        let message = Message::Append { leads, stamp, request };
+        let (stamp, reply): (Stamp, _) =
+            self.ask(&message, RPCTypes::AppendEntries, patient(&option)).await?;
+        self.links.stamps.lock().insert(self.target, (stamp, Instant::now()));
+        Ok(reply)
     }
 
     async fn vote(
@@ -228,7 +268,6 @@ pub struct Answers {
 
 impl Handler for Answers {
     fn call(&self, _: MemberId, payload: Bytes, _: &mut BytesMut) -> Answer {
-        let asked = Instant::now();
         let Some(raft) = self.raft.get().cloned() else {
             return Answer::Refused("this member is starting".to_owned());
         };
@@ -237,24 +276,19 @@ impl Handler for Answers {
             Err(error) => return Answer::Refused(format!("a damaged message of Raft: {error}")),
         };
         let links = self.links.clone();
-        Answer::Later(answer(raft, links, message, asked).boxed())
+        Answer::Later(answer(raft, links, message).boxed())
     }
 }
 
-async fn answer(
-    raft: Raft,
-    links: Arc<Links>,
-    message: Message,
-    asked: Instant,
-) -> Result<Bytes, String> {
+async fn answer(raft: Raft, links: Arc<Links>, message: Message) -> Result<Bytes, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let reply = match message {
-        Message::Append { leads, request } => {
+        Message::Append { leads, stamp, request } => {
             let reply = raft.append_entries(request).await.map_err(|e| said(&e))?;
             if leads && !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
-                links.heard_leader(asked);
+                links.heard_leader(stamp);
             }
-            postcard::to_stdvec(&reply)
+            postcard::to_stdvec(&(links.stamp(), reply))
         }
         Message::Vote(request) => {
             postcard::to_stdvec(&raft.vote(request).await.map_err(|e| said(&e))?)

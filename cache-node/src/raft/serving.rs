@@ -1,9 +1,10 @@
 //! From the table to the keyspace: which slots this member serves, and what stores it has.
 //!
-//! A slot moves only when its primary has *fenced* it for the open move: it found the slot empty
-//! and stopped serving it, under the slot's lock. It serves the slot again only after a table in
-//! which that move is closed, and then exactly if that table gives the slot to it. So a delayed
-//! assignment (refused once the move is closed) and a member that serves again cannot meet.
+//! It serves the slots of which the table says that it is the primary, once the table knows this
+//! process. A slot that is to be handed over is *fenced* first: it is not served any more, from
+//! then on until the slot's epoch is another one. So nothing is written to it after it was looked
+//! at, and a hand-over that comes late (refused once the epoch is another one) and a member that
+//! serves again cannot meet.
 
 use hypercache_core::{
     cluster::{ClusterState, MemberId, SLOTS, Slot},
@@ -11,7 +12,7 @@ use hypercache_core::{
     store::{StoreNumber, StorePolicy},
 };
 use parking_lot::Mutex;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What the cluster wants of the keyspace.
 pub trait Slots: Send + Sync + 'static {
@@ -60,45 +61,27 @@ impl Slots for Keyspace {
     }
 }
 
-/// Why slots were not fenced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotFenced {
-    /// The move is not open in the table that this member knows.
-    MoveNotOpen,
-    /// This member is not the primary of one of the slots.
-    NotMine,
-    /// One of the slots holds keys. Those fenced before it stay so until the move is closed.
-    HoldsKeys,
-}
-
-enum Fenced {
-    /// This process does not know what the one before it had fenced: all of it.
-    All,
-    Slots(BTreeSet<Slot>),
-}
-
 struct Inner {
     state: Arc<ClusterState>,
-    fence: Option<(u64, Fenced)>,
+    /// Slots that are to be handed over, and the epoch in which they were fenced.
+    fenced: BTreeMap<Slot, u64>,
     serving: Box<[bool]>,
-    owned: Box<[bool]>,
 }
 
 /// Keeps the keyspace as the table says.
 pub struct Serving {
     me: MemberId,
+    incarnation: u64,
     slots: Arc<dyn Slots>,
-    /// Entries of the log up to this one were there when the process started.
-    replayed_to: u64,
     inner: Mutex<Inner>,
 }
 
 impl Serving {
     /// Nothing is served yet.
-    pub fn new(me: MemberId, slots: Arc<dyn Slots>, replayed_to: u64) -> Self {
-        let none = || vec![false; usize::from(SLOTS)].into_boxed_slice();
-        let inner = Inner { state: Arc::default(), fence: None, serving: none(), owned: none() };
-        Self { me, slots, replayed_to, inner: Mutex::new(inner) }
+    pub fn new(me: MemberId, incarnation: u64, slots: Arc<dyn Slots>) -> Self {
+        let serving = vec![false; usize::from(SLOTS)].into_boxed_slice();
+        let inner = Inner { state: Arc::default(), fenced: BTreeMap::new(), serving };
+        Self { me, incarnation, slots, inner: Mutex::new(inner) }
     }
 
     /// What the cluster wants of the keyspace.
@@ -106,67 +89,59 @@ impl Serving {
         &self.slots
     }
 
-    /// The table after entry `index` of the log. Must be called in the log's order.
-    pub fn apply(&self, index: u64, state: &Arc<ClusterState>) {
+    /// Whether a table knows this process.
+    pub fn is_known(&self, state: &ClusterState) -> bool {
+        state.members.get(&self.me).is_some_and(|me| me.incarnation == self.incarnation)
+    }
+
+    /// The table after an entry of the log. Must be called in the log's order.
+    pub fn apply(&self, state: &Arc<ClusterState>) {
         let mut inner = self.inner.lock();
         if inner.state.stores != state.stores {
             self.slots.set_stores(&state.stores);
         }
-        match (&inner.fence, state.open_move) {
-            (Some((fenced, _)), Some(open)) if *fenced == open => {}
-            (_, Some(open)) if index <= self.replayed_to => {
-                inner.fence = Some((open, Fenced::All));
-            }
-            _ => inner.fence = None,
-        }
-        inner.state = state.clone();
+        let before = std::mem::replace(&mut inner.state, state.clone());
+        inner.fenced.retain(|slot, epoch| state.assignment.epoch_of(*slot) == *epoch);
+        let known = self.is_known(state);
         for slot in 0..SLOTS {
             let at = usize::from(slot);
-            let mine = state.assignment.primary(slot) == Some(self.me);
-            let fenced = match &inner.fence {
-                Some((_, Fenced::All)) => true,
-                Some((_, Fenced::Slots(slots))) => slots.contains(&slot),
-                None => false,
-            };
-            let serve = mine && !fenced;
-            if inner.serving[at] != serve {
-                self.slots.set_serving(slot, serve);
-                inner.serving[at] = serve;
+            let (then, now) = (before.assignment.placement(slot), state.assignment.placement(slot));
+            let mine = now.is_some_and(|now| now.primary() == Some(self.me));
+            let serve = known && mine && !inner.fenced.contains_key(&slot);
+            if inner.serving[at] && !serve {
+                self.slots.set_serving(slot, false);
             }
-            if inner.owned[at] && !mine {
+            // It is no owner any more; or it begins anew what it did not have whole.
+            let gave_up = then.is_some_and(|then| then.owns(self.me))
+                && !now.is_some_and(|now| now.owns(self.me));
+            let anew = mine && then.is_some_and(|then| !then.is_in_sync(self.me));
+            if gave_up || anew {
                 self.slots.clear_slot(slot);
             }
-            inner.owned[at] = mine;
+            if !inner.serving[at] && serve {
+                self.slots.set_serving(slot, true);
+            }
+            inner.serving[at] = serve;
         }
     }
 
-    /// Fences slots for the open move.
-    ///
-    /// # Errors
-    /// See [`NotFenced`].
-    pub fn fence(&self, move_id: u64, slots: &[Slot], now_ms: u64) -> Result<(), NotFenced> {
+    /// Stops serving slots to hand them over to another owner, those that are empty; tells which
+    /// these are, and their epochs.
+    pub fn fence(&self, slots: &[Slot], to: MemberId, now_ms: u64) -> Vec<(Slot, u64)> {
         let mut inner = self.inner.lock();
-        if inner.state.open_move != Some(move_id) {
-            return Err(NotFenced::MoveNotOpen);
-        }
-        if slots.iter().any(|slot| inner.state.assignment.primary(*slot) != Some(self.me)) {
-            return Err(NotFenced::NotMine);
-        }
-        match &inner.fence {
-            Some((_, Fenced::All)) => return Ok(()), // nothing was written since the start
-            Some(_) => {}
-            None => inner.fence = Some((move_id, Fenced::Slots(BTreeSet::new()))),
-        }
+        let mut fenced = Vec::new();
         for slot in slots {
-            if !self.slots.fence_if_empty(*slot, now_ms) {
-                return Err(NotFenced::HoldsKeys);
-            }
-            inner.serving[usize::from(*slot)] = false;
-            if let Some((_, Fenced::Slots(fenced))) = &mut inner.fence {
-                fenced.insert(*slot);
+            let Some(placement) = inner.state.assignment.placement(*slot) else { continue };
+            let epoch = placement.epoch;
+            let fits = placement.primary() == Some(self.me) && placement.replicas().contains(&to);
+            let serves = inner.serving.get(usize::from(*slot)).is_some_and(|serving| *serving);
+            if fits && serves && self.slots.fence_if_empty(*slot, now_ms) {
+                inner.serving[usize::from(*slot)] = false;
+                inner.fenced.insert(*slot, epoch);
+                fenced.push((*slot, epoch));
             }
         }
-        Ok(())
+        fenced
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
-use hypercache_core::cluster::{Change, Member, Ring};
+use hypercache_core::cluster::{Act, Change, Member, Ring, Step};
+use std::collections::BTreeSet;
 
 /// A keyspace that only remembers what it was told.
 pub(crate) struct Fake {
@@ -100,138 +101,148 @@ fn member(id: MemberId) -> Member {
 
 struct Table {
     state: ClusterState,
-    index: u64,
+}
+
+/// Slots of which member 2 is an owner, too.
+const SHARED: (Slot, Slot) = (8000, 8099);
+
+fn shared() -> Vec<Slot> {
+    (SHARED.0..=SHARED.1).collect()
 }
 
 impl Table {
+    /// Member 1 is the primary of everything.
     fn new() -> Self {
         let members = vec![member(1)];
         let assignment = Ring::new(&members).assign(0, 1);
-        let mut table = Self { state: ClusterState::default(), index: 0 };
+        let mut table = Self { state: ClusterState::default() };
         table.change(Change::Init { cluster_id: 5, members, assignment, stores: vec![] });
         table.change(Change::AddMember(member(2)));
+        table.step(Act::AddOwner(2));
         table
     }
 
-    fn change(&mut self, change: Change) -> Option<u64> {
-        self.index += 1;
-        self.state.apply(&change).unwrap().move_id
+    fn change(&mut self, change: Change) {
+        self.state.apply(&change).unwrap();
+    }
+
+    fn step(&mut self, act: Act) {
+        self.change(Change::Place(vec![Step::new(vec![SHARED], act)]));
+    }
+
+    fn epoch(&self) -> u64 {
+        self.state.assignment.epoch_of(SHARED.0)
     }
 
     fn show(&self, serving: &Serving) {
-        serving.apply(self.index, &Arc::new(self.state.clone()));
+        serving.apply(&Arc::new(self.state.clone()));
     }
 
-    fn open(&mut self) -> u64 {
-        self.change(Change::OpenMove).unwrap()
-    }
-
-    fn assign(&mut self, move_id: u64) {
-        let assignment = Ring::new(self.state.members.values()).assign(0, 1);
-        self.change(Change::Assign { move_id, assignment });
+    /// What a primary proposes when it has fenced the slots at an epoch.
+    fn hand_over(&mut self, epoch: u64) {
+        let (primary, member) = (1, 2);
+        self.step(Act::InSync { primary, epoch, member, incarnation: 0, in_sync: true });
+        self.step(Act::HandOver { epoch, to: 2 });
     }
 }
 
-fn leaving(table: &Table) -> Vec<Slot> {
-    let target = Ring::new(table.state.members.values()).assign(0, 1);
-    table.state.assignment.leaving(&target).remove(&1).unwrap()
-}
-
-fn serving(replayed_to: u64) -> (Arc<Fake>, Serving) {
+fn serving(incarnation: u64) -> (Arc<Fake>, Serving) {
     let fake = Arc::new(Fake::default());
-    (fake.clone(), Serving::new(1, fake, replayed_to))
+    (fake.clone(), Serving::new(1, incarnation, fake))
 }
 
 #[test]
-fn a_member_serves_exactly_the_slots_that_it_owns() {
+fn a_member_serves_exactly_the_slots_of_which_it_is_the_primary() {
     let (fake, serving) = serving(0);
     let mut table = Table::new();
     table.show(&serving);
     assert_eq!(fake.served(), 16384);
     assert_eq!(fake.stores.lock().len(), 1);
-    let slots = leaving(&table);
-    let id = table.open();
+    let epoch = table.epoch();
+    assert_eq!(serving.fence(&shared(), 2, 0).len(), 100);
+    assert_eq!(fake.served(), 16384 - 100);
+    table.hand_over(epoch);
     table.show(&serving);
-    assert_eq!(fake.served(), 16384, "an open move alone fences nothing");
-    serving.fence(id, &slots, 0).unwrap();
-    assert_eq!(fake.served(), 16384 - slots.len());
-    table.assign(id);
-    table.show(&serving);
-    assert_eq!(fake.served(), 16384 - slots.len());
+    assert_eq!(fake.served(), 16384 - 100);
 }
 
 #[test]
-fn fenced_slots_are_served_again_only_when_the_move_is_closed() {
-    let (fake, serving) = serving(0);
+fn l25_a_process_that_the_table_does_not_know_serves_nothing() {
+    let (fake, serving) = serving(7);
     let mut table = Table::new();
-    table.show(&serving);
-    let slots = leaving(&table);
-    let id = table.open();
-    table.show(&serving);
-    serving.fence(id, &slots, 0).unwrap();
-    table.change(Change::CreateStore(StorePolicy::new("other", 4)));
-    table.show(&serving);
-    assert!(!fake.write(slots[0]), "another change of the table does not serve them");
-    table.change(Change::CloseMove(id));
-    table.show(&serving);
-    assert_eq!(fake.served(), 16384);
-    assert_eq!(serving.fence(id, &slots, 0), Err(NotFenced::MoveNotOpen));
-}
-
-#[test]
-fn another_move_takes_the_fences_of_the_one_before() {
-    let (fake, serving) = serving(0);
-    let mut table = Table::new();
-    table.show(&serving);
-    let slots = leaving(&table);
-    let first = table.open();
-    table.show(&serving);
-    serving.fence(first, &slots, 0).unwrap();
-    table.open();
-    table.show(&serving);
-    assert_eq!(fake.served(), 16384);
-}
-
-#[test]
-fn a_slot_with_keys_is_not_fenced() {
-    let (fake, serving) = serving(0);
-    let mut table = Table::new();
-    table.show(&serving);
-    let slots = leaving(&table);
-    assert!(fake.write(slots[3]));
-    let id = table.open();
-    table.show(&serving);
-    assert_eq!(serving.fence(id, &slots, 0), Err(NotFenced::HoldsKeys));
-    assert!(fake.write(slots[3]));
-    let theirs: Vec<Slot> = (0..SLOTS).filter(|s| !slots.contains(s)).take(1).collect();
-    assert_eq!(serving.fence(id, &theirs, 0), Ok(()));
-}
-
-#[test]
-fn a_member_that_restarts_during_a_move_serves_nothing_until_it_is_closed() {
-    let mut table = Table::new();
-    let id = table.open();
-    let (fake, serving) = serving(table.index);
     table.show(&serving);
     assert_eq!(fake.served(), 0);
-    assert_eq!(serving.fence(id, &leaving(&table), 0), Ok(()));
-    table.change(Change::CloseMove(id));
+    table.change(Change::Restarted { member: 1, incarnation: 7 });
     table.show(&serving);
     assert_eq!(fake.served(), 16384);
+    table.change(Change::Restarted { member: 1, incarnation: 8 });
+    table.show(&serving);
+    assert_eq!(fake.served(), 0, "it is another one's place now");
 }
 
 #[test]
-fn writes_that_race_with_a_move_are_never_lost() {
+fn fenced_slots_are_served_again_only_at_another_epoch() {
+    let (fake, serving) = serving(0);
+    let mut table = Table::new();
+    table.show(&serving);
+    let epoch = table.epoch();
+    serving.fence(&shared(), 2, 0);
+    table.change(Change::CreateStore(StorePolicy::new("other", 4)));
+    table.show(&serving);
+    assert!(!fake.write(SHARED.0), "another change of the table does not serve them");
+    table.step(Act::Keep { epoch });
+    table.show(&serving);
+    assert_eq!(fake.served(), 16384);
+    table.hand_over(epoch);
+    table.show(&serving);
+    assert_eq!(fake.served(), 16384, "the hand-over came too late");
+}
+
+#[test]
+fn only_empty_slots_and_to_another_owner_are_fenced() {
+    let (fake, serving) = serving(0);
+    let table = Table::new();
+    table.show(&serving);
+    assert!(fake.write(SHARED.0 + 3));
+    assert_eq!(serving.fence(&shared(), 2, 0).len(), 99);
+    assert!(fake.write(SHARED.0 + 3));
+    assert_eq!(serving.fence(&[0], 2, 0), [], "2 is no owner of it");
+    assert_eq!(serving.fence(&shared(), 2, 0), [], "they are fenced");
+}
+
+#[test]
+fn a_slot_is_forgotten_when_it_has_another_owner_or_begins_anew() {
+    let (fake, serving) = serving(0);
+    let mut table = Table::new();
+    table.show(&serving);
+    assert!(fake.write(SHARED.0));
+    let epoch = table.epoch();
+    table.hand_over(epoch);
+    table.show(&serving);
+    assert!(fake.keys.lock().contains(&SHARED.0), "it is a replica now");
+    table.step(Act::RemoveOwner(1));
+    table.show(&serving);
+    assert!(!fake.keys.lock().contains(&SHARED.0));
+    table.step(Act::AddOwner(1));
+    table.show(&serving);
+    fake.keys.lock().insert(SHARED.0); // a part of it
+    let epoch = table.epoch();
+    table.step(Act::Restart { epoch, to: 1 });
+    table.show(&serving);
+    assert!(!fake.keys.lock().contains(&SHARED.0));
+    assert!(fake.write(SHARED.0));
+}
+
+#[test]
+fn writes_that_race_with_a_hand_over_are_never_lost() {
     use std::sync::atomic::{AtomicBool, Ordering};
     for round in 0..20u64 {
         let (fake, serving) = serving(0);
-        let serving = Arc::new(serving);
         let mut table = Table::new();
         table.show(&serving);
-        let slots = leaving(&table);
         let stop = Arc::new(AtomicBool::new(false));
         let writer = std::thread::spawn({
-            let (fake, stop, slots) = (fake.clone(), stop.clone(), slots.clone());
+            let (fake, stop, slots) = (fake.clone(), stop.clone(), shared());
             move || {
                 let mut written = BTreeSet::new();
                 let mut at = round as usize * 37;
@@ -244,14 +255,7 @@ fn writes_that_race_with_a_move_are_never_lost() {
                 written
             }
         });
-        let id = table.open();
-        table.show(&serving);
-        if serving.fence(id, &slots, 0).is_ok() {
-            table.assign(id);
-        } else {
-            table.change(Change::CloseMove(id));
-        }
-        table.show(&serving);
+        hand_over_what_is_empty(&mut table, &serving);
         stop.store(true, Ordering::Relaxed);
         let written = writer.join().unwrap();
         let keys = fake.keys.lock();
@@ -259,15 +263,26 @@ fn writes_that_race_with_a_move_are_never_lost() {
     }
 }
 
+fn hand_over_what_is_empty(table: &mut Table, serving: &Serving) {
+    let (primary, member) = (1, 2);
+    for (slot, epoch) in serving.fence(&shared(), 2, 1000) {
+        let runs = vec![(slot, slot)];
+        let synced = Act::InSync { primary, epoch, member, incarnation: 0, in_sync: true };
+        let steps = [synced, Act::HandOver { epoch, to: 2 }, Act::RemoveOwner(1)];
+        let steps = steps.map(|act| Step::new(runs.clone(), act)).to_vec();
+        table.change(Change::Place(steps));
+    }
+    table.show(serving);
+}
+
 #[test]
-fn l22_commands_that_race_with_a_move_are_kept_or_refused_by_the_real_keyspace() {
+fn l22_commands_that_race_with_a_hand_over_are_kept_or_refused_by_the_real_keyspace() {
     use hypercache_core::{cluster::slot_of, command::lookup, keyspace::Options, resp};
     for round in 0..5u64 {
         let keyspace = Arc::new(Keyspace::new(Options { hash_seed: round, eviction_seed: 1 }));
-        let serving = Serving::new(1, keyspace.clone(), 0);
+        let serving = Serving::new(1, 0, keyspace.clone());
         let mut table = Table::new();
         table.show(&serving);
-        let slots = leaving(&table);
         let (started, go) = std::sync::mpsc::channel();
         let writer = std::thread::spawn({
             let keyspace = keyspace.clone();
@@ -291,14 +306,7 @@ fn l22_commands_that_race_with_a_move_are_kept_or_refused_by_the_real_keyspace()
             }
         });
         go.recv().unwrap();
-        let id = table.open();
-        table.show(&serving);
-        if serving.fence(id, &slots, 1000).is_ok() {
-            table.assign(id);
-        } else {
-            table.change(Change::CloseMove(id));
-        }
-        table.show(&serving);
+        hand_over_what_is_empty(&mut table, &serving);
         for slot in writer.join().unwrap() {
             assert_eq!(table.state.assignment.primary(slot), Some(1), "it moved with a key in it");
             assert!(keyspace.count_keys_in_slot(0, slot) > 0, "an accepted write is gone");

@@ -1,6 +1,8 @@
 //! What the cluster layer's tasks share.
 
 use super::{
+    copies::{Copies, EmptyOnly},
+    deaths::Deaths,
     network::Links,
     serving::Serving,
     types::{Metrics, Raft},
@@ -8,13 +10,12 @@ use super::{
 use crate::{gossip, peer};
 use arc_swap::ArcSwap;
 use hypercache_core::{
-    cluster::{ClusterState, Member, Planner, View},
+    cluster::{ClusterState, Member, View},
     store::StorePolicy,
 };
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
-use parking_lot::Mutex;
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::watch;
@@ -34,12 +35,14 @@ pub struct Shared {
     pub identity: Arc<peer::Identity>,
     pub gossip: gossip::Handle,
     pub serving: Arc<Serving>,
+    /// Who else answers for this member's copies of slots.
+    pub copies: OnceLock<Arc<dyn Copies>>,
+    /// Who is gone.
+    pub deaths: Deaths,
     /// The table as it is applied here.
     pub table: watch::Receiver<Arc<ClusterState>>,
     pub view: ArcSwap<View>,
     pub changed: watch::Sender<u64>,
-    /// For the status only.
-    pub planner: Mutex<Planner>,
     pub stop: watch::Sender<bool>,
     pub stopped: watch::Sender<bool>,
 }
@@ -54,6 +57,14 @@ impl Shared {
     pub fn leads(&self) -> bool {
         let leads = self.raft.metrics().borrow_watched().state == ServerState::Leader;
         leads && self.links.leads.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// This member's copies of slots.
+    pub fn copies(self: &Arc<Self>) -> Arc<dyn Copies> {
+        match self.copies.get() {
+            Some(copies) => copies.clone(),
+            None => Arc::new(EmptyOnly(Arc::downgrade(self))),
+        }
     }
 
     /// A member of the table with the newest address that is known.

@@ -112,7 +112,7 @@ pub struct StoreStatus {
 /// Something that keeps the cluster from the desired state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// One word: `StoreNotEmpty`, `MemberOwnsSlots`, `NameTaken`.
+    /// One word: `StoreNotEmpty`, `MemberOwnsSlots`, `NameTaken`, `SlotsWait`.
     pub kind: String,
     /// What it is about.
     pub object: String,
@@ -123,9 +123,15 @@ pub struct Problem {
 /// What members said they hold; `None`: no answer in time.
 pub type Said = BTreeMap<MemberId, Option<MemberStats>>;
 
-/// The status, from a view, the assignment that the ring wants, what members said, and the names
-/// under which more than one member is alive.
-pub fn status(view: &View, target: Option<&Assignment>, said: &Said, twins: &[String]) -> Status {
+/// The status, from a view, where slots should be, whether slots that hold keys can move, what
+/// members said, and the names under which more than one member is alive.
+pub fn status(
+    view: &View,
+    target: Option<&Assignment>,
+    replicates: bool,
+    said: &Said,
+    twins: &[String],
+) -> Status {
     let state = &view.state;
     let slots = state.assignment.counts();
     let name = |id: MemberId| view.member(id).map(|member| member.name.clone());
@@ -174,7 +180,7 @@ pub fn status(view: &View, target: Option<&Assignment>, said: &Said, twins: &[St
         quorum: view.quorum,
         leader: view.leader.and_then(name),
         desired_generation: state.desired.as_ref().map(|desired| desired.generation),
-        ring: ring(view, target, said),
+        ring: ring(view, target, replicates, said),
         problems: problems(view, said, twins),
         members,
         stores,
@@ -187,7 +193,7 @@ fn natural(name: &str) -> (String, u64) {
     (head.to_owned(), name[head.len()..].parse().unwrap_or(0))
 }
 
-fn ring(view: &View, target: Option<&Assignment>, said: &Said) -> RingStatus {
+fn ring(view: &View, target: Option<&Assignment>, replicates: bool, said: &Said) -> RingStatus {
     let state = &view.state;
     let slots_assigned = state.assignment.assigned();
     let say = |balanced: bool, reason: &str, message: String| RingStatus {
@@ -213,13 +219,13 @@ fn ring(view: &View, target: Option<&Assignment>, said: &Said) -> RingStatus {
         true => "slots stay where they are".to_owned(),
         false => format!("{} own no slots and forward what they are asked", idle.join(", ")),
     };
-    if keys > 0 {
+    if keys > 0 && !replicates {
         let message = format!(
             "the cluster holds {keys} keys, and this version moves empty slots only: {who}"
         );
         return say(false, "SlotsHoldData", message);
     }
-    say(false, "Moving", format!("slots are about to be assigned anew; until then {who}"))
+    say(false, "Moving", format!("slots are on their way; until then {who}"))
 }
 
 fn problems(view: &View, said: &Said, twins: &[String]) -> Vec<Problem> {
@@ -241,18 +247,40 @@ fn problems(view: &View, said: &Said, twins: &[String]) -> Vec<Problem> {
                 kind: "MemberOwnsSlots".into(),
                 object: member.name.clone(),
                 message: format!(
-                    "it is no longer listed, and stays because it owns {slots} slots, which this \
-                     version moves only while they are empty"
+                    "it is no longer listed, and stays until its {slots} slots are elsewhere"
                 ),
             });
         }
     }
+    problems.extend(waiting(view));
     problems.extend(twins.iter().map(|name| Problem {
         kind: "NameTaken".into(),
         object: name.clone(),
         message: "two members that are alive have this name; the one in the table stays".into(),
     }));
     problems
+}
+
+/// Slots that nobody can serve until a member is back.
+fn waiting(view: &View) -> Vec<Problem> {
+    let mut slots: BTreeMap<Vec<MemberId>, u32> = BTreeMap::new();
+    for run in view.state.assignment.placements() {
+        let in_sync = run.placement.in_sync.into_vec();
+        if in_sync.iter().all(|id| view.liveness(*id) == Liveness::Down) {
+            *slots.entry(in_sync).or_default() += u32::from(run.last - run.first) + 1;
+        }
+    }
+    let name = |id: &MemberId| view.member(*id).map_or("?", |member| member.name.as_str());
+    slots
+        .into_iter()
+        .map(|(members, slots)| Problem {
+            kind: "SlotsWait".into(),
+            object: members.iter().map(name).collect::<Vec<_>>().join(", "),
+            message: format!(
+                "{slots} slots are not served until it is back: nobody else has what they hold"
+            ),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -289,6 +317,7 @@ mod tests {
             quorum: true,
             leader: Some(2),
             voters,
+            liveness: [(10, Liveness::Alive)].into(),
             ..View::default()
         }
     }
@@ -301,7 +330,7 @@ mod tests {
     #[test]
     fn it_is_the_json_that_an_operator_reads() {
         let view = view();
-        let status = status(&view, Some(&view.state.assignment), &said(4), &[]);
+        let status = status(&view, Some(&view.state.assignment), true, &said(4), &[]);
         let json = serde_json::to_value(&status).unwrap();
         assert_eq!(json["cluster_id"], "00000000000000ab");
         assert_eq!(json["leader"], "demo-2");
@@ -309,7 +338,7 @@ mod tests {
         assert_eq!(json["members"][0]["name"], "demo-2", "2 before 10");
         assert_eq!(json["members"][0]["role"], "voter");
         assert_eq!(json["members"][0]["keys"], 8);
-        assert_eq!(json["members"][1]["state"], "down");
+        assert_eq!(json["members"][1]["state"], "alive");
         assert_eq!(json["members"][1]["keys"], serde_json::Value::Null);
         assert_eq!(json["ring"]["balanced"], true);
         assert_eq!(json["ring"]["slots_assigned"], 16384);
@@ -323,9 +352,10 @@ mod tests {
     fn a_ring_that_data_holds_says_so() {
         let view = view();
         let target = Ring::new(&[member(2)]).assign(0, 1);
-        assert_eq!(ring(&view, Some(&target), &said(4)).reason, "SlotsHoldData");
-        assert_eq!(ring(&view, Some(&target), &said(0)).reason, "Moving");
-        assert_eq!(ring(&View::default(), None, &Said::new()).reason, "NoCluster");
+        assert_eq!(ring(&view, Some(&target), false, &said(4)).reason, "SlotsHoldData");
+        assert_eq!(ring(&view, Some(&target), false, &said(0)).reason, "Moving");
+        assert_eq!(ring(&view, Some(&target), true, &said(4)).reason, "Moving");
+        assert_eq!(ring(&View::default(), None, true, &Said::new()).reason, "NoCluster");
     }
 
     #[test]
@@ -345,5 +375,15 @@ mod tests {
             kinds,
             [("StoreNotEmpty", "a"), ("MemberOwnsSlots", "demo-10"), ("NameTaken", "demo-2")]
         );
+    }
+
+    #[test]
+    fn slots_that_wait_for_a_member_are_a_problem() {
+        let mut view = view();
+        view.liveness.insert(10, Liveness::Down);
+        let slots = view.state.assignment.slots_of(10).count();
+        let problems = problems(&view, &said(4), &[]);
+        assert_eq!((&*problems[0].kind, &*problems[0].object), ("SlotsWait", "demo-10"));
+        assert!(problems[0].message.starts_with(&format!("{slots} slots are not served")));
     }
 }

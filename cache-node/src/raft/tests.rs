@@ -3,7 +3,7 @@
 use super::serving::tests::Fake;
 use super::*;
 use hypercache_core::cluster::{Change, Desired, Liveness, View};
-use hypercache_core::store::StorePolicy;
+use hypercache_core::store::{Durability, Mode, StorePolicy};
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
@@ -42,6 +42,15 @@ fn options(name: &str, join: &[u16]) -> Options {
         bootstrap_members: None,
         secret: None,
         stores: vec![StorePolicy::new("default", 0), StorePolicy::new("sessions", 1)],
+    }
+}
+
+/// With a store that is kept on disk: its slots wait for their owner.
+fn kept(options: Options) -> Options {
+    let durability = Durability { mode: Mode::Aof, ..Durability::default() };
+    Options {
+        stores: vec![StorePolicy { durability, ..StorePolicy::new("default", 0) }],
+        ..options
     }
 }
 
@@ -209,6 +218,60 @@ async fn a_leader_that_dies_is_followed_by_another_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_slots_of_a_plain_cache_begin_anew_elsewhere_at_once_when_their_owner_dies() {
+    let mut nodes = three([0, 1, 2], |_, options| options).await;
+    nodes[0].until("three voters", |view| view.voters.len() == 3).await;
+    for who in ["a follower", "the leader"] {
+        let leader = nodes[0].until("a leader", |view| view.leader.is_some()).await.leader.unwrap();
+        let leads = |node: &Node| (node.id() == leader) == (who == "the leader");
+        let at = nodes.iter().position(leads).unwrap();
+        let dead = nodes[at].id();
+        nodes[0].until("slots of it", |view| view.state.assignment.owns(dead)).await;
+        let killed = nodes.remove(at);
+        kill(killed).await;
+        if who == "a follower" {
+            for node in &nodes {
+                node.until("no slots of it", |view| {
+                    view.quorum && !view.state.assignment.owns(dead)
+                })
+                .await;
+                let own = node.handle.view().state.assignment.slots_of(node.id()).count();
+                assert_eq!(node.keys.served(), own);
+            }
+            // It comes back as a new member of its old name.
+            let join = [nodes[0].port, nodes[1].port];
+            let name = format!(
+                "demo-{}",
+                (0..3)
+                    .find(|i| {
+                        nodes.iter().all(|node| {
+                            node.handle.view().myself().unwrap().name != format!("demo-{i}")
+                        })
+                    })
+                    .unwrap()
+            );
+            nodes.push(start(options(&name, &join)).await);
+            for node in &nodes {
+                node.until("it is back, with its share", |view| {
+                    let counts = view.state.assignment.counts();
+                    view.is_ok() && counts.len() == 3 && counts.values().all(|n| *n > 5000)
+                })
+                .await;
+            }
+            nodes[0].until("it votes", |view| view.voters.len() == 3).await;
+        } else {
+            for node in &nodes {
+                node.until("no slots of it", |view| {
+                    view.quorum && !view.state.assignment.owns(dead)
+                })
+                .await;
+            }
+        }
+    }
+    stop_all(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l25_a_stopped_member_comes_back_from_its_disk_as_itself() {
     let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let dirs: Vec<PathBuf> = directories.iter().map(|d| d.path().to_owned()).collect();
@@ -234,7 +297,7 @@ async fn l25_a_stopped_member_comes_back_from_its_disk_as_itself() {
 async fn o3_all_restart_at_once_at_new_addresses_and_find_each_other() {
     let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     let dirs: Vec<PathBuf> = directories.iter().map(|d| d.path().to_owned()).collect();
-    let with_disk = |i: usize, o: Options| Options { data_dir: Some(dirs[i].clone()), ..o };
+    let with_disk = |i: usize, o: Options| kept(Options { data_dir: Some(dirs[i].clone()), ..o });
     let nodes = three([0, 1, 2], with_disk).await;
     let before = nodes[0].handle.view().state.clone();
     stop_all(nodes).await;
@@ -285,7 +348,12 @@ async fn a_newcomer_gets_slots_while_nobody_holds_data() {
     second.until("slots", |view| view.state.assignment.counts().len() == 2).await;
     let both = [&first, &second];
     for node in both {
-        node.until("the same", |view| view.state.assignment.counts().len() == 2).await;
+        node.until("its share", |view| {
+            let primaries = view.state.assignment.counts().into_values().collect::<Vec<_>>();
+            primaries == [8192, 8192]
+                && view.state.assignment.runs().iter().all(|r| r.owners.len() == 1)
+        })
+        .await;
         let own = node.handle.view().state.assignment.slots_of(node.id()).count();
         assert_eq!(node.keys.served(), own);
     }
@@ -378,11 +446,14 @@ async fn a_managed_store_that_is_no_longer_listed_goes_once_it_is_empty() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_lost_its_disk_takes_its_old_place() {
-    let mut nodes = three([0, 1, 2], |_, options| options).await;
+    let mut nodes = three([0, 1, 2], |_, options| kept(options)).await;
     let old = nodes.remove(2);
     let (old_id, port) = (old.id(), old.port);
     let slots = old.handle.view().state.assignment.runs_of(old_id);
     kill(old).await;
+    nodes[0].until("it is down", |view| view.liveness(old_id) == Liveness::Down).await;
+    let problems = nodes[0].handle.status().await.problems;
+    assert!(problems.iter().any(|p| p.kind == "SlotsWait"), "{problems:?}");
     let options =
         Options { bootstrap_members: Some(3), ..options("demo-2", &[nodes[0].port, port]) };
     let new = start(options).await;

@@ -208,23 +208,14 @@ impl Assignment {
         runs
     }
 
-    /// Whether the owner lists are the same, whatever the epochs.
+    /// Whether every slot has the same primary and the same other owners, in whatever order.
     pub fn same_owners(&self, other: &Self) -> bool {
-        (0..SLOTS).all(|slot| self.owners(slot) == other.owners(slot))
-    }
-
-    /// What leaves each primary on the way to `target`: member → slots whose primary it stops
-    /// being. Slots that nobody owns are free to give and stand under nobody.
-    pub fn leaving(&self, target: &Self) -> BTreeMap<MemberId, Vec<Slot>> {
-        let mut leaving: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
-        for slot in 0..SLOTS {
-            if let Some(primary) = self.primary(slot)
-                && target.primary(slot) != Some(primary)
-            {
-                leaving.entry(primary).or_default().push(slot);
-            }
-        }
-        leaving
+        (0..SLOTS).all(|slot| {
+            let (these, those) = (self.owners(slot), other.owners(slot));
+            these.first() == those.first()
+                && these.len() == those.len()
+                && these.iter().all(|owner| those.contains(owner))
+        })
     }
 }
 
@@ -308,15 +299,6 @@ mod tests {
         assert_eq!(assignment.counts(), BTreeMap::from([(1, 8192), (2, 8192)]));
         assert_eq!(Assignment::default().runs(), []);
         assert_eq!(Assignment::default().primary(0), None);
-    }
-
-    #[test]
-    fn what_leaves_a_primary_is_named_with_it() {
-        let target = Assignment::from_lists(4, (0..SLOTS).map(|_| smallvec![1]));
-        let leaving = halves().leaving(&target);
-        assert_eq!(leaving.len(), 1);
-        assert_eq!(leaving[&2].len(), 8192);
-        assert!(Assignment::default().leaving(&target).is_empty());
     }
 
     #[test]

@@ -19,7 +19,8 @@ pub use assignment::{Assignment, Run};
 pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
 pub use placement::{Owners, Placement, PlacementRun};
 pub use plan::{
-    Decision, Facts, MAX_VOTERS, Planner, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, bootstrap,
+    Decision, Facts, Failover, MAX_VOTERS, Planner, Positions, REPLACE_AFTER_MS, Seen,
+    VOTER_LOST_AFTER_MS, Waiting, bootstrap, fail_over, target, to_be_asked,
 };
 pub use reply::cluster_reply;
 pub use ring::Ring;

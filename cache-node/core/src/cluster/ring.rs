@@ -76,7 +76,7 @@ impl<'a> Ring<'a> {
                 let zone = &self.seats[seat].member.zone;
                 zone.is_none() || chosen.iter().all(|c| self.seats[*c].member.zone != *zone)
             };
-            let free = || self.walk(slot).filter(|seat| !chosen.contains(seat));
+            let free = || self.seats_from(slot).filter(|seat| !chosen.contains(seat));
             let next = free()
                 .find(|s| room[*s] > 0 && new_zone(*s))
                 .or_else(|| free().find(|s| !chosen.is_empty() && new_zone(*s)))
@@ -89,8 +89,13 @@ impl<'a> Ring<'a> {
         chosen.into_iter().map(|seat| self.seats[seat].member.id).collect()
     }
 
+    /// The members from a slot's place on, once around; some more than once.
+    pub(super) fn walk(&self, slot: Slot) -> impl Iterator<Item = MemberId> + '_ {
+        self.seats_from(slot).map(|seat| self.seats[seat].member.id)
+    }
+
     /// The seats from a slot's place on, once around.
-    fn walk(&self, slot: Slot) -> impl Iterator<Item = usize> + '_ {
+    fn seats_from(&self, slot: Slot) -> impl Iterator<Item = usize> + '_ {
         let place = u64::from(slot) << 50; // 2^14 slots over 2^64 places
         let start = self.points.partition_point(|(at, _)| *at < place);
         self.points[start..].iter().chain(&self.points[..start]).map(|(_, seat)| *seat)

@@ -37,11 +37,6 @@ pub struct ClusterState {
     pub stores: Vec<StorePolicy>,
     /// What an operator wants, once one has said so.
     pub desired: Option<Desired>,
-    /// The move of slots that may still be carried out. Owners that fenced slots for it serve
-    /// them again only after this no longer names it.
-    pub open_move: Option<u64>,
-    /// How many moves were ever opened.
-    pub moves: u64,
 }
 
 /// A change of the table. Committed by Raft, then applied by every member alike.
@@ -84,17 +79,6 @@ pub enum Change {
     },
     /// Changes placements. A slot that is no longer as its step says is left alone.
     Place(Vec<Step>),
-    /// Opens a move of slots, and closes the one that was open.
-    OpenMove,
-    /// Carries out the open move: every primary that loses a slot has fenced it for this move.
-    Assign {
-        /// The move.
-        move_id: u64,
-        /// The new owners of all slots.
-        assignment: Assignment,
-    },
-    /// Closes the open move with nothing changed.
-    CloseMove(u64),
     /// One more store.
     CreateStore(StorePolicy),
     /// Other policies for the store of that name; its number stays.
@@ -117,8 +101,6 @@ pub struct Applied {
     pub epoch: u64,
     /// Whether the table is another one now.
     pub changed: bool,
-    /// The move that it opened.
-    pub move_id: Option<u64>,
 }
 
 /// Why a change was not applied. Nothing was changed then.
@@ -147,9 +129,6 @@ pub enum Refused {
     /// A member that owns slots cannot leave.
     #[error("member {0} owns slots")]
     MemberOwnsSlots(String),
-    /// The move was closed, or another one was opened.
-    #[error("the move {0} of slots is closed")]
-    MoveClosed(u64),
     /// An assignment that names somebody who is no member, or leaves out slots.
     #[error("assignment: {0}")]
     InvalidAssignment(String),
@@ -180,6 +159,11 @@ impl ClusterState {
         self.stores.iter().find(|store| store.name == name)
     }
 
+    /// How many owners a slot should have: the greatest replication factor of all stores.
+    pub fn replication_factor(&self) -> usize {
+        self.stores.iter().map(|s| usize::from(s.replication_factor)).max().unwrap_or(1).max(1)
+    }
+
     /// Whether an operator wants a member of that name gone.
     pub fn is_leaving(&self, name: &str) -> bool {
         self.desired.as_ref().is_some_and(|desired| !desired.members.iter().any(|n| n == name))
@@ -203,23 +187,21 @@ impl ClusterState {
     /// Why it cannot be; the table is as it was.
     pub fn apply(&mut self, change: &Change) -> Result<Applied, Refused> {
         let mut next = self.clone();
-        let move_id = next.change(change)?;
+        next.change(change)?;
         let changed = next != *self;
-        let moved = matches!(change, Change::OpenMove | Change::CloseMove(_));
-        if changed && !moved {
+        if changed {
             next.epoch += 1;
             if next.assignment != self.assignment {
                 next.assignment.epoch = next.epoch;
             }
         }
         *self = next;
-        Ok(Applied { epoch: self.epoch, changed, move_id })
+        Ok(Applied { epoch: self.epoch, changed })
     }
 
-    fn change(&mut self, change: &Change) -> Result<Option<u64>, Refused> {
+    fn change(&mut self, change: &Change) -> Result<(), Refused> {
         if let Change::Init { cluster_id, members, assignment, stores } = change {
-            self.init(*cluster_id, members, assignment, stores)?;
-            return Ok(None);
+            return self.init(*cluster_id, members, assignment, stores);
         }
         if !self.exists() {
             return Err(Refused::Existence { exists: false });
@@ -248,26 +230,6 @@ impl ClusterState {
                 }
             }
             Change::Place(steps) => self.place(steps),
-            Change::OpenMove => {
-                self.moves += 1;
-                self.open_move = Some(self.moves);
-                return Ok(self.open_move);
-            }
-            Change::Assign { move_id, assignment } => {
-                if self.open_move != Some(*move_id) {
-                    return Err(Refused::MoveClosed(*move_id));
-                }
-                self.check_assignment(assignment)?;
-                self.open_move = None;
-                if !self.assignment.same_owners(assignment) {
-                    self.assign(assignment);
-                }
-            }
-            Change::CloseMove(id) => {
-                if self.open_move == Some(*id) {
-                    self.open_move = None;
-                }
-            }
             Change::CreateStore(policy) => {
                 self.stores.push(policy.clone());
                 self.check_stores().map_err(Refused::InvalidStore)?;
@@ -277,7 +239,7 @@ impl ClusterState {
             Change::SetDesired { desired, drop } => self.set_desired(desired, drop)?,
         }
         self.stores.sort_by_key(|store| store.number);
-        Ok(None)
+        Ok(())
     }
 
     fn init(
@@ -358,10 +320,9 @@ impl ClusterState {
     }
 
     fn place(&mut self, steps: &[Step]) {
-        let factors = self.stores.iter().map(|store| usize::from(store.replication_factor));
         let around = Around {
             epoch: self.epoch + 1,
-            replication_factor: factors.max().unwrap_or(1),
+            replication_factor: self.replication_factor(),
             incarnation: &|id| self.members.get(&id).map(|member| member.incarnation),
         };
         for step in steps {
@@ -497,9 +458,6 @@ impl fmt::Display for Change {
             Self::RemoveMember(id) => write!(f, "remove member {id:016x}"),
             Self::Restarted { member, .. } => write!(f, "member {member:016x} has restarted"),
             Self::Place(steps) => write!(f, "{} steps of placements", steps.len()),
-            Self::OpenMove => write!(f, "open a move of slots"),
-            Self::Assign { move_id, .. } => write!(f, "assign slots by move {move_id}"),
-            Self::CloseMove(id) => write!(f, "close the move {id} of slots"),
             Self::CreateStore(policy) => write!(f, "create store {}", policy.name),
             Self::ChangeStore(policy) => write!(f, "change store {}", policy.name),
             Self::DropStore(number) => write!(f, "drop store {number}"),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::Ring;
+use crate::cluster::{Ring, target};
 
 pub(crate) fn member(id: MemberId) -> Member {
     Member {
@@ -17,7 +17,7 @@ pub(crate) fn member(id: MemberId) -> Member {
 
 pub(crate) fn cluster(ids: &[MemberId]) -> ClusterState {
     let members: Vec<Member> = ids.iter().copied().map(member).collect();
-    let assignment = Ring::new(&members).assign(1, 1);
+    let assignment = target(&members, 1, &Assignment::default());
     let mut state = ClusterState::default();
     state.apply(&Change::Init { cluster_id: 5, members, assignment, stores: vec![] }).unwrap();
     state
@@ -73,36 +73,11 @@ fn a_refused_change_changes_nothing() {
 }
 
 #[test]
-fn an_assignment_whose_move_was_closed_is_refused() {
-    let mut state = cluster(&[1]);
-    state.apply(&Change::AddMember(member(2))).unwrap();
-    let move_id = state.apply(&Change::OpenMove).unwrap().move_id.unwrap();
-    state.apply(&Change::CloseMove(move_id)).unwrap();
-    let late = Change::Assign { move_id, assignment: ring(&[1, 2]) };
-    assert_eq!(state.apply(&late), Err(Refused::MoveClosed(move_id)));
-    assert_eq!(state.assignment.counts().len(), 1);
-}
-
-#[test]
-fn opening_a_move_closes_the_one_before() {
-    let mut state = cluster(&[1]);
-    state.apply(&Change::AddMember(member(2))).unwrap();
-    let first = state.apply(&Change::OpenMove).unwrap().move_id.unwrap();
-    let second = state.apply(&Change::OpenMove).unwrap().move_id.unwrap();
-    let late = Change::Assign { move_id: first, assignment: ring(&[1, 2]) };
-    assert_eq!(state.apply(&late), Err(Refused::MoveClosed(first)));
-    let epoch = state.epoch;
-    let assign = Change::Assign { move_id: second, assignment: ring(&[1, 2]) };
-    assert!(state.apply(&assign).unwrap().changed);
-    assert_eq!((state.open_move, state.assignment.epoch), (None, epoch + 1));
-}
-
-#[test]
-fn an_assignment_names_members_only_and_every_slot() {
-    let mut state = cluster(&[1]);
-    let move_id = state.apply(&Change::OpenMove).unwrap().move_id.unwrap();
+fn the_first_assignment_names_members_only_and_every_slot() {
     for assignment in [ring(&[1, 2]), Assignment::default()] {
-        let refused = state.apply(&Change::Assign { move_id, assignment });
+        let members = vec![member(1)];
+        let init = Change::Init { cluster_id: 5, members, assignment, stores: vec![] };
+        let refused = ClusterState::default().apply(&init);
         assert!(matches!(refused, Err(Refused::InvalidAssignment(_))), "{refused:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Steps: how placements change, each on condition that a slot is as the step says.
 
 use super::{Assignment, MemberId, Placement, Slot};
+use crate::store::MAX_REPLICATION_FACTOR;
 use serde::{Deserialize, Serialize};
 
 /// What is done with some slots. A slot that is not, or no longer, as the act says is left alone;
@@ -14,9 +15,10 @@ pub struct Step {
 }
 
 /// What is done with a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Act {
-    /// One more owner, the last one, not in sync. By the leader.
+    /// One more owner, the last one, not in sync; at most one more than a replication factor can
+    /// be. By the leader.
     AddOwner(MemberId),
     /// An owner goes. Never the primary; and none that is in sync while, of those that stay,
     /// fewer are in sync than the stores' replication factor asks for. By the leader.
@@ -95,7 +97,8 @@ impl Act {
         let primary = slot.primary()?;
         match *self {
             Self::AddOwner(member) => {
-                (incarnation(member).is_some() && !slot.owns(member)).then(|| {
+                let room = slot.owners.len() <= usize::from(MAX_REPLICATION_FACTOR);
+                (incarnation(member).is_some() && !slot.owns(member) && room).then(|| {
                     let mut after = slot.clone();
                     after.owners.push(member);
                     after

@@ -269,7 +269,7 @@ mod tests {
             (raft::Error::NoQuorum("no leader".into()), 503, "no_quorum"),
             (raft::Error::Refused(Refused::InvalidStore(invalid)), 400, "invalid_store"),
             (raft::Error::Refused(Refused::NoSuchStore("'x'".into())), 404, "unknown_store"),
-            (raft::Error::Refused(Refused::MoveClosed(1)), 409, "refused"),
+            (raft::Error::Refused(Refused::NoSuchMember(1)), 409, "refused"),
             (
                 raft::Error::Peer(peer::Error::Deadline { member: member() }),
                 504,

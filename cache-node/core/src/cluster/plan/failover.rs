@@ -1,0 +1,217 @@
+//! Fail-over: another primary for the slots of one that cannot serve any more.
+//!
+//! The owner that is furthest ahead is the primary, of those that are in sync; so each of these is
+//! asked first, as far as it is there. A store of `quorum` says that a majority of its owners has
+//! what it acknowledged: where those that cannot be heard may have been that majority, and may come
+//! back with their disks, the slot waits for them.
+
+use super::{runs, steps};
+use crate::cluster::{Act, ClusterState, MemberId, Placement, Ring, SLOTS, Slot, Step};
+use crate::store::{Acks, Mode, StorePolicy};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What members said of how far they have slots: epoch and sequence. Who is not in it was not
+/// asked, or did not answer; a slot that is not in an answer is not there at all.
+pub type Positions = BTreeMap<MemberId, BTreeMap<Slot, (u64, u64)>>;
+
+/// Slots that nobody serves until a member is back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Members; it takes any that has the slots' data.
+    pub members: Vec<MemberId>,
+    /// How many slots wait for these.
+    pub slots: u32,
+}
+
+/// What to do about members that cannot serve.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Failover {
+    /// To be proposed.
+    pub steps: Vec<Step>,
+    /// What waits, and for whom.
+    pub waiting: Vec<Waiting>,
+}
+
+/// What becomes of one slot.
+enum Fate {
+    Act(Act),
+    /// The primary itself, which was started again, has the most; the others are not in sync.
+    Stays(Vec<Act>),
+    /// Somebody has yet to answer.
+    Unheard,
+    WaitsFor(Vec<MemberId>),
+}
+
+struct Failing<'a> {
+    state: &'a ClusterState,
+    dead: &'a BTreeSet<MemberId>,
+    /// This one is there again, with what its disk has; it may not be a primary as if nothing
+    /// had happened.
+    restarted: Option<MemberId>,
+    positions: &'a Positions,
+    /// Nothing of any store need be kept: no store is replicated, or on disk.
+    nothing_is_kept: bool,
+    /// Something is on a primary's disk alone.
+    has_single_copies: bool,
+}
+
+/// Who is to be asked for [`Positions`], and of which slots, before [`fail_over`] can decide.
+pub fn to_be_asked(
+    state: &ClusterState,
+    dead: &BTreeSet<MemberId>,
+    restarted: Option<MemberId>,
+) -> BTreeMap<MemberId, Vec<(Slot, Slot)>> {
+    let positions = Positions::new();
+    let failing = Failing::new(state, dead, restarted, &positions);
+    let mut asked: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
+    for (slot, placement) in failing.slots() {
+        let heirs = failing.heirs(placement);
+        // Who is alone need not say how far it is.
+        if heirs.len() > 1 || restarted.is_some() {
+            heirs.into_iter().for_each(|id| asked.entry(id).or_default().push(slot));
+        }
+    }
+    asked.into_iter().map(|(id, slots)| (id, runs(slots))).collect()
+}
+
+/// What becomes of the slots of members that are dead, or of one that was restarted and asks to be
+/// let in again. `alive` says who could begin a slot anew.
+pub fn fail_over(
+    state: &ClusterState,
+    dead: &BTreeSet<MemberId>,
+    restarted: Option<MemberId>,
+    positions: &Positions,
+    alive: impl Fn(MemberId) -> bool,
+) -> Failover {
+    let failing = Failing::new(state, dead, restarted, positions);
+    let ring = Ring::new(
+        state
+            .members
+            .values()
+            .filter(|m| !state.is_leaving(&m.name) && alive(m.id) && !dead.contains(&m.id)),
+    );
+    let mut acts: BTreeMap<Act, Vec<Slot>> = BTreeMap::new();
+    let mut waiting: BTreeMap<Vec<MemberId>, u32> = BTreeMap::new();
+    for (slot, placement) in failing.slots() {
+        match failing.fate(slot, placement, &ring) {
+            Fate::Act(act) => acts.entry(act).or_default().push(slot),
+            Fate::Stays(others) => {
+                others.into_iter().for_each(|act| acts.entry(act).or_default().push(slot));
+            }
+            Fate::Unheard => {}
+            Fate::WaitsFor(members) => *waiting.entry(members).or_default() += 1,
+        }
+    }
+    let waiting = waiting.into_iter().map(|(members, slots)| Waiting { members, slots }).collect();
+    Failover { steps: steps(acts), waiting }
+}
+
+impl<'a> Failing<'a> {
+    fn new(
+        state: &'a ClusterState,
+        dead: &'a BTreeSet<MemberId>,
+        restarted: Option<MemberId>,
+        positions: &'a Positions,
+    ) -> Self {
+        let kept = |store: &StorePolicy| {
+            store.replication_factor > 1 || store.durability.mode != Mode::Disabled
+        };
+        let single = |store: &StorePolicy| store.replication_factor == 1 && kept(store);
+        Self {
+            state,
+            dead,
+            restarted,
+            positions,
+            nothing_is_kept: !state.stores.iter().any(kept),
+            has_single_copies: state.stores.iter().any(single),
+        }
+    }
+
+    /// The slots that need another primary: all of the dead ones; of one that was restarted those
+    /// in which it is not alone.
+    fn slots(&self) -> impl Iterator<Item = (Slot, &'a Placement)> + '_ {
+        let placed =
+            (0..SLOTS).filter_map(|slot| Some((slot, self.state.assignment.placement(slot)?)));
+        placed.filter(|(_, placement)| match (placement.primary(), self.restarted) {
+            (primary, Some(_)) if primary == self.restarted => placement.in_sync.len() > 1,
+            (Some(primary), None) => self.dead.contains(&primary),
+            _ => false,
+        })
+    }
+
+    /// The owners that could be the primary, in the owners' order.
+    fn heirs(&self, placement: &Placement) -> Vec<MemberId> {
+        let there = |id: &&MemberId| !self.dead.contains(id);
+        placement.in_sync.iter().filter(there).copied().collect()
+    }
+
+    fn fate(&self, slot: Slot, placement: &Placement, ring: &Ring) -> Fate {
+        let heirs = self.heirs(placement);
+        let epoch = placement.epoch;
+        if heirs.is_empty() {
+            if self.nothing_is_kept
+                && let Some(to) = ring.walk(slot).next()
+            {
+                return Fate::Act(Act::Restart { epoch, to });
+            }
+            return Fate::WaitsFor(placement.in_sync.to_vec());
+        }
+        let asks = heirs.len() > 1 || self.restarted.is_some();
+        if asks && heirs.iter().any(|id| !self.positions.contains_key(id)) {
+            return Fate::Unheard;
+        }
+        let unheard: Vec<MemberId> =
+            placement.in_sync.iter().copied().filter(|id| !heirs.contains(id)).collect();
+        if self.may_have_a_majority(placement, &unheard) {
+            return Fate::WaitsFor(unheard);
+        }
+        // The first of the best. One that was restarted stands behind the others, which have their
+        // memory; but before them if there are stores that only its disk has.
+        let rank = |id: &MemberId| {
+            let stores = self.stores_of(placement, *id);
+            let at = self.positions.get(id).and_then(|slots| slots.get(&slot)).copied();
+            let restarted = Some(*id) == self.restarted;
+            (stores, at.unwrap_or_default(), restarted == self.has_single_copies)
+        };
+        let best = heirs.iter().rev().max_by_key(|id| rank(id)).copied();
+        match (best, placement.primary()) {
+            (Some(to), Some(primary)) if to == primary => {
+                let others = placement.in_sync.iter().filter(|id| **id != primary);
+                let leaves = |id: &MemberId| Act::InSync {
+                    primary,
+                    epoch,
+                    member: *id,
+                    incarnation: 0,
+                    in_sync: false,
+                };
+                Fate::Stays(others.map(leaves).collect())
+            }
+            (Some(to), _) => Fate::Act(Act::Promote { epoch, to }),
+            (None, _) => Fate::WaitsFor(placement.in_sync.to_vec()),
+        }
+    }
+
+    /// Whether a `quorum` store's majority may be among these, and they may come back with it.
+    fn may_have_a_majority(&self, placement: &Placement, unheard: &[MemberId]) -> bool {
+        self.state.stores.iter().any(|store| {
+            let factor = usize::from(store.replication_factor);
+            let owners = placement.owners.iter().take(factor);
+            let missing = owners.filter(|id| unheard.contains(id)).count();
+            let majority = factor / 2 + 1;
+            let keeps = store.durability.mode != Mode::Disabled;
+            factor > 1 && store.acks == Acks::Quorum && keeps && missing >= majority
+        })
+    }
+
+    /// How many of the replicated stores an owner holds: a store is with the first owners, as many as
+    /// its replication factor says.
+    fn stores_of(&self, placement: &Placement, id: MemberId) -> usize {
+        let at = placement.owners.iter().position(|owner| *owner == id).unwrap_or(usize::MAX);
+        let holds = |store: &&StorePolicy| usize::from(store.replication_factor) > at.max(1);
+        self.state.stores.iter().filter(holds).count()
+    }
+}
+
+#[cfg(test)]
+#[path = "failover_tests.rs"]
+mod tests;
