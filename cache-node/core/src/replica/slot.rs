@@ -72,7 +72,7 @@ pub enum Synced {
 pub struct Route {
     /// The link to it.
     pub link: Arc<Link>,
-    /// What the table says of it.
+    /// What the table says of it. Of an owner that is [`Synced::Perhaps`] it is not looked at.
     pub synced: Synced,
     /// The stores of at least this replication factor go to it: the owner after the primary gets those of
     /// 2 and more, the next one those of 3 and more; one that is to be primary gets all (1).
@@ -216,7 +216,8 @@ impl SlotFeed {
     }
 
     /// Puts a route in force. Ways that stay keep what is known of them, unless other stores go to them
-    /// now: `coverage` tells which, by least replication factor.
+    /// now: `coverage` tells which, by least replication factor. What is `Perhaps` stays so: who proposed
+    /// it says what came of it.
     pub(crate) fn set_route(&mut self, route: &[Route], coverage: impl Fn(u8) -> u64) {
         let mut old = std::mem::take(&mut self.ways);
         for wanted in route.iter().take(MAX_WAYS) {
@@ -225,7 +226,10 @@ impl SlotFeed {
                 Some(index) => old.swap_remove(index),
                 None => Way::new(wanted),
             };
-            (way.synced, way.least_factor) = (wanted.synced, wanted.least_factor);
+            way.least_factor = wanted.least_factor;
+            if way.synced != Synced::Perhaps {
+                way.synced = wanted.synced;
+            }
             if way.coverage != coverage(way.least_factor) {
                 way.detach();
             }
@@ -347,12 +351,12 @@ impl SlotFeed {
                     self.position.sequence = chance >> 32;
                 }
                 self.position.epoch = epoch;
-                self.incoming = None;
+                self.comes_no_more();
             }
             (Role::Replica { of: old, .. }, Role::Replica { of, .. }) if old == of => {}
             _ => {
                 // Of a slot of which there are not all pieces, nothing counts.
-                self.incoming = None;
+                self.comes_no_more();
             }
         }
         match role {
@@ -373,6 +377,13 @@ impl SlotFeed {
             Role::None => self.position = Position::default(),
         }
         true
+    }
+
+    /// What came so far comes from nobody any more.
+    fn comes_no_more(&mut self) {
+        if !mutation::is(Mutation::IgnoredEpoch) {
+            self.incoming = None;
+        }
     }
 
     /// The least replication factor of stores that go to anybody.
