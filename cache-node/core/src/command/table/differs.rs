@@ -123,9 +123,14 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("sort_ro", "as SORT"),
     ("spublish", "as PUBLISH"),
     (
+        "wait",
+        "counts the members that have all that was written on the member that the client is connected to; what a store \
+         promises without it is its `acks`",
+    ),
+    (
         "waitaof",
-        "waits for all that was written on the member that the client is connected to, with `fsync never` too; there are \
-         no replicas yet, so the second number is 0",
+        "waits for all that was written on the member that the client is connected to, with `fsync never` too; it asks no \
+         replicas, so the second number is 0",
     ),
     ("zrank", "takes `WITHSCORE`, as Redis 7.2 and Valkey"),
     ("zrevrank", "takes `WITHSCORE`, as Redis 7.2 and Valkey"),
