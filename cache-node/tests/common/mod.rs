@@ -38,7 +38,8 @@ pub fn wait_for<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
     try_for(condition).unwrap_or_else(|| panic!("not within {DEADLINE:?}: {what}"))
 }
 
-fn try_for<T>(mut condition: impl FnMut() -> Option<T>) -> Option<T> {
+/// As [`wait_for`]; `None` if it does not come.
+pub fn try_for<T>(mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + DEADLINE;
     while Instant::now() < deadline {
         if let Some(found) = condition() {
