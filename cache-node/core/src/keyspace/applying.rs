@@ -11,7 +11,7 @@ use crate::cluster::{MemberId, Slot};
 use crate::log::record::put_command;
 use crate::log::{Batch, Ticket};
 use crate::mutation::{self, Mutation};
-use crate::replica::{Mark, Refused, SlotFeed};
+use crate::replica::{Mark, Refused, Role, SlotFeed};
 use crate::store::{EvictionPolicy, StoreNumber};
 use smallvec::SmallVec;
 use std::sync::atomic::Ordering::Relaxed;
@@ -59,6 +59,22 @@ impl Keyspace {
         drop(guard);
         self.bury(remains);
         Some(result)
+    }
+
+    /// This member's copy of a slot that it follows another in does not count any more: something is wrong
+    /// with it. What its primary sends next is refused, and so the primary gives it everything anew. False
+    /// if it follows nobody there.
+    pub fn give_up_copy(&self, slot: Slot) -> bool {
+        let Some(cell) = self.cell(slot) else { return false };
+        let _state = cell.state.lock();
+        let given_up = self.feed.change_known(slot, |feed| {
+            let follows = matches!(feed.role(), Role::Replica { .. });
+            if follows {
+                feed.give_up();
+            }
+            follows
+        });
+        given_up == Some(true)
     }
 
     /// Whether keys of a slot, which is locked, may leave because their lifetime is over or for room: its

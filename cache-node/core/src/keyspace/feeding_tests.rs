@@ -215,6 +215,33 @@ fn what_waits_as_the_slot_is_lost_is_not_known_and_after_a_hand_over_it_is_there
 }
 
 #[test]
+fn an_owner_leaves_the_in_sync_set_once_those_that_stay_have_what_a_majority_has() {
+    let space = space(&[policy(0, 3, Acks::Quorum)]);
+    let links = links(&space, 2);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    links.iter().for_each(|link| attach(&space, link));
+    call(&space, "set {a} 1");
+    let written = awaits::take().unwrap();
+    confirm(&links[0]);
+    assert!(space.feed().is_met(&written));
+    // The second has it not: the first may not leave it alone with the primary.
+    let mut leaving = space.begin_leaving(SLOT, &links[0]).unwrap();
+    assert!(space.begin_leaving(SLOT, &links[0]).is_none(), "it is leaving");
+    assert_eq!(leaving.ready(&space), None);
+    confirm(&links[1]);
+    assert_eq!(leaving.ready(&space), Some(vec![2]));
+    // One that cannot get it any more leaves as well.
+    assert!(space.set_synced(SLOT, &links[0], Synced::Yes));
+    call(&space, "set {a} 2");
+    confirm(&links[0]);
+    let mut leaving = space.begin_leaving(SLOT, &links[0]).unwrap();
+    links[1].open(8);
+    assert_eq!(leaving.ready(&space), Some(vec![2, 3]));
+    let owner = space.feed().look(SLOT, |feed| feed.owner(&links[1])).flatten().unwrap();
+    assert_eq!(owner.synced, Synced::Perhaps);
+}
+
+#[test]
 fn a_session_that_ends_takes_what_was_not_confirmed_with_it_until_the_slot_is_attached_anew() {
     let space = space(&[policy(0, 2, Acks::All)]);
     let links = links(&space, 1);

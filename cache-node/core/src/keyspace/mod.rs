@@ -15,7 +15,8 @@
 //! | `pressure` | what a member does as its memory runs out |
 //! | `snapshot/` | a slot as bytes, as of one moment, and back |
 //! | `effects`, `replaying` | what changes leave in the log; the log's records done again |
-//! | `feeding`, `attaching` | what they leave for other members; how those come to have a slot |
+//! | `feeding` | what they leave for other members |
+//! | `attaching`, `leaving` | how those come to have a slot, and to have it no longer |
 //! | `applying` | what comes from the primary of a slot |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
@@ -31,6 +32,7 @@ mod filter;
 mod free;
 mod hash;
 mod index;
+mod leaving;
 mod memory;
 mod moves;
 mod notice;
@@ -61,6 +63,7 @@ pub use eviction::usage::MAX_FREQUENCY;
 pub use filter::{FilterStats, Verdict};
 pub use free::{Remains, Undertaker};
 pub use hash::KeyHasher;
+pub use leaving::Leaving;
 pub use moves::{BeforeMove, MoveCursor};
 pub use notice::{Event, EventClasses, Notice, Notices};
 pub use prefetch::{Hashed, HashedMember};

@@ -34,7 +34,7 @@ pub use incoming::{Incoming, Receive, Received, Refused};
 pub use link::{Cycle, Link};
 pub use mark::{MARK, Mark};
 pub use need::{Lost, Need, Progress};
-pub use slot::{Position, Role, Route, SlotFeed, Synced};
+pub use slot::{Owner, Position, Role, Route, SlotFeed, Synced};
 pub use until::UntilMet;
 
 /// The most links that a slot's records go to: a store's replication factor is at most one more.

@@ -72,11 +72,22 @@ pub enum Synced {
 pub struct Route {
     /// The link to it.
     pub link: Arc<Link>,
-    /// What the table says of it.
+    /// What the table says of it. Of an owner that is [`Synced::Perhaps`] it is not looked at.
     pub synced: Synced,
     /// The stores of at least this replication factor go to it: the owner after the primary gets those of
     /// 2 and more, the next one those of 3 and more; one that is to be primary gets all (1).
     pub least_factor: u8,
+}
+
+/// How another owner stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// What the table says of it, as far as was told here.
+    pub synced: Synced,
+    /// Records go to it in the link's session.
+    pub is_attached: bool,
+    /// It has everything that was there when it was attached.
+    pub is_whole: bool,
 }
 
 /// How far another owner is.
@@ -167,6 +178,14 @@ impl SlotFeed {
         self.position
     }
 
+    /// How the owner at the other end of a link stands; `None`: it is none, or this member is not the
+    /// slot's primary.
+    pub fn owner(&self, link: &Link) -> Option<Owner> {
+        let way = self.ways.iter().find(|way| way.link.index() == link.index())?;
+        let is_attached = way.is_attached();
+        Some(Owner { synced: way.synced, is_attached, is_whole: is_attached && way.is_whole })
+    }
+
     /// Whether a position is this one, or what this one was in the epoch before.
     pub(crate) fn is_at(&self, theirs: Position) -> bool {
         let same = |mine: Position| mine.epoch == theirs.epoch;
@@ -197,7 +216,8 @@ impl SlotFeed {
     }
 
     /// Puts a route in force. Ways that stay keep what is known of them, unless other stores go to them
-    /// now: `coverage` tells which, by least replication factor.
+    /// now: `coverage` tells which, by least replication factor. What is `Perhaps` stays so: who proposed
+    /// it says what came of it.
     pub(crate) fn set_route(&mut self, route: &[Route], coverage: impl Fn(u8) -> u64) {
         let mut old = std::mem::take(&mut self.ways);
         for wanted in route.iter().take(MAX_WAYS) {
@@ -206,7 +226,10 @@ impl SlotFeed {
                 Some(index) => old.swap_remove(index),
                 None => Way::new(wanted),
             };
-            (way.synced, way.least_factor) = (wanted.synced, wanted.least_factor);
+            way.least_factor = wanted.least_factor;
+            if way.synced != Synced::Perhaps {
+                way.synced = wanted.synced;
+            }
             if way.coverage != coverage(way.least_factor) {
                 way.detach();
             }
@@ -328,12 +351,12 @@ impl SlotFeed {
                     self.position.sequence = chance >> 32;
                 }
                 self.position.epoch = epoch;
-                self.incoming = None;
+                self.comes_no_more();
             }
             (Role::Replica { of: old, .. }, Role::Replica { of, .. }) if old == of => {}
             _ => {
                 // Of a slot of which there are not all pieces, nothing counts.
-                self.incoming = None;
+                self.comes_no_more();
             }
         }
         match role {
@@ -354,6 +377,13 @@ impl SlotFeed {
             Role::None => self.position = Position::default(),
         }
         true
+    }
+
+    /// What came so far comes from nobody any more.
+    fn comes_no_more(&mut self) {
+        if !mutation::is(Mutation::IgnoredEpoch) {
+            self.incoming = None;
+        }
     }
 
     /// The least replication factor of stores that go to anybody.

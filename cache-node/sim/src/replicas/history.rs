@@ -1,0 +1,244 @@
+//! What clients did, and what must be there. Each write has an order, which stands in its value; what a
+//! client was told of sets a floor below which a key must not fall again.
+
+use super::process::{Called, Process};
+use crate::choice::{Choice, Dice};
+use hypercache_core::cluster::MemberId;
+use hypercache_core::replica::{Awaited, Progress};
+use hypercache_core::store::{Acks, StoreNumber};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Keys of a slot and store.
+const KEYS: usize = 2;
+
+/// A key of a store.
+pub type Key = (StoreNumber, String);
+
+#[derive(Debug, Clone)]
+enum What {
+    /// A write of this order.
+    Write(u64),
+    /// An element of a list.
+    Push(u64),
+    /// A read of what a write of this order wrote, where the key's floor was the other one.
+    Read { saw: u64, floor: u64 },
+}
+
+/// A command that waits for its answer.
+struct Waiting {
+    process: (MemberId, u64),
+    key: Key,
+    what: What,
+    awaited: Awaited,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct History {
+    order: u64,
+    /// What was answered: no state before it may be seen again.
+    floors: BTreeMap<Key, u64>,
+    /// The orders of deletions, whoever did them.
+    deletions: BTreeMap<Key, BTreeSet<u64>>,
+    pushed: BTreeMap<Key, BTreeSet<u64>>,
+    waiting: Vec<Waiting>,
+    pub acked: u64,
+    pub unknown: u64,
+    pub refused: u64,
+}
+
+/// Whose answers say that something stays.
+fn acks(store: StoreNumber) -> Acks {
+    [Acks::All, Acks::Quorum, Acks::One][usize::from(store) % 3]
+}
+
+impl History {
+    /// A client runs something at a process, in a slot that it serves; `has_quorum`: enough owners are in
+    /// sync by the table for a quorum write.
+    pub fn run(
+        &mut self,
+        dice: &mut Dice,
+        process: &Process,
+        tag: &str,
+        has_quorum: bool,
+        says: &mut dyn FnMut(String),
+    ) -> Result<(), String> {
+        let store = dice.pick(3) as StoreNumber;
+        let name = |kind: &str, number: usize| format!("{{{tag}}}{kind}{number}");
+        let number = dice.pick(KEYS);
+        let order = self.order + 1;
+        let value = format!("v{order}");
+        let (key, called, what) = match dice.pick(10) {
+            0..=2 => {
+                let key = name("k", number);
+                let called = process.call(store, &[b"SET", key.as_bytes(), value.as_bytes()]);
+                (key, called, Some(What::Write(order)))
+            }
+            3 => {
+                let key = name("k", number);
+                let called = process.call(store, &[b"DEL", key.as_bytes()]);
+                self.deletions.entry((store, key.clone())).or_default().insert(order);
+                (key, called, Some(What::Write(order)))
+            }
+            4..=5 => {
+                let key = name("l", number);
+                let called = process.call(store, &[b"RPUSH", key.as_bytes(), value.as_bytes()]);
+                (key, called, Some(What::Push(order)))
+            }
+            6 => {
+                let (x, y) = (name("x", 0), name("y", 0));
+                let sets = [&x, &y].map(|key| vec![&b"SET"[..], key.as_bytes(), value.as_bytes()]);
+                (x.clone(), process.transact(store, &sets), Some(What::Write(order)))
+            }
+            7 if dice.one(3) => {
+                let key = name("t", number);
+                (key.clone(), process.call(store, &[b"PERSIST", key.as_bytes()]), None)
+            }
+            7 => {
+                let (key, ms) = (name("t", number), (1 + dice.pick(200)).to_string());
+                let words = [&b"SET"[..], key.as_bytes(), value.as_bytes(), b"PX", ms.as_bytes()];
+                (key.clone(), process.call(store, &words), None)
+            }
+            _ => {
+                let key = name("k", number);
+                let called = process.call(store, &[b"GET", key.as_bytes()]);
+                let what = called.as_ref().map(|called| {
+                    let key = (store, key.clone());
+                    let saw = self.order_of(&key, text(&called.reply).as_deref());
+                    What::Read { saw, floor: self.floors.get(&key).copied().unwrap_or(0) }
+                });
+                (key, called, what)
+            }
+        };
+        self.order = order;
+        let Some(Called { reply, awaited }) = called else { return Ok(()) };
+        says(format!("{} {what:?} {store}/{key}: {}", process.id, reply.escape_ascii()));
+        if reply.starts_with(b"-") {
+            self.refused += 1;
+            return Ok(());
+        }
+        let is_write = !matches!(what, Some(What::Read { .. }));
+        if is_write && acks(store) == Acks::Quorum && !has_quorum {
+            return Err(format!("{store}/{key} was written, and too few are in sync (L22)"));
+        }
+        let process = (process.id, process.incarnation);
+        if let Some(what) = what {
+            self.waiting.push(Waiting { process, key: (store, key), what, awaited });
+        }
+        Ok(())
+    }
+
+    /// The order of what was seen of a key.
+    fn order_of(&self, key: &Key, value: Option<&str>) -> u64 {
+        match value {
+            Some(value) => value.trim_start_matches('v').parse().unwrap_or(0),
+            None => self.deletions.get(key).and_then(|all| all.last().copied()).unwrap_or(0),
+        }
+    }
+
+    /// Answers what may be answered; `process` finds one that lives and may answer.
+    pub fn answer<'p>(
+        &mut self,
+        process: impl Fn((MemberId, u64)) -> Option<Option<&'p Process>>,
+        says: &mut dyn FnMut(String),
+    ) -> Result<(), String> {
+        for waiting in std::mem::take(&mut self.waiting) {
+            let found = match process(waiting.process) {
+                // It is dead: nobody will know.
+                None => {
+                    self.unknown += 1;
+                    continue;
+                }
+                // It may not answer now.
+                Some(None) => {
+                    self.waiting.push(waiting);
+                    continue;
+                }
+                Some(Some(found)) => found,
+            };
+            let feed = found.space.feed();
+            let needs = waiting.awaited.needs();
+            if needs.iter().any(|need| feed.progress(need) == Progress::Lost) {
+                self.unknown += 1;
+            } else if needs.iter().all(|need| feed.progress(need) == Progress::Met) {
+                says(format!("answered {:?} {:?}", waiting.key, waiting.what));
+                self.answered(waiting)?;
+            } else {
+                self.waiting.push(waiting);
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, waiting: Waiting) -> Result<(), String> {
+        self.acked += 1;
+        let Waiting { key, what, .. } = waiting;
+        if acks(key.0) == Acks::One {
+            return Ok(());
+        }
+        match what {
+            What::Write(order) => self.raise(key, order),
+            What::Push(order) => {
+                self.pushed.entry(key).or_default().insert(order);
+            }
+            What::Read { saw, floor } if saw < floor => {
+                return Err(format!("{key:?}: a read saw {saw} after {floor} was answered"));
+            }
+            What::Read { saw, .. } => self.raise(key, saw),
+        }
+        Ok(())
+    }
+
+    fn raise(&mut self, key: Key, order: u64) {
+        let floor = self.floors.entry(key).or_default();
+        *floor = order.max(*floor);
+    }
+
+    /// Compares what there is in the end with what was answered.
+    pub fn check(&self, read: impl Fn(StoreNumber, &[&[u8]]) -> Vec<u8>) -> Result<(), String> {
+        for (key, floor) in &self.floors {
+            let (store, name) = key;
+            let value = text(&read(*store, &[b"GET", name.as_bytes()]));
+            let found = self.order_of(key, value.as_deref());
+            if found < *floor {
+                return Err(format!("{key:?} is {value:?}, and {floor} was answered"));
+            }
+            if name.contains("}x") {
+                let other = name.replace("}x", "}y");
+                let other = text(&read(*store, &[b"GET", other.as_bytes()]));
+                if other != value {
+                    return Err(format!("{key:?} is {value:?}, and its pair is {other:?}"));
+                }
+            }
+        }
+        for (key, pushed) in &self.pushed {
+            let reply = read(key.0, &[b"LRANGE", key.1.as_bytes(), b"0", b"-1"]);
+            let reply = String::from_utf8_lossy(&reply).into_owned();
+            let found: Vec<u64> =
+                reply.lines().filter_map(|line| line.strip_prefix('v')?.parse().ok()).collect();
+            if !found.is_sorted_by(|a, b| a < b) {
+                return Err(format!("{key:?}: {found:?} is not in order, each once"));
+            }
+            if let Some(lost) = pushed.iter().find(|order| !found.contains(order)) {
+                return Err(format!("{key:?}: {lost} was answered, and there is {found:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+/// A bulk string; `None` for none.
+fn text(reply: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(reply);
+    let mut lines = text.lines();
+    let first = lines.next()?;
+    if first == "$-1" {
+        return None;
+    }
+    lines.next().map(str::to_owned)
+}

@@ -1,0 +1,58 @@
+//! Members that replicate, on a network that loses, delays and repeats as a seed says: the real keyspaces,
+//! links and table under commands, kills, restarts, isolation, fail-over and hand-over.
+//!
+//! What the shell does between them (sending, attaching, proposing, leases) stands here as simply as it can
+//! be, each step taken when the dice say so.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `table` | the cluster's table and its versions, of which each member has seen some |
+//! | `process` | one life of a member: its data, and what it is for each slot |
+//! | `duties` | what a primary does until another owner is in sync |
+//! | `network` | connections in order, and requests in none |
+//! | `history` | what clients did, and what must be there |
+//! | `world` | all of that together, step by step |
+//! | `settle` | the end: everything heals, and is compared |
+
+mod duties;
+mod history;
+mod network;
+mod process;
+mod settle;
+mod table;
+mod world;
+
+pub use world::{Broken, Options, Ran, run};
+
+use hypercache_core::cluster::{MemberId, Slot};
+use hypercache_core::store::{Acks, StoreNumber, StorePolicy};
+
+/// The members.
+const MEMBERS: [MemberId; 3] = [1, 2, 3];
+/// The slots that are used, and the hash tags of their keys.
+const SLOTS: [(Slot, &str); 3] = [(15495, "a"), (3300, "b"), (7365, "c")];
+/// The stores.
+const STORES: [StoreNumber; 3] = [0, 1, 2];
+const START_MS: u64 = 1_700_000_000_000;
+
+fn policies() -> Vec<StorePolicy> {
+    let acks = [Acks::All, Acks::Quorum, Acks::One];
+    let policies = STORES.iter().zip(acks).map(|(number, acks)| {
+        let name = if *number == 0 { "default".to_owned() } else { format!("store{number}") };
+        StorePolicy { replication_factor: 3, acks, ..StorePolicy::new(name, *number) }
+    });
+    policies.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hypercache_core::cluster::slot_of;
+
+    #[test]
+    fn the_tags_are_of_their_slots() {
+        for (slot, tag) in SLOTS {
+            assert_eq!(slot_of(tag.as_bytes()), slot);
+        }
+    }
+}

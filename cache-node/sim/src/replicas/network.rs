@@ -1,0 +1,64 @@
+//! Connections, in which everything comes in order until they break, and requests beside them, which come
+//! in any order, twice, or not at all.
+
+use hypercache_core::cluster::{MemberId, Slot};
+use hypercache_core::command::apply::LoadedPiece;
+use hypercache_core::keyspace::Piece;
+use hypercache_core::replica::{Cycle, Position, Refused};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What a peer says of what it did: of a session, up to a cycle.
+#[derive(Debug, Clone)]
+pub struct Confirmed {
+    pub session: u64,
+    pub number: u64,
+    pub refused: Vec<(Slot, Refused)>,
+}
+
+/// A connection from a link's sender to its peer.
+#[derive(Debug, Default)]
+pub struct Connection {
+    pub forward: VecDeque<Arc<Cycle>>,
+    pub back: VecDeque<Confirmed>,
+}
+
+/// A request, or the answer to one.
+#[derive(Debug, Clone)]
+pub enum Body {
+    AskPosition,
+    Position(Position),
+    Piece { session: u64, piece: Piece, entries: Vec<u8> },
+    Loaded(Piece, LoadedPiece),
+}
+
+/// A request or answer between two processes.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub from: (MemberId, u64),
+    pub to: (MemberId, u64),
+    /// The place of the slot among those that are used.
+    pub index: usize,
+    pub body: Body,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Network {
+    pub connections: BTreeMap<(MemberId, MemberId), Connection>,
+    pub messages: Vec<Message>,
+    /// Nothing goes to it or comes from it.
+    pub isolated: Option<MemberId>,
+}
+
+impl Network {
+    pub fn reaches(&self, a: MemberId, b: MemberId) -> bool {
+        self.isolated != Some(a) && self.isolated != Some(b)
+    }
+
+    /// Everything between a member and the others is lost.
+    pub fn cut(&mut self, member: MemberId) {
+        self.connections.retain(|(a, b), _| *a != member && *b != member);
+        self.messages.retain(|message| message.from.0 != member && message.to.0 != member);
+    }
+}

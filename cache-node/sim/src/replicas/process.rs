@@ -1,0 +1,190 @@
+//! One life of a member: from a start to a kill. Nothing of it is on a disk.
+
+use super::duties::{Duty, Handing};
+use super::table::Version;
+use super::{SLOTS, START_MS, policies};
+use hypercache_core::cluster::MemberId;
+use hypercache_core::command::{NoScripts, Step, lookup};
+use hypercache_core::keyspace::{Keyspace, Options};
+use hypercache_core::replica::{Awaited, Link, Received, Role, Route, Synced, awaits};
+use hypercache_core::resp::{Protocol, Writer};
+use hypercache_core::store::StoreNumber;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// See the module.
+pub struct Process {
+    pub id: MemberId,
+    pub incarnation: u64,
+    pub space: Arc<Keyspace>,
+    /// The version of the table that it has seen; `None` before the first.
+    pub version: Option<usize>,
+    /// The table knows this process, as far as it has seen.
+    pub is_known: bool,
+    /// A majority stands behind it.
+    pub lease: bool,
+    pub received: BTreeMap<MemberId, Received>,
+    pub duties: BTreeMap<(usize, MemberId), Duty>,
+    /// The process that another owner was by the table before it was asked how far it is.
+    pub asked: BTreeMap<(usize, MemberId), u64>,
+    pub handing: BTreeMap<usize, Handing>,
+    pub now_ms: u64,
+    /// A mistake: an owner leaves whatever those have that stay.
+    pub leaves_alone: bool,
+}
+
+/// What a command came to.
+pub struct Called {
+    pub reply: Vec<u8>,
+    pub awaited: Awaited,
+}
+
+impl Process {
+    pub fn start(id: MemberId, incarnation: u64, seed: u64) -> Self {
+        let seed = seed ^ incarnation.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id;
+        let space = Keyspace::new(Options { hash_seed: seed, eviction_seed: seed });
+        space.set_stores(&policies());
+        Self {
+            id,
+            incarnation,
+            space: Arc::new(space),
+            version: None,
+            is_known: false,
+            lease: true,
+            received: BTreeMap::new(),
+            duties: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            handing: BTreeMap::new(),
+            now_ms: START_MS,
+            leaves_alone: false,
+        }
+    }
+
+    /// The link to another member.
+    pub fn link(&self, to: MemberId) -> Arc<Link> {
+        self.space.feed().link_to(to, || Waker::noop().clone())
+    }
+
+    /// Whether it is the primary of a slot, as far as it knows.
+    pub fn is_primary(&self, index: usize) -> bool {
+        matches!(self.space.feed().role(SLOTS[index].0), Role::Primary { .. })
+    }
+
+    /// Whether it serves a slot.
+    pub fn serves(&self, index: usize) -> bool {
+        self.space.is_serving(SLOTS[index].0)
+    }
+
+    /// Sees a version of the table.
+    pub fn see(&mut self, number: usize, version: &Version) {
+        self.version = Some(number);
+        self.is_known = version.incarnations.get(&self.id) == Some(&self.incarnation);
+        if !self.is_known {
+            // It may have been once: an earlier process's word came late.
+            self.serve();
+            return;
+        }
+        for (index, placement) in version.placements.iter().enumerate() {
+            let (slot, _) = SLOTS[index];
+            let epoch = placement.epoch;
+            let role = match placement.primary() {
+                Some(primary) if primary == self.id => Role::Primary { epoch },
+                Some(of) if placement.owns(self.id) => Role::Replica { of, epoch },
+                _ => Role::None,
+            };
+            let is_primary = matches!(role, Role::Primary { .. });
+            let handed_over = self.handing.get(&index).is_some_and(|handing| {
+                placement.primary() == Some(handing.to) && placement.is_in_sync(self.id)
+            });
+            if !is_primary {
+                // First, and then the rest: nothing is served by what is not primary.
+                self.space.set_serving(slot, false);
+                self.duties.retain(|(of, _), _| *of != index);
+                self.asked.retain(|(of, _), _| *of != index);
+                self.handing.remove(&index);
+            }
+            if self.handing.get(&index).is_some_and(|handing| handing.epoch < epoch) {
+                self.handing.remove(&index);
+            }
+            let mut route = Vec::new();
+            if is_primary {
+                for (rank, other) in (2..).zip(placement.replicas()) {
+                    let synced = match placement.is_in_sync(*other) {
+                        true => Synced::Yes,
+                        false => Synced::No,
+                    };
+                    route.push(Route { link: self.link(*other), synced, least_factor: rank });
+                }
+            }
+            self.space.place(slot, role, &route, handed_over);
+        }
+        // What was proposed has come to its end, whatever that is.
+        let resolved: Vec<_> = self
+            .duties
+            .iter()
+            .filter(|(_, duty)| duty.ends_with().is_some_and(|end| end <= number))
+            .map(|(key, _)| *key)
+            .collect();
+        for (index, other) in resolved {
+            self.duties.remove(&(index, other));
+            let is = version.placements[index].is_in_sync(other);
+            let synced = if is { Synced::Yes } else { Synced::No };
+            self.space.set_synced(SLOTS[index].0, &self.link(other), synced);
+        }
+        self.serve();
+    }
+
+    /// By a mistake, takes the table's word for what it is although it means an earlier process.
+    pub fn pretend(&mut self, version: &Version) {
+        if !self.is_known {
+            let mut version = version.clone();
+            version.incarnations.insert(self.id, self.incarnation);
+            self.see(self.version.unwrap_or(0), &version);
+            self.is_known = false;
+            for (index, (slot, _)) in SLOTS.iter().enumerate() {
+                self.space.set_serving(*slot, self.lease && self.is_primary(index));
+            }
+        }
+    }
+
+    /// Serves what it may.
+    pub fn serve(&mut self) {
+        for (index, (slot, _)) in SLOTS.iter().enumerate() {
+            let serves = self.is_known
+                && self.lease
+                && self.is_primary(index)
+                && !self.handing.contains_key(&index);
+            if self.space.is_serving(*slot) != serves {
+                self.space.set_serving(*slot, serves);
+            }
+        }
+    }
+
+    /// Runs a command; `None` if its slot is not served here.
+    pub fn call(&self, store: StoreNumber, words: &[&[u8]]) -> Option<Called> {
+        let spec = lookup(words).ok()?;
+        let mut reply = Vec::new();
+        let to = &mut Writer::new(&mut reply, Protocol::Resp2);
+        awaits::take();
+        self.space.execute(spec, store, words, self.now_ms, to).ok()?;
+        Some(Called { reply, awaited: awaits::take().unwrap_or_default() })
+    }
+
+    /// Runs commands as one.
+    pub fn transact(&self, store: StoreNumber, commands: &[Vec<&[u8]>]) -> Option<Called> {
+        let mut steps = Vec::new();
+        for words in commands {
+            let spec = lookup(words).ok()?;
+            let args = words.iter().copied().collect();
+            steps.push(Step { spec, store, protocol: Protocol::Resp2, args });
+        }
+        let mut reply = Vec::new();
+        awaits::take();
+        let ran = self.space.transact(&[], &steps, &NoScripts, self.now_ms, &mut reply).ok()?;
+        if ran != hypercache_core::command::Transacted::Done {
+            reply = b"-".to_vec();
+        }
+        Some(Called { reply, awaited: awaits::take().unwrap_or_default() })
+    }
+}

@@ -1,0 +1,136 @@
+//! The end of a run: everything heals, and is compared.
+
+use super::process::Process;
+use super::world::World;
+use super::{MEMBERS, SLOTS, STORES};
+use hypercache_core::cluster::MemberId;
+
+/// So many steps everything may take to heal.
+const MOST_STEPS: usize = 60_000;
+/// How often it is looked whether it has.
+const LOOK: usize = 50;
+
+impl World {
+    /// Nothing goes wrong any more, until all is well; then all members hold the same, and what was answered
+    /// is there.
+    pub fn settle(&mut self) -> Result<(), String> {
+        self.network.isolated = None;
+        for id in MEMBERS {
+            self.restart(id);
+        }
+        let mut steps = 0;
+        while let Some(unwell) = self.unwell() {
+            if steps >= MOST_STEPS {
+                return Err(format!("it does not heal: {unwell}"));
+            }
+            for _ in 0..LOOK {
+                steps += 1;
+                self.progress()?;
+                if steps % 10 == 0 {
+                    self.leader();
+                    self.renew_leases();
+                    self.keep();
+                    self.touch();
+                }
+            }
+        }
+        self.compare()
+    }
+
+    fn renew_leases(&mut self) {
+        let last = self.table.versions.len() - 1;
+        for process in self.processes.values_mut().filter(|process| !process.lease) {
+            process.lease = true;
+            process.see(last, &self.table.versions[last]);
+        }
+    }
+
+    /// Something is written where a copy does not count, so that its primary hears of that.
+    fn touch(&self) {
+        for (index, (slot, tag)) in SLOTS.iter().enumerate() {
+            let lacks = |process: &&Process| process.space.feed().position(*slot).epoch == 0;
+            let serving = self.processes.values().find(|process| process.serves(index));
+            if let Some(serving) = serving
+                && self.processes.values().any(|process| lacks(&process))
+            {
+                let key = format!("{{{tag}}}touched");
+                serving.call(2, &[b"SET", key.as_bytes(), b"1"]);
+            }
+        }
+    }
+
+    /// What is not well.
+    fn unwell(&self) -> Option<String> {
+        let latest = self.table.latest();
+        for (id, process) in &self.processes {
+            if process.version.map(|version| version + 1) != Some(self.table.versions.len()) {
+                return Some(format!("{id} has not seen the table"));
+            }
+            if !process.is_known || !process.lease {
+                return Some(format!("{id} is not known, or has no lease"));
+            }
+            if let Some((index, other)) = process.duties.keys().next() {
+                return Some(format!("slot {index}: {id} has to do with {other}"));
+            }
+            let is_busy = |other: MemberId| {
+                let link = process.link(other);
+                other != *id && link.session() != 0 && (link.pending().0 || link.bytes() > 0)
+            };
+            if let Some(other) = MEMBERS.into_iter().find(|other| is_busy(*other)) {
+                return Some(format!("{id} sends to {other}"));
+            }
+        }
+        for (index, placement) in latest.placements.iter().enumerate() {
+            let primary = placement.primary().and_then(|id| self.processes.get(&id));
+            if !primary.is_some_and(|process| process.serves(index)) {
+                return Some(format!("slot {index} is not served: {placement:?}"));
+            }
+            if placement.in_sync.len() != MEMBERS.len() {
+                return Some(format!("slot {index}: {placement:?}"));
+            }
+            let is_whole = |process: &Process, other: &MemberId| {
+                let link = process.link(*other);
+                let owner = process.space.feed().look(SLOTS[index].0, |feed| feed.owner(&link));
+                owner.flatten().is_some_and(|owner| owner.is_whole)
+            };
+            let lacks = placement
+                .replicas()
+                .iter()
+                .find(|other| !primary.is_some_and(|process| is_whole(process, other)));
+            if let Some(other) = lacks {
+                return Some(format!("slot {index}: {other} is not attached"));
+            }
+        }
+        match self.history.waiting() {
+            0 => None,
+            count => Some(format!("{count} answers wait")),
+        }
+    }
+
+    fn compare(&mut self) -> Result<(), String> {
+        // The clocks of all are set to the same, and nothing expires meanwhile.
+        let now_ms = self.processes.values().map(|process| process.now_ms).max().unwrap_or(0);
+        self.processes.values_mut().for_each(|process| process.now_ms = now_ms);
+        for (index, (slot, _)) in SLOTS.iter().enumerate() {
+            let of = |id: &MemberId| {
+                let process = &self.processes[id];
+                let digests = STORES.map(|store| process.space.slot_digest(store, *slot, now_ms));
+                let position = process.space.feed().position(*slot);
+                (position.epoch, position.sequence, digests)
+            };
+            let all: Vec<_> = MEMBERS.iter().map(of).collect();
+            if all.iter().any(|each| *each != all[0]) {
+                return Err(format!("slot {index} is not the same everywhere: {all:?}"));
+            }
+        }
+        let placements = &self.table.latest().placements;
+        let read = |store, words: &[&[u8]]| {
+            let slot = hypercache_core::cluster::slot_of(words[1]);
+            let index = SLOTS.iter().position(|(of, _)| *of == slot).unwrap_or(0);
+            let primary = placements[index].primary().and_then(|id| self.processes.get(&id));
+            let called = primary.and_then(|process| process.call(store, words));
+            called.map(|called| called.reply).unwrap_or_default()
+        };
+        self.history.check(read)
+    }
+}

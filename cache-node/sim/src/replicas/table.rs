@@ -1,0 +1,77 @@
+//! The cluster's table, as Raft would hold it: one after the other, its versions.
+
+use super::{MEMBERS, SLOTS, policies};
+use hypercache_core::cluster::{
+    Act, Assignment, Change, ClusterState, Member, MemberId, Placement, SLOTS as ALL_SLOTS, Step,
+};
+use std::collections::BTreeMap;
+
+/// What a member sees of a version.
+#[derive(Debug, Clone)]
+pub struct Version {
+    /// Where each of the used slots is.
+    pub placements: Vec<Placement>,
+    /// Each member's process.
+    pub incarnations: BTreeMap<MemberId, u64>,
+}
+
+/// See the module.
+pub struct Table {
+    state: ClusterState,
+    pub versions: Vec<Version>,
+}
+
+impl Table {
+    pub fn new(incarnation: impl Fn(MemberId) -> u64) -> Self {
+        let member = |id| Member {
+            id,
+            name: format!("m{id}"),
+            host: "sim".into(),
+            resp_port: 1,
+            http_port: 2,
+            gossip_port: 3,
+            zone: None,
+            weight: 1,
+            incarnation: incarnation(id),
+        };
+        let place = |slot: u16| {
+            // Each of the used ones begins at another member.
+            let index = SLOTS.iter().position(|(used, _)| *used == slot).unwrap_or(0);
+            let first = MEMBERS.iter().cycle().skip(index % MEMBERS.len());
+            Placement::new(first.take(MEMBERS.len()).copied().collect(), 1)
+        };
+        let mut table = Self { state: ClusterState::default(), versions: Vec::new() };
+        table.commit(&Change::Init {
+            cluster_id: 1,
+            members: MEMBERS.map(member).to_vec(),
+            assignment: Assignment::from_placements(1, (0..ALL_SLOTS).map(place)),
+            stores: policies(),
+        });
+        table
+    }
+
+    /// The latest version.
+    pub fn latest(&self) -> &Version {
+        // There is the first one at least.
+        &self.versions[self.versions.len() - 1]
+    }
+
+    /// Applies a change. What it says of slots that are not used does not count.
+    pub fn commit(&mut self, change: &Change) {
+        if self.state.apply(change).is_err() {
+            return;
+        }
+        let placement = |(slot, _): &(u16, _)| {
+            self.state.assignment.placement(*slot).cloned().unwrap_or_default()
+        };
+        let placements = SLOTS.iter().map(placement).collect();
+        let incarnations = self.state.members.values().map(|m| (m.id, m.incarnation)).collect();
+        self.versions.push(Version { placements, incarnations });
+    }
+}
+
+/// A step for one of the used slots.
+pub fn step(index: usize, act: Act) -> Change {
+    let (slot, _) = SLOTS[index];
+    Change::Place(vec![Step::new(vec![(slot, slot)], act)])
+}
