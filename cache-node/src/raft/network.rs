@@ -57,6 +57,9 @@ pub struct Links {
     pub answered: Notify,
     started: Instant,
     incarnation: u64,
+    /// As leader: until when a majority stands behind this member at the least, in milliseconds since
+    /// `started`. 0: it does not lead.
+    leads_until_ms: AtomicU64,
     /// The term in which this member may have been elected because the leader asked for it, while
     /// voters had heard of that leader just before.
     pub transferred: AtomicU64,
@@ -80,6 +83,7 @@ impl Links {
         Self {
             me,
             incarnation,
+            leads_until_ms: AtomicU64::new(0),
             transferred: AtomicU64::new(0),
             stamps: Mutex::default(),
             peers,
@@ -113,6 +117,23 @@ impl Links {
         if let Some(stamp) = stamp.filter(|stamp| stamp.incarnation == self.incarnation) {
             self.heard_ms.fetch_max(stamp.at_ms.min(self.stamp().at_ms), Ordering::AcqRel);
         }
+    }
+
+    /// For how long a majority stands behind this leader yet; `None`: it does not lead, or nobody does.
+    pub fn set_leads_for(&self, rest: Option<Duration>) {
+        let until = rest.map_or(0, |rest| {
+            let until = self.started.elapsed().saturating_add(rest);
+            u64::try_from(until.as_millis()).unwrap_or(u64::MAX)
+        });
+        self.leads_until_ms.store(until, Ordering::Release);
+    }
+
+    /// Whether a majority stands behind this member right now, also right after a pause in which
+    /// nothing of this process ran.
+    pub fn has_lease(&self) -> bool {
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        now_ms < self.leads_until_ms.load(Ordering::Acquire)
+            || self.since_leader().is_some_and(|ago| ago < LEASE)
     }
 
     /// When the last answer of a member to an append came.

@@ -119,8 +119,15 @@ fn majority(shared: &Shared, metrics: &Metrics) -> bool {
         let mut voters = metrics.membership_config.membership().voter_ids();
         let alone = voters.next() == Some(shared.me.id) && voters.next().is_none();
         let acked = metrics.last_quorum_acked.map(|acked| acked.into_inner().elapsed());
-        return alone || acked.is_some_and(|ago| ago < LEASE);
+        let rest = match (alone, acked) {
+            (true, _) => Some(Duration::MAX),
+            (false, Some(ago)) => LEASE.checked_sub(ago).filter(|rest| !rest.is_zero()),
+            (false, None) => None,
+        };
+        shared.links.set_leads_for(rest);
+        return rest.is_some();
     }
+    shared.links.set_leads_for(None);
     shared.links.since_leader().is_some_and(|ago| ago < LEASE)
 }
 
