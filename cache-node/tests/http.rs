@@ -652,14 +652,15 @@ async fn l20_health_is_not_well_while_a_member_is_away_and_l23_any_member_takes_
         assert!(told.contains("member m-2 is ") && told.contains("\"healthy\":false"), "{told}");
     }
 
-    // What the lost member held is asked for at once: an answer or an error, never a hang.
+    // What the lost member held is asked for at once: an answer or an error, never a hang. Its slots
+    // were a plain cache's, so that another member begins them anew as soon as it is known to be gone.
     let paths: Vec<_> = (0..30).map(|i| format!("/api/cache/k{i}")).collect();
     let asked = futures::future::join_all(paths.iter().map(|path| members[0].get(path))).await;
     for (status, body) in &asked {
         let code = body["error"]["code"].as_str();
-        let known = matches!(code, None | Some("deadline_exceeded" | "no_quorum"));
-        assert!(known && matches!(status.as_u16(), 200 | 503 | 504), "{status}: {body}");
+        let known = matches!(code, None | Some("deadline_exceeded" | "no_quorum" | "not_found"));
+        assert!(known && matches!(status.as_u16(), 200 | 404 | 503 | 504), "{status}: {body}");
     }
     assert!(asked.iter().any(|(status, _)| status.as_u16() == 200));
-    assert!(asked.iter().any(|(status, _)| status.is_server_error()));
+    assert!(asked.iter().any(|(status, _)| status.as_u16() != 200));
 }

@@ -131,6 +131,10 @@ impl Disk {
         let policies = self.keyspace.policies();
         let begins = {
             let mut catalog = shared.catalog.lock();
+            if number > 1 {
+                // An earlier version did not note it. If it cannot be written now, the writer tries again.
+                let _ = catalog.log_began();
+            }
             let followed = catalog.follow(&policies, last);
             followed.map_err(|error| layout::wrong(catalog.path(), error))?
         };

@@ -214,6 +214,50 @@ fn what_waits_as_the_slot_is_lost_is_not_known_and_after_a_hand_over_it_is_there
     }
 }
 
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_waits_is_woken_by_what_he_waits_for_and_leaves_nothing_behind_when_he_gives_up() {
+    let space = space(&[policy(0, 3, Acks::All)]);
+    let links = links(&space, 2);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    links.iter().for_each(|link| attach(&space, link));
+    let woken = Arc::new(Woken::default());
+    let waker = Arc::clone(&woken).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let count = || woken.0.swap(0, std::sync::atomic::Ordering::Relaxed);
+    call(&space, "set {a} 1");
+    let written = awaits::take().unwrap();
+    let mut waits = space.feed().until_met(&written);
+    assert!(std::pin::Pin::new(&mut waits).poll(&mut context).is_pending());
+    assert_eq!(links.iter().map(|link| link.pending().1).collect::<Vec<_>>(), [true, true]);
+    confirm(&links[0]);
+    assert_eq!(count(), 1);
+    assert!(std::pin::Pin::new(&mut waits).poll(&mut context).is_pending());
+    // The other one never confirms: the session ends, and then it leaves the in-sync set.
+    links[1].open(8);
+    assert_eq!(count(), 1);
+    assert!(std::pin::Pin::new(&mut waits).poll(&mut context).is_pending());
+    assert!(space.set_synced(SLOT, &links[1], Synced::No));
+    assert!(count() > 0);
+    assert!(std::pin::Pin::new(&mut waits).poll(&mut context).is_ready());
+    call(&space, "set {a} 2");
+    let written = awaits::take().unwrap();
+    let mut gives_up = space.feed().until_met(&written);
+    assert!(std::pin::Pin::new(&mut gives_up).poll(&mut context).is_pending());
+    drop(gives_up);
+    confirm(&links[0]);
+    space.place(SLOT, Role::Replica { of: 2, epoch: 6 }, &[], false);
+    assert_eq!(count(), 0);
+}
+
 #[test]
 fn an_owner_leaves_the_in_sync_set_once_those_that_stay_have_what_a_majority_has() {
     let space = space(&[policy(0, 3, Acks::Quorum)]);

@@ -172,15 +172,17 @@ impl Journal {
 
     /// Gives the next sequence to nothing, and what it is: what was begun before has a lower one, and what
     /// is begun after it has not, although nothing may have been written between. A record of [`NOBODY`]
-    /// says so in the log, so that a sequence that is not there is one that was lost.
+    /// says so in the log, if that has anything since the start, so that a sequence that is not there is one
+    /// that was lost.
     pub fn skip(&self, time_ms: u64) -> Sequence {
         if !self.is_on() {
             return self.last_sequence();
         }
-        self.began_after.fetch_add(1, Relaxed);
         let mut lane = self.lane(0).lock();
+        let is_told = self.appended() > 0;
+        self.began_after.fetch_add(1, Relaxed);
         let skipped = self.sequence.fetch_add(1, AcqRel) + 1;
-        if self.takes(&mut lane) {
+        if is_told && self.takes(&mut lane) {
             let frame = lane.frame_of(NOBODY, &Durability::default(), &self.spare);
             let before = frame.len();
             frame.add(skipped, time_ms, NOBODY, 0, |_| {});

@@ -185,11 +185,12 @@ fn a_sequence_that_is_skipped_is_nobodys_and_the_writer_hears_of_it() {
     let journal = Journal::default();
     assert_eq!(journal.skip(1_000), 0, "nothing is written yet");
     journal.start(10, Waker::noop().clone());
-    assert_eq!(journal.skip(1_000), 11);
-    assert_eq!((journal.pending().1, journal.appended()), (true, 0));
+    assert_eq!(journal.skip(1_000), 11, "and the log is still empty");
+    assert_eq!((journal.pending(), journal.appended()), ((false, true), 0));
     journal.append_one(1, &Durability::default(), 0, 1_000, |to| to.push(b'x'));
-    assert_eq!((journal.last_sequence(), journal.appended()), (12, 1));
+    assert_eq!(journal.skip(1_000), 13);
+    assert_eq!((journal.last_sequence(), journal.appended()), (13, 1));
     let taken = journal.take();
     let stores: Vec<_> = taken.frames.iter().map(|of| (of.store(), of.first_sequence())).collect();
-    assert_eq!((taken.last_sequence, stores), (12, vec![(NOBODY, 11), (1, 12)]));
+    assert_eq!((taken.last_sequence, stores), (13, vec![(1, 12), (NOBODY, 13)]));
 }

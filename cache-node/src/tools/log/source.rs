@@ -41,6 +41,8 @@ pub struct Source {
     pub root: Option<PathBuf>,
     /// As `DATASET` says.
     pub data_set: Option<DataSet>,
+    /// The log was begun: it has a segment.
+    pub has_log: bool,
     /// As `STORES` says; empty where files were given that stand alone.
     pub stores: BTreeMap<StoreNumber, Row>,
     /// In the order of their numbers.
@@ -109,7 +111,8 @@ impl Source {
         };
         let segments = layout.segments()?.into_iter().map(segment).collect();
         let (root, data_set) = (Some(root.to_owned()), Some(layout.data_set));
-        Ok(Self { root, data_set, stores, segments, snapshots })
+        let has_log = catalog.content().has_log();
+        Ok(Self { root, data_set, has_log, stores, segments, snapshots })
     }
 
     /// Files by themselves. What stands in the directory above them, if it is a data directory, says
@@ -148,7 +151,7 @@ impl Source {
             segments.push(SegmentFile { path: path.clone(), number: seal.number, seal });
         }
         segments.sort_unstable_by_key(|segment| segment.number);
-        Ok(Self { root: None, data_set, stores, segments, snapshots })
+        Ok(Self { root: None, data_set, has_log: false, stores, segments, snapshots })
     }
 
     /// A store's name; its number if that is all that is known.

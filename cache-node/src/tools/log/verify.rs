@@ -97,6 +97,9 @@ pub fn check(source: &Source, live: bool) -> Result<Report, Error> {
         before = Some(segment.number);
         report.segment(segment, index + 1 == source.segments.len())?;
     }
+    if source.has_log && source.segments.is_empty() {
+        report.damage("log", None, "no segment is there, although the log was begun".into());
+    }
     if source.root.is_some() {
         report.missing(source)?;
         report.others(source)?;

@@ -125,9 +125,13 @@ impl<F: File> Plan<F> {
     /// # Errors
     /// There is such a store.
     pub(super) fn miss_all_segments(&mut self, catalog: &Catalog) -> Result<(), Wrong> {
-        for (number, row) in catalog.rows().filter(|(_, row)| row.is_logged) {
+        for (number, row) in catalog.rows() {
             let base = self.stores.get(&number).filter(|store| !store.sources.is_empty());
-            let Some(base) = base.map(Store::base) else {
+            let base = base.map(Store::base);
+            if base.unwrap_or(row.since) >= row.in_log_until() {
+                continue;
+            }
+            let Some(base) = base else {
                 let reason = format!(
                     "no segment is there, although the log was begun, and store '{}' has no snapshot: all \
                      of it would be lost. Restore the segments or a backup, or move the directory away to \
