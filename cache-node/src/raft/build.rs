@@ -22,6 +22,7 @@ use hypercache_core::{
     cluster::{Member, MemberId, View},
     store::StorePolicy,
 };
+use parking_lot::Mutex;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -32,6 +33,8 @@ use std::{
 use tokio::{net::UdpSocket, sync::watch, task::JoinSet};
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// A voter that heard of a leader votes for no other one for so long.
+pub const RAFT_LEASE: Duration = Duration::from_millis(700);
 
 /// How a member takes part in a cluster.
 #[derive(Debug, Clone)]
@@ -79,8 +82,8 @@ fn raft_config() -> Result<openraft::Config, Error> {
     openraft::Config {
         cluster_name: "hypercache".to_owned(),
         heartbeat_interval: 100,
-        election_timeout_min: 500,
-        election_timeout_max: 900,
+        election_timeout_min: 400,
+        election_timeout_max: RAFT_LEASE.as_millis() as u64,
         // The table is small and changes seldom: snapshots are cheap, a long log is not.
         snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(200),
         max_in_snapshot_log_to_keep: 100,
@@ -208,6 +211,7 @@ impl Options {
             serving,
             copies: OnceLock::new(),
             deaths: Deaths::default(),
+            last_leader: Mutex::default(),
             table,
             view: ArcSwap::from_pointee(View { me: id, ..View::default() }),
             changed,

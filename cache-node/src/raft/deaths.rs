@@ -2,13 +2,13 @@
 //! ends, and by its address, which refuses another one. Silence says less: a member that is not
 //! heard may serve until its lease is over.
 
-use super::{observer::LEASE, shared::Shared};
+use super::{build::RAFT_LEASE, observer::LEASE, shared::Shared};
 use hypercache_core::cluster::{Member, MemberId};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeSet, HashMap},
     io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
+/// Looked at less often than so, this process itself was not running.
+const PAUSE: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_millis(250);
 /// How long a member may still serve after its lease is over, until it notices.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -28,13 +30,29 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Members whose processes are gone.
 pub struct Deaths {
     gone: watch::Sender<BTreeSet<MemberId>>,
-    /// Since when this member leads, and in which term.
-    led_since: Mutex<Option<(u64, Instant)>>,
+    reign: Mutex<Option<Reign>>,
+}
+
+/// How this member came to lead.
+#[derive(Debug, Clone, Copy)]
+struct Reign {
+    term: u64,
+    since: Instant,
+    /// For how long after that the leader before may have served, and let others serve. The
+    /// majority that elected this one had not answered that one for [`RAFT_LEASE`], unless it was
+    /// asked to.
+    before: Duration,
+    /// Who led before.
+    follows: Option<MemberId>,
+    /// When this was looked at last; and since when it is looked at again and again, without a pause
+    /// of this process in which all others seem to be silent.
+    looked: Instant,
+    awake: Instant,
 }
 
 impl Default for Deaths {
     fn default() -> Self {
-        Self { gone: watch::Sender::new(BTreeSet::new()), led_since: Mutex::new(None) }
+        Self { gone: watch::Sender::new(BTreeSet::new()), reign: Mutex::new(None) }
     }
 }
 
@@ -51,27 +69,43 @@ impl Deaths {
         });
     }
 
+    fn reign(&self, shared: &Shared) -> Reign {
+        let term = shared.metrics().current_term;
+        let now = Instant::now();
+        let mut kept = self.reign.lock();
+        let mut reign = match *kept {
+            Some(reign) if reign.term == term => reign,
+            _ => {
+                let asked = shared.links.transferred.load(Ordering::Acquire) == term;
+                let before = if asked { LEASE } else { LEASE.saturating_sub(RAFT_LEASE) };
+                let follows = *shared.last_leader.lock();
+                let follows = follows.filter(|(_, led)| led + 1 == term).map(|(id, _)| id);
+                Reign { term, since: now, before, follows, looked: now, awake: now }
+            }
+        };
+        if now.saturating_duration_since(reign.looked) > PAUSE {
+            reign.awake = now;
+        }
+        reign.looked = now;
+        *kept = Some(reign);
+        reign
+    }
+
     /// Members of the table that cannot serve any more, as the leader knows it: also those whose
     /// leases are over.
     pub fn dead(&self, shared: &Shared) -> BTreeSet<MemberId> {
         let mut dead = self.gone.borrow().clone();
-        let metrics = shared.metrics();
-        let mut led_since = self.led_since.lock();
-        let now = Instant::now();
-        let since = match *led_since {
-            Some((term, since)) if term == metrics.current_term => since,
-            _ => now,
-        };
-        *led_since = Some((metrics.current_term, since));
         let state = shared.table.borrow().clone();
+        let reign = self.reign(shared);
+        let now = Instant::now();
         for id in state.members.keys().filter(|id| **id != shared.me.id) {
-            // Who was not heard since may have a lease of the leader before, which may itself have
-            // served for a lease's time after the election.
             let over = match shared.links.replied(*id) {
-                Some(at) if at > since => at + LEASE + MARGIN,
-                _ => since + 2 * LEASE + MARGIN,
+                // It began to be looked at only now: what came meanwhile may have yet to be read.
+                Some(at) if at > reign.since => at.max(reign.awake) + LEASE,
+                _ if reign.follows == Some(*id) => reign.since.max(reign.awake) + reign.before,
+                _ => reign.since.max(reign.awake) + reign.before + LEASE,
             };
-            if now > over {
+            if now > over + MARGIN {
                 dead.insert(*id);
             }
         }

@@ -45,7 +45,7 @@ pub async fn drive(shared: Arc<Shared>) {
 }
 
 async fn step(shared: &Arc<Shared>) {
-    if !shared.leads() {
+    if !shared.leads() || !shared.view.load().quorum {
         return;
     }
     let dead = shared.deaths.dead(shared);

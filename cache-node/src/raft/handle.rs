@@ -34,6 +34,13 @@ impl Handle {
         self.shared.view.load_full()
     }
 
+    /// Whether this member's lease holds right now. [`View::quorum`] says the same up to 100 ms
+    /// later, and a process that was paused still sees the view from before: who answers for a slot asks
+    /// here, after it has looked at the slot.
+    pub fn has_lease(&self) -> bool {
+        self.shared.links.has_lease()
+    }
+
     /// Counts the changes of [`Self::view`].
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()

@@ -3,7 +3,10 @@
 //! Beside openraft's message, an append carries whether the leader itself has a quorum: an
 //! isolated leader goes on to send, and whoever still hears it must not take it for a majority.
 
-use super::types::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote};
+use super::{
+    observer::LEASE,
+    types::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote},
+};
 use crate::peer::{self, Answer, Handler, Kind};
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
@@ -11,6 +14,7 @@ use futures::FutureExt;
 use hypercache_core::cluster::{Member, MemberId};
 use openraft::{
     EmptyNode, RPCTypes, RaftNetworkFactory, RaftNetworkV2,
+    async_runtime::watch::WatchReceiver,
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
     network::RPCOption,
     raft::{
@@ -53,6 +57,12 @@ pub struct Links {
     pub answered: Notify,
     started: Instant,
     incarnation: u64,
+    /// As leader: until when a majority stands behind this member at the least, in milliseconds since
+    /// `started`. 0: it does not lead.
+    leads_until_ms: AtomicU64,
+    /// The term in which this member may have been elected because the leader asked for it, while
+    /// voters had heard of that leader just before.
+    pub transferred: AtomicU64,
     /// The last stamp that came back from each member, and when it did.
     stamps: Mutex<HashMap<MemberId, (Stamp, Instant)>>,
 }
@@ -73,6 +83,8 @@ impl Links {
         Self {
             me,
             incarnation,
+            leads_until_ms: AtomicU64::new(0),
+            transferred: AtomicU64::new(0),
             stamps: Mutex::default(),
             peers,
             book: ArcSwap::default(),
@@ -105,6 +117,23 @@ impl Links {
         if let Some(stamp) = stamp.filter(|stamp| stamp.incarnation == self.incarnation) {
             self.heard_ms.fetch_max(stamp.at_ms.min(self.stamp().at_ms), Ordering::AcqRel);
         }
+    }
+
+    /// For how long a majority stands behind this leader yet; `None`: it does not lead, or nobody does.
+    pub fn set_leads_for(&self, rest: Option<Duration>) {
+        let until = rest.map_or(0, |rest| {
+            let until = self.started.elapsed().saturating_add(rest);
+            u64::try_from(until.as_millis()).unwrap_or(u64::MAX)
+        });
+        self.leads_until_ms.store(until, Ordering::Release);
+    }
+
+    /// Whether a majority stands behind this member right now, also right after a pause in which
+    /// nothing of this process ran.
+    pub fn has_lease(&self) -> bool {
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        now_ms < self.leads_until_ms.load(Ordering::Acquire)
+            || self.since_leader().is_some_and(|ago| ago < LEASE)
     }
 
     /// When the last answer of a member to an append came.
@@ -290,6 +319,12 @@ async fn answer(raft: Raft, links: Arc<Links>, message: Message) -> Result<Bytes
             }
             postcard::to_stdvec(&(links.stamp(), reply))
         }
+        // It may have answered a leader right before it was started anew, and forgot that.
+        Message::Vote(request) | Message::PreVote(request)
+            if !request.leadership_transfer && links.started.elapsed() < LEASE =>
+        {
+            return Err("this voter has just started".to_owned());
+        }
         Message::Vote(request) => {
             postcard::to_stdvec(&raft.vote(request).await.map_err(|e| said(&e))?)
         }
@@ -302,6 +337,8 @@ async fn answer(raft: Raft, links: Arc<Links>, message: Message) -> Result<Bytes
             postcard::to_stdvec(&installed.map_err(|e| said(&e))?)
         }
         Message::Transfer(request) => {
+            let next = raft.metrics().borrow_watched().current_term + 1;
+            links.transferred.fetch_max(next, Ordering::AcqRel);
             let done = raft.handle_transfer_leader(request).await;
             postcard::to_stdvec(&done.map_err(|e| said(&e))?)
         }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 /// Without a majority's word for so long a leader no longer speaks for the cluster, and without
 /// its leader's for so long a follower no longer serves. At least as long as Raft's own lease.
-pub const LEASE: Duration = Duration::from_millis(1000);
+pub const LEASE: Duration = Duration::from_millis(800);
 const TICK: Duration = Duration::from_millis(100);
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -46,6 +46,9 @@ pub async fn observe(shared: Arc<Shared>) {
 fn look(shared: &Arc<Shared>) {
     let metrics = shared.metrics();
     let majority = majority(shared, &metrics);
+    if let Some(leader) = metrics.current_leader.filter(|id| *id != shared.me.id) {
+        *shared.last_leader.lock() = Some((leader, metrics.current_term));
+    }
     if !majority {
         shared.links.losses.fetch_add(1, Ordering::AcqRel);
         *shared.links.decided.lock() = None;
@@ -116,8 +119,15 @@ fn majority(shared: &Shared, metrics: &Metrics) -> bool {
         let mut voters = metrics.membership_config.membership().voter_ids();
         let alone = voters.next() == Some(shared.me.id) && voters.next().is_none();
         let acked = metrics.last_quorum_acked.map(|acked| acked.into_inner().elapsed());
-        return alone || acked.is_some_and(|ago| ago < LEASE);
+        let rest = match (alone, acked) {
+            (true, _) => Some(Duration::MAX),
+            (false, Some(ago)) => LEASE.checked_sub(ago).filter(|rest| !rest.is_zero()),
+            (false, None) => None,
+        };
+        shared.links.set_leads_for(rest);
+        return rest.is_some();
     }
+    shared.links.set_leads_for(None);
     shared.links.since_leader().is_some_and(|ago| ago < LEASE)
 }
 

@@ -10,10 +10,11 @@ use super::{
 use crate::{gossip, peer};
 use arc_swap::ArcSwap;
 use hypercache_core::{
-    cluster::{ClusterState, Member, View},
+    cluster::{ClusterState, Member, MemberId, View},
     store::StorePolicy,
 };
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use parking_lot::Mutex;
 use std::{
     sync::{Arc, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
@@ -39,6 +40,8 @@ pub struct Shared {
     pub copies: OnceLock<Arc<dyn Copies>>,
     /// Who is gone.
     pub deaths: Deaths,
+    /// The leader other than this member that it heard of last, and its term.
+    pub last_leader: Mutex<Option<(MemberId, u64)>>,
     /// The table as it is applied here.
     pub table: watch::Receiver<Arc<ClusterState>>,
     pub view: ArcSwap<View>,
