@@ -136,6 +136,30 @@ fn l28_what_was_deleted_while_a_member_was_away_stays_deleted_when_it_serves_aga
 }
 
 #[test]
+fn a_member_that_is_told_to_stop_hands_its_slots_over_and_loses_no_write() {
+    let _alone = alone();
+    let mut cluster = Cluster::start([1, 0, 2], STORES);
+    wait_in_sync(&cluster);
+    write(&cluster, 2, "1", 100, 0);
+    assert_eq!(cluster.members[0].terminate(), Some(0));
+    let log = cluster.members[0].log();
+    assert!(log.contains("slots were handed over"), "{log}");
+    read(&cluster, 1, "1", 100, 0);
+    write(&cluster, 1, "1", 100, 1);
+    read(&cluster, 2, "1", 100, 1);
+    let reply = cluster.raw(1).ask(&[b"INFO", b"replication"]);
+    assert!(
+        String::from_utf8_lossy(&reply).contains("connected_slaves:1"),
+        "{}",
+        reply.escape_ascii()
+    );
+    let mut raw = cluster.raw(1);
+    select(&mut raw, "1");
+    let reply = raw.ask(&[b"WAIT", b"1", b"5000"]);
+    assert_eq!(reply, b":1\r\n");
+}
+
+#[test]
 fn l22_a_minority_never_answers_ok_to_a_quorum_write() {
     let _alone = alone();
     let mut cluster = Cluster::start([2, 1, 0], STORES);

@@ -63,6 +63,9 @@ impl Owners for View {
 /// How long a command over all of this member's keys may take that a client of it sent.
 const WALK_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long a write waits until as many owners of its slot are in sync as it needs.
+const REPLICAS_WAIT: Duration = Duration::from_secs(1);
+
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
     "CLUSTERDOWN The cluster is down: this member reaches no majority of the voters";
@@ -277,6 +280,7 @@ impl Router {
     ) {
         let Caller { store, protocol, order } = caller;
         let mut changed = self.0.cluster.changed();
+        let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
         loop {
             let view = self.0.cluster.view();
             let start = out.len();
@@ -290,6 +294,11 @@ impl Router {
                 now_ms(),
                 &mut Writer::new(out, protocol),
             ) {
+                // Owners that were away may be in sync again soon.
+                Tried::Done if lacks_replicas(&out[start..]) && Instant::now() < replicas_by => {
+                    out.truncate(start);
+                    "too few replicas are in sync".into()
+                }
                 Tried::Done => return self.settle(protocol, start, out).await,
                 Tried::There(member) => {
                     let mut request = Vec::new();
@@ -418,6 +427,12 @@ impl Router {
             Err(error) => Reply::Error(format!("ERR {error}")),
         }
     }
+}
+
+/// Whether a reply refuses a write because too few owners of its slot are in sync: nothing was done.
+#[inline]
+pub fn lacks_replicas(reply: &[u8]) -> bool {
+    reply.first() == Some(&b'-') && reply.starts_with(b"-NOREPLICAS")
 }
 
 /// The error for a command whose member did not answer: it says whether it may have run.

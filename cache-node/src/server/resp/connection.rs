@@ -24,7 +24,7 @@ use super::commands;
 use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
-use crate::router::{Awaited, Batch, Request, Tried, wire};
+use crate::router::{Awaited, Batch, Request, Tried, lacks_replicas, wire};
 use crate::server::stats::{Count, ticks, watch};
 use hypercache_core::cluster::View;
 
@@ -516,6 +516,10 @@ impl Connection {
                 now_ms,
                 &mut writer,
             ) {
+                Tried::Done if lacks_replicas(&out[start..]) => {
+                    out.truncate(start);
+                    return false;
+                }
                 Tried::Done => {}
                 Tried::There(_) if self.session.replies != Replies::Wanted => {
                     out.truncate(start);
