@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::cluster::{Cluster, launch};
-use common::{Raw, try_for, wait_for};
+use common::{Raw, free_port, try_for, wait_for};
 
 /// A store with three copies in three members, confirmed by a majority; one with two, by all.
 const STORES: &str = "stores:\n  q: {number: 1, replication_factor: 3, acks: quorum}\n  \
@@ -204,5 +204,51 @@ fn l21_concurrent_writes_through_different_members_leave_one_value_everywhere() 
             let got = raw.ask(&[b"GET", key.as_bytes()]);
             assert_eq!(*seen.entry(key).or_insert_with(|| got.clone()), got);
         }
+    }
+}
+
+#[test]
+fn slots_move_with_their_keys_to_members_that_join_while_clients_write() {
+    let _alone = alone();
+    let data = tempfile::tempdir().unwrap();
+    let ports: Vec<_> = (0..3).map(|_| (free_port(), free_port(), free_port())).collect();
+    let flags = |i: usize| -> Vec<String> {
+        let directory = data.path().join(format!("m{i}")).display().to_string();
+        let join = format!("127.0.0.1:{}", ports[0].2);
+        let mut flags = vec!["--node-id".into(), format!("m-{i}"), "--data-dir".into(), directory];
+        if i > 0 {
+            flags.extend(["--join".into(), join, "--bootstrap-members".into(), "0".into()]);
+        }
+        flags
+    };
+    let first = launch("", ports[0], &flags(0));
+    first.wait_ready();
+    let mut raw = first.raw();
+    for n in 0..500 {
+        assert!(ok(&raw.ask(&[b"SET", format!("k{n}").as_bytes(), b"0"])));
+    }
+    let others: Vec<_> = (1..3).map(|i| launch("", ports[i], &flags(i))).collect();
+    let mut counts = vec![0u64; 500];
+    let balanced = (0..4 * 600).any(|round| {
+        // Each key counts up, whoever has it by now.
+        for n in (round % 25 * 20)..(round % 25 * 20 + 20) {
+            counts[n] += 1;
+            let wanted = format!(":{}\r\n", counts[n]);
+            let got = raw.ask(&[b"INCR", format!("k{n}").as_bytes()]);
+            assert_eq!(got, wanted.as_bytes(), "k{n}: {}", got.escape_ascii());
+        }
+        let status = first.http("GET /api/admin/cluster");
+        status.matches("\"state\":\"alive\"").count() == 3
+            && status.contains("\"balanced\":true")
+            && status.contains("\"fully_replicated\":true")
+    });
+    assert!(balanced, "{}\n{}", first.log(), others[0].log());
+    for member in [&first, &others[0], &others[1]] {
+        let mut raw = member.raw();
+        for (n, count) in counts.iter().enumerate() {
+            let got = raw.ask(&[b"GET", format!("k{n}").as_bytes()]);
+            assert_eq!(got, value(&count.to_string()), "k{n}");
+        }
+        assert_eq!(raw.ask(&[b"DBSIZE"]), b":500\r\n");
     }
 }
