@@ -231,9 +231,9 @@ fn slots_move_with_their_keys_to_members_that_join_while_clients_write() {
     let mut counts = vec![0u64; 500];
     let balanced = (0..4 * 600).any(|round| {
         // Each key counts up, whoever has it by now.
-        for n in (round % 25 * 20)..(round % 25 * 20 + 20) {
-            counts[n] += 1;
-            let wanted = format!(":{}\r\n", counts[n]);
+        for (n, count) in counts.iter_mut().enumerate().skip(round % 25 * 20).take(20) {
+            *count += 1;
+            let wanted = format!(":{count}\r\n");
             let got = raw.ask(&[b"INCR", format!("k{n}").as_bytes()]);
             assert_eq!(got, wanted.as_bytes(), "k{n}: {}", got.escape_ascii());
         }
