@@ -208,7 +208,7 @@ fn l21_concurrent_writes_through_different_members_leave_one_value_everywhere() 
 }
 
 #[test]
-fn slots_move_with_their_keys_to_members_that_join_while_clients_write() {
+fn slots_move_with_their_keys_to_members_that_join_and_back_while_clients_write() {
     let _alone = alone();
     let data = tempfile::tempdir().unwrap();
     let ports: Vec<_> = (0..3).map(|_| (free_port(), free_port(), free_port())).collect();
@@ -250,5 +250,21 @@ fn slots_move_with_their_keys_to_members_that_join_while_clients_write() {
             assert_eq!(got, value(&count.to_string()), "k{n}");
         }
         assert_eq!(raw.ask(&[b"DBSIZE"]), b":500\r\n");
+    }
+    // And back: who leaves gives everything away first.
+    let desired = r#"{"generation": 1, "members": ["m-0"], "stores": []}"#;
+    let told = first.http_json("PUT /api/admin/desired", desired);
+    assert!(told.starts_with("HTTP/1.1 200"), "{told}");
+    first.wait_for("one member", || {
+        for (n, count) in counts.iter_mut().enumerate().take(20) {
+            *count += 1;
+            let got = raw.ask(&[b"INCR", format!("k{n}").as_bytes()]);
+            assert_eq!(got, format!(":{count}\r\n").as_bytes(), "{}", got.escape_ascii());
+        }
+        let members = first.http("GET /api/cluster/members");
+        (members.matches("\"name\":").count() == 1).then_some(())
+    });
+    for (n, count) in counts.iter().enumerate() {
+        assert_eq!(raw.ask(&[b"GET", format!("k{n}").as_bytes()]), value(&count.to_string()));
     }
 }
