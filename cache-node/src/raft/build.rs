@@ -214,6 +214,7 @@ impl Options {
             last_leader: Mutex::default(),
             table,
             view: ArcSwap::from_pointee(View { me: id, ..View::default() }),
+            targets: Mutex::default(),
             changed,
             stop,
             stopped,

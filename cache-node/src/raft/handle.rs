@@ -3,11 +3,12 @@
 use super::{
     Error, Status,
     control::{self, Ask, Said},
+    leader,
     shared::Shared,
     status,
 };
 use hypercache_core::{
-    cluster::{Applied, Change, Desired, Liveness, Planner, View, slot_of},
+    cluster::{Applied, Change, Desired, Liveness, View, slot_of},
     keyspace::{FilterStats, Verdict},
     store::{StoreNumber, StorePolicy},
 };
@@ -119,10 +120,10 @@ impl Handle {
         let said = control::gather(&self.shared, Instant::now() + STATUS_TIMEOUT).await;
         let view = self.view();
         let alive = |id| view.liveness(id) == Liveness::Alive;
-        let mut planner = Planner::new();
-        let target = planner.target(&view.state, alive);
+        let target =
+            leader::aside(|| self.shared.targets.lock().target(&view.state, alive).cloned());
         let replicates = self.shared.copies().replicate();
-        status::status(&view, target, replicates, &said, &self.twins(&view))
+        status::status(&view, target.as_ref(), replicates, &said, &self.twins(&view))
     }
 
     /// What a store's filter is and did on each member; `None` where one did not say in time.

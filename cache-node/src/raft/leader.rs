@@ -17,7 +17,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    task::JoinSet,
+    runtime::{Handle, RuntimeFlavor},
+    task::{JoinSet, block_in_place},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
@@ -110,7 +111,8 @@ impl Driver {
             return self.first_table(&metrics).await;
         }
         let facts = self.facts(&metrics);
-        for decision in self.planner.plan(&state, &facts) {
+        let planner = &mut self.planner;
+        for decision in aside(|| planner.plan(&state, &facts)) {
             let kind = kind(&decision);
             if self.cooling.get(kind).is_some_and(|until| Instant::now() < *until) {
                 continue;
@@ -171,7 +173,7 @@ impl Driver {
         }
         let factors = self.shared.stores.iter().map(|store| usize::from(store.replication_factor));
         let factor = factors.max().unwrap_or(1);
-        let assignment = target(&members, factor, &Assignment::default());
+        let assignment = aside(|| target(&members, factor, &Assignment::default()));
         let init = Change::Init {
             cluster_id: u64::from_be_bytes(bytes).max(1),
             members,
@@ -370,6 +372,14 @@ impl Driver {
             matches!(said, Ok(Said::Keys(0)))
         });
         futures::future::join_all(asked).await.into_iter().all(|empty| empty)
+    }
+}
+
+/// Runs what computes for long while this thread's other tasks go elsewhere.
+pub(super) fn aside<R>(run: impl FnOnce() -> R) -> R {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(run),
+        _ => run(),
     }
 }
 

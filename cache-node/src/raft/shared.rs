@@ -10,7 +10,7 @@ use super::{
 use crate::{gossip, peer};
 use arc_swap::ArcSwap;
 use hypercache_core::{
-    cluster::{ClusterState, Member, MemberId, View},
+    cluster::{ClusterState, Member, MemberId, Planner, View},
     store::StorePolicy,
 };
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
@@ -45,6 +45,8 @@ pub struct Shared {
     /// The table as it is applied here.
     pub table: watch::Receiver<Arc<ClusterState>>,
     pub view: ArcSwap<View>,
+    /// Where slots should be, as it is told; the last answer is remembered.
+    pub targets: Mutex<Planner>,
     pub changed: watch::Sender<u64>,
     pub stop: watch::Sender<bool>,
     pub stopped: watch::Sender<bool>,

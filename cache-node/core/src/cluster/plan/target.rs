@@ -12,6 +12,12 @@ use std::collections::BTreeMap;
 /// has less than 1.10 of what the least loaded has.
 pub const TOLERANCE_PERCENT: u64 = 4;
 
+/// After so many looks through all slots for an exchange that found none, none is looked for: each
+/// costs a step for every slot, and thousands of slots may want one.
+const MOST_IN_VAIN: u32 = 64;
+/// So many times at most what was found is bettered.
+const MOST_PASSES: usize = 3;
+
 /// What a member has of one kind (primaries, or replicas), and what it should have.
 struct Load {
     share: u32,
@@ -35,11 +41,27 @@ struct Targeting<'a> {
     slots: Vec<Owners>,
     /// Where the last exchange was, of replicas that have yet to be brought and of others.
     exchanged: [Slot; 2],
+    /// How often there was none.
+    in_vain: [u32; 2],
 }
 
 /// The owner lists for these members, from those that are; the table's epoch is of no meaning here.
 /// No member: no owner.
 pub fn target(members: &[Member], replication_factor: usize, now: &Assignment) -> Assignment {
+    let mut made = nearer(members, replication_factor, now);
+    // One pass may leave what the next one betters: so that the same is wanted again, it is done here.
+    for _ in 0..MOST_PASSES {
+        let next = nearer(members, replication_factor, &made);
+        if next.same_owners(&made) {
+            break;
+        }
+        made = next;
+    }
+    made
+}
+
+/// One pass of [`target`].
+fn nearer(members: &[Member], replication_factor: usize, now: &Assignment) -> Assignment {
     let mut zones: Vec<Option<&str>> = members.iter().map(|m| m.zone.as_deref()).collect();
     zones.sort_unstable();
     zones.dedup_by(|a, b| a.is_some() && a == b);
@@ -50,6 +72,7 @@ pub fn target(members: &[Member], replication_factor: usize, now: &Assignment) -
         now,
         slots: vec![Owners::new(); usize::from(SLOTS)],
         exchanged: [0; 2],
+        in_vain: [0; 2],
     };
     let wanted = replication_factor.clamp(1, members.len().max(1));
     targeting.primaries();
@@ -163,6 +186,7 @@ impl Targeting<'_> {
         if complete && balanced(&loads) {
             return;
         }
+        let before = complete.then(|| (unevenness(&loads), self.slots.clone()));
         self.excess(&mut loads, 1);
         let mut unfilled = Vec::new();
         for slot in 0..SLOTS {
@@ -183,6 +207,12 @@ impl Targeting<'_> {
                 self.give(slot, id, &mut loads);
             }
         }
+        // Nothing moves for nothing.
+        if let Some((was, slots)) = before
+            && unevenness(&loads) >= was
+        {
+            self.slots = slots;
+        }
     }
 
     /// A replica that has room and fits: one that holds the slot, else the first on the ring.
@@ -198,6 +228,9 @@ impl Targeting<'_> {
         let with_room: Vec<MemberId> =
             loads.iter().filter(|(_, load)| load.room()).map(|(id, _)| *id).collect();
         for held in [false, true] {
+            if self.in_vain[usize::from(held)] >= MOST_IN_VAIN {
+                continue;
+            }
             for step in 0..SLOTS {
                 // From where the last one was found: what did not fit then hardly does now.
                 let other = (self.exchanged[usize::from(held)] + step) % SLOTS;
@@ -221,6 +254,7 @@ impl Targeting<'_> {
                 loads.entry(comes).and_modify(|load| load.has += 1);
                 return true;
             }
+            self.in_vain[usize::from(held)] += 1;
         }
         false
     }
@@ -261,6 +295,14 @@ impl Targeting<'_> {
 /// How much less than its share a member has.
 fn free(loads: &Loads, id: MemberId) -> i64 {
     loads.get(&id).map_or(i64::MIN, |load| i64::from(load.share) - i64::from(load.has))
+}
+
+/// How far from its share the worst is, in thousandths of that.
+fn unevenness(loads: &Loads) -> u64 {
+    let of = |load: &Load| {
+        u64::from(load.has.abs_diff(load.share)) * 1000 / u64::from(load.share.max(1))
+    };
+    loads.values().map(of).max().unwrap_or(0)
 }
 
 fn balanced(loads: &Loads) -> bool {

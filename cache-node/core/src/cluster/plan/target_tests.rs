@@ -90,6 +90,17 @@ fn one_more_owner_of_each_slot_leaves_those_that_there_are() {
     assert!((0..SLOTS).all(|slot| three.owners(slot)[..2] == *two.owners(slot)));
 }
 
+#[test]
+fn what_is_wanted_stays_wanted_though_nearly_all_slots_want_an_exchange() {
+    let all = members(&[1; 6], &[None]);
+    let few = target(&all[..3], 3, &Assignment::default());
+    let many = target(&all, 3, &few);
+    assert!(target(&all, 3, &many).same_owners(&many));
+    let counts = count(&many, 1..3);
+    let (min, max) = (counts.values().min().unwrap(), counts.values().max().unwrap());
+    assert!(f64::from(*max) <= f64::from(*min) * 1.1, "{counts:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
 
