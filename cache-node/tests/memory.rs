@@ -65,8 +65,7 @@ fn l9_a_member_whose_memory_runs_out_evicts_and_goes_on_accepting() {
         member.wait_for("room", || (member.resident_bytes() < 119 * MB).then_some(()));
     }
     assert!(info(&mut raw, "evicted_keys") > 50_000);
-    // What others wrote meanwhile is taken off it, so that it may be far less than what left.
-    assert!(info(&mut raw, "memory_relieved_bytes") > 0);
+    assert!(info(&mut raw, "memory_relieved_bytes") > 50 * MB);
     assert_eq!(info(&mut raw, "memory_limit"), 128 * MB);
     assert!(member.log().contains("memory runs out"), "{}", member.log());
     let metrics = member.http("GET /metrics");

@@ -203,7 +203,7 @@ impl Member {
         }
         // What failed shows in the journal.
         let _ = commit.end(&mut *files, journal, standing, now);
-        if !commit.is_unsynced() && commit.log().number().is_some() {
+        if commit.is_on_disk() {
             // If not, the next cycle tries again.
             let _ = self.catalog.borrow_mut().log_began(&self.disk);
         }

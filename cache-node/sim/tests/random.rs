@@ -6,29 +6,20 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 #![allow(clippy::disallowed_methods, reason = "the environment says how long the test is")]
 
+mod common;
+
 use hypercache_sim::run::{Options, Ran, run};
 
 const SEEDS: u64 = 200;
 const OPTIONS: Options = Options { lives: 4, steps: 120, faults: true, prints: false };
 
-fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn what_is_durable_is_there_after_any_crash_and_nothing_else_is() {
-    let seeds = match from_environment("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let from = from_environment("SIM_FROM").unwrap_or(1);
-            from..from + from_environment("SIM_SEEDS").unwrap_or(SEEDS)
-        }
-    };
+    let (seeds, replayed) = (common::seeds(SEEDS), common::replayed());
     let mut all = Ran::default();
     let mut wrong = Vec::new();
     for seed in seeds.clone() {
-        let prints = from_environment("SIM_SEED").is_some();
-        match run(seed, Options { prints, ..OPTIONS }) {
+        match run(seed, Options { prints: replayed.is_some(), ..OPTIONS }) {
             Ok(ran) => {
                 all.writes += ran.writes;
                 all.crashes += ran.crashes;

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 #![allow(clippy::disallowed_methods, reason = "the environment says how long the test is")]
 
+mod common;
+
 use hypercache_core::mutation::Mutation;
 use hypercache_sim::replicas::{Broken, Options, Ran, run};
 
@@ -14,20 +16,9 @@ const SEEDS: u64 = 150;
 const SEEDS_A_MISTAKE: u64 = 400;
 const OPTIONS: Options = Options { steps: 1500, prints: false, broken: None };
 
-fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn what_was_answered_is_there_after_any_fail_over_and_all_members_end_up_equal() {
-    let replayed = from_environment("SIM_SEED");
-    let seeds = match replayed {
-        Some(seed) => seed..seed + 1,
-        None => {
-            let from = from_environment("SIM_FROM").unwrap_or(1);
-            from..from + from_environment("SIM_SEEDS").unwrap_or(SEEDS)
-        }
-    };
+    let (seeds, replayed) = (common::seeds(SEEDS), common::replayed());
     let (mut all, mut wrong) = (Ran::default(), Vec::new());
     for seed in seeds.clone() {
         match run(seed, Options { prints: replayed.is_some(), ..OPTIONS }) {

@@ -236,17 +236,18 @@ impl Writer {
                 "writers of logged stores are refused until snapshots of them are there"
             );
             self.failed(&trouble);
-        } else if !self.commit.is_unsynced() {
+        } else {
             self.log_began();
         }
     }
 
-    /// The log has a segment on the disk: `STORES` says so from now on.
+    /// Once the log has a segment on the disk, `STORES` says so.
     fn log_began(&self) {
+        if !self.commit.is_on_disk() {
+            return;
+        }
         let mut catalog = self.shared.catalog.lock();
-        if self.commit.log().number().is_some()
-            && let Err(error) = catalog.log_began()
-        {
+        if let Err(error) = catalog.log_began() {
             // The next fsync tries again.
             tracing::warn!(path = %catalog.path().display(), %error, "it could not be written");
         }

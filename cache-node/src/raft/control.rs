@@ -5,7 +5,7 @@ use crate::peer::{Answer, Handler, Kind};
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, future::BoxFuture};
 use hypercache_core::{
-    cluster::{Applied, Change, Desired, Member, MemberId, Refused, SLOTS, Slot},
+    cluster::{Applied, Change, Desired, Member, MemberId, Refused, Slot, slots_in},
     keyspace::{FilterStats, Verdict},
     store::StoreNumber,
 };
@@ -83,23 +83,6 @@ impl MemberStats {
     }
 }
 
-/// Slots as runs of them.
-pub fn runs(slots: &[Slot]) -> Vec<(Slot, Slot)> {
-    let mut runs: Vec<(Slot, Slot)> = Vec::new();
-    for slot in slots {
-        match runs.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(*slot) => *last = *slot,
-            _ => runs.push((*slot, *slot)),
-        }
-    }
-    runs
-}
-
-/// Runs of slots as slots.
-pub fn slots(runs: &[(Slot, Slot)]) -> Vec<Slot> {
-    runs.iter().take(usize::from(SLOTS)).flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1)).collect()
-}
-
 /// Asks a member; itself without a detour.
 pub async fn ask(
     shared: &Arc<Shared>,
@@ -139,9 +122,13 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
         }
         Ask::Decided => Said::NotLeader,
         Ask::Stats => Said::Stats(stats(shared)),
-        Ask::Keys(runs) => Said::Keys(shared.serving.slots().keys_in_slots(&slots(&runs))),
+        Ask::Keys(runs) => {
+            Said::Keys(shared.serving.slots().keys_in_slots(&slots_in(&runs).collect::<Vec<_>>()))
+        }
         Ask::Reached(epoch) => reached(shared, epoch, deadline).await,
-        Ask::Positions(runs) => Said::Positions(shared.copies().positions(&slots(&runs))),
+        Ask::Positions(runs) => {
+            Said::Positions(shared.copies().positions(&slots_in(&runs).collect::<Vec<_>>()))
+        }
         Ask::HandOver { epoch, runs, to } => {
             if let failed @ Said::Failed(_) = reached(shared, epoch, deadline).await {
                 return failed;
@@ -271,14 +258,6 @@ impl Handler for Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn slots_and_runs_are_the_same() {
-        let some = [0, 1, 2, 7, 16382, 16383];
-        assert_eq!(runs(&some), [(0, 2), (7, 7), (16382, 16383)]);
-        assert_eq!(slots(&runs(&some)), some);
-        assert_eq!(slots(&[(16380, u16::MAX)]).len(), 4);
-    }
 
     #[test]
     fn a_store_is_empty_only_when_every_member_says_so() {

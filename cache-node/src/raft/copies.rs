@@ -1,8 +1,10 @@
 //! What the cluster asks of a member's copies of slots: how far they are, and to hand them over.
 
-use super::{Handle, control, shared::Shared};
+use super::{Handle, shared::Shared};
 use futures::{FutureExt, future::BoxFuture};
-use hypercache_core::cluster::{Act, Change, ClusterState, MemberId, Slot, Step};
+use hypercache_core::cluster::{
+    Act, Change, ClusterState, MemberId, Slot, Step, slot_runs, slots_in,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
@@ -66,7 +68,8 @@ async fn hand_over_empty(
     runs: Vec<(Slot, Slot)>,
     to: MemberId,
 ) -> Result<(), String> {
-    let fenced = shared.serving.fence(&control::slots(&runs), to, super::shared::unix_ms());
+    let slots: Vec<Slot> = slots_in(&runs).collect();
+    let fenced = shared.serving.fence(&slots, to, super::shared::unix_ms());
     if fenced.is_empty() {
         return Err("none of these slots can be handed over: they hold keys".to_owned());
     }
@@ -81,7 +84,8 @@ async fn hand_over_empty(
     let steps = epochs.iter().flat_map(|(epoch, slots)| {
         let epoch = *epoch;
         let empty = Act::InSync { primary, epoch, member: to, incarnation, in_sync: true };
-        [empty, Act::HandOver { epoch, to }].map(|act| Step::new(control::runs(slots), act))
+        [empty, Act::HandOver { epoch, to }]
+            .map(|act| Step::new(slot_runs(slots.iter().copied()), act))
     });
     let done = handle.propose(Change::Place(steps.collect())).await;
     if let Err(error) = &done {
@@ -123,8 +127,7 @@ fn steps_to_keep(
             let placement = state.assignment.placement(*slot);
             placement.is_some_and(|p| p.epoch == *epoch && p.primary() == Some(me))
         });
-        let slots: Vec<Slot> = mine.collect();
-        Step::new(control::runs(&slots), Act::Keep { epoch: *epoch })
+        Step::new(slot_runs(mine), Act::Keep { epoch: *epoch })
     });
     steps.filter(|step| !step.runs.is_empty()).collect()
 }

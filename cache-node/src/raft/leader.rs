@@ -8,7 +8,7 @@ use super::{
 };
 use hypercache_core::cluster::{
     Act, Assignment, Change, ClusterState, Decision, Facts, Liveness, Member, MemberId, Planner,
-    Seen, Slot, Step, bootstrap, target,
+    Seen, Slot, Step, bootstrap, slot_runs, slots_in, target,
 };
 use openraft::{ChangeMembers, EmptyNode, Instant as _, ServerState};
 use std::{
@@ -352,7 +352,7 @@ impl Driver {
         let deadline = Instant::now() + ASK_TIMEOUT;
         let goes = |id: &MemberId| state.members.get(id).is_some_and(|m| state.is_leaving(&m.name));
         let mut leaving: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
-        for slot in steps.iter().filter(adds).flat_map(|step| control::slots(&step.runs)) {
+        for slot in steps.iter().filter(adds).flat_map(|step| slots_in(&step.runs)) {
             if let Some(primary) = state.assignment.primary(slot) {
                 leaving.entry(primary).or_default().push(slot);
             }
@@ -366,7 +366,7 @@ impl Driver {
         }
         let asked = leaving.iter().map(|(id, slots)| async move {
             let Some(member) = state.members.get(id) else { return false };
-            let ask = Ask::Keys(control::runs(slots));
+            let ask = Ask::Keys(slot_runs(slots.iter().copied()));
             let member = self.shared.reach(member);
             let said = control::ask(&self.shared, &member, ask, deadline).await;
             matches!(said, Ok(Said::Keys(0)))

@@ -27,7 +27,6 @@ mod status;
 mod types;
 
 pub use build::{Cluster, Options};
-pub(crate) use control::runs;
 pub use copies::Copies;
 pub use handle::Handle;
 pub use observer::LEASE;

@@ -10,7 +10,7 @@
 
 use crate::replica::Bells;
 use hypercache_core::{
-    cluster::{Act, ClusterState, MemberId, Placement, SLOTS, Slot, Step},
+    cluster::{Act, ClusterState, MemberId, Placement, SLOTS, Slot, Step, slot_runs},
     keyspace::{FilterStats, Keyspace, StoreStats, Verdict},
     replica::{Link, Role, Route, Synced},
     store::{StoreNumber, StorePolicy},
@@ -112,10 +112,6 @@ pub struct Serving {
     inner: Mutex<Inner>,
 }
 
-fn replication_factor(state: &ClusterState) -> usize {
-    state.stores.iter().map(|store| usize::from(store.replication_factor)).max().unwrap_or(1)
-}
-
 impl Serving {
     /// Nothing is served yet.
     pub fn new(me: MemberId, incarnation: u64, slots: Arc<dyn Slots>) -> Self {
@@ -166,7 +162,7 @@ impl Serving {
         }
         let known = self.is_known(state);
         let all = known != std::mem::replace(&mut inner.known, known)
-            || replication_factor(&before) != replication_factor(state);
+            || before.replication_factor() != state.replication_factor();
         for slot in 0..SLOTS {
             let (old, new) = (before.assignment.placement(slot), state.assignment.placement(slot));
             let is_new = all || old != new;
@@ -257,7 +253,7 @@ impl Serving {
     /// those that ask for as many owners.
     fn least_factor(inner: &Inner, slot: Slot, owner: MemberId, place: usize) -> u8 {
         // One more than the stores ask for is on its way to be the primary, or in the place of another.
-        let is_more = place >= replication_factor(&inner.state);
+        let is_more = place >= inner.state.replication_factor();
         let is_heir = inner.heirs.get(&slot) == Some(&owner);
         if is_more || is_heir { 1 } else { u8::try_from(place + 1).unwrap_or(u8::MAX) }
     }
@@ -333,7 +329,7 @@ impl Serving {
         let primary = self.me;
         let step = |(epoch, slots): (u64, Vec<Slot>)| {
             let act = Act::InSync { primary, epoch, member, incarnation, in_sync };
-            Step::new(super::control::runs(&slots), act)
+            Step::new(slot_runs(slots), act)
         };
         (opened, by_epoch.into_iter().map(step).collect())
     }
@@ -373,8 +369,7 @@ impl Serving {
                 by_epoch.entry(placement.epoch).or_default().push(*slot);
             }
         }
-        let step =
-            |(epoch, slots): (u64, Vec<Slot>)| Step::new(super::control::runs(&slots), act(epoch));
+        let step = |(epoch, slots): (u64, Vec<Slot>)| Step::new(slot_runs(slots), act(epoch));
         by_epoch.into_iter().map(step).collect()
     }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
-use hypercache_core::cluster::{Placement, SLOTS, Slot};
+use hypercache_core::cluster::{Placement, SLOTS, Slot, slot_runs};
 use hypercache_core::keyspace::{Attached, Pieces, Unattached};
 use hypercache_core::replica::Position;
 use tokio::time::Instant;
@@ -15,7 +15,6 @@ use tokio::time::Instant;
 use super::link::{Asked, Broken, Sender};
 use super::wire::{self, Came, Head};
 use crate::clock::now_ms;
-use crate::raft::runs;
 
 /// So many slots are asked for at once.
 const MOST_ASKED: usize = 2048;
@@ -75,7 +74,7 @@ impl Attaching {
         if asked.is_empty() {
             return Ok(());
         }
-        let head = Head::Positions { runs: runs(&asked) };
+        let head = Head::Positions { runs: slot_runs(asked.iter().copied()) };
         self.asked = asked;
         sender.send(Asked::Positions, &head, |_| {})
     }

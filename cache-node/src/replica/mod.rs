@@ -30,7 +30,7 @@ pub use bells::{Bell, Bells};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 pub use handle::{Handle, LinkFigures, SourceFigures, timeout};
-use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot};
+use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot, slots_in};
 use hypercache_core::keyspace::Keyspace;
 pub use receive::Receiver;
 use tokio::sync::{Notify, watch};
@@ -167,8 +167,7 @@ impl Copies for HandOver {
     ) -> BoxFuture<'static, Result<(), String>> {
         let context = self.0.clone();
         async move {
-            let slots: Vec<Slot> =
-                runs.iter().flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1)).collect();
+            let slots: Vec<Slot> = slots_in(&runs).collect();
             // Of its own: what is fenced must be handed over or kept, whoever still waits.
             let done = tokio::spawn(async move { context.hand_over(&slots, to).await });
             match done.await {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use hypercache_core::cluster::{MemberId, SLOTS, Slot};
+use hypercache_core::cluster::{MemberId, SLOTS, Slot, slots_in};
 use hypercache_core::command::apply::{Applied, LoadedPiece};
 use hypercache_core::keyspace::{Keyspace, Piece};
 use hypercache_core::log::Ticket;
@@ -114,12 +114,11 @@ impl Receiver {
     }
 
     fn positions(&self, runs: &[(Slot, Slot)]) -> Said {
-        let slots = runs.iter().flat_map(|(a, b)| *a..=(*b).min(SLOTS - 1));
         let position = |slot: Slot| {
             let is_read = self.serving.slots().is_read(slot);
             is_read.then(|| wire::put_position(self.keyspace.feed().position(slot)))
         };
-        Said::Positions(slots.take(usize::from(SLOTS)).map(position).collect())
+        Said::Positions(slots_in(runs).take(usize::from(SLOTS)).map(position).collect())
     }
 
     fn piece(

@@ -1,6 +1,6 @@
 //! The assignment in force: where each slot is.
 
-use super::{MemberId, Owners, Placement, PlacementRun, SLOTS, Slot};
+use super::{MemberId, Owners, Placement, PlacementRun, SLOTS, Slot, slot_runs};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::collections::BTreeMap;
 
@@ -198,14 +198,7 @@ impl Assignment {
 
     /// The runs of slots whose primary a member is.
     pub fn runs_of(&self, member: MemberId) -> Vec<(Slot, Slot)> {
-        let mut runs: Vec<(Slot, Slot)> = Vec::new();
-        for slot in self.slots_of(member) {
-            match runs.last_mut() {
-                Some((_, last)) if *last + 1 == slot => *last = slot,
-                _ => runs.push((slot, slot)),
-            }
-        }
-        runs
+        slot_runs(self.slots_of(member))
     }
 
     /// Whether every slot has the same primary and the same other owners, in whatever order.

@@ -24,7 +24,7 @@ pub use plan::{
 };
 pub use reply::cluster_reply;
 pub use ring::Ring;
-pub use slot::{SLOTS, Slot, hash_tag, slot_of};
+pub use slot::{SLOTS, Slot, hash_tag, slot_of, slot_runs, slots_in};
 pub use state::{Applied, Change, ClusterState, Desired, MAX_MEMBERS, Refused};
 pub use step::{Act, Step};
 pub use view::View;

@@ -71,9 +71,34 @@ pub fn slot_of(key: &[u8]) -> Slot {
     crc16(hash_tag(key)) & (SLOTS - 1)
 }
 
+/// Slots as runs `first..=last` of them; they come in order.
+pub fn slot_runs(slots: impl IntoIterator<Item = Slot>) -> Vec<(Slot, Slot)> {
+    let mut runs: Vec<(Slot, Slot)> = Vec::new();
+    for slot in slots {
+        match runs.last_mut() {
+            Some((_, last)) if last.checked_add(1) == Some(slot) => *last = slot,
+            _ => runs.push((slot, slot)),
+        }
+    }
+    runs
+}
+
+/// The slots of runs, those that there are; of no more runs than there are slots.
+pub fn slots_in(runs: &[(Slot, Slot)]) -> impl Iterator<Item = Slot> + '_ {
+    runs.iter().take(usize::from(SLOTS)).flat_map(|(first, last)| *first..=(*last).min(SLOTS - 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_and_runs_are_the_same() {
+        let some = [0, 1, 2, 7, 16382, 16383];
+        assert_eq!(slot_runs(some), [(0, 2), (7, 7), (16382, 16383)]);
+        assert_eq!(slots_in(&slot_runs(some)).collect::<Vec<_>>(), some);
+        assert_eq!(slots_in(&[(16380, u16::MAX)]).count(), 4);
+    }
 
     #[test]
     fn slots_are_those_of_redis_cluster() {

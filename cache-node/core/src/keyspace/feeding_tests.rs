@@ -94,6 +94,15 @@ fn call(space: &Keyspace, words: &str) -> String {
 
 const PRIMARY: Role = Role::Primary { epoch: 5 };
 
+/// A primary, and its link to one other owner, who has everything.
+fn attached() -> (Arc<Keyspace>, Vec<Arc<Link>>) {
+    let space = space(&[policy(0, 2, Acks::All)]);
+    let links = links(&space, 1);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    attach(&space, &links[0]);
+    (space, links)
+}
+
 #[test]
 fn l24_what_is_done_goes_to_the_owners_that_the_stores_replication_factor_covers() {
     let stores = [policy(0, 3, Acks::One), policy(1, 2, Acks::One), policy(2, 1, Acks::One)];
@@ -287,11 +296,8 @@ fn an_owner_leaves_the_in_sync_set_once_those_that_stay_have_what_a_majority_has
 
 #[test]
 fn a_session_that_ends_takes_what_was_not_confirmed_with_it_until_the_slot_is_attached_anew() {
-    let space = space(&[policy(0, 2, Acks::All)]);
-    let links = links(&space, 1);
+    let (space, links) = attached();
     let link = &links[0];
-    space.place(SLOT, PRIMARY, &route(&links), false);
-    attach(&space, link);
     call(&space, "set {a} 1");
     let written = awaits::take().unwrap();
     link.take().unwrap();
@@ -309,11 +315,8 @@ fn a_session_that_ends_takes_what_was_not_confirmed_with_it_until_the_slot_is_at
 
 #[test]
 fn an_owner_that_is_where_the_primary_is_goes_on_and_any_other_gets_all() {
-    let space = space(&[policy(0, 2, Acks::All)]);
-    let links = links(&space, 1);
+    let (space, links) = attached();
     let link = &links[0];
-    space.place(SLOT, PRIMARY, &route(&links), false);
-    attach(&space, link);
     call(&space, "set {a} 1");
     let coverage = space.registry.load().coverage(2);
     let theirs = Position { coverage, ..space.feed().position(SLOT) };

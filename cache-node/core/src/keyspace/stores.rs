@@ -28,6 +28,8 @@ pub struct Counters {
     pub keys_with_ttl: AtomicU64,
     pub used_bytes: AtomicU64,
     pub evicted: AtomicU64,
+    /// What they, and expired ones that were found on the way, took.
+    pub evicted_bytes: AtomicU64,
     pub expired: AtomicU64,
     pub oom_errors: AtomicU64,
     /// What its watched keys cost.
@@ -74,6 +76,11 @@ impl Counters {
             self.stripes.iter().map(|stripe| of(stripe).load(Relaxed)).sum()
         };
         (sum(|stripe| &stripe.hits), sum(|stripe| &stripe.misses))
+    }
+
+    /// Counts what a table holds less since keys left it for room.
+    pub fn left_for_room(&self, before: usize, after: usize) {
+        self.evicted_bytes.fetch_add(before.saturating_sub(after) as u64, Relaxed);
     }
 
     /// Accounts for a change of memory.

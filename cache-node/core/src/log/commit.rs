@@ -130,6 +130,11 @@ impl Commit {
         self.unsynced
     }
 
+    /// A segment was begun, and all that is written is on the disk.
+    pub fn is_on_disk(&self) -> bool {
+        !self.unsynced && self.log.number().is_some()
+    }
+
     /// Something is lost that snapshots have not regained.
     pub fn has_lost(&self) -> bool {
         self.lost > 0

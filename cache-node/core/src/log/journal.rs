@@ -178,19 +178,20 @@ impl Journal {
         if !self.is_on() {
             return self.last_sequence();
         }
-        let mut lane = self.lane(0).lock();
-        let is_told = self.appended() > 0;
-        self.began_after.fetch_add(1, Relaxed);
-        let skipped = self.sequence.fetch_add(1, AcqRel) + 1;
-        if is_told && self.takes(&mut lane) {
-            let frame = lane.frame_of(NOBODY, &Durability::default(), &self.spare);
-            let before = frame.len();
-            frame.add(skipped, time_ms, NOBODY, 0, |_| {});
-            let added = frame.len() - before;
-            self.appended_to(lane, added);
-        } else {
-            drop(lane);
-        }
+        let skipped = {
+            let mut lane = self.lane(0).lock();
+            let is_told = self.appended() > 0;
+            self.began_after.fetch_add(1, Relaxed);
+            let skipped = self.sequence.fetch_add(1, AcqRel) + 1;
+            if is_told && self.takes(&mut lane) {
+                let frame = lane.frame_of(NOBODY, &Durability::default(), &self.spare);
+                let before = frame.len();
+                frame.add(skipped, time_ms, NOBODY, 0, |_| {});
+                let added = frame.len() - before;
+                self.appended_to(lane, added);
+            }
+            skipped
+        };
         // The writer notes that it was given.
         self.hurry();
         skipped

@@ -5,8 +5,8 @@
 //! what it acknowledged: where those that cannot be heard may have been that majority, and may come
 //! back with their disks, the slot waits for them.
 
-use super::{runs, steps};
-use crate::cluster::{Act, ClusterState, MemberId, Placement, Ring, SLOTS, Slot, Step};
+use super::steps;
+use crate::cluster::{Act, ClusterState, MemberId, Placement, Ring, SLOTS, Slot, Step, slot_runs};
 use crate::store::{Acks, Mode, StorePolicy};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +71,7 @@ pub fn to_be_asked(
             heirs.into_iter().for_each(|id| asked.entry(id).or_default().push(slot));
         }
     }
-    asked.into_iter().map(|(id, slots)| (id, runs(slots))).collect()
+    asked.into_iter().map(|(id, slots)| (id, slot_runs(slots))).collect()
 }
 
 /// What becomes of the slots of members that are dead, or of one that was restarted and asks to be

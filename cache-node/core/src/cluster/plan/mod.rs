@@ -11,7 +11,7 @@ pub use members::bootstrap;
 pub use target::target;
 pub use voters::MAX_VOTERS;
 
-use super::{Assignment, ClusterState, Liveness, Member, MemberId, Slot, Step};
+use super::{Assignment, ClusterState, Liveness, Member, MemberId, Slot, Step, slot_runs};
 use crate::store::StoreNumber;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -181,21 +181,9 @@ impl Planner {
     }
 }
 
-/// Slots as runs of them; they come in order.
-pub(crate) fn runs(slots: impl IntoIterator<Item = Slot>) -> Vec<(Slot, Slot)> {
-    let mut runs: Vec<(Slot, Slot)> = Vec::new();
-    for slot in slots {
-        match runs.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(slot) => *last = slot,
-            _ => runs.push((slot, slot)),
-        }
-    }
-    runs
-}
-
 /// Slots by what is done with them, as steps.
 fn steps(acts: BTreeMap<super::Act, Vec<Slot>>) -> Vec<Step> {
-    acts.into_iter().map(|(act, slots)| Step::new(runs(slots), act)).collect()
+    acts.into_iter().map(|(act, slots)| Step::new(slot_runs(slots), act)).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! as well kept as it was, so a move may stop anywhere, and go on from there or back.
 
 use super::{Decision, Facts, steps};
-use crate::cluster::{Act, Assignment, ClusterState, MemberId, Placement, SLOTS, Slot};
+use crate::cluster::{Act, Assignment, ClusterState, MemberId, Placement, SLOTS, Slot, slot_runs};
 use std::collections::BTreeMap;
 
 /// How many slots may be on their way at once: owners of them that are there and not in sync.
@@ -67,7 +67,7 @@ pub(super) fn moves(
         decisions.push(Decision::Place(steps(acts)));
     }
     decisions.extend(hand_overs.into_iter().map(|((from, to), slots)| {
-        let runs = super::runs(slots);
+        let runs = slot_runs(slots);
         Decision::HandOver { from, to, runs }
     }));
 }

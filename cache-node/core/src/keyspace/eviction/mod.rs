@@ -150,12 +150,15 @@ impl Keyspace {
     }
 
     /// Every store that may evict gives back this part of what it uses, in percent, by its own
-    /// policy and whatever its budget; at most `max_keys` leave each. Tells how many bytes were
-    /// given back. For a member whose memory runs out, see [`super::pressure`].
+    /// policy and whatever its budget; at most `max_keys` leave each. Tells how many bytes
+    /// left for room meanwhile, whatever came. For a member whose memory runs out, see [`super::pressure`].
     pub fn evict_share(&self, percent: u8, max_keys: usize, now_ms: u64) -> u64 {
         let mut freed = 0;
         for store in &self.registry.load().stores {
-            let used = store.counters.used_bytes.load(Relaxed);
+            let (used, before) = (
+                store.counters.used_bytes.load(Relaxed),
+                store.counters.evicted_bytes.load(Relaxed),
+            );
             let aim = used - used / 100 * u64::from(percent.min(100));
             let left = std::cell::Cell::new(max_keys);
             self.evict_while(store, now_ms, |store| {
@@ -163,7 +166,7 @@ impl Keyspace {
                 left.set(left.get().saturating_sub(1));
                 more
             });
-            freed += used.saturating_sub(store.counters.used_bytes.load(Relaxed));
+            freed += store.counters.evicted_bytes.load(Relaxed) - before;
         }
         freed
     }
@@ -289,6 +292,7 @@ impl Keyspace {
         self.notices.note(Event::EVICTED, store.number, entry.key);
         self.log_gone(store.number, candidate.slot, entry.key, now_ms);
         let key = entry.usage.in_session().then(|| entry.key.to_vec());
+        let before = table.heap_bytes();
         let value = table.remove(hasher, place)?;
         let mut gone = 1;
         if let Some(key) = key {
@@ -298,6 +302,7 @@ impl Keyspace {
                 self.log_gone(store.number, candidate.slot, key, now_ms);
             });
         }
+        store.counters.left_for_room(before, table.heap_bytes());
         state.tidy(store.number);
         drop(state);
         store.counters.evicted.fetch_add(gone as u64, Relaxed);
@@ -324,7 +329,9 @@ impl Keyspace {
         let key = table.table.get(place)?.key;
         self.notices.note(event, store.number, key);
         self.log_gone(store.number, slot, key, now_ms);
+        let before = table.heap_bytes();
         let removed = table.remove(&self.hasher, place);
+        store.counters.left_for_room(before, table.heap_bytes());
         state.tidy(store.number);
         drop(state);
         if removed.is_some() {
