@@ -1,11 +1,13 @@
 //! Who is in sync, as the primary finds it: what is to be so by the table is proposed, and until its end is
 //! known nobody is answered by it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
-use hypercache_core::cluster::{Change, SLOTS, Slot, Step};
+use hypercache_core::cluster::{Change, MemberId, SLOTS, Slot, Step};
+use hypercache_core::keyspace::{Keyspace, Leaving};
 use hypercache_core::replica::{Link, Owner};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -111,19 +113,30 @@ impl Keeper {
         }
     }
 
+    /// The owner leaves the in-sync sets of slots, and with it those that have not what it may have alone.
     async fn leave(&mut self, slots: Vec<Slot>) {
-        let member = self.link.member();
-        let (opened, steps) = self.context.serving.open(slots.into_iter(), member, 0, false);
-        if opened.is_empty() {
-            return;
+        let context = &self.context;
+        // One after the other: who stays as one leaves does not leave by itself meanwhile.
+        let _alone = context.leaving.lock().await;
+        let begin = |slot: Slot| Some((slot, context.keyspace.begin_leaving(slot, &self.link)?));
+        let begun: Vec<(Slot, Leaving)> = slots.into_iter().filter_map(begin).collect();
+        let leave = who_leaves(&context.keyspace, begun).await;
+        let (mut opened, mut steps) = (Vec::new(), Vec::new());
+        for (member, slots) in &leave {
+            let (some, more) = context.serving.open(slots.iter().copied(), *member, 0, false);
+            tracing::warn!(
+                member = context.name_of(*member),
+                slots = some.len(),
+                "a replica is no longer in sync"
+            );
+            opened.extend(some);
+            steps.extend(more);
         }
-        tracing::warn!(
-            member = self.context.name_of(member),
-            slots = opened.len(),
-            "a replica is no longer in sync"
-        );
-        self.context.propose(&opened, steps).await;
-        self.context.serving.settle(&opened, member);
+        // All in one change.
+        context.propose(&opened, steps).await;
+        for (member, slots) in &leave {
+            context.serving.settle(slots, *member);
+        }
     }
 
     async fn join(&mut self, slots: Vec<Slot>) {
@@ -152,6 +165,30 @@ impl Keeper {
             self.context.propose(&opened, steps).await;
         }
         self.context.serving.settle(&opened, member);
+    }
+}
+
+/// Who has to leave with an owner, and of which slots: those who stay have everything by then.
+async fn who_leaves(
+    keyspace: &Keyspace,
+    mut begun: Vec<(Slot, Leaving)>,
+) -> BTreeMap<MemberId, Vec<Slot>> {
+    let until = Instant::now() + PATIENCE;
+    let mut leave: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
+    loop {
+        let is_late = Instant::now() >= until;
+        begun.retain_mut(|(slot, leaving)| {
+            if is_late {
+                leaving.add_late(keyspace);
+            }
+            let Some(members) = leaving.ready(keyspace) else { return true };
+            members.into_iter().for_each(|id| leave.entry(id).or_default().push(*slot));
+            false
+        });
+        if begun.is_empty() {
+            return leave;
+        }
+        sleep(LOOK).await;
     }
 }
 

@@ -33,7 +33,7 @@ pub use handle::{Handle, LinkFigures, SourceFigures, timeout};
 use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot, slots_in};
 use hypercache_core::keyspace::Keyspace;
 pub use receive::Receiver;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -63,6 +63,8 @@ pub(crate) struct Context {
     handle: Handle,
     /// Something is there for those who keep the in-sync sets.
     attend: Notify,
+    /// Held while owners leave in-sync sets.
+    leaving: Mutex<()>,
     stop: watch::Receiver<bool>,
 }
 
@@ -86,6 +88,7 @@ impl Options {
             serving: cluster.serving(),
             handle: Handle::new(keyspace.clone()),
             attend: Notify::new(),
+            leaving: Mutex::default(),
             stop: stopping,
             keyspace,
             cluster,
