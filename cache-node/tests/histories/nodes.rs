@@ -215,7 +215,7 @@ impl Nodes {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                let said = said.iter().map(|(i, status)| format!("m-{i}: {status:?}\n"));
+                let said = said.iter().map(|(i, status)| format!("m-{i}: {}\n", brief(status)));
                 let said: String = said.collect();
                 return Err(format!("not within {patience:?}: {what}\n{said}{}", self.logs(60)));
             }
@@ -303,4 +303,22 @@ fn place(net: Net, i: usize) -> At {
         }
     };
     At { host: "127.0.0.1".into(), resp: free(), http: free(), gossip: free() }
+}
+
+/// A status in one line.
+fn brief(status: &Option<Value>) -> String {
+    let Some(status) = status else { return "no answer".into() };
+    let members = members(status).map(|m| {
+        format!("{} {} {} {}", m["name"], m["role"], m["state"], m["slots"]).replace('"', "")
+    });
+    let members: Vec<String> = members.collect();
+    format!(
+        "epoch {} quorum {} leader {} fully_replicated {} ring {} members {members:?} problems {}",
+        status["epoch"],
+        status["quorum"],
+        status["leader"],
+        status["fully_replicated"],
+        status["ring"],
+        status["problems"]
+    )
 }
