@@ -135,7 +135,7 @@ fn carry_out(nodes: &mut Nodes, kind: Kind, random: &mut StdRng) -> Result<Strin
         Kind::Scale => {
             let name = format!("m-{first}");
             nodes.desire(&who[1..])?;
-            nodes.wait_for("a member gone", super::nodes::PATIENCE * 2, |status| {
+            nodes.wait_for("a member gone", super::nodes::PATIENCE, |status| {
                 members(status).all(|m| m["name"] != name.as_str()) || status["leader"].is_null()
             })?;
             nodes.kill(first);
@@ -143,7 +143,7 @@ fn carry_out(nodes: &mut Nodes, kind: Kind, random: &mut StdRng) -> Result<Strin
             nodes.wipe(first);
             nodes.desire(&who)?;
             nodes.launch(first);
-            nodes.wait_for("a member come back", super::nodes::PATIENCE * 2, |status| {
+            nodes.wait_for("a member come back", super::nodes::PATIENCE, |status| {
                 members(status).any(|m| m["name"] == name.as_str()) && Nodes::settled(status)
             })?;
             Ok(format!("m-{first} left and came back"))
