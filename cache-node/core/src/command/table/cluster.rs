@@ -92,8 +92,19 @@ pub(super) const LIST: [Spec; 3] = [
     .run(Run::Shell(Container))
     .subcommands(&CLUSTER),
     Spec::new(
-        "readonly",
+        "asking",
         1,
+        Group::Cluster,
+        "3.0.0",
+        "O(1)",
+        "Says that the next command was sent by an ASK.",
+    )
+    .flags(F::FAST)
+    .acl(Acl::CONNECTION)
+    .run(Run::Shell(Asking)),
+    Spec::new(
+        "readonly",
+        -1,
         Group::Cluster,
         "3.0.0",
         "O(1)",
