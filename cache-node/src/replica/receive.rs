@@ -176,21 +176,24 @@ async fn is_on_disk(keyspace: &Keyspace, timeout_ms: u64) -> bool {
 
 impl Handler for Receiver {
     fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer {
-        if let Some((Head::Wait { replicas, timeout_ms }, _)) = wire::read(&payload) {
-            let handle = self.handle.clone();
-            return Answer::Later(Box::pin(async move {
-                let timeout = handle::timeout(timeout_ms);
-                let have = handle.confirmed_by(replicas as usize, timeout).await;
-                wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX)))
-                    .map(Bytes::from)
-            }));
-        }
-        if let Some((Head::OnDisk { timeout_ms }, _)) = wire::read(&payload) {
-            let keyspace = self.keyspace.clone();
-            return Answer::Later(Box::pin(async move {
-                let is_there = is_on_disk(&keyspace, timeout_ms).await;
-                wire::put_said(&Said::OnDisk(is_there)).map(Bytes::from)
-            }));
+        match wire::read(&payload) {
+            Some((Head::Wait { replicas, timeout_ms }, _)) => {
+                let handle = self.handle.clone();
+                return Answer::Later(Box::pin(async move {
+                    let timeout = handle::timeout(timeout_ms);
+                    let have = handle.confirmed_by(replicas as usize, timeout).await;
+                    wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX)))
+                        .map(Bytes::from)
+                }));
+            }
+            Some((Head::OnDisk { timeout_ms }, _)) => {
+                let keyspace = self.keyspace.clone();
+                return Answer::Later(Box::pin(async move {
+                    let is_there = is_on_disk(&keyspace, timeout_ms).await;
+                    wire::put_said(&Said::OnDisk(is_there)).map(Bytes::from)
+                }));
+            }
+            _ => {}
         }
         let answered = match payload.len() >= LARGE_BYTES {
             true => tokio::task::block_in_place(|| self.answer(from, &payload)),

@@ -80,7 +80,7 @@ pub(super) const CLUSTER_LIST: [Spec; 8] = [
 static CLUSTER: [Spec; 8] = numbered(CLUSTER_LIST, super::CLUSTER_FIRST);
 
 /// The commands of this family.
-pub(super) const LIST: [Spec; 3] = [
+pub(super) const LIST: [Spec; 4] = [
     Spec::new(
         "cluster",
         -2,
