@@ -8,6 +8,7 @@
 mod batch;
 mod blocked;
 mod blocking;
+mod copy;
 mod durable;
 mod envelope;
 mod forwarded;

@@ -7,6 +7,7 @@
 
 mod backup;
 mod disk;
+mod replication;
 
 use std::fmt::Error;
 
@@ -15,6 +16,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use replication::ReplicationSnapshot;
 
 use super::process;
 use crate::memory;
@@ -73,6 +76,8 @@ pub struct Snapshot {
     pub memory: memory::Snapshot,
     /// The cluster, as this member sees it.
     pub cluster: ClusterSnapshot,
+    /// Its links to the other owners of slots.
+    pub replication: ReplicationSnapshot,
 }
 
 /// The cluster, as one member sees it.
@@ -123,6 +128,7 @@ impl Collector for Snapshot {
         self.encode_memory(&mut out)?;
         disk::encode(&self.disk, &mut out)?;
         backup::encode(&self.backups, &mut out)?;
+        replication::encode(&self.replication, &mut out)?;
         encode_process(&mut out)
     }
 }

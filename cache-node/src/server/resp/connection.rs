@@ -534,6 +534,13 @@ impl Connection {
             if self.session.no_touch {
                 return false;
             }
+            if let Some(max_stale_ms) = self.session.max_stale_ms
+                && self.try_copy(view, Request { spec, args, known }, now_ms, max_stale_ms, out)
+            {
+                self.ran(spec, args, Some(&out[start..]));
+                return true;
+            }
+            let mut writer = Writer::new(out, self.session.protocol);
             match self.shared.router.try_here(
                 view,
                 Request { spec, args, known },
@@ -565,6 +572,22 @@ impl Connection {
         }
         self.ran(spec, args, Some(&out[start..]));
         true
+    }
+
+    /// Runs a read on this member's copy of another's slot, if that is young enough.
+    #[cold]
+    fn try_copy(
+        &self,
+        view: &View,
+        request: Request<'_>,
+        now_ms: u64,
+        max_stale_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (fresh, store) = (self.shared.replicas.fresh(), self.session.store);
+        let writer = &mut Writer::new(out, self.session.protocol);
+        let times = (now_ms, max_stale_ms);
+        self.shared.router.try_copy(view, fresh, request, store, times, writer)
     }
 
     /// Accounts for a command that ends now, and began when the one before it ended.
