@@ -282,7 +282,9 @@ fn replication(out: &mut String, shared: &Shared, view: &View) {
                 "slave_read_only": 1,
             );
         }
-        _ => fields!(out, "role": "master"),
+        _ => {
+            fields!(out, "role": "master");
+        }
     }
     fields!(out, "connected_slaves": links.len());
     for (link, n) in links.iter().zip(0..) {
