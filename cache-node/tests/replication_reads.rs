@@ -10,7 +10,7 @@ use common::cluster::Cluster;
 use common::{Raw, try_for, wait_for};
 
 const STORES: &str = "stores:\n  a: {number: 2, replication_factor: 3, acks: all}\n  \
-                      d: {number: 4, replication_factor: 3, acks: all, persistence: aof, fsync: always}\n";
+                      d: {number: 4, replication_factor: 3, acks: all, persistence: {mode: aof, fsync: always}}\n";
 const KEYS: usize = 100;
 
 fn cluster() -> Cluster {
@@ -37,9 +37,12 @@ fn key(n: usize) -> Vec<u8> {
 fn write(cluster: &Cluster, store: &str, value: &[u8]) {
     let mut raw = selected(cluster, 0, store);
     for n in 0..KEYS {
-        wait_for("an acknowledged write", || {
-            (raw.ask(&[b"SET", &key(n), value]) == b"+OK\r\n").then_some(())
+        let mut last = Vec::new();
+        let done = try_for(|| {
+            last = raw.ask(&[b"SET", &key(n), value]);
+            (last == b"+OK\r\n").then_some(())
         });
+        assert!(done.is_some(), "k{n} was not written: {}", last.escape_ascii());
     }
 }
 
