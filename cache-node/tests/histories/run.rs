@@ -64,7 +64,6 @@ pub fn run(net: Net, plan: &Plan) {
         Ok(Err(text)) => panic!("seed {seed}: {text}"),
         Err(payload) => std::panic::resume_unwind(payload),
     };
-    faults.iter().for_each(|fault| println!("  {fault}"));
     let events = read_all(plan, &nodes, events, began);
     judge(plan, &nodes, events, &faults);
 }
