@@ -5,7 +5,7 @@ use super::op::{Action, Answer, Event};
 use std::time::{Duration, Instant};
 
 /// How long a client waits for an answer.
-const TIMEOUT: Duration = Duration::from_secs(8);
+pub const TIMEOUT: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Errors that say that nothing was done.
