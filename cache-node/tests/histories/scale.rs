@@ -144,13 +144,22 @@ fn carry_out(
             nodes.launch(victim);
         }
     }
-    nodes.wait_for("all as it shall be", PATIENCE, |status| {
-        members(status).count() == to.len()
-            && Nodes::settled(status)
-            && status["ring"]["balanced"] == true
-            && is_even(status)
-    })?;
-    let took = began.elapsed();
+    let end = |status: &Value| {
+        members(status).count() == to.len() && Nodes::settled(status) && is_even(status)
+    };
+    let took = loop {
+        nodes.wait_for("all as it shall be", PATIENCE, end)?;
+        let (took, epoch) = (began.elapsed(), nodes.status(to[0]).map(|s| s["epoch"].clone()));
+        // It is the end if nothing changes any more.
+        std::thread::park_timeout(Duration::from_millis(700));
+        nodes.wait_for("all as it shall be", PATIENCE, end)?;
+        if nodes.status(to[0]).map(|s| s["epoch"].clone()) == epoch {
+            break took;
+        }
+        if took > PATIENCE {
+            return Err(format!("it does not end\n{}", nodes.logs(40)));
+        }
+    };
     // Who left serves nobody; a moment later nobody asks it.
     movers.iter().filter(|i| !to.contains(i)).for_each(|i| nodes.kill(*i));
     Ok(took)
