@@ -166,14 +166,19 @@ fn judge(plan: &Plan, nodes: &Nodes, events: Vec<Event>, faults: &[Done]) {
     let strict = by_key(strict);
     println!("  {count} operations, {} keys to judge; errors: {errors:#?}", strict.len());
     count_lost(plan.loose, by_key(loose), faults);
-    let mut wrong = Vec::new();
+    let (mut wrong, mut undecided) = (Vec::new(), 0);
     for (key, history) in &strict {
-        let verdict = check(history);
-        if verdict != Verdict::Linearizable {
-            wrong.push((key, history, verdict));
+        match check(history) {
+            Verdict::Linearizable => {}
+            Verdict::Not => wrong.push((key, history, Verdict::Not)),
+            Verdict::Undecided => undecided += 1,
         }
     }
-    println!("  judged in {:?}: {} are wrong", began.elapsed(), wrong.len());
+    let took = began.elapsed();
+    println!("  judged in {took:.1?}: {} are wrong, {undecided} undecided", wrong.len());
+    // Too much that is not known at once: so it is with a few keys at most.
+    let (seed, all) = (plan.seed, strict.len());
+    assert!(undecided * 10 <= all, "seed {seed}: {undecided} of {all} keys are undecided");
     let Some((key, history, verdict)) = wrong.first() else { return };
     let kept = keep(plan, nodes, faults, &wrong);
     let part = shortest(history);
