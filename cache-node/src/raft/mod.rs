@@ -17,6 +17,7 @@ mod election;
 mod failover;
 mod handle;
 mod leader;
+mod lease;
 mod log;
 mod machine;
 mod network;
@@ -29,7 +30,7 @@ mod types;
 pub use build::{Cluster, Options};
 pub use copies::Copies;
 pub use handle::Handle;
-pub use observer::LEASE;
+pub use lease::{LEASE, Lease};
 pub use serving::{Serving, Slots};
 pub use status::{MemberStatus, Problem, RingStatus, Role, Status, StoreStatus};
 
