@@ -36,7 +36,9 @@ pub fn within(test: &str, body: impl FnOnce(Net)) {
     }
     let mut again = namespaces();
     again.arg(std::env::current_exe().unwrap());
-    again.args(["--exact", test, "--nocapture", "--test-threads", "1"]).env(INSIDE, "1");
+    again
+        .args(["--exact", test, "--include-ignored", "--nocapture", "--test-threads", "1"])
+        .env(INSIDE, "1");
     again.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = again.spawn().unwrap();
     let mut err = child.stderr.take().unwrap();
