@@ -8,6 +8,7 @@ mod assignment;
 mod member;
 mod placement;
 mod plan;
+mod recovery;
 mod reply;
 mod ring;
 mod slot;
@@ -24,6 +25,7 @@ pub use plan::{
     REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, Waiting, bootstrap, fail_over, forecast, target,
     to_be_asked,
 };
+pub use recovery::Remains;
 pub use reply::cluster_reply;
 pub use ring::Ring;
 pub use slot::{SLOTS, Slot, hash_tag, slot_of, slot_runs, slots_in};
