@@ -65,7 +65,9 @@ fn as_text(found: &Recoverable) -> String {
         "member {} of cluster {:016x}, with the table of epoch {} (entry {} of Raft's log)\n\n",
         found.name, found.cluster_id, found.epoch, found.last_index
     );
-    let mut line = |line: String| drop(writeln!(text, "{line}"));
+    let mut line = |line: String| {
+        let _ = writeln!(text, "{line}");
+    };
     line(format!(
         "members   {} will be the only one. Gone for good, and never to be started again with the data that \
          they have: {}",
