@@ -8,6 +8,17 @@ pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
+/// Milliseconds since this machine started, by a clock that nobody sets and that goes on while the machine
+/// sleeps (`CLOCK_BOOTTIME`). Never 0.
+#[inline]
+pub fn boot_ms() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to the struct that it is given, and to nothing else.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) } != 0;
+    debug_assert!(!failed, "Linux has this clock since 2.6.39");
+    (time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000).max(1)
+}
+
 const DAY_MS: u64 = 86_400_000;
 
 /// Unix milliseconds as RFC 3339 has them, in UTC: `2026-11-29T02:44:38.123Z`.

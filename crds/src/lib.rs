@@ -4,6 +4,7 @@
 //! `cargo run -p hypercache-crds` prints the definition. The checked-in copies (`crds/yaml` and
 //! the chart's `files`) are compared with it by the tests.
 
+mod acks;
 pub mod definition;
 pub mod duration;
 mod persistence;
@@ -12,14 +13,15 @@ mod rules;
 mod spec;
 mod status;
 
+pub use acks::{Acks, MAX_REPLICATION_FACTOR};
 pub use definition::definition;
 pub use persistence::{Fsync, PersistenceMode, PersistenceSpec};
 pub use spec::{
     CuckooFilter, EvictionPolicy, FalsePositiveRate, HyperCacheCluster, HyperCacheClusterSpec,
     LogLevel, MAX_KEY_PREFIXES, MAX_MEMBERS, MAX_STORES, MemberConfig, PullPolicy, PullSecret,
-    ServiceSpec, ServiceType, StorageSpec, StoreSpec,
+    Retention, ServiceSpec, ServiceType, StorageSpec, StoreSpec, VolumeRetention,
 };
-pub use status::{HyperCacheClusterStatus, Problem, RingStatus, StoreStatus};
+pub use status::{HyperCacheClusterStatus, Operation, Problem, RingStatus, StoreStatus};
 
 /// The API group.
 pub const GROUP: &str = "hypercache.io";

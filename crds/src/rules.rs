@@ -34,6 +34,35 @@ pub(crate) fn resource() -> Vec<Value> {
     ]
 }
 
+/// On `spec`: no key can be on more members than there are, and to wait for others there must be
+/// some. What a store leaves out it has from the cluster.
+pub(crate) fn spec() -> Vec<Value> {
+    const MEMBERS: &str = "(has(self.members) ? self.members : 3)";
+    const FACTOR: &str = "(has(self.replicationFactor) ? self.replicationFactor : 1)";
+    const ACKS: &str = "(has(self.acks) ? self.acks : 'one')";
+    let of_store = |field: &str, else_: &str| format!("(has(s.{field}) ? s.{field} : {else_})");
+    let (factor, acks) = (of_store("replicationFactor", FACTOR), of_store("acks", ACKS));
+    let many = "more copies of a key than there are members: raise members or lower \
+                replicationFactor, also before the cluster is scaled in";
+    let alone = "quorum and all wait for other members, and with a replicationFactor of 1 there \
+                 are none: set replicationFactor to 2 or more (3, to lose a member and go on), or \
+                 acks to one";
+    vec![
+        at(".replicationFactor", &format!("{FACTOR} <= {MEMBERS}"), many),
+        at(
+            ".stores",
+            &format!("!has(self.stores) || self.stores.all(s, {factor} <= {MEMBERS})"),
+            &format!("stores[].replicationFactor: {many}"),
+        ),
+        at(".acks", &format!("{ACKS} == 'one' || {FACTOR} > 1"), alone),
+        at(
+            ".stores",
+            &format!("!has(self.stores) || self.stores.all(s, {acks} == 'one' || {factor} > 1)"),
+            &format!("stores[].acks: {alone}"),
+        ),
+    ]
+}
+
 /// On `spec.stores`.
 pub(crate) fn stores() -> Vec<Value> {
     vec![

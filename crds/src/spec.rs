@@ -12,6 +12,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::acks::Acks;
 use crate::persistence::PersistenceSpec;
 use crate::rules;
 use crate::status::HyperCacheClusterStatus;
@@ -72,6 +73,7 @@ pub const MAX_KEY_PREFIXES: usize = 8;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::spec()))]
 pub struct HyperCacheClusterSpec {
     /// How many members (pods) the cluster has.
     #[serde(default = "default_members")]
@@ -91,6 +93,16 @@ pub struct HyperCacheClusterSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub image_pull_secrets: Vec<PullSecret>,
+
+    /// How many members hold each key of stores that do not say so themselves. Left out, 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 5))]
+    pub replication_factor: Option<i32>,
+
+    /// How many of them have a write before it is answered, for stores that do not say so
+    /// themselves. Left out, `one`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acks: Option<Acks>,
 
     /// The stores: named databases with policies of their own. The store `default` (number 0)
     /// always exists and is listed only to set its policies. Changes need no restart.
@@ -148,9 +160,10 @@ pub struct HyperCacheClusterSpec {
     #[schemars(extend("maxProperties" = 32))]
     pub pod_labels: BTreeMap<String, String>,
 
-    /// How long a member may take to stop, in seconds.
+    /// How long a member may take to stop, in seconds: it serves 3 s more until Services have
+    /// forgotten it, then hands its slots over and writes what is not on its disk yet.
     #[serde(default = "default_grace_period")]
-    #[schemars(range(min = 5, max = 3600))]
+    #[schemars(range(min = 15, max = 3600))]
     pub termination_grace_period_seconds: i64,
 
     /// The Service that clients connect to.
@@ -221,6 +234,16 @@ pub struct StoreSpec {
     /// `noeviction` refuses writes.
     #[serde(default)]
     pub eviction_policy: EvictionPolicy,
+
+    /// How many members hold each key. Left out, the cluster's `replicationFactor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 5))]
+    pub replication_factor: Option<i32>,
+
+    /// How many of them have a write before it is answered: its primary (`one`), a majority
+    /// (`quorum`) or those that are in sync (`all`). Left out, the cluster's `acks`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acks: Option<Acks>,
 
     /// Keys of database 0 that start with one of these belong to this store. No two stores may
     /// share a prefix.
@@ -349,11 +372,52 @@ pub struct StorageSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub storage_class_name: Option<String>,
+
+    /// What becomes of the volumes of members that are no more.
+    #[serde(default)]
+    pub retention: VolumeRetention,
 }
 
 impl Default for StorageSpec {
     fn default() -> Self {
-        Self { size: default_storage_size(), storage_class_name: None }
+        Self {
+            size: default_storage_size(),
+            storage_class_name: None,
+            retention: VolumeRetention::default(),
+        }
+    }
+}
+
+/// What becomes of the volumes of members that are no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeRetention {
+    /// After the cluster was scaled in, once the member has left it.
+    #[serde(default)]
+    pub when_scaled: Retention,
+
+    /// After this resource was deleted.
+    #[serde(default)]
+    pub when_deleted: Retention,
+}
+
+/// Whether a volume stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub enum Retention {
+    /// It stays, with what is on it.
+    #[default]
+    Retain,
+    /// It goes, with what is on it.
+    Delete,
+}
+
+impl Retention {
+    /// The word that Kubernetes uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retain => "Retain",
+            Self::Delete => "Delete",
+        }
     }
 }
 

@@ -48,6 +48,14 @@ pub struct HyperCacheClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ring: Option<RingStatus>,
 
+    /// Every slot has as many owners as the stores ask for, and all of them are in sync.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fully_replicated: Option<bool>,
+
+    /// What the cluster is in the middle of; none at rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
+
     /// The stores that the cluster has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -61,14 +69,32 @@ pub struct HyperCacheClusterStatus {
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
     pub problems: Vec<Problem>,
 
-    /// Ready, Progressing, Degraded, QuorumAvailable, RingBalanced, StoresApplied, MembersApplied,
-    /// SpecValid, ResourcesApplied, VolumesSized.
+    /// Ready, Progressing, Degraded, QuorumAvailable, RingBalanced, FullyReplicated, UpToDate,
+    /// StoresApplied, MembersApplied, SpecValid, ResourcesApplied, VolumesSized.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
     )]
     pub conditions: Vec<Condition>,
+}
+
+/// What the cluster is in the middle of, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// `Create`, `ScaleOut`, `ScaleIn`, `Roll`, `Rebalance` or `Replicate`.
+    pub kind: String,
+    /// The step that it is at, in one word.
+    pub step: String,
+    /// How much of the step is done, in percent; none where nobody can say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<i32>,
+    /// The step in a sentence.
+    pub message: String,
+    /// What was to do when the step began: pods, members or slots.
+    #[serde(default)]
+    pub total: i32,
 }
 
 /// How the slots are spread.
@@ -108,6 +134,12 @@ pub struct StoreStatus {
     /// What happens at the bound.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub eviction_policy: String,
+    /// How many members hold each key.
+    #[serde(default)]
+    pub replication_factor: i32,
+    /// How many of them have a write before it is answered.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub acks: String,
     /// Its cuckoo filter; none when it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cuckoo_filter: Option<CuckooFilter>,

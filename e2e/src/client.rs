@@ -43,6 +43,25 @@ impl Client {
         self.kube.outcome(&all)
     }
 
+    /// As [`Client::outcome`], with `input` on the program's standard input.
+    ///
+    /// # Errors
+    /// Only if `kubectl` could not be run.
+    pub fn outcome_with(&self, words: &[&str], input: &str) -> Result<Outcome> {
+        let mut all =
+            vec!["-n", self.namespace.as_str(), "exec", "-i", "client", "--", "timeout", "120"];
+        all.extend_from_slice(words);
+        self.kube.outcome_with(&all, Some(input))
+    }
+
+    pub(crate) fn kube(&self) -> &Kube {
+        &self.kube
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// Runs a program in the pod, which must go well; what it printed, without the last newline.
     ///
     /// # Errors

@@ -103,13 +103,7 @@ impl Cluster {
     /// After some minutes, with what it was.
     pub fn wait_ready(&self) -> Result<()> {
         self.wait_condition("Ready", "True")?;
-        self.kubectl(&[
-            "rollout",
-            "status",
-            &format!("statefulset/{}", self.name),
-            "--timeout=120s",
-        ])?;
-        Ok(())
+        self.wait_condition("UpToDate", "True")
     }
 
     /// Waits until so many members are in the status and their pods are ready.
@@ -126,6 +120,27 @@ impl Cluster {
                 && set["status"]["replicas"] == count)
         })
         .with_context(|| format!("there were {seen}"))
+    }
+
+    /// That so many pods are ready, and none other is there.
+    ///
+    /// # Errors
+    /// When it is not so.
+    pub fn has_pods(&self, count: usize) -> Result<()> {
+        let label = format!("app.kubernetes.io/instance={}", self.name);
+        let list = self.kube.json(&["-n", &self.namespace, "get", "pods", "-l", &label])?;
+        let pods = list["items"].as_array().context("no list of pods")?;
+        let is_ready = |pod: &&Value| {
+            let conditions = pod["status"]["conditions"].as_array();
+            let ready = conditions.into_iter().flatten().find(|one| one["type"] == "Ready");
+            ready.is_some_and(|one| one["status"] == "True")
+                && pod["metadata"]["deletionTimestamp"].is_null()
+        };
+        let ready = pods.iter().filter(is_ready).count();
+        if (pods.len(), ready) != (count, count) {
+            bail!("{ready} of {} pods are ready, {count} should", pods.len());
+        }
+        Ok(())
     }
 
     /// Each member's pod, as (uid, restarts).

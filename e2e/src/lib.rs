@@ -11,15 +11,17 @@ mod kube;
 mod operator;
 mod space;
 mod wait;
+mod writers;
 
 pub use client::Client;
 pub use cluster::{Cluster, Condition};
 pub use kube::{Kube, Outcome};
 pub use operator::{
-    CHART, OPERATOR_NAMESPACE, RELEASE, chart, helm, install_chart, install_operator,
+    CHART, NoOperator, OPERATOR_NAMESPACE, RELEASE, chart, helm, install_chart, install_operator,
 };
 pub use space::{Space, in_space};
 pub use wait::{until, until_some};
+pub use writers::{Noted, Writers};
 
 use std::path::PathBuf;
 

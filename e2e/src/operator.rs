@@ -29,6 +29,52 @@ pub fn helm(kube: &Kube, arguments: &[&str]) -> Result<Outcome> {
     call("helm", &all, None)
 }
 
+/// The operator is not there as long as this lives.
+#[derive(Debug)]
+pub struct NoOperator {
+    kube: Kube,
+}
+
+impl NoOperator {
+    /// Takes the operator away, and waits until it is gone.
+    ///
+    /// # Errors
+    /// What `kubectl` complained of.
+    pub fn begin(kube: &Kube) -> Result<Self> {
+        let without = Self { kube: kube.clone() };
+        without.scale("0")?;
+        let of = ["-l", "app.kubernetes.io/name=hypercache-operator", "--timeout=60s"];
+        let gone = ["-n", OPERATOR_NAMESPACE, "wait", "--for=delete", "pod"];
+        kube.run(&[&gone[..], &of[..]].concat())?;
+        Ok(without)
+    }
+
+    fn scale(&self, replicas: &str) -> Result<()> {
+        let deployment = "deployment/hypercache-operator";
+        let replicas = format!("--replicas={replicas}");
+        self.kube.run(&["-n", OPERATOR_NAMESPACE, "scale", deployment, &replicas])?;
+        Ok(())
+    }
+
+    /// Brings it back, and waits until it is available.
+    ///
+    /// # Errors
+    /// What `kubectl` complained of.
+    pub fn end(self) -> Result<()> {
+        self.scale("1")?;
+        let status = ["rollout", "status", "deployment/hypercache-operator", "--timeout=120s"];
+        self.kube.run(&[&["-n", OPERATOR_NAMESPACE], &status[..]].concat())?;
+        Ok(())
+    }
+}
+
+impl Drop for NoOperator {
+    fn drop(&mut self) {
+        // Also when the test fails: others need it.
+        let _ = self.scale("1");
+    }
+}
+
 /// Installs the operator, or upgrades the one that is there, and waits until it is available.
 ///
 /// # Errors

@@ -33,12 +33,8 @@ pub struct SetFacts {
     pub existing: i32,
     /// The pods that are ready.
     pub ready: i32,
-    /// The pods of the newest revision.
-    pub updated: i32,
     /// The newest revision.
     pub update_revision: String,
-    /// Pods are being replaced by ones of the newest revision.
-    pub rolling: bool,
     /// Its controller has seen the newest template.
     pub observed: bool,
     /// The claim template.
@@ -71,8 +67,6 @@ impl SetFacts {
             replicas: spec.replicas.unwrap_or(1),
             existing: status.replicas,
             ready: status.ready_replicas.unwrap_or(0),
-            updated: status.updated_replicas.unwrap_or(0),
-            rolling: status.current_revision != status.update_revision,
             update_revision: status.update_revision.unwrap_or_default(),
             observed: status.observed_generation.is_some()
                 && status.observed_generation >= set.metadata.generation,

@@ -170,8 +170,7 @@ pub fn all_but_status<K: Serialize>(object: &K) -> u64 {
 /// A StatefulSet: also how far its pods are.
 pub fn set_relevant(set: &k8s_openapi::api::apps::v1::StatefulSet) -> u64 {
     let facts = SetFacts::of(set);
-    let progress =
-        (facts.existing, facts.ready, facts.updated, facts.update_revision, facts.rolling);
+    let progress = (facts.existing, facts.ready, facts.update_revision);
     hash(&(all_but_status(set), progress, facts.observed))
 }
 

@@ -2,7 +2,7 @@
 //! ends, and by its address, which refuses another one. Silence says less: a member that is not
 //! heard may serve until its lease is over.
 
-use super::{build::RAFT_LEASE, observer::LEASE, shared::Shared};
+use super::{build::RAFT_LEASE, lease::LEASE, shared::Shared};
 use hypercache_core::cluster::{Member, MemberId};
 use parking_lot::Mutex;
 use std::{

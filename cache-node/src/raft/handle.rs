@@ -1,12 +1,13 @@
 //! What the rest of the member asks the cluster layer.
 
 use super::{
-    Error, Plan, Status,
+    Error, Lease, Plan, Status,
     control::{self, Ask, Said},
     forecast, leader,
     shared::Shared,
     status,
 };
+use crate::clock::boot_ms;
 use hypercache_core::{
     cluster::{Applied, Change, Desired, Liveness, Steer, View, slot_of},
     keyspace::{FilterStats, Verdict},
@@ -30,16 +31,27 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// What this member sees of the cluster now.
+    /// What this member sees of the cluster now. Where its lease is over, also since a moment ago, it sees no
+    /// quorum.
     pub fn view(&self) -> Arc<View> {
-        self.shared.view.load_full()
+        let view = self.shared.view.load_full();
+        if view.quorum && !self.holds(self.lease()) {
+            return Arc::new(View { quorum: false, ..View::clone(&view) });
+        }
+        view
     }
 
-    /// Whether this member's lease holds right now. [`View::quorum`] says the same up to 100 ms
-    /// later, and a process that was paused still sees the view from before: who answers for a slot asks
-    /// here, after it has looked at the slot.
-    pub fn has_lease(&self) -> bool {
-        self.shared.links.has_lease()
+    /// This member's lease, to be taken before [`Self::view`] and anything else that an answer comes from.
+    #[inline]
+    pub fn lease(&self) -> Lease {
+        self.shared.links.standing.lease()
+    }
+
+    /// Whether a lease that was taken holds still, so that what was seen or done since then may be answered. A
+    /// process that was paused finds that it does not.
+    #[inline]
+    pub fn holds(&self, lease: Lease) -> bool {
+        self.shared.links.standing.holds(lease, boot_ms)
     }
 
     /// Counts the changes of [`Self::view`].

@@ -4,9 +4,10 @@
 //! isolated leader goes on to send, and whoever still hears it must not take it for a majority.
 
 use super::{
-    observer::LEASE,
+    lease::{LEASE, Standing},
     types::{Raft, Snapshot, SnapshotMeta, TypeConfig, Vote},
 };
+use crate::clock::boot_ms;
 use crate::peer::{self, Answer, Handler, Kind};
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
@@ -35,6 +36,9 @@ use std::{
 };
 use tokio::{sync::Notify, time::Instant};
 
+/// Two clocks are so far apart without a sleep of the machine.
+const ASLEEP: Duration = Duration::from_millis(20);
+
 /// Where members are, and how this one stands towards the leader.
 pub struct Links {
     pub me: MemberId,
@@ -43,23 +47,21 @@ pub struct Links {
     pub book: ArcSwap<HashMap<MemberId, Member>>,
     /// Whether this member, as a leader, has a quorum.
     pub leads: AtomicBool,
-    /// When a leader with a quorum was last heard, in milliseconds since `started`; 0: never.
-    heard_ms: AtomicU64,
+    /// How long a majority stands behind this member.
+    pub standing: Standing,
     /// What the leader answered is decided: one more than the last entry's number. Asked after
     /// this member started or lost its leader, so it covers all that it missed until then; what
     /// an append says may have been on its way for longer.
     pub decided: Mutex<Option<u64>>,
     /// Whether that is being asked.
     pub asking: AtomicBool,
-    /// Counts how often this member was found without a majority behind it.
-    pub losses: AtomicU64,
     /// Tells the observer of an answer.
     pub answered: Notify,
     started: Instant,
     incarnation: u64,
-    /// As leader: until when a majority stands behind this member at the least, in milliseconds since
-    /// `started`. 0: it does not lead.
-    leads_until_ms: AtomicU64,
+    /// What this machine slept until it was looked at last, and when it had just woken from the last time.
+    slept: Mutex<(Duration, Option<Instant>)>,
+    started_boot_ms: u64,
     /// The term in which this member may have been elected because the leader asked for it, while
     /// voters had heard of that leader just before.
     pub transferred: AtomicU64,
@@ -74,7 +76,7 @@ pub struct Links {
 struct Stamp {
     /// The process of which that clock is.
     incarnation: u64,
-    /// Milliseconds of it.
+    /// Milliseconds of it ([`boot_ms`]).
     at_ms: u64,
 }
 
@@ -83,57 +85,42 @@ impl Links {
         Self {
             me,
             incarnation,
-            leads_until_ms: AtomicU64::new(0),
+            slept: Mutex::default(),
+            started_boot_ms: boot_ms(),
             transferred: AtomicU64::new(0),
             stamps: Mutex::default(),
             peers,
             book: ArcSwap::default(),
             leads: AtomicBool::new(false),
-            heard_ms: AtomicU64::new(0),
+            standing: Standing::default(),
             decided: Mutex::new(None),
-            losses: AtomicU64::new(0),
             asking: AtomicBool::new(false),
             answered: Notify::new(),
             started: Instant::now(),
         }
     }
 
-    /// How long ago a leader that has a quorum was heard.
-    pub fn since_leader(&self) -> Option<Duration> {
-        let heard_ms = self.heard_ms.load(Ordering::Acquire);
-        (heard_ms > 0).then(|| {
-            let heard = Duration::from_millis(heard_ms);
-            self.started.elapsed().saturating_sub(heard)
-        })
-    }
-
     fn stamp(&self) -> Stamp {
-        let at_ms = self.started.elapsed().as_millis() as u64;
-        Stamp { incarnation: self.incarnation, at_ms: at_ms.max(1) }
+        Stamp { incarnation: self.incarnation, at_ms: boot_ms() }
     }
 
     /// A leader with a quorum has this answer of ours.
     fn heard_leader(&self, stamp: Option<Stamp>) {
         if let Some(stamp) = stamp.filter(|stamp| stamp.incarnation == self.incarnation) {
-            self.heard_ms.fetch_max(stamp.at_ms.min(self.stamp().at_ms), Ordering::AcqRel);
+            self.standing.heard(stamp.at_ms.min(boot_ms()));
         }
     }
 
-    /// For how long a majority stands behind this leader yet; `None`: it does not lead, or nobody does.
-    pub fn set_leads_for(&self, rest: Option<Duration>) {
-        let until = rest.map_or(0, |rest| {
-            let until = self.started.elapsed().saturating_add(rest);
-            u64::try_from(until.as_millis()).unwrap_or(u64::MAX)
-        });
-        self.leads_until_ms.store(until, Ordering::Release);
-    }
-
-    /// Whether a majority stands behind this member right now, also right after a pause in which
-    /// nothing of this process ran.
-    pub fn has_lease(&self) -> bool {
-        let now_ms = self.started.elapsed().as_millis() as u64;
-        now_ms < self.leads_until_ms.load(Ordering::Acquire)
-            || self.since_leader().is_some_and(|ago| ago < LEASE)
+    /// When this machine had just woken from its last sleep, if it was ever seen to sleep: what Raft's own
+    /// clock says of the time before that is too little.
+    pub fn woke(&self) -> Option<Instant> {
+        let since_start = Duration::from_millis(boot_ms().saturating_sub(self.started_boot_ms));
+        let slept = since_start.saturating_sub(self.started.elapsed());
+        let mut known = self.slept.lock();
+        if slept > known.0 + ASLEEP {
+            *known = (slept, Some(Instant::now()));
+        }
+        known.1
     }
 
     /// When the last answer of a member to an append came.

@@ -2,9 +2,11 @@
 
 use super::{
     control::{self, Ask, Said},
+    lease::LEASE,
     shared::Shared,
     types::{LogId, Metrics},
 };
+use crate::clock::boot_ms;
 use hypercache_core::cluster::{Liveness, Member, MemberId, View};
 use openraft::{Instant as _, ServerState, async_runtime::watch::WatchReceiver};
 use std::{
@@ -12,11 +14,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-/// Without a majority's word for so long a leader no longer speaks for the cluster, and without
-/// its leader's for so long a follower no longer serves. At least as long as Raft's own lease.
-pub const LEASE: Duration = Duration::from_millis(800);
 const TICK: Duration = Duration::from_millis(100);
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -34,6 +33,7 @@ pub async fn observe(shared: Arc<Shared>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
             _ = tick.tick() => {}
+            () = over(&shared) => {}
             () = shared.links.answered.notified() => {}
             Ok(()) = table.changed() => {}
             Ok(()) = rumours.changed() => {}
@@ -43,14 +43,24 @@ pub async fn observe(shared: Arc<Shared>) {
     publish(&shared, View { quorum: false, ..View::clone(&shared.view.load_full()) });
 }
 
+/// Waits until the lease is over.
+async fn over(shared: &Shared) {
+    match shared.links.standing.until_ms().map(|until_ms| until_ms.saturating_sub(boot_ms())) {
+        Some(rest_ms) if rest_ms > 0 => sleep(Duration::from_millis(rest_ms)).await,
+        _ => std::future::pending().await,
+    }
+}
+
 fn look(shared: &Arc<Shared>) {
     let metrics = shared.metrics();
-    let majority = majority(shared, &metrics);
+    // Who serves has to hear of it, before there is another lease.
+    let is_broken = shared.links.standing.is_broken(boot_ms());
+    let majority = !is_broken && majority(shared, &metrics);
     if let Some(leader) = metrics.current_leader.filter(|id| *id != shared.me.id) {
         *shared.last_leader.lock() = Some((leader, metrics.current_term));
     }
     if !majority {
-        shared.links.losses.fetch_add(1, Ordering::AcqRel);
+        shared.links.standing.lost();
         *shared.links.decided.lock() = None;
     }
     shared.links.leads.store(majority && leads(&metrics), Ordering::Release);
@@ -108,27 +118,33 @@ fn look(shared: &Arc<Shared>) {
             state,
         },
     );
+    if is_broken {
+        shared.links.answered.notify_one();
+    }
 }
 
 /// Whether a majority of voters stands behind this member, or behind its leader.
 fn majority(shared: &Shared, metrics: &Metrics) -> bool {
+    let standing = &shared.links.standing;
     if metrics.running_state.is_err() {
         return false; // the disk failed, say
     }
     if metrics.state == ServerState::Leader {
         let mut voters = metrics.membership_config.membership().voter_ids();
         let alone = voters.next() == Some(shared.me.id) && voters.next().is_none();
+        let woke = shared.links.woke();
         let acked = metrics.last_quorum_acked.map(|acked| acked.into_inner().elapsed());
+        let acked = acked.filter(|ago| woke.is_none_or(|woke| *ago < woke.elapsed()));
         let rest = match (alone, acked) {
             (true, _) => Some(Duration::MAX),
             (false, Some(ago)) => LEASE.checked_sub(ago).filter(|rest| !rest.is_zero()),
             (false, None) => None,
         };
-        shared.links.set_leads_for(rest);
+        standing.lead_for(rest, boot_ms());
         return rest.is_some();
     }
-    shared.links.set_leads_for(None);
-    shared.links.since_leader().is_some_and(|ago| ago < LEASE)
+    standing.lead_for(None, boot_ms());
+    standing.follow(boot_ms())
 }
 
 /// Whether this member leads and has applied an entry of its own term. Before that a leader does
@@ -164,7 +180,7 @@ fn is_caught_up(shared: &Arc<Shared>, metrics: &Metrics) -> bool {
 }
 
 async fn ask_decided(shared: Arc<Shared>, leader: Option<MemberId>) {
-    let losses = shared.links.losses.load(Ordering::Acquire);
+    let losses = shared.links.standing.losses();
     let leader = leader.and_then(|id| shared.links.book.load().get(&id).cloned());
     let answer = match leader {
         Some(leader) => {
@@ -174,10 +190,10 @@ async fn ask_decided(shared: Arc<Shared>, leader: Option<MemberId>) {
     };
     match answer {
         // What was asked before the quorum was lost once more says too little.
-        Ok(Said::Decided(next)) if losses == shared.links.losses.load(Ordering::Acquire) => {
+        Ok(Said::Decided(next)) if losses == shared.links.standing.losses() => {
             *shared.links.decided.lock() = Some(next);
         }
-        _ => tokio::time::sleep(ASK_AGAIN).await,
+        _ => sleep(ASK_AGAIN).await,
     }
     shared.links.asking.store(false, Ordering::Release);
     shared.links.answered.notify_one();

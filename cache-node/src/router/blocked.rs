@@ -81,7 +81,7 @@ async fn settled(router: &Router, protocol: Protocol, ended: Ended) -> Vec<u8> {
         Ended::Served { awaits, .. } if !awaits.is_empty() => awaits,
         _ => return answer_to(ended),
     };
-    match router.until_met(awaited).await {
+    match router.until_met_by_another(awaited).await {
         Ok(()) => answer_to(ended),
         Err(text) => {
             let mut reply = vec![SERVED];
@@ -124,6 +124,7 @@ impl Blocked {
         let (ms, command) = request.split_first_chunk::<8>()?;
         let (wire::Command { store, protocol, args }, _) = wire::command_at(command, 0).ok()?;
         let Router(options) = &self.router;
+        let lease = self.router.lease();
         if !options.cluster.view().quorum || (self.held)(&args) {
             out.extend_from_slice(&[ENDED]);
             return Some(Answer::Now);
@@ -148,14 +149,14 @@ impl Blocked {
         let awaited = awaits::take();
         let wait = match tried {
             Ok(Some(wait)) => wait,
-            Ok(None) if awaited.is_some() => {
+            Ok(None) if awaited.is_some() || !self.router.holds(lease) => {
                 let router = self.router.clone();
                 return Some(Answer::Later(Box::pin(async move {
-                    let ended = Ended::Served {
-                        reply: reply.split_off(1),
-                        awaits: awaited.unwrap_or_default(),
-                    };
-                    Ok(settled(&router, protocol, ended).await.into())
+                    if let Err(text) = router.until_met(lease, &awaited.unwrap_or_default()).await {
+                        reply.truncate(1);
+                        Writer::new(&mut reply, protocol).error(&text);
+                    }
+                    Ok(reply.into())
                 })));
             }
             Ok(None) => {

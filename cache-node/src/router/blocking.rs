@@ -22,6 +22,7 @@ use super::place::{Place, place};
 use super::{CROSS_SLOT, Caller, ForwardError, NO_QUORUM, Router, lost};
 use crate::clock::now_ms;
 use crate::peer;
+use crate::raft::Lease;
 
 /// Between two attempts, where nothing says that the table changed.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -187,6 +188,7 @@ impl Router {
         // By when somebody has to serve the slot.
         let mut deadline = self.deadline();
         let stopped = loop {
+            let lease = self.lease();
             let view = self.0.cluster.view();
             let alone = !view.quorum && !view.is_outside();
             if alone && !waited {
@@ -198,7 +200,7 @@ impl Router {
                     Attempt::Later("this member reaches no majority of the voters".into())
                 }
                 Place::Here => {
-                    self.block_here(call, &mut ticket, &mut stop, &mut changed, out).await
+                    self.block_here(lease, call, &mut ticket, &mut stop, &mut changed, out).await
                 }
                 Place::There(member) => {
                     self.block_there(
@@ -255,6 +257,7 @@ impl Router {
 
     async fn block_here(
         &self,
+        lease: Lease,
         call: Call<'_>,
         ticket: &mut Option<u64>,
         stop: &mut Stop<impl Future<Output = Unblock>>,
@@ -265,7 +268,7 @@ impl Router {
         let start = out.len();
         let wait = match self.0.keyspace.execute_or_wait(call, *ticket, now_ms(), out) {
             Ok(None) => {
-                self.settle(call.protocol, start, out).await;
+                self.settle(lease, call.protocol, start, out).await;
                 return Attempt::Done;
             }
             Ok(Some(wait)) => wait,
@@ -294,7 +297,7 @@ impl Router {
         };
         match ended {
             Ended::Served { reply, awaits } => {
-                match self.until_met(&awaits).await {
+                match self.until_met_by_another(&awaits).await {
                     Ok(()) => out.extend_from_slice(&reply),
                     Err(text) => Writer::new(out, call.protocol).error(&text),
                 }

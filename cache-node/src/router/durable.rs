@@ -11,9 +11,14 @@ use hypercache_core::resp::{Protocol, Writer};
 use smallvec::SmallVec;
 
 use super::Router;
+use crate::raft::Lease;
 
 /// How long a write may take to get to the disk, and how long it waits for room in the journal.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The reply to what ran here and may not be answered any more.
+pub const CUT_OFF: &str = "CLUSTERDOWN This member reached no majority of the voters any more when this had \
+                           run; it may have been done";
 
 /// Replies in a row of replies, and what they wait for together.
 #[derive(Debug, Default)]
@@ -58,11 +63,43 @@ impl Awaited {
 }
 
 impl Router {
-    /// Waits until this is on the disk, and at as many members as it has to be.
+    /// This member's lease, to be taken before the view and before anything runs.
+    #[inline]
+    pub fn lease(&self) -> Lease {
+        self.0.cluster.lease()
+    }
+
+    /// Whether what ran here since that lease was taken may be answered: no other member can have become the
+    /// primary of its slots before it ran.
+    #[inline]
+    pub fn holds(&self, lease: Lease) -> bool {
+        // Who is not in the table serves no slot.
+        self.0.cluster.holds(lease) || self.0.cluster.view().is_outside()
+    }
+
+    /// As [`Self::until_met`], of what another command did for one that waited, at a time that is not known.
+    pub(super) async fn until_met_by_another(
+        &self,
+        awaited: &replica::Awaited,
+    ) -> Result<(), String> {
+        let lease = self.lease();
+        if !self.0.cluster.view().quorum {
+            return Err(CUT_OFF.into());
+        }
+        self.until_met(lease, awaited).await
+    }
+
+    /// Waits until this, which ran under a lease, is on the disk, and at as many members as it has to be. The
+    /// lease has to hold then as well: who would be the next primary counts what was confirmed until it was over.
     ///
     /// # Errors
     /// The error that is to be replied in the place of the replies.
-    pub async fn until_met(&self, awaited: &replica::Awaited) -> Result<(), String> {
+    pub async fn until_met(&self, lease: Lease, awaited: &replica::Awaited) -> Result<(), String> {
+        self.until_confirmed(awaited).await?;
+        if self.holds(lease) { Ok(()) } else { Err(CUT_OFF.into()) }
+    }
+
+    async fn until_confirmed(&self, awaited: &replica::Awaited) -> Result<(), String> {
         if !awaited.needs().is_empty() {
             let met = self.0.keyspace.feed().until_met(awaited);
             match tokio::time::timeout(PATIENCE, met).await {
@@ -107,9 +144,19 @@ impl Router {
 
     /// Waits for what the command that just ran on this thread has to wait for, and whose reply begins
     /// at `start` of `out`; that becomes an error if it does not come.
-    pub(super) async fn settle(&self, protocol: Protocol, start: usize, out: &mut Vec<u8>) {
-        let Some(awaited) = awaits::take() else { return };
-        if let Err(text) = self.until_met(&awaited).await {
+    pub(super) async fn settle(
+        &self,
+        lease: Lease,
+        protocol: Protocol,
+        start: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let awaited = awaits::take().unwrap_or_default();
+        // What was refused anyhow tells nothing of the slot.
+        if awaited.is_empty() && out.get(start) == Some(&b'-') {
+            return;
+        }
+        if let Err(text) = self.until_met(lease, &awaited).await {
             out.truncate(start);
             Writer::new(out, protocol).error(&text);
         }
@@ -119,6 +166,7 @@ impl Router {
     /// stay at their commands are moved with them.
     pub async fn settle_all<'p>(
         &self,
+        lease: Lease,
         awaited: Awaited,
         protocol: Protocol,
         out: &mut Vec<u8>,
@@ -127,7 +175,7 @@ impl Router {
         if awaited.is_empty() {
             return;
         }
-        if let Err(text) = self.until_met(&awaited.for_what).await {
+        if let Err(text) = self.until_met(lease, &awaited.for_what).await {
             let mut error = Vec::new();
             Writer::new(&mut error, protocol).error(&text);
             for place in places {

@@ -10,9 +10,10 @@ use hypercache_core::resp::{Protocol, Writer};
 use tokio::sync::Semaphore;
 
 use super::wire::{self, Malformed, Status};
-use super::{Options, Router, envelope};
+use super::{CUT_OFF, Options, Router, envelope};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
+use crate::raft::Lease;
 use crate::script::{Asked, Evaluated};
 use crate::server::stats::watch;
 
@@ -92,10 +93,10 @@ pub struct Waiting {
 }
 
 /// Waits for all of these; those that wait for what does not come become errors.
-async fn settle(router: &Router, mut waiting: Vec<Waiting>, answers: &mut Vec<u8>) {
+async fn settle(router: &Router, lease: Lease, mut waiting: Vec<Waiting>, answers: &mut Vec<u8>) {
     let mut all = Awaited::default();
     waiting.iter_mut().for_each(|waiting| all.merge(std::mem::take(&mut waiting.awaited)));
-    let Err(text) = router.until_met(&all).await else { return };
+    let Err(text) = router.until_met(lease, &all).await else { return };
     for Waiting { start, end, protocol, is_transaction, .. } in waiting.into_iter().rev() {
         let mut answer = Vec::new();
         wire::put_answer(&mut answer, |out| {
@@ -108,6 +109,37 @@ async fn settle(router: &Router, mut waiting: Vec<Waiting>, answers: &mut Vec<u8
         });
         answers.splice(start..end, answer);
     }
+}
+
+/// The answers to commands that ran while this member's lease ended. Reads are asked again elsewhere; where
+/// something may have been written, all of them are refused, so that the order of a client's commands holds.
+#[cold]
+fn cut_off(request: &[u8], answers: &[u8]) -> Vec<u8> {
+    let mut ran = Vec::new();
+    let (mut at, mut answered, mut may_write) = (0, 0, false);
+    while answered < answers.len()
+        && let Ok((command, next)) = wire::command_at(request, at)
+        && let Ok((status, _, after)) = wire::answer_at(answers, answered)
+    {
+        may_write |= command::lookup(&command.args).map_or(true, command::Spec::may_write);
+        (at, answered) = (next, after);
+        ran.push((command, status));
+    }
+    let mut refused = Vec::new();
+    for (command, status) in ran {
+        wire::put_answer(&mut refused, |out| match status {
+            Status::Done if !may_write => Status::NotServing,
+            Status::Done if command.args.first() == Some(&envelope::TRANSACTION) => {
+                envelope::refuse(out, CUT_OFF)
+            }
+            Status::Done => {
+                Writer::new(out, command.protocol).error(CUT_OFF);
+                Status::Done
+            }
+            other => other,
+        });
+    }
+    refused
 }
 
 /// Whether a command runs a script, or may.
@@ -183,6 +215,7 @@ impl Handler for Forwarded {
             return later;
         }
         let (mut answers, mut waiting) = (Vec::new(), Vec::new());
+        let lease = self.router.lease();
         let mut at = 0;
         // While a script holds slots for long, a command may have to wait for them.
         let has_room = self.router.has_room();
@@ -195,6 +228,9 @@ impl Handler for Forwarded {
                 }
             }
         }
+        if !answers.is_empty() && !self.router.holds(lease) {
+            (answers, waiting, at) = (cut_off(&payload, &answers), Vec::new(), payload.len());
+        }
         if at >= payload.len() {
             if waiting.is_empty() {
                 out.extend_from_slice(&answers);
@@ -202,7 +238,7 @@ impl Handler for Forwarded {
             }
             let router = self.router.clone();
             return Answer::Later(Box::pin(async move {
-                settle(&router, waiting, &mut answers).await;
+                settle(&router, lease, waiting, &mut answers).await;
                 Ok(answers.into())
             }));
         }
@@ -215,15 +251,52 @@ impl Handler for Forwarded {
             let router = this.router.clone();
             router.room().await;
             let ran = tokio::task::spawn_blocking(move || {
+                let lease = this.router.lease();
                 let rest = &payload[at..];
                 if let Err(malformed) = this.answer(rest, true, &mut answers, &mut waiting) {
                     report(from, malformed);
                 }
-                (answers, waiting)
+                if !this.router.holds(lease) {
+                    (answers, waiting) = (cut_off(&payload, &answers), Vec::new());
+                }
+                (lease, answers, waiting)
             });
-            let (mut answers, waiting) = ran.await.map_err(|error| error.to_string())?;
-            settle(&router, waiting, &mut answers).await;
+            let (lease, mut answers, waiting) = ran.await.map_err(|error| error.to_string())?;
+            settle(&router, lease, waiting, &mut answers).await;
             Ok(Bytes::from(answers))
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(commands: &[&str]) -> Vec<(Status, String)> {
+        let (mut request, mut answers) = (Vec::new(), Vec::new());
+        for command in commands {
+            let args: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
+            wire::put_command(&mut request, 0, Protocol::Resp2, &args);
+            wire::put_answer(&mut answers, |out| {
+                out.extend_from_slice(b"+OK\r\n");
+                Status::Done
+            });
+        }
+        let (cut, mut at, mut seen) = (cut_off(&request, &answers), 0, Vec::new());
+        while at < cut.len() {
+            let (status, reply, next) = wire::answer_at(&cut, at).unwrap();
+            seen.push((status, String::from_utf8_lossy(reply).into_owned()));
+            at = next;
+        }
+        seen
+    }
+
+    #[test]
+    fn what_was_only_read_while_the_lease_ended_is_asked_elsewhere_and_what_was_written_is_in_doubt()
+     {
+        let asked = (Status::NotServing, String::new());
+        assert_eq!(cut(&["GET a", "GET b"]), [asked.clone(), asked]);
+        let refused = (Status::Done, format!("-{CUT_OFF}\r\n"));
+        assert_eq!(cut(&["GET a", "SET a 1"]), [refused.clone(), refused]);
     }
 }

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 pub use batch::Batch;
 pub use blocked::Blocked;
 pub use blocking::Unblock;
-pub use durable::Awaited;
+pub use durable::{Awaited, CUT_OFF};
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
 use place::{Owners, Place, place, place_one};
@@ -243,6 +243,7 @@ impl Router {
         args: &[&[u8]],
         out: &mut Vec<u8>,
     ) {
+        let lease = self.lease();
         let view = self.0.cluster.view();
         let here = (view.quorum || view.is_outside()) && place(&*view, spec, args) == Place::Here;
         if here {
@@ -250,7 +251,7 @@ impl Router {
             let Caller { store, protocol, .. } = caller;
             let writer = &mut Writer::new(out, protocol);
             if self.0.keyspace.execute_untouched(spec, store, args, now_ms(), writer).is_ok() {
-                self.settle(protocol, start, out).await;
+                self.settle(lease, protocol, start, out).await;
                 return;
             }
             out.truncate(start);
@@ -282,11 +283,12 @@ impl Router {
         let mut changed = self.0.cluster.changed();
         let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
         loop {
-            let view = self.0.cluster.view();
-            let start = out.len();
             if spec.may_write() {
                 self.room().await;
             }
+            let lease = self.lease();
+            let view = self.0.cluster.view();
+            let start = out.len();
             let waits_for = match self.try_here(
                 &view,
                 Request { spec, args, known: Known::default() },
@@ -299,7 +301,7 @@ impl Router {
                     out.truncate(start);
                     "too few replicas are in sync".into()
                 }
-                Tried::Done => return self.settle(protocol, start, out).await,
+                Tried::Done => return self.settle(lease, protocol, start, out).await,
                 Tried::There(member) => {
                     let mut request = Vec::new();
                     wire::put_command(&mut request, store, protocol, args);

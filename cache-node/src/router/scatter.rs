@@ -131,6 +131,7 @@ impl Router {
                 self.walk(deadline, run, caller, args, &mut out).await;
                 return out;
             }
+            let lease = self.lease();
             if self
                 .0
                 .keyspace
@@ -144,7 +145,7 @@ impl Router {
                 };
                 Writer::new(&mut out, protocol).error(text);
             }
-            self.settle(protocol, 0, &mut out).await;
+            self.settle(lease, protocol, 0, &mut out).await;
             return out;
         }
         let mut request = Vec::new();

@@ -63,6 +63,7 @@ impl Router {
         let mut request: Option<Bytes> = None;
         let mut changed = self.0.cluster.changed();
         loop {
+            let lease = self.lease();
             let view = self.0.cluster.view();
             let waits_for = match self.whole(&view, watched, steps)? {
                 Place::Here => {
@@ -75,9 +76,7 @@ impl Router {
                     let awaited = awaits::take();
                     match ran {
                         Ok(transacted) => {
-                            if let Some(awaited) = awaited {
-                                self.until_met(&awaited).await?;
-                            }
+                            self.until_met(lease, &awaited.unwrap_or_default()).await?;
                             match transacted {
                                 Transacted::NotDurable => {
                                     replies = self.0.keyspace.misconf().into_bytes();

@@ -28,14 +28,13 @@ impl Router {
         let start = out.len();
         let mut walk = Walk::default();
         let mut awaited = Awaited::default();
+        let lease = self.lease();
         loop {
             let mut writer = Writer::new(out, caller.protocol);
             let ended = keyspace.walk(run, caller.store, args, now_ms(), &mut walk, &mut writer);
             awaited.merge(awaits::take().unwrap_or_default());
             if ended {
-                if !awaited.is_empty()
-                    && let Err(text) = self.until_met(&awaited).await
-                {
+                if let Err(text) = self.until_met(lease, &awaited).await {
                     out.truncate(start);
                     Writer::new(out, caller.protocol).error(&text);
                 }

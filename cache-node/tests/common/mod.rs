@@ -167,6 +167,21 @@ impl Member {
         let _ = self.process.wait();
     }
 
+    /// Nothing of the process runs until [`Self::resume`].
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// The process runs again.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
     /// Asks the process to end and gives its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         Command::new("kill").arg(self.process.id().to_string()).status().unwrap();

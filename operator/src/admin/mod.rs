@@ -36,6 +36,10 @@ pub struct DesiredStore {
     pub eviction_policy: String,
     /// Keys of database 0 that belong here.
     pub key_prefixes: Vec<String>,
+    /// How many members hold each key.
+    pub replication_factor: u8,
+    /// The word of how many of them have a write before it is answered.
+    pub acks: String,
     /// Its cuckoo filter.
     pub cuckoo_filter: FilterSetting,
     /// What of it is on disk.
@@ -87,6 +91,8 @@ pub struct Report {
     pub members: Vec<MemberReport>,
     /// How slots are spread.
     pub ring: RingReport,
+    /// Whether every slot has all its owners, and all are in sync; `None` when it is not said.
+    pub fully_replicated: Option<bool>,
     /// The stores there are.
     pub stores: Vec<StoreReport>,
     /// What keeps the cluster from the desired state.
@@ -94,6 +100,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// A member of the table by its name.
+    pub fn member(&self, name: &str) -> Option<&MemberReport> {
+        self.members.iter().find(|member| member.name == name)
+    }
+
     /// Whether the cluster has formed.
     pub fn formed(&self) -> bool {
         self.cluster_id.as_deref().is_some_and(|id| !id.is_empty())
@@ -142,6 +153,10 @@ pub struct StoreReport {
     pub default_ttl_ms: Option<u64>,
     /// Keys of database 0 that belong here.
     pub key_prefixes: Vec<String>,
+    /// How many members hold each key.
+    pub replication_factor: u8,
+    /// The word of how many of them have a write before it is answered.
+    pub acks: String,
     /// Its cuckoo filter.
     pub cuckoo_filter: FilterSetting,
     /// What of it is on disk.

@@ -47,11 +47,13 @@ pub(super) fn stateful_set(
                 "serviceName": names.headless(),
                 // Members wait for each other to form a cluster: one by one they never would.
                 "podManagementPolicy": "Parallel",
-                "updateStrategy": { "type": "RollingUpdate" },
+                // Which pod goes next, and when, the operator decides: `plan/roll.rs`. What the API
+                // server added to another strategy has to go.
+                "updateStrategy": { "type": "OnDelete", "rollingUpdate": null },
                 "revisionHistoryLimit": 5,
-                // Volumes stay when pods or the resource go: deleting data is for a person to do.
                 "persistentVolumeClaimRetentionPolicy": {
-                    "whenDeleted": "Retain", "whenScaled": "Retain",
+                    "whenDeleted": cluster.spec.storage.retention.when_deleted.as_str(),
+                    "whenScaled": cluster.spec.storage.retention.when_scaled.as_str(),
                 },
                 "selector": { "matchLabels": names.selector() },
                 "template": template(cluster, names, config),

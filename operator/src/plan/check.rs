@@ -1,6 +1,9 @@
 //! What the schema cannot say: values that do not go together.
 
-use hypercache_crds::{HyperCacheCluster, PersistenceSpec, Problem, StoreSpec, duration, quantity};
+use hypercache_crds::{
+    Acks, HyperCacheCluster, MAX_REPLICATION_FACTOR, PersistenceSpec, Problem, StoreSpec, duration,
+    quantity,
+};
 
 /// The longest lifetime or timeout that members take: 100 years.
 const MAX_DURATION_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
@@ -23,9 +26,15 @@ pub fn check(cluster: &HyperCacheCluster) -> Vec<Problem> {
         {
             invalid("InvalidSpec", format!("spec.stores[{i}].defaultTtl"), message);
         }
+        for (field, message) in copies(cluster, Some(store)) {
+            invalid("InvalidSpec", format!("spec.stores[{i}].{field}"), message);
+        }
         for (field, message) in store.persistence.iter().flat_map(persistence) {
             invalid("InvalidSpec", format!("spec.stores[{i}].persistence.{field}"), message);
         }
+    }
+    for (field, message) in copies(cluster, None) {
+        invalid("InvalidSpec", format!("spec.{field}"), message);
     }
     for (field, text) in [
         ("spec.config.idleTimeout", &spec.config.idle_timeout),
@@ -52,6 +61,29 @@ fn lifetime(text: &str) -> Result<u64, String> {
         Ok(ms) => Ok(ms),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// What of a store's copies cannot be; `None`: of the cluster's own words.
+fn copies(cluster: &HyperCacheCluster, store: Option<&StoreSpec>) -> Vec<(&'static str, String)> {
+    let members = cluster.spec.members;
+    let (factor, acks) = cluster.spec.copies(store);
+    let mut wrong = Vec::new();
+    if !(1..=MAX_REPLICATION_FACTOR).contains(&factor) {
+        let message = format!("{factor} is not one of 1 to {MAX_REPLICATION_FACTOR}");
+        wrong.push(("replicationFactor", message));
+    } else if factor > members {
+        let message =
+            format!("{factor} copies of a key need as many members, and spec.members is {members}");
+        wrong.push(("replicationFactor", message));
+    }
+    if factor < 2 && acks != Acks::One {
+        let message = format!(
+            "{} waits for other members, and with a replicationFactor of 1 there are none",
+            acks.as_str()
+        );
+        wrong.push(("acks", message));
+    }
+    wrong
 }
 
 /// The fields of a store's persistence that members do not take, and why.

@@ -70,10 +70,12 @@ pub fn decide(
         problem.kind == "MemberOwnsSlots"
             && names.ordinal(&problem.object).is_none_or(|ordinal| ordinal >= wanted)
     });
+    // Versions before replication cannot move slots that hold data.
+    let stuck = report.ring.reason.as_deref() == Some("SlotsHoldData");
     match blocked {
         Some(problem) => hold(
             last + 1,
-            "MemberOwnsSlots",
+            if stuck { "MemberOwnsSlots" } else { "Draining" },
             format!("spec.members is {wanted}, but {}: {}", problem.object, problem.message),
         ),
         None => hold(

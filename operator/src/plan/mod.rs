@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod members;
+pub mod roll;
 pub mod stores;
 
 use hypercache_crds::{HyperCacheCluster, Problem, quantity};
@@ -11,17 +12,18 @@ use serde_json::Value;
 use crate::admin::{DesiredState, Report};
 use crate::build::{self, Claim, Inputs, Wanted};
 use crate::difference::differs;
-use crate::facts::Facts;
+use crate::facts::{Facts, PodFacts};
 use crate::names::Names;
 
 pub use members::Members;
+pub use roll::Roll;
 
 /// One request to the API server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Makes an object as it should be.
     Apply(Wanted),
-    /// Lets a pod go that would never get ready, so that one of the new revision can come.
+    /// Lets a pod go, so that one of the newest revision can come.
     DeletePod {
         /// The pod.
         name: String,
@@ -52,6 +54,9 @@ pub struct Plan {
     pub propose: bool,
     /// How many pods there should be, and why.
     pub members: Members,
+    /// Why no pod gives way to one of the newest revision although some should: a word and a
+    /// sentence.
+    pub roll_waits: Option<(&'static str, String)>,
 }
 
 /// Decides.
@@ -74,6 +79,7 @@ pub fn plan(
         invalid: Vec::new(),
         desired,
         members,
+        roll_waits: None,
     };
     if invalid.is_empty() {
         match build::objects(cluster, &inputs(cluster, facts, plan.members.replicas, formed)) {
@@ -82,7 +88,11 @@ pub fn plan(
                 for object in wanted {
                     weigh(cluster, facts, object, &mut plan);
                 }
-                plan.steps.extend(stuck_pods(facts));
+                match roll::next(facts, report, formed, cluster.spec.members) {
+                    Roll::Done => {}
+                    Roll::Replace(pods) => plan.steps.extend(pods.into_iter().map(delete)),
+                    Roll::Wait(reason, message) => plan.roll_waits = Some((reason, message)),
+                }
                 plan.steps.extend(small_claims(cluster, facts, plan.members.replicas));
             }
             Err(error) => invalid.push(Problem {
@@ -134,22 +144,8 @@ fn owned(cluster: &HyperCacheCluster, live: &Value) -> bool {
         .is_some_and(|owners| owners.iter().any(|owner| owner["uid"] == uid))
 }
 
-/// A pod of an old revision that cannot start will never get ready, and the roll that would
-/// replace it may wait for just that. One at a time.
-fn stuck_pods(facts: &Facts) -> Option<Step> {
-    let set = facts.set.as_ref().filter(|set| set.observed && !set.update_revision.is_empty())?;
-    facts
-        .pods
-        .iter()
-        .rev()
-        .find(|pod| {
-            pod.stuck.is_some()
-                && !pod.ready
-                && !pod.terminating
-                && !pod.revision.is_empty()
-                && pod.revision != set.update_revision
-        })
-        .map(|pod| Step::DeletePod { name: pod.name.clone(), uid: pod.uid.clone() })
+fn delete(pod: &PodFacts) -> Step {
+    Step::DeletePod { name: pod.name.clone(), uid: pod.uid.clone() }
 }
 
 fn small_claims(cluster: &HyperCacheCluster, facts: &Facts, replicas: i32) -> Vec<Step> {

@@ -1,7 +1,8 @@
 //! The state that the cluster is told to have.
 
 use hypercache_crds::{
-    DEFAULT_STORE, EvictionPolicy, HyperCacheCluster, StoreSpec, duration, quantity,
+    DEFAULT_STORE, EvictionPolicy, HyperCacheCluster, HyperCacheClusterSpec, StoreSpec, duration,
+    quantity,
 };
 
 use crate::admin::{DesiredState, DesiredStore, FilterSetting, Persistence, Report, StoreReport};
@@ -10,8 +11,10 @@ use crate::names::Names;
 /// The members and stores of a resource. The store `default` is always among them, so that its
 /// policies go back to what they were when the resource stops listing it.
 pub fn desired_state(cluster: &HyperCacheCluster, names: &Names) -> DesiredState {
-    let mut stores: Vec<DesiredStore> = cluster.spec.stores.iter().map(store).collect();
+    let spec = &cluster.spec;
+    let mut stores: Vec<DesiredStore> = spec.stores.iter().map(|one| store(spec, one)).collect();
     if !stores.iter().any(|store| store.number == 0) {
+        let (replication_factor, acks) = copies(spec, None);
         stores.push(DesiredStore {
             name: DEFAULT_STORE.to_owned(),
             number: 0,
@@ -19,6 +22,8 @@ pub fn desired_state(cluster: &HyperCacheCluster, names: &Names) -> DesiredState
             default_ttl_ms: None,
             eviction_policy: EvictionPolicy::default().as_str().to_owned(),
             key_prefixes: Vec::new(),
+            replication_factor,
+            acks,
             cuckoo_filter: FilterSetting::default(),
             persistence: Persistence::default(),
         });
@@ -32,7 +37,8 @@ pub fn desired_state(cluster: &HyperCacheCluster, names: &Names) -> DesiredState
 }
 
 /// What cannot be read was refused by the check before; it is left out here.
-fn store(spec: &StoreSpec) -> DesiredStore {
+fn store(cluster: &HyperCacheClusterSpec, spec: &StoreSpec) -> DesiredStore {
+    let (replication_factor, acks) = copies(cluster, Some(spec));
     DesiredStore {
         name: spec.name.clone(),
         number: u16::try_from(spec.number).unwrap_or_default(),
@@ -40,9 +46,16 @@ fn store(spec: &StoreSpec) -> DesiredStore {
         default_ttl_ms: spec.default_ttl.as_deref().and_then(|text| duration::millis(text).ok()),
         eviction_policy: spec.eviction_policy.as_str().to_owned(),
         key_prefixes: spec.key_prefixes.clone(),
+        replication_factor,
+        acks,
         cuckoo_filter: spec.cuckoo_filter.into(),
         persistence: spec.persistence.as_ref().into(),
     }
+}
+
+fn copies(cluster: &HyperCacheClusterSpec, store: Option<&StoreSpec>) -> (u8, String) {
+    let (factor, acks) = cluster.copies(store);
+    (u8::try_from(factor).unwrap_or(1), acks.as_str().to_owned())
 }
 
 /// Whether the cluster is to be told: it has not taken this generation, or does not have what it
@@ -65,6 +78,8 @@ pub fn applied(store: &DesiredStore, reported: &[StoreReport]) -> bool {
             && report.max_memory_bytes == store.max_memory_bytes
             && report.default_ttl_ms == store.default_ttl_ms
             && report.eviction_policy == store.eviction_policy
+            && report.replication_factor == store.replication_factor
+            && report.acks == store.acks
             && report.cuckoo_filter == store.cuckoo_filter
             && report.persistence.is_same(&store.persistence)
             && same_set(&report.key_prefixes, &store.key_prefixes)
@@ -88,6 +103,7 @@ pub fn spec_field(cluster: &HyperCacheCluster, desired: &DesiredState, field: &s
             ".default_ttl_ms" => ".defaultTtl",
             ".eviction_policy" => ".evictionPolicy",
             ".key_prefixes" => ".keyPrefixes",
+            ".replication_factor" => ".replicationFactor",
             ".cuckoo_filter" => ".cuckooFilter",
             ".persistence.fsync_interval_ms" => ".persistence.fsyncInterval",
             ".persistence.batch_size" => ".persistence.batchSize",

@@ -31,9 +31,7 @@ fn settled(cluster: &HyperCacheCluster) -> Facts {
             replicas: members,
             existing: members,
             ready: members,
-            updated: members,
             update_revision: "new".into(),
-            rolling: false,
             observed: true,
             claim: Some(claim),
             bootstrap_members: Some(members),
@@ -65,6 +63,7 @@ fn report(cluster: &HyperCacheCluster) -> Report {
         cluster_id: Some("c1".into()),
         quorum: true,
         desired_generation: Some(desired.generation),
+        fully_replicated: Some(true),
         members: members(desired.members.iter().map(String::as_str)),
         stores: desired
             .stores
@@ -76,6 +75,8 @@ fn report(cluster: &HyperCacheCluster) -> Report {
                 max_memory_bytes: store.max_memory_bytes,
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
+                replication_factor: store.replication_factor,
+                acks: store.acks.clone(),
                 cuckoo_filter: store.cuckoo_filter,
                 persistence: store.persistence.clone(),
                 managed: true,
@@ -265,6 +266,98 @@ fn a_policy_edit_restarts_nobody() {
 }
 
 #[test]
+fn copies_and_acks_are_told_by_store_or_from_the_cluster_and_restart_nobody() {
+    let with = |factor: i32, acks: &str| {
+        cluster(json!({
+            "replicationFactor": factor,
+            "acks": acks,
+            "stores": [
+                { "name": "a", "number": 1 },
+                { "name": "b", "number": 2, "replicationFactor": 1, "acks": "one" },
+            ],
+        }))
+    };
+    let (before, after) = (with(2, "all"), with(3, "quorum"));
+    let plan = plan(&after, &settled(&before), Some(&report(&before)), true);
+    assert_eq!(applied(&plan), [], "online");
+    assert!(plan.propose);
+    let told: Vec<_> = plan
+        .desired
+        .stores
+        .iter()
+        .map(|s| (s.name.as_str(), s.replication_factor, s.acks.as_str()))
+        .collect();
+    assert_eq!(told, [("default", 3, "quorum"), ("a", 3, "quorum"), ("b", 1, "one")]);
+    for (field, own) in [
+        ("stores[1].replication_factor", "spec.stores[0].replicationFactor"),
+        ("stores[2].acks", "spec.stores[1].acks"),
+    ] {
+        assert_eq!(stores::spec_field(&after, &plan.desired, field), own);
+    }
+    let mut other = report(&after);
+    assert!(!stores::differs(&plan.desired, &other));
+    other.stores[1].replication_factor = 2;
+    assert!(stores::differs(&plan.desired, &other));
+    other.stores[1].replication_factor = 3;
+    other.stores[1].acks = "all".into();
+    assert!(stores::differs(&plan.desired, &other));
+}
+
+#[test]
+fn more_copies_than_members_and_acks_of_nobody_are_named() {
+    let stores = json!([
+        { "name": "a", "number": 1, "replicationFactor": 4 },
+        { "name": "b", "number": 2, "acks": "all" },
+    ]);
+    let plan = plan(&cluster(json!({ "stores": stores })), &Facts::default(), None, false);
+    let fields: Vec<_> = plan.invalid.iter().map(|problem| problem.object.as_str()).collect();
+    assert_eq!(fields, ["spec.stores[0].replicationFactor", "spec.stores[1].acks"]);
+    assert!(plan.invalid[0].message.contains("spec.members is 3"), "{:?}", plan.invalid);
+    assert_eq!(plan.steps, []);
+}
+
+#[test]
+fn a_new_template_is_applied_first_and_then_one_pod_goes() {
+    let before = cluster(json!({}));
+    let after = cluster(json!({ "podAnnotations": { "a": "b" } }));
+    let mut facts = settled(&before);
+    // The controller has not made a revision of it yet.
+    let first = plan(&after, &facts, Some(&report(&after)), true);
+    assert_eq!(applied(&first), [(Kind::StatefulSet, "demo")]);
+    assert_eq!(first.steps.len(), 1);
+    facts = settled(&after);
+    facts.set.as_mut().unwrap().update_revision = "newer".into();
+    let second = plan(&after, &facts, Some(&report(&after)), true);
+    assert_eq!(second.steps, [Step::DeletePod { name: "demo-2".into(), uid: "pod-2".into() }]);
+    let mut behind = report(&after);
+    behind.fully_replicated = Some(false);
+    let third = plan(&after, &facts, Some(&behind), true);
+    assert_eq!(third.steps, []);
+    assert_eq!(third.roll_waits.unwrap().0, "NotFullyReplicated");
+}
+
+#[test]
+fn a_change_of_mind_half_way_is_followed() {
+    // 5 to 3, of which one has left already, and back to 5.
+    let before = cluster(json!({ "members": 5 }));
+    let shrinking = cluster(json!({ "members": 3 }));
+    let mut facts = settled(&before);
+    let mut half = report(&shrinking);
+    half.members = members(["demo-0", "demo-1", "demo-2", "demo-3"]);
+    let down = plan(&shrinking, &facts, Some(&half), true);
+    assert_eq!(down.members.replicas, 4);
+    facts.set.as_mut().unwrap().replicas = 4;
+    half.desired_generation = Some(1);
+    let up = plan(&before, &facts, Some(&half), true);
+    assert_eq!(up.members, Members { replicas: 5, held: None });
+    assert!(up.propose, "the cluster hears of it");
+    assert_eq!(up.desired.members.len(), 5);
+    // 3 to 5, and back before anybody has joined: nobody has to leave first.
+    let back = plan(&shrinking, &settled(&before), Some(&report(&shrinking)), true);
+    assert_eq!(back.members, Members { replicas: 3, held: None });
+}
+
+#[test]
 fn intervals_and_sizes_of_durability_out_of_range_are_named() {
     let stores = json!([{ "name": "a", "number": 1, "persistence": {
         "mode": "aof+snapshot", "fsyncInterval": "2h", "snapshotInterval": "500ms",
@@ -362,6 +455,9 @@ fn a_member_that_owns_slots_stays_and_the_reason_is_the_clusters() {
         object: "demo-2".into(),
         message: "it owns 5461 slots".into(),
     }];
+    let draining = self::plan(&after, &settled(&before), Some(&report), true).members.held;
+    assert_eq!(draining.unwrap().0, "Draining");
+    report.ring.reason = Some("SlotsHoldData".into());
     let plan = plan(&after, &settled(&before), Some(&report), true);
     // Those that are out of the table go, the one that owns slots stays.
     assert_eq!(plan.members.replicas, 3);

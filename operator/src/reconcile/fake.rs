@@ -148,6 +148,7 @@ pub fn report(desired: &DesiredState) -> Report {
             .iter()
             .map(|name| MemberReport { name: name.clone(), state: "alive".into(), slots: 1 })
             .collect(),
+        fully_replicated: Some(true),
         ring: RingReport { balanced: true, slots_assigned: 16384, ..RingReport::default() },
         stores: desired
             .stores
@@ -159,6 +160,8 @@ pub fn report(desired: &DesiredState) -> Report {
                 max_memory_bytes: store.max_memory_bytes,
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
+                replication_factor: store.replication_factor,
+                acks: store.acks.clone(),
                 cuckoo_filter: store.cuckoo_filter,
                 persistence: store.persistence.clone(),
                 managed: true,

@@ -1,19 +1,19 @@
 //! The conditions. Each says with one word and one sentence what a person would ask next.
 
-use hypercache_crds::{HyperCacheCluster, HyperCacheClusterStatus, Problem, quantity};
+use hypercache_crds::{HyperCacheCluster, HyperCacheClusterStatus, Operation, Problem, quantity};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Resource, ResourceExt};
 
-use super::{Seen, clip};
+use super::{Seen, clip, replication};
 use crate::admin::Error;
 use crate::facts::{PodFacts, SetFacts};
 use crate::names::Names;
 use crate::plan::stores;
 
 /// A verdict: `Some(true)` is True, `None` is Unknown; the reason; the message.
-type Verdict = (Option<bool>, String, String);
+pub(super) type Verdict = (Option<bool>, String, String);
 
-fn verdict(state: Option<bool>, reason: &str, message: impl Into<String>) -> Verdict {
+pub(super) fn verdict(state: Option<bool>, reason: &str, message: impl Into<String>) -> Verdict {
     (state, reason.to_owned(), message.into())
 }
 
@@ -37,17 +37,21 @@ pub(super) fn conditions(
     let volumes = volumes_sized(cluster, seen);
     let quorum = quorum_available(seen);
     let ring = ring_balanced(seen);
+    let replicated = replication::fully_replicated(seen);
+    let up_to_date = replication::up_to_date(cluster, seen, set);
     let stores = stores_applied(cluster, seen);
     let members = members_applied(cluster, seen, set);
-    let ready = ready(cluster, seen, set, &[&spec_valid, &resources, &quorum], (&members, &stores));
-    let progressing = progressing(seen, set, &ready, &members, &stores);
+    let under_way = unfinished(seen, set, status, &members);
+    let needed = [&spec_valid, &resources, &quorum];
+    let ready = ready(cluster, seen, set, under_way.as_ref(), &needed, &stores);
+    let progressing = progressing(seen, status, under_way.as_ref(), &ready, &members, &stores);
     let degraded = degraded(
         seen,
         set,
         status,
         &[&spec_valid, &resources, &volumes],
         &quorum,
-        &members,
+        (&members, &replicated),
         &progressing,
     );
     [
@@ -56,6 +60,8 @@ pub(super) fn conditions(
         ("Degraded", degraded),
         ("QuorumAvailable", quorum),
         ("RingBalanced", ring),
+        ("FullyReplicated", replicated),
+        ("UpToDate", up_to_date),
         ("StoresApplied", stores),
         ("MembersApplied", members),
         ("SpecValid", spec_valid),
@@ -260,7 +266,12 @@ fn members_applied(cluster: &HyperCacheCluster, seen: Seen<'_>, set: &SetFacts) 
 
 /// Why a roll or a scaling of the StatefulSet is not through. A pod that is away while the cluster
 /// has all its members is neither.
-fn unfinished(seen: Seen<'_>, set: &SetFacts, members: &Verdict) -> Option<(&'static str, String)> {
+fn unfinished(
+    seen: Seen<'_>,
+    set: &SetFacts,
+    status: &HyperCacheClusterStatus,
+    members: &Verdict,
+) -> Option<(&'static str, String)> {
     if seen.facts.set.is_none() {
         return Some(("Creating", "the StatefulSet does not exist yet".to_owned()));
     }
@@ -271,11 +282,8 @@ fn unfinished(seen: Seen<'_>, set: &SetFacts, members: &Verdict) -> Option<(&'st
         let text = format!("{} of {} pods exist", set.existing, set.replicas);
         return Some(("Scaling", text));
     }
-    if set.rolling && set.updated < set.replicas {
-        let text = format!("{} of {} pods are of the newest revision", set.updated, set.replicas);
-        return Some(("Rolling", text));
-    }
-    None
+    let roll = status.operation.as_ref().filter(|operation| operation.kind == "Roll");
+    roll.map(|operation| ("Rolling", operation.message.clone()))
 }
 
 fn not_ready(seen: Seen<'_>, set: &SetFacts) -> String {
@@ -296,14 +304,15 @@ fn ready(
     cluster: &HyperCacheCluster,
     seen: Seen<'_>,
     set: &SetFacts,
+    under_way: Option<&(&'static str, String)>,
     needed: &[&Verdict],
-    (members, stores): (&Verdict, &Verdict),
+    stores: &Verdict,
 ) -> Verdict {
     if let Some((_, reason, message)) = needed.iter().find(|(state, ..)| *state == Some(false)) {
         return verdict(Some(false), reason, message.clone());
     }
-    if let Some((reason, message)) = unfinished(seen, set, members) {
-        return verdict(Some(false), reason, message);
+    if let Some((reason, message)) = under_way {
+        return verdict(Some(false), reason, message.clone());
     }
     if set.ready < set.replicas {
         return verdict(Some(false), "MembersNotReady", not_ready(seen, set));
@@ -322,7 +331,8 @@ fn ready(
 
 fn progressing(
     seen: Seen<'_>,
-    set: &SetFacts,
+    status: &HyperCacheClusterStatus,
+    under_way: Option<&(&'static str, String)>,
     ready: &Verdict,
     members: &Verdict,
     stores: &Verdict,
@@ -334,8 +344,16 @@ fn progressing(
     if refused {
         return verdict(Some(false), "StepRefused", "a step is refused; it is tried again later");
     }
-    if let Some((reason, message)) = unfinished(seen, set, members) {
-        return verdict(Some(true), reason, message);
+    let operation = status.operation.as_ref();
+    let with_progress = |message: &str| match operation {
+        Some(Operation { kind, step, progress: Some(percent), .. }) => {
+            format!("{kind}, {step}, {percent} %: {message}")
+        }
+        Some(Operation { kind, step, .. }) => format!("{kind}, {step}: {message}"),
+        None => message.to_owned(),
+    };
+    if let Some((reason, message)) = under_way {
+        return verdict(Some(true), reason, with_progress(message));
     }
     for part in [members, stores] {
         match (part.0, part.1.as_str()) {
@@ -343,8 +361,16 @@ fn progressing(
             (_, "MemberOwnsSlots" | "StoreNotEmpty" | "Refused") => {
                 return verdict(Some(false), &part.1, part.2.clone());
             }
-            (Some(false), _) => return verdict(Some(true), &part.1, part.2.clone()),
+            (Some(false), _) => return verdict(Some(true), &part.1, with_progress(&part.2)),
         }
+    }
+    // Not only is it as the resource says: slots are where they should be, and as often.
+    if let Some(operation) = operation {
+        let reason = match operation.kind.as_str() {
+            "Replicate" => "Replicating",
+            _ => "Rebalancing",
+        };
+        return verdict(Some(true), reason, with_progress(&operation.message));
     }
     if ready.0 == Some(true) {
         verdict(Some(false), "Settled", "the cluster is as the resource says")
@@ -359,7 +385,7 @@ fn degraded(
     status: &HyperCacheClusterStatus,
     broken: &[&Verdict],
     quorum: &Verdict,
-    members: &Verdict,
+    (members, replicated): (&Verdict, &Verdict),
     progressing: &Verdict,
 ) -> Verdict {
     for (state, reason, message) in broken {
@@ -382,6 +408,11 @@ fn degraded(
     let planned = matches!(progressing.1.as_str(), "Creating" | "Applying" | "Scaling" | "Rolling");
     if formed && set.ready < set.replicas && !planned {
         return verdict(Some(true), "MembersNotReady", not_ready(seen, set));
+    }
+    // Owners that catch up because slots move or pods roll are no fault.
+    let replicates = progressing.1 == "Replicating";
+    if replicated.1 == "SlotsWait" || replicated.0 == Some(false) && replicates {
+        return verdict(Some(true), &replicated.1, replicated.2.clone());
     }
     verdict(Some(false), "Healthy", "nothing is broken")
 }

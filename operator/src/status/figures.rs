@@ -38,6 +38,8 @@ mod tests {
                 used_memory_bytes: keys * 100,
                 max_memory_bytes: None,
                 eviction_policy: "wtinylfu".into(),
+                replication_factor: 1,
+                acks: "one".into(),
                 cuckoo_filter: None,
                 persistence: "aof".into(),
                 fsync: "always".into(),

@@ -2,6 +2,8 @@
 
 mod conditions;
 mod figures;
+mod operation;
+mod replication;
 
 use hypercache_crds::{
     HyperCacheCluster, HyperCacheClusterStatus, Problem, RingStatus, StoreStatus, quantity,
@@ -53,10 +55,14 @@ pub fn status(cluster: &HyperCacheCluster, seen: Seen<'_>, now: &Time) -> HyperC
         epoch: report.map(|report| signed(report.epoch)).or(before.epoch),
         volume_size: volume_size(seen.facts),
         ring: report.map(ring).or(before.ring),
+        fully_replicated: report.map_or(before.fully_replicated, |r| r.fully_replicated),
+        operation: None,
         stores: report.map_or(before.stores, |report| store_statuses(seen.plan, report)),
         problems: problems(seen),
         conditions: Vec::new(),
     };
+    let formed = status.cluster_id.is_some();
+    status.operation = operation::operation(cluster, seen, &set, formed, before.operation.as_ref());
     status.conditions =
         conditions::conditions(cluster, seen, &set, &status, &before.conditions, now);
     status
@@ -91,6 +97,8 @@ fn store_statuses(plan: &Plan, report: &Report) -> Vec<StoreStatus> {
                 used_memory_bytes: signed(store.used_memory_bytes),
                 max_memory_bytes: store.max_memory_bytes.map(signed),
                 eviction_policy: store.eviction_policy.clone(),
+                replication_factor: i32::from(store.replication_factor),
+                acks: store.acks.clone(),
                 cuckoo_filter: store.cuckoo_filter.into(),
                 persistence: store.persistence.mode.clone(),
                 fsync: fsync(store),

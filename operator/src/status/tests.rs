@@ -27,9 +27,7 @@ fn facts(members: i32) -> Facts {
             replicas: members,
             existing: members,
             ready: members,
-            updated: members,
             update_revision: "new".into(),
-            rolling: false,
             observed: true,
             claim: None,
             bootstrap_members: Some(members),
@@ -61,10 +59,13 @@ fn report(members: i32) -> Report {
         members: (0..members)
             .map(|i| MemberReport { name: format!("demo-{i}"), state: "alive".into(), slots: 1 })
             .collect(),
+        fully_replicated: Some(true),
         ring: RingReport { balanced: true, slots_assigned: 16384, ..RingReport::default() },
         stores: vec![StoreReport {
             name: "default".into(),
             eviction_policy: "wtinylfu".into(),
+            replication_factor: 1,
+            acks: "one".into(),
             keys: 5,
             ..StoreReport::default()
         }],
@@ -129,6 +130,8 @@ fn a_cluster_that_is_as_it_should_be_is_ready_and_at_rest() {
         ("Degraded", "False", "Healthy"),
         ("QuorumAvailable", "True", "Quorum"),
         ("RingBalanced", "True", "Balanced"),
+        ("FullyReplicated", "True", "InSync"),
+        ("UpToDate", "True", "UpToDate"),
         ("StoresApplied", "True", "Applied"),
         ("MembersApplied", "True", "Applied"),
         ("SpecValid", "True", "Valid"),
@@ -185,7 +188,7 @@ fn what_is_on_its_way_is_progress_and_not_ready() {
     joining.report = Some(report(2));
     for (case, reason) in [
         (with(|set| set.observed = false), "Applying"),
-        (with(|set| (set.updated, set.rolling) = (1, true)), "Rolling"),
+        (with(|set| set.update_revision = "newer".into()), "Rolling"),
         (joining, "Scaling"),
         (Case { facts: Facts::default(), report: None, ..Case::new(&cluster) }, "Creating"),
     ] {
@@ -207,8 +210,7 @@ fn a_member_that_is_away_is_named() {
     case.facts.pods[1].stuck = None;
     assert_eq!(case.says("Degraded"), pair("True", "MembersNotReady"));
     // Its pod is deleted: that is neither a roll nor a wish to scale.
-    let set = case.facts.set.as_mut().unwrap();
-    (set.existing, set.updated) = (2, 2);
+    case.facts.set.as_mut().unwrap().existing = 2;
     assert_eq!(case.says("Ready"), pair("False", "MembersNotReady"));
     assert_eq!(case.says("MembersApplied"), pair("True", "Applied"));
 }
@@ -269,6 +271,8 @@ fn stores_that_the_cluster_lacks_or_keeps_are_named() {
         name: "a".into(),
         number: 1,
         eviction_policy: "wtinylfu".into(),
+        replication_factor: 1,
+        acks: "one".into(),
         managed: true,
         ..StoreReport::default()
     };
@@ -299,6 +303,7 @@ fn a_member_that_cannot_leave_degrades_but_serves() {
         object: "demo-2".into(),
         message: "it owns 5461 slots".into(),
     });
+    case.report.as_mut().unwrap().ring.reason = Some("SlotsHoldData".into());
     assert_eq!(case.says("MembersApplied"), pair("False", "MemberOwnsSlots"));
     assert_eq!(case.says("Degraded"), pair("True", "MemberOwnsSlots"));
     assert_eq!(case.says("Progressing"), pair("False", "MemberOwnsSlots"));
@@ -363,4 +368,124 @@ fn texts_from_elsewhere_are_bounded_and_reasons_are_words() {
     let condition = case.condition("RingBalanced");
     assert_eq!(condition.reason, "Other");
     assert!(condition.message.len() <= MAX_MESSAGE + 4);
+}
+
+fn operation(case: &Case<'_>) -> Option<(String, String, Option<i32>)> {
+    case.status(1).operation.map(|o| (o.kind, o.step, o.progress))
+}
+
+fn step(kind: &str, step: &str, progress: Option<i32>) -> Option<(String, String, Option<i32>)> {
+    Some((kind.to_owned(), step.to_owned(), progress))
+}
+
+#[test]
+fn owners_that_catch_up_are_progress_and_not_full_replication() {
+    let cluster = cluster(json!({}));
+    let mut case = Case::new(&cluster);
+    assert_eq!(case.status(1).fully_replicated, Some(true));
+    case.report.as_mut().unwrap().fully_replicated = Some(false);
+    assert_eq!(case.says("FullyReplicated"), pair("False", "CatchingUp"));
+    assert_eq!(case.says("Progressing"), pair("True", "Replicating"));
+    assert_eq!(case.says("Degraded"), pair("True", "CatchingUp"));
+    assert_eq!(case.says("Ready"), pair("True", "Serving"), "it serves all the same");
+    assert_eq!(case.status(1).fully_replicated, Some(false));
+    case.report.as_mut().unwrap().problems = vec![ProblemReport {
+        kind: "SlotsWait".into(),
+        object: "demo-1".into(),
+        message: "5461 slots are not served until it is back".into(),
+    }];
+    assert_eq!(case.says("FullyReplicated"), pair("False", "SlotsWait"));
+    assert_eq!(case.says("Degraded"), pair("True", "SlotsWait"));
+    case.report = None;
+    case.error = Some(Error::Unreachable("connection refused".into()));
+    assert_eq!(case.says("FullyReplicated"), pair("Unknown", "ClusterUnreachable"));
+}
+
+#[test]
+fn a_roll_says_how_far_it_is_and_what_it_waits_for() {
+    let mut cluster = cluster(json!({}));
+    let mut case = Case::new(&cluster);
+    case.facts.set.as_mut().unwrap().update_revision = "newer".into();
+    case.facts.pods[2].revision = "newer".into();
+    case.report.as_mut().unwrap().fully_replicated = Some(false);
+    assert_eq!(operation(&case), step("Roll", "NotFullyReplicated", Some(33)));
+    assert_eq!(case.says("UpToDate"), pair("False", "Waiting"));
+    assert_eq!(case.says("Degraded"), pair("False", "Healthy"), "it is what was asked for");
+    let message = case.condition("Progressing").message;
+    assert!(message.starts_with("Roll, NotFullyReplicated, 33 %: 1 of 3 pods"), "{message}");
+
+    // All are new, and the last one is not back yet: the roll goes on until it is.
+    let before = case.status(1);
+    cluster.status = Some(before);
+    let mut case = Case::new(&cluster);
+    case.report.as_mut().unwrap().fully_replicated = Some(false);
+    assert_eq!(operation(&case), step("Roll", "NotFullyReplicated", Some(100)));
+    assert_eq!(case.says("Ready"), pair("False", "Rolling"));
+    case.report.as_mut().unwrap().fully_replicated = Some(true);
+    assert_eq!(operation(&case), None);
+    assert_eq!(case.says("Ready"), pair("True", "Serving"));
+}
+
+#[test]
+fn scaling_out_is_not_done_before_slots_are_where_they_should_be() {
+    let mut cluster = cluster(json!({ "members": 4 }));
+    let mut case = Case::new(&cluster);
+    let set = case.facts.set.as_mut().unwrap();
+    (set.existing, set.ready) = (3, 3);
+    case.facts.pods.pop();
+    case.report = Some(report(3));
+    assert_eq!(operation(&case), step("ScaleOut", "Joining", Some(0)));
+    assert_eq!(case.says("Progressing"), pair("True", "Scaling"));
+
+    // Slots move: how many have to is remembered.
+    let moving = |slots: [u32; 4]| {
+        let mut report = report(4);
+        report.ring.balanced = false;
+        report.ring.reason = Some("Moving".into());
+        report.fully_replicated = Some(false);
+        for (member, slots) in report.members.iter_mut().zip(slots) {
+            member.slots = slots;
+        }
+        report
+    };
+    cluster.status = Some(case.status(1));
+    let mut case = Case::new(&cluster);
+    case.report = Some(moving([5462, 5461, 5461, 0]));
+    assert_eq!(operation(&case), step("ScaleOut", "MovingSlots", Some(0)));
+    let first = case.status(1);
+    cluster.status = Some(first);
+    let mut case = Case::new(&cluster);
+    case.report = Some(moving([4779, 4779, 4778, 2048]));
+    assert_eq!(operation(&case), step("ScaleOut", "MovingSlots", Some(50)));
+    assert_eq!(case.says("Progressing"), pair("True", "Rebalancing"));
+    assert_eq!(case.says("Degraded"), pair("False", "Healthy"));
+    case.report = Some(report(4));
+    assert_eq!(operation(&case), None);
+    assert_eq!(case.says("Progressing"), pair("False", "Settled"));
+}
+
+#[test]
+fn scaling_in_says_how_much_of_the_members_that_leave_is_still_there() {
+    let mut cluster = cluster(json!({ "members": 2 }));
+    let leaving = |slots: u32| {
+        let mut report = report(3);
+        report.members[2].slots = slots;
+        report.problems = vec![ProblemReport {
+            kind: "MemberOwnsSlots".into(),
+            object: "demo-2".into(),
+            message: format!("it stays until its {slots} slots are elsewhere"),
+        }];
+        report
+    };
+    let mut status = None;
+    for (slots, progress) in [(5000, 0), (2500, 50), (500, 90)] {
+        cluster.status = status.take();
+        let mut case = Case::new(&cluster);
+        case.facts = facts(3);
+        case.report = Some(leaving(slots));
+        assert_eq!(operation(&case), step("ScaleIn", "Draining", Some(progress)));
+        assert_eq!(case.says("Progressing"), pair("True", "Draining"));
+        assert_eq!(case.says("Degraded"), pair("False", "Healthy"));
+        status = Some(case.status(1));
+    }
 }

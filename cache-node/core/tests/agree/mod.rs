@@ -99,9 +99,17 @@ fn shape(reply: &Reply) -> String {
     }
 }
 
+/// Whether we refused a sketch whose bytes, changed by other commands, end within a run; Redis reads and
+/// writes beyond the string's end there. What is left is not the same on both sides.
+pub fn is_cut_sketch(command: &Command, ours: &[u8], theirs: &[u8]) -> bool {
+    command.name.starts_with("pf")
+        && ours == b"-INVALIDOBJ Corrupted HLL object detected\r\n"
+        && !theirs.starts_with(b"-")
+}
+
 /// Whether the two answers mean the same.
 pub fn agree(command: &Command, ours: &[u8], theirs: &[u8]) -> bool {
-    if ours == theirs {
+    if ours == theirs || is_cut_sketch(command, ours, theirs) {
         return true;
     }
     let parse = |bytes: &[u8]| Reply::parse(bytes).unwrap().map(|(reply, _)| reply);

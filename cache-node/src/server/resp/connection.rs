@@ -24,7 +24,8 @@ use super::commands;
 use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
-use crate::router::{Awaited, Batch, Request, Tried, lacks_replicas, wire};
+use crate::raft::Lease;
+use crate::router::{Awaited, Batch, CUT_OFF, Request, Tried, lacks_replicas, wire};
 use crate::server::stats::{Count, ticks, watch};
 use hypercache_core::cluster::View;
 
@@ -79,6 +80,10 @@ pub struct Connection {
     batch: Batch,
     /// Replies that wait until what they tell of is on the disk.
     awaited: Awaited,
+    /// This member's lease, taken before the commands of an input run.
+    lease: Lease,
+    /// Some of them ran here since.
+    ran_here: bool,
     /// The next command has to wait until the log has room for it.
     is_full: bool,
     /// When the command before ended, in ticks.
@@ -111,6 +116,7 @@ impl Connection {
     pub async fn serve(stream: TcpStream, shared: Rc<Loop>, client: Arc<Client>) {
         let _leave = Leave(shared.clone(), client.clone());
         let authenticated = client.authenticated.load(Relaxed);
+        let lease = shared.router.lease();
         let mut connection = Self {
             stream,
             shared,
@@ -120,6 +126,8 @@ impl Connection {
             gathering: false,
             batch: Batch::default(),
             awaited: Awaited::default(),
+            lease,
+            ran_here: false,
             is_full: false,
             since: 0,
             pausing: false,
@@ -155,6 +163,9 @@ impl Connection {
                 out = take_output();
                 next = self.run_kept(&mut out);
             }
+            if std::mem::take(&mut self.ran_here) && !self.shared.router.holds(self.lease) {
+                return self.cut_off(out).await;
+            }
             if !self.batch.is_empty() {
                 let batch = std::mem::take(&mut self.batch);
                 let router = self.shared.router.clone();
@@ -162,7 +173,7 @@ impl Connection {
                 let awaited = std::mem::take(&mut self.awaited);
                 let mut filling = batch.send(&router, &view).await;
                 let protocol = self.session.protocol;
-                router.settle_all(awaited, protocol, &mut out, filling.places()).await;
+                router.settle_all(self.lease, awaited, protocol, &mut out, filling.places()).await;
                 filling.between(std::mem::take(&mut out));
                 let (shared, client) = (self.shared.clone(), self.session.client.clone());
                 let came = |spec, args: &[&[u8]], reply: &[u8]| {
@@ -176,7 +187,8 @@ impl Connection {
                 let awaited = std::mem::take(&mut self.awaited);
                 let protocol = self.session.protocol;
                 let nothing = std::iter::empty();
-                self.shared.router.settle_all(awaited, protocol, &mut out, nothing).await;
+                let router = self.shared.router.clone();
+                router.settle_all(self.lease, awaited, protocol, &mut out, nothing).await;
             }
             if next == Next::Wait {
                 self.wait_for_one(&mut out).await?;
@@ -198,6 +210,18 @@ impl Connection {
                 self.input = Vec::new();
             }
         }
+    }
+
+    /// Commands ran while this member's lease ended, and nobody knows which of them may be answered. That is
+    /// told once, and the connection ends, as replies are known by their order only.
+    #[cold]
+    async fn cut_off(&mut self, mut out: Vec<u8>) -> std::io::Result<()> {
+        out.clear();
+        tracing::info!(client = self.session.client.id, "the lease ended: connection closed");
+        Writer::new(&mut out, self.session.protocol).error(CUT_OFF);
+        let _ = tokio::time::timeout(FAREWELL, self.send(&mut out)).await;
+        give_output(out);
+        Ok(())
     }
 
     /// Reads once and runs what has come whole. `None`: the client has left.
@@ -309,6 +333,7 @@ impl Connection {
     fn run_commands(&mut self, input: &[u8], out: &mut Vec<u8>) -> (usize, Next) {
         let now_ms = now_ms();
         self.session.client.last_ms.store(now_ms, Relaxed);
+        self.lease = self.shared.router.lease();
         let view = self.shared.router.cluster().view();
         self.since = ticks::now();
         let mut at = 0;
@@ -520,7 +545,7 @@ impl Connection {
                     out.truncate(start);
                     return false;
                 }
-                Tried::Done => {}
+                Tried::Done => self.ran_here |= view.quorum,
                 Tried::There(_) if self.session.replies != Replies::Wanted => {
                     out.truncate(start);
                     return false;

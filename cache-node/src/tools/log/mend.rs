@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use hypercache_core::cluster::{SLOTS, Slot};
@@ -166,12 +167,13 @@ fn is_of(snapshot: &Snapshot, row: &Row) -> bool {
     snapshot.header.name == row.name && snapshot.header.first_sequence >= row.since
 }
 
-/// Whether an older snapshot of the store that is whole, or its beginning, and the log from there on have
-/// all that this one has.
+/// Whether a newer snapshot of the store has all that this one has, or an older one that is whole, or its
+/// beginning, and the log from there on. `whole`: the sequences that the log has without a gap.
 pub fn needs_no_other(
     source: &Source,
     file: &SnapshotFile,
-    whole_from: Option<Sequence>,
+    snapshot: Option<&Snapshot>,
+    whole: Option<&RangeInclusive<Sequence>>,
 ) -> Result<bool, Error> {
     let Some((store, sequence)) = file.named else { return Ok(false) };
     let Some(row) = source.stores.get(&store) else { return Ok(true) };
@@ -182,7 +184,10 @@ pub fn needs_no_other(
             return Ok(true);
         }
     }
-    let Some(whole_from) = whole_from.filter(|_| row.is_logged) else { return Ok(false) };
+    // A log that ends before the snapshot was taken, at whatever place, has not all of it.
+    let last = snapshot.map_or(sequence, |snapshot| snapshot.last_sequence.max(sequence));
+    let whole = whole.filter(|whole| row.is_logged && *whole.end() >= last);
+    let Some(whole_from) = whole.map(|whole| *whole.start()) else { return Ok(false) };
     if whole_from <= row.since.saturating_add(1) {
         return Ok(true);
     }

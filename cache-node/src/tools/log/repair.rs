@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -84,16 +84,18 @@ impl Repair<'_> {
     }
 
     fn all(&mut self, source: &Source) -> Result<(), Error> {
-        let report = verify::check(source, false)?;
+        // Whoever repairs holds the directory's lock itself: no member writes here.
+        let report = verify::check(source, self.is_dry && source.is_in_use())?;
         let is_whole = !report
             .findings
             .iter()
             .any(|finding| finding.is_damage && !finding.file.ends_with(".hcsn"));
-        // The lowest sequence from which on the log is whole; `None` if it is nowhere.
-        let whole_from = report.log_from.filter(|_| is_whole);
+        let last = report.sequences.ends().map(|(_, last)| last);
+        let whole =
+            report.log_from.zip(last).filter(|_| is_whole).map(|(first, last)| first..=last);
         // Snapshots first: whether one is needed depends on what the log has.
         for file in &source.snapshots {
-            self.snapshot(source, file, whole_from)?;
+            self.snapshot(source, file, whole.as_ref())?;
         }
         let mut last = 0;
         for (index, file) in source.segments.iter().enumerate() {
@@ -234,14 +236,14 @@ impl Repair<'_> {
         &mut self,
         source: &Source,
         file: &SnapshotFile,
-        whole_from: Option<Sequence>,
+        whole: Option<&RangeInclusive<Sequence>>,
     ) -> Result<(), Error> {
         let Some((on_disk, opened)) = file.open(source.data_set)? else { return Ok(()) };
         let name = name_of(&file.path);
         let snapshot = match opened {
             Ok(snapshot) => snapshot,
             Err(reason) => {
-                let needs = needs_no_other(source, file, whole_from)?;
+                let needs = needs_no_other(source, file, None, whole)?;
                 let lost =
                     if needs { "nothing is lost by that" } else { "what only it had is lost" };
                 return self.move_away(file, &format!("{reason}; {lost}"));
@@ -255,7 +257,7 @@ impl Repair<'_> {
             }
             return Ok(());
         }
-        if needs_no_other(source, file, whole_from)? {
+        if needs_no_other(source, file, Some(&snapshot), whole)? {
             let text =
                 format!("{} of its blocks are damaged; nothing is lost by that", damaged.len());
             return self.move_away(file, &text);

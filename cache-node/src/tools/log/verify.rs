@@ -25,7 +25,10 @@ const MOST_FINDINGS: usize = 1000;
 
 /// Checks what is there, and says what it found.
 pub fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<Ended, Error> {
-    let checked = args.from.open().and_then(|source| check(&source, args.live));
+    let checked = args.from.open().and_then(|source| {
+        let is_live = args.live || source.is_in_use();
+        check(&source, is_live)
+    });
     let report = match checked {
         Ok(report) => report,
         Err(error) => {
@@ -79,9 +82,8 @@ pub struct Report {
     pub log_from: Option<Sequence>,
 }
 
-/// Checks all of it.
-pub fn check(source: &Source, live: bool) -> Result<Report, Error> {
-    let is_live = live || source.is_in_use();
+/// Checks all of it; `is_live`: a member may be writing it.
+pub fn check(source: &Source, is_live: bool) -> Result<Report, Error> {
     let mut report = Report { is_live, ..Report::default() };
     for snapshot in &source.snapshots {
         report.snapshot(source, snapshot)?;

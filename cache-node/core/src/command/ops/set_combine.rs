@@ -29,6 +29,16 @@ fn set_of<'b>(keys: &'b Locked<'_>, name: &[u8]) -> Option<&'b Set> {
     }
 }
 
+/// Whether a difference is made by taking the others' members out of the first set: where that looks at
+/// fewer members than to look each of the first set's up in the others. As in Redis, whose estimate it is,
+/// since what is made may be encoded as the first set was.
+fn takes_out(sets: &[Option<&Set>]) -> bool {
+    let Some((Some(first), _)) = sets.split_first() else { return false };
+    let there = || sets.iter().flatten();
+    let all: usize = there().map(|set| set.len()).sum();
+    first.len() * there().count() / 2 > all
+}
+
 /// Visits each member of the result once until `visit` returns false.
 fn combine(
     keys: &Locked<'_>,
@@ -84,14 +94,25 @@ fn keep(keys: &mut Locked<'_>, args: &[&[u8]], operation: Operation, out: &mut W
     if !check(keys, names, out) {
         return;
     }
-    let mut made = Set::default();
-    if operation == Operation::Union {
-        let sets = names.iter().filter_map(|name| set_of(keys, name));
-        made = union(keys.hasher(), sets);
-    } else {
-        let hasher = keys.hasher();
-        combine(keys, names, operation, &mut |member| made.insert(hasher, member));
-    }
+    let hasher = keys.hasher();
+    let sets: Vec<Option<&Set>> = names.iter().map(|name| set_of(keys, name)).collect();
+    let made = match (operation, sets.split_first()) {
+        (Operation::Union, _) => union(hasher, sets.into_iter().flatten()),
+        (Operation::Diff, Some((first, rest))) if takes_out(&sets) => {
+            let mut made = union(hasher, first.iter().copied());
+            for set in rest.iter().flatten() {
+                set.visit(|member| {
+                    made.remove(hasher, member);
+                });
+            }
+            made
+        }
+        _ => {
+            let mut made = Set::default();
+            combine(keys, names, operation, &mut |member| made.insert(hasher, member));
+            made
+        }
+    };
     out.integer(made.len() as i64);
     if let Some(mut target) = keys.at(args[1]) {
         let event = match operation {

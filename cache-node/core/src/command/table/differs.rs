@@ -185,6 +185,10 @@ pub const IN_GENERAL: &[(&str, &str)] = &[
         "they ask for that many members with repetitions: one reply must not take all memory",
     ),
     (
+        "A HyperLogLog whose bytes were changed so that they end within a run is refused as corrupted",
+        "Redis reads, and PFADD writes, beyond the string's end",
+    ),
+    (
         "Cursors below 0 are refused",
         "`SCAN -1` is no cursor that anybody was given; Redis takes it for the largest",
     ),

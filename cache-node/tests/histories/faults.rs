@@ -1,0 +1,156 @@
+//! What is done to the members, as a seed says.
+
+use super::nodes::{Nodes, members};
+use super::world::{self, Net};
+use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
+use std::time::{Duration, Instant};
+
+/// Which faults a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A member is killed and started again; only where all owners have everything, as stores in
+    /// memory survive that only.
+    CarefulKill,
+    /// One or more are killed, whatever the state.
+    Kill,
+    /// All are killed at once.
+    KillAll,
+    /// One or two stop for up to 3 s.
+    Pause,
+    /// A minority is cut off from the others.
+    Minority,
+    /// Ways between members are cut in one direction.
+    OneWay,
+    /// Nobody reaches anybody.
+    Shatter,
+    /// A disk has no room.
+    FullDisk,
+    /// A member leaves, and comes back.
+    Scale,
+}
+
+/// Does one thing after another until the time is over; gives what it did. Everything is whole again
+/// at the end, or an error says what is not.
+pub fn run(
+    nodes: &mut Nodes,
+    kinds: &[Kind],
+    random: &mut StdRng,
+    began: Instant,
+    length: Duration,
+) -> Result<Vec<String>, String> {
+    let mut done = Vec::new();
+    let mut queue: Vec<Kind> = Vec::new();
+    pause(random, 500..1000);
+    while began.elapsed() < length {
+        if queue.is_empty() {
+            queue = kinds.to_vec();
+            queue.shuffle(random);
+        }
+        let Some(kind) = queue.pop() else { break };
+        let from = began.elapsed();
+        let what = carry_out(nodes, kind, random)?;
+        done.push(format!(
+            "{:6.2}-{:.2} s {what}",
+            from.as_secs_f64(),
+            began.elapsed().as_secs_f64()
+        ));
+        pause(random, 300..1500);
+    }
+    nodes.wait_for("whole after the last fault", super::nodes::PATIENCE, Nodes::settled)?;
+    Ok(done)
+}
+
+/// Lets a fault last, or the cluster run.
+fn pause(random: &mut StdRng, ms: std::ops::Range<u64>) {
+    let until = Instant::now() + Duration::from_millis(random.random_range(ms));
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
+
+fn carry_out(nodes: &mut Nodes, kind: Kind, random: &mut StdRng) -> Result<String, String> {
+    let mut who = nodes.running();
+    who.shuffle(random);
+    let places = nodes.at.len();
+    let first = who[0];
+    match kind {
+        Kind::CarefulKill => {
+            nodes.wait_for("whole before a kill", super::nodes::PATIENCE, Nodes::settled)?;
+            nodes.kill(first);
+            pause(random, 100..2000);
+            nodes.launch(first);
+            nodes.wait_for("whole after a kill", super::nodes::PATIENCE, Nodes::settled)?;
+            Ok(format!("killed m-{first}, carefully"))
+        }
+        Kind::Kill | Kind::KillAll => {
+            let count = if kind == Kind::KillAll { who.len() } else { random.random_range(1..=2) };
+            let killed = &who[..count.min(who.len())];
+            for i in killed {
+                nodes.kill(*i);
+            }
+            pause(random, 100..2000);
+            killed.iter().for_each(|i| nodes.launch(*i));
+            Ok(format!("killed {killed:?}"))
+        }
+        Kind::Pause => {
+            let paused = &who[..random.random_range(1..=2)];
+            paused.iter().for_each(|i| nodes.pause(*i, true));
+            pause(random, 200..3000);
+            paused.iter().for_each(|i| nodes.pause(*i, false));
+            Ok(format!("paused {paused:?}"))
+        }
+        Kind::Minority | Kind::OneWay | Kind::Shatter if nodes.net() == Net::Loopback => {
+            Ok("no partition".into())
+        }
+        Kind::Minority => {
+            let (few, many) =
+                who.split_at(random.random_range(1..=who.len().saturating_sub(1) / 2));
+            for (a, b) in pairs(few, many) {
+                world::cut(a, b);
+                world::cut(b, a);
+            }
+            pause(random, 1000..6000);
+            world::heal(places);
+            Ok(format!("cut {few:?} off from {many:?}"))
+        }
+        Kind::OneWay => {
+            let (few, many) = who.split_at(random.random_range(1..who.len()));
+            pairs(few, many).for_each(|(from, to)| world::cut(from, to));
+            pause(random, 1000..6000);
+            world::heal(places);
+            Ok(format!("cut the way from {few:?} to {many:?}"))
+        }
+        Kind::Shatter => {
+            pairs(&who, &who).filter(|(a, b)| a != b).for_each(|(a, b)| world::cut(a, b));
+            pause(random, 500..3000);
+            world::heal(places);
+            Ok("cut all from all".into())
+        }
+        Kind::FullDisk => {
+            nodes.fill_disk(first, true);
+            pause(random, 1000..4000);
+            nodes.fill_disk(first, false);
+            Ok(format!("filled the disk of m-{first}"))
+        }
+        Kind::Scale => {
+            let name = format!("m-{first}");
+            nodes.desire(&who[1..])?;
+            nodes.wait_for("a member gone", super::nodes::PATIENCE, |status| {
+                members(status).all(|m| m["name"] != name.as_str()) || status["leader"].is_null()
+            })?;
+            nodes.kill(first);
+            pause(random, 100..500);
+            nodes.wipe(first);
+            nodes.desire(&who)?;
+            nodes.launch(first);
+            nodes.wait_for("a member come back", super::nodes::PATIENCE, |status| {
+                members(status).any(|m| m["name"] == name.as_str()) && Nodes::settled(status)
+            })?;
+            Ok(format!("m-{first} left and came back"))
+        }
+    }
+}
+
+fn pairs<'a>(from: &'a [usize], to: &'a [usize]) -> impl Iterator<Item = (usize, usize)> + 'a {
+    from.iter().flat_map(move |a| to.iter().map(move |b| (*a, *b)))
+}

@@ -1,0 +1,109 @@
+//! Histories: clients of a real library against real members that are killed, paused, cut off, filled
+//! up and scaled meanwhile. A checker says whether what the clients were told could have come from one
+//! copy of each key.
+//!
+//! `HISTORY_SECONDS` says for how long faults happen in each run, `HISTORY_ROUNDS` how many runs there
+//! are, `HISTORY_SEED` which seed is the first. `HISTORY_HYPERCACHE` names another build of the server: an
+//! optimised one does ten times as much in the same time.
+//! Faults and clients are as the seed says; when exactly things meet is the machine's affair, so a seed
+//! may have to be run several times to show the same.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod checker;
+mod client;
+mod faults;
+mod nodes;
+mod op;
+mod run;
+mod world;
+
+use faults::Kind;
+use run::Plan;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// One cluster at a time: members that get no turn for long are taken for dead.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect(name))
+}
+
+/// A seed that was not there before, unless one is asked for.
+fn first_seed() -> u64 {
+    let fresh = || SystemTime::UNIX_EPOCH.elapsed().map_or(1, |since| since.as_millis() as u64);
+    number("HISTORY_SEED").unwrap_or_else(fresh)
+}
+
+fn rounds(net: world::Net, plan: impl Fn(u64, Duration) -> Plan) {
+    let length = Duration::from_secs(number("HISTORY_SECONDS").unwrap_or(12));
+    let first = first_seed();
+    for round in 0..number("HISTORY_ROUNDS").unwrap_or(1) {
+        run::run(net, &plan(first + round, length));
+    }
+}
+
+#[test]
+fn stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_are_cut_off() {
+    let name =
+        "stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_are_cut_off";
+    let _alone = alone();
+    world::within(name, |net| {
+        rounds(net, |seed, length| Plan {
+            seed,
+            length,
+            yaml: "stores:\n  \
+                   q: {number: 1, replication_factor: 3, acks: quorum, key_prefixes: ['q:']}\n  \
+                   a: {number: 2, replication_factor: 3, acks: all, key_prefixes: ['a:']}\n  \
+                   o: {number: 3, replication_factor: 2, acks: one, key_prefixes: ['o:']}\n"
+                .into(),
+            strict: &["q:", "a:"],
+            loose: "o:",
+            faults: &[
+                Kind::CarefulKill,
+                Kind::Pause,
+                Kind::Minority,
+                Kind::CarefulKill,
+                Kind::OneWay,
+                Kind::Scale,
+            ],
+        });
+    });
+}
+
+#[test]
+fn stores_on_disk_are_linearizable_whoever_is_killed_stopped_cut_off_or_has_a_full_disk() {
+    let name =
+        "stores_on_disk_are_linearizable_whoever_is_killed_stopped_cut_off_or_has_a_full_disk";
+    let _alone = alone();
+    world::within(name, |net| {
+        rounds(net, |seed, length| Plan {
+            seed,
+            length,
+            yaml: "stores:\n  \
+                   q: {number: 1, replication_factor: 3, acks: quorum, key_prefixes: ['q:'], \
+                       persistence: {mode: aof, fsync: always}}\n  \
+                   a: {number: 2, replication_factor: 2, acks: all, key_prefixes: ['a:'], \
+                       persistence: {mode: aof, fsync: always}}\n  \
+                   o: {number: 3, replication_factor: 2, acks: one, key_prefixes: ['o:'], \
+                       persistence: {mode: aof, fsync: periodic}}\n"
+                .into(),
+            strict: &["q:", "a:"],
+            loose: "o:",
+            faults: &[
+                Kind::Kill,
+                Kind::Pause,
+                Kind::Minority,
+                Kind::Kill,
+                Kind::OneWay,
+                Kind::FullDisk,
+                Kind::KillAll,
+                Kind::Shatter,
+            ],
+        });
+    });
+}
