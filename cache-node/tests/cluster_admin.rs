@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::cluster::{Cluster, launch};
-use common::{Member, free_port, wait_for};
+use common::{Member, free_port, try_for, wait_for};
 use serde_json::{Value, json};
 
 /// One cluster at a time: members that get no turn for long are taken for dead.
@@ -63,8 +63,14 @@ fn of<'a>(plan: &'a Value, name: &str) -> &'a Value {
     members.iter().find(|member| member["name"] == name).unwrap()
 }
 
+/// Slots move some at a time: it may take several deadlines.
+fn wait_long<T>(member: &Member, what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let found = (0..4).find_map(|_| try_for(&mut condition));
+    found.unwrap_or_else(|| panic!("{what}: {}\n{}", plan(member), member.log()))
+}
+
 fn wait_done(member: &Member) -> Value {
-    member.wait_for("all slots where they should be", || {
+    wait_long(member, "all slots where they should be", || {
         let plan = plan(member);
         (plan["state"] == "Done").then_some(plan)
     })
@@ -270,12 +276,12 @@ fn the_command_line_shows_and_steers_and_its_exit_code_says_how_it_ended() {
     assert!(code == 1 && text.contains("Paused: 8192 slots to bring (at least 8192)"), "{text}");
     let (code, text) = run(&["plan", "--watch"]);
     assert!(code == 1 && text.contains("cluster resume"), "{text}");
-    let (code, text) = run(&["resume", "--watch", "--timeout", "60"]);
+    let (code, text) = run(&["resume", "--watch", "--timeout", "120"]);
     assert!(code == 0 && text.contains("100 %"), "{code}: {text}");
-    let (code, text) = run(&["weights", "m-1=3", "--watch", "--timeout", "60", "--json"]);
+    let (code, text) = run(&["weights", "m-1=3", "--watch", "--timeout", "120", "--json"]);
     let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!((code, &of(&last, "m-1")["owned"]), (0, &json!(12288)));
-    let (code, text) = run(&["drain", "m-1", "--watch", "--timeout", "60"]);
+    let (code, text) = run(&["drain", "m-1", "--watch", "--timeout", "120"]);
     assert!(code == 0 && text.contains("all slots are where they should be"), "{code}: {text}");
     let (code, text) = run(&["members"]);
     assert!(code == 0 && text.contains("drained") && text.contains("leader"), "{text}");
@@ -325,7 +331,7 @@ fn when_the_majority_is_gone_for_good_what_one_member_has_is_a_cluster_again() {
         }
     };
     let wait_replicated = |member: &Member| {
-        member.wait_for("all in sync", || {
+        wait_long(member, "all in sync", || {
             let status = get(member, "/api/admin/cluster");
             let alive = status["members"].as_array()?.iter().filter(|m| m["state"] == "alive");
             (alive.count() == 3 && status["fully_replicated"] == true).then_some(())

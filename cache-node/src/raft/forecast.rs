@@ -6,7 +6,7 @@ use super::{
     status::natural,
 };
 use hypercache_core::cluster::{
-    Assignment, ClusterState, Forecast, MemberId, Move, Slot, View, forecast,
+    Assignment, ClusterState, Forecast, MemberId, Move, View, forecast,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
@@ -117,17 +117,17 @@ async fn weigh(
     moves: &[Move],
     deadline: Instant,
 ) -> Weighed {
-    let mut asked: BTreeMap<MemberId, Vec<(MemberId, Vec<(Slot, Slot)>)>> = BTreeMap::new();
+    let mut asked: BTreeMap<MemberId, Vec<&Move>> = BTreeMap::new();
     for of in moves {
-        asked.entry(of.from).or_default().push((of.to, of.runs.clone()));
+        asked.entry(of.from).or_default().push(of);
     }
-    let asked = asked.into_iter().filter_map(|(from, groups)| {
+    let asked = asked.into_iter().filter_map(|(from, moves)| {
         let member = shared.reach(state.members.get(&from)?);
         Some(async move {
-            let (to, runs): (Vec<MemberId>, Vec<_>) = groups.into_iter().unzip();
+            let runs = moves.iter().map(|of| of.runs.clone()).collect();
             match control::ask(shared, &member, Ask::Weigh(runs), deadline).await {
-                Ok(Said::Weighed(weighed)) if weighed.len() == to.len() => {
-                    to.into_iter().map(|to| (from, to)).zip(weighed).collect()
+                Ok(Said::Weighed(weighed)) if weighed.len() == moves.len() => {
+                    moves.iter().map(|of| (from, of.to)).zip(weighed).collect()
                 }
                 _ => Weighed::new(),
             }

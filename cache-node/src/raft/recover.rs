@@ -11,6 +11,7 @@ use super::{
     disk::{Batch, Disk, Key},
     log::{encode, load},
     machine::{Kept, decode_state, encode_state},
+    status::natural,
     types::{Entry, LogId, StoredMembership},
 };
 use hypercache_core::{
@@ -122,6 +123,8 @@ impl Recoverable {
         let decided = committed.map_or(0, |id| id.index);
         let remains = state.remains(member);
         let others = state.members.values().filter(|other| other.id != member);
+        let mut others: Vec<String> = others.map(|other| other.name.clone()).collect();
+        others.sort_by_key(|name| natural(name));
         let store = |store: &hypercache_core::store::StorePolicy| RecoveredStore {
             name: store.name.clone(),
             number: store.number,
@@ -135,7 +138,7 @@ impl Recoverable {
             last_index: last.index,
             undecided: last.index.saturating_sub(decided),
             votes: voters.contains(&member),
-            others: others.map(|other| other.name.clone()).collect(),
+            others,
             slots_kept: remains.kept,
             slots_behind: remains.behind,
             slots_gone: remains.gone,
