@@ -19,7 +19,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use hypercache_core::{
-    cluster::{Member, MemberId, View},
+    cluster::{Member, MemberId, Planner, View},
     store::StorePolicy,
 };
 use parking_lot::Mutex;
@@ -217,7 +217,7 @@ impl Options {
             last_leader: Mutex::default(),
             table,
             view: ArcSwap::from_pointee(View { me: id, ..View::default() }),
-            targets: Mutex::default(),
+            targets: Mutex::new(Planner::that_looks()),
             changed,
             stop,
             stopped,

@@ -119,12 +119,20 @@ pub enum Decision {
 #[derive(Debug, Default)]
 pub struct Planner {
     target: Option<(Vec<Member>, usize, Assignment)>,
+    /// Of one that only looks: the table's epoch that its target was made for.
+    looked_at: Option<u64>,
 }
 
 impl Planner {
     /// A planner that remembers nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A planner of a member that need not lead. Which slots go where depends on where they were when
+    /// that was decided: what this one wanted of an older table is not what the leader carries out.
+    pub fn that_looks() -> Self {
+        Self { looked_at: Some(0), ..Self::default() }
     }
 
     /// What shall be done, the most important first. Nothing when all is well. Fail-over is not
@@ -176,7 +184,9 @@ impl Planner {
         }
         let factor = state.replication_factor();
         let known = |(m, f, _): &(Vec<Member>, usize, Assignment)| *m == members && *f == factor;
-        if !self.target.as_ref().is_some_and(known) {
+        let is_old = self.looked_at.is_some_and(|epoch| epoch != state.epoch);
+        if is_old || !self.target.as_ref().is_some_and(known) {
+            self.looked_at = self.looked_at.map(|_| state.epoch);
             let wanted = target(&members, factor, &state.assignment);
             self.target = Some((members, factor, wanted));
         }

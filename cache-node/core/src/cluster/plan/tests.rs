@@ -24,6 +24,7 @@ fn plan(state: &ClusterState, facts: &Facts) -> Vec<Decision> {
 /// is; tells how often an owner that had nothing got everything.
 fn carry_out(state: &mut ClusterState, facts: &Facts) -> usize {
     let mut planner = Planner::new();
+    let mut looker = Planner::that_looks();
     let mut copies = 0;
     for round in 0.. {
         assert!(round < 1000, "it ends");
@@ -40,7 +41,9 @@ fn carry_out(state: &mut ClusterState, facts: &Facts) -> usize {
         }
         let synced = get_in_sync(state);
         copies += synced;
+        let seen = looker.target(state, |id| facts.is_alive(id)).unwrap();
         if !done && synced == 0 {
+            assert!(seen.same_owners(&state.assignment), "who only looks sees that it is done");
             return copies;
         }
     }
