@@ -237,6 +237,14 @@ async fn serve(config: Config) -> Result<(), Error> {
     parts.spawn(
         async move { cluster.run().await.map(|()| "the cluster's part").map_err(Error::from) },
     );
+    let watched = handle.clone();
+    let mut stopped = stopping.clone();
+    parts.spawn(async move {
+        tokio::select! {
+            error = watched.broken() => Err(error.into()),
+            _ = stopped.wait_for(|stop| *stop) => Ok("the watch of Raft"),
+        }
+    });
     let stopped = stopping.clone();
     parts.spawn(async move {
         replication.run(stopped).await;

@@ -49,6 +49,8 @@ pub enum Ask {
     FilterCheck { store: StoreNumber, key: Vec<u8> },
     /// To say when it has applied the table of this epoch.
     Reached(u64),
+    /// To let an owner go of runs of slots, of which it is the primary, by the table of an epoch or later.
+    LetGo { epoch: u64, runs: Vec<(Slot, Slot)>, member: MemberId },
     /// What it holds of groups of runs of slots.
     Weigh(Vec<Vec<(Slot, Slot)>>),
     /// Of the leader: to let another voter lead.
@@ -65,7 +67,7 @@ pub enum Said {
     Keys(u64),
     /// Slots, epochs and sequences.
     Positions(Vec<(Slot, u64, u64)>),
-    /// The hand-over was proposed; what became of it is in the table.
+    /// The hand-over was proposed, or that an owner goes; what became of it is in the table.
     HandedOver,
     /// The asked member does not lead; nothing was done.
     NotLeader,
@@ -148,19 +150,34 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
             Said::Positions(shared.copies().positions(&slots_in(&runs).collect::<Vec<_>>()))
         }
         Ask::HandOver { epoch, runs, to } => {
-            if let failed @ Said::Failed(_) = reached(shared, epoch, deadline).await {
-                return failed;
-            }
-            match timeout_at(deadline, shared.copies().hand_over(runs, to)).await {
-                Ok(Ok(())) => Said::HandedOver,
-                Ok(Err(reason)) => Said::Failed(reason),
-                Err(_) => Said::Failed("it takes longer".to_owned()),
-            }
+            let done = || shared.copies().hand_over(runs, to);
+            as_primary(shared, epoch, deadline, done).await
+        }
+        Ask::LetGo { epoch, runs, member } => {
+            let done = || shared.copies().let_go(runs, member);
+            as_primary(shared, epoch, deadline, done).await
         }
         Ask::FilterStats(store) => Said::FilterStats(shared.serving.slots().filter_stats(store)),
         Ask::FilterCheck { store, key } => {
             Said::FilterCheck(shared.serving.slots().filter_check(store, &key))
         }
+    }
+}
+
+/// What a primary is asked for by a table that it must have first.
+async fn as_primary(
+    shared: &Shared,
+    epoch: u64,
+    deadline: Instant,
+    done: impl FnOnce() -> BoxFuture<'static, Result<(), String>>,
+) -> Said {
+    if let failed @ Said::Failed(_) = reached(shared, epoch, deadline).await {
+        return failed;
+    }
+    match timeout_at(deadline, done()).await {
+        Ok(Ok(())) => Said::HandedOver,
+        Ok(Err(reason)) => Said::Failed(reason),
+        Err(_) => Said::Failed("it takes longer".to_owned()),
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
+const LOOK_WHETHER_BROKEN: Duration = Duration::from_secs(1);
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATUS_TIMEOUT: Duration = Duration::from_millis(700);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -227,6 +228,17 @@ impl Handle {
         match control::ask(&self.shared, &owner, Ask::FilterCheck { store, key }, deadline).await? {
             Said::FilterCheck(verdict) => Ok((owner.name, verdict)),
             _ => Err(Error::Failed(format!("{} answered oddly", owner.name))),
+        }
+    }
+
+    /// Waits until the table's part has stopped by itself, as when its disk refused a write, and tells why.
+    /// It does not go on in this process; another one may.
+    pub async fn broken(&self) -> Error {
+        loop {
+            if let Err(fatal) = &self.shared.metrics().running_state {
+                return Error::Failed(format!("Raft has stopped: {fatal}"));
+            }
+            tokio::time::sleep(LOOK_WHETHER_BROKEN).await;
         }
     }
 

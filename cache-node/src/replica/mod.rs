@@ -181,6 +181,25 @@ impl Copies for HandOver {
         }
         .boxed()
     }
+
+    fn let_go(
+        &self,
+        runs: Vec<(Slot, Slot)>,
+        member: MemberId,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        let context = self.0.clone();
+        async move {
+            let slots: Vec<Slot> = slots_in(&runs).collect();
+            // Of its own: what has begun must be settled, whoever still waits.
+            let done = tokio::spawn(async move { context.let_go(&slots, member).await });
+            match done.await {
+                Ok(0) => Err("the owner could not go from any of these slots".to_owned()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+        .boxed()
+    }
 }
 
 impl HandOver {

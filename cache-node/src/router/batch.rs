@@ -185,7 +185,10 @@ impl Filling<'_> {
                 Ok(bytes) => match wire::answer_at(bytes, asked.next) {
                     Ok((status, reply, end)) => {
                         asked.next = end;
-                        out.extend_from_slice(reply);
+                        // Of what did not run, it is only why.
+                        if status == Status::Done {
+                            out.extend_from_slice(reply);
+                        }
                         status != Status::Done
                     }
                     Err(malformed) => {

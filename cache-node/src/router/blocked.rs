@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::blocking::Here;
 use super::forwarded::Held;
-use super::{Router, wire};
+use super::{Router, lacks_replicas, wire};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 
@@ -149,6 +149,11 @@ impl Blocked {
         let awaited = awaits::take();
         let wait = match tried {
             Ok(Some(wait)) => wait,
+            // The sender asks again until its deadline: owners that were away may be in sync soon.
+            Ok(None) if lacks_replicas(&reply[1..]) => {
+                out.extend_from_slice(&[ENDED]);
+                return Some(Answer::Now);
+            }
             Ok(None) if awaited.is_some() || !self.router.holds(lease) => {
                 let router = self.router.clone();
                 return Some(Answer::Later(Box::pin(async move {

@@ -19,7 +19,9 @@ use tokio::time::Instant;
 
 use super::blocked::{self, Answered};
 use super::place::{Place, place};
-use super::{CROSS_SLOT, Caller, ForwardError, NO_QUORUM, Router, lost};
+use super::{
+    CROSS_SLOT, Caller, ForwardError, NO_QUORUM, REPLICAS_WAIT, Router, lacks_replicas, lost,
+};
 use crate::clock::now_ms;
 use crate::peer;
 use crate::raft::Lease;
@@ -187,6 +189,7 @@ impl Router {
         let (mut ticket, mut waited) = (None, false);
         // By when somebody has to serve the slot.
         let mut deadline = self.deadline();
+        let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
         let stopped = loop {
             let lease = self.lease();
             let view = self.0.cluster.view();
@@ -200,7 +203,16 @@ impl Router {
                     Attempt::Later("this member reaches no majority of the voters".into())
                 }
                 Place::Here => {
-                    self.block_here(lease, call, &mut ticket, &mut stop, &mut changed, out).await
+                    self.block_here(
+                        lease,
+                        replicas_by,
+                        call,
+                        &mut ticket,
+                        &mut stop,
+                        &mut changed,
+                        out,
+                    )
+                    .await
                 }
                 Place::There(member) => {
                     self.block_there(
@@ -258,6 +270,7 @@ impl Router {
     async fn block_here(
         &self,
         lease: Lease,
+        replicas_by: Instant,
         call: Call<'_>,
         ticket: &mut Option<u64>,
         stop: &mut Stop<impl Future<Output = Unblock>>,
@@ -267,6 +280,10 @@ impl Router {
         self.room().await;
         let start = out.len();
         let wait = match self.0.keyspace.execute_or_wait(call, *ticket, now_ms(), out) {
+            Ok(None) if lacks_replicas(&out[start..]) && Instant::now() < replicas_by => {
+                out.truncate(start);
+                return Attempt::Later("too few replicas are in sync".into());
+            }
             Ok(None) => {
                 self.settle(lease, call.protocol, start, out).await;
                 return Attempt::Done;

@@ -219,10 +219,11 @@ fn run(
             out[at] = NOT_DURABLE;
             out.extend_from_slice(keyspace.misconf().as_bytes());
         }
-        // For whoever asked, it is the same but for the reason.
+        // It may be asked again: nothing ran, and its keys are watched still.
         Ok(Transacted::NotReplicated) => {
             out[at] = NOT_DURABLE;
             out.extend_from_slice(NO_REPLICAS.as_bytes());
+            return Status::NotServing;
         }
         Err(_) => {
             out.truncate(at);

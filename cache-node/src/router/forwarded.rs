@@ -10,7 +10,7 @@ use hypercache_core::resp::{Protocol, Writer};
 use tokio::sync::Semaphore;
 
 use super::wire::{self, Malformed, Status};
-use super::{CUT_OFF, Options, Router, envelope};
+use super::{CUT_OFF, Options, Router, envelope, lacks_replicas};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 use crate::raft::Lease;
@@ -198,6 +198,10 @@ fn answer_one(
             Err(_) => Status::NotServing,
         }
     };
+    if status == Status::Done && lacks_replicas(&out[start..]) {
+        // The sender waits for them.
+        return Status::NotServing;
+    }
     if status != Status::Done {
         out.truncate(start);
     }

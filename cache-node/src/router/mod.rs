@@ -311,6 +311,13 @@ impl Router {
                                 out.extend_from_slice(reply);
                                 return;
                             }
+                            Ok((Status::NotServing, reply, _)) if lacks_replicas(reply) => {
+                                if Instant::now() >= replicas_by {
+                                    out.extend_from_slice(reply);
+                                    return;
+                                }
+                                "too few replicas are in sync".into()
+                            }
                             Ok((Status::NotServing, ..)) => {
                                 "its slot is moving or its member starts".into()
                             }

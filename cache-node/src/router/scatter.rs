@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::wire::{self, Args, Status};
-use super::{Caller, Router, lost};
+use super::{Caller, Router, lacks_replicas, lost};
 use crate::clock::now_ms;
 use hypercache_core::cluster::View;
 
@@ -153,6 +153,10 @@ impl Router {
         let failure = match self.forward(view, member, order, request.into(), 1, deadline).await {
             Ok(answers) => match wire::answer_at(&answers, 0) {
                 Ok((Status::Done, reply, _)) => {
+                    out.extend_from_slice(reply);
+                    return out;
+                }
+                Ok((Status::NotServing, reply, _)) if lacks_replicas(reply) => {
                     out.extend_from_slice(reply);
                     return out;
                 }

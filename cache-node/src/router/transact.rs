@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::envelope::{self, Watched};
 use super::place::{Owners, Place, place_whole};
 use super::wire::{self, Status};
-use super::{CROSS_SLOT, NO_QUORUM, Router, lost, scripts};
+use super::{CROSS_SLOT, NO_QUORUM, REPLICAS_WAIT, Router, lost, scripts};
 use crate::clock::now_ms;
 use crate::peer;
 
@@ -62,6 +62,7 @@ impl Router {
         }
         let mut request: Option<Bytes> = None;
         let mut changed = self.0.cluster.changed();
+        let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
         loop {
             let lease = self.lease();
             let view = self.0.cluster.view();
@@ -75,6 +76,9 @@ impl Router {
                         self.0.keyspace.transact(&keys, steps, &scripts, now_ms(), &mut replies);
                     let awaited = awaits::take();
                     match ran {
+                        Ok(Transacted::NotReplicated) if Instant::now() < replicas_by => {
+                            "too few replicas are in sync".into()
+                        }
                         Ok(transacted) => {
                             self.until_met(lease, &awaited.unwrap_or_default()).await?;
                             match transacted {
@@ -100,6 +104,13 @@ impl Router {
                             Ok((Status::Done, reply, _)) => {
                                 let (transacted, replies) = envelope::transacted(reply)?;
                                 return Ok((transacted, replies.to_vec()));
+                            }
+                            Ok((Status::NotServing, reply, _)) if !reply.is_empty() => {
+                                if Instant::now() >= replicas_by {
+                                    let (transacted, replies) = envelope::transacted(reply)?;
+                                    return Ok((transacted, replies.to_vec()));
+                                }
+                                "too few replicas are in sync".into()
                             }
                             Ok(_) => "its slot is moving or its member starts".into(),
                             Err(malformed) => return Err(format!("ERR {malformed}")),

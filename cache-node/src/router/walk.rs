@@ -1,5 +1,7 @@
 //! Commands over the whole keyspace, step by step, so that those that come meanwhile do not wait.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::FutureExt;
 use hypercache_core::command::{self, Run, RunWalk, Walk};
@@ -9,9 +11,12 @@ use tokio::time::Instant;
 
 use super::forwarded::Held;
 use super::wire::{self, Status};
-use super::{Caller, Router};
+use super::{Caller, REPLICAS_WAIT, Router, lacks_replicas};
 use crate::clock::now_ms;
 use crate::peer::Answer;
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Router {
     /// Runs such a command over this member's slots and appends its reply to `out`; between its
@@ -29,10 +34,18 @@ impl Router {
         let mut walk = Walk::default();
         let mut awaited = Awaited::default();
         let lease = self.lease();
+        let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
         loop {
             let mut writer = Writer::new(out, caller.protocol);
-            let ended = keyspace.walk(run, caller.store, args, now_ms(), &mut walk, &mut writer);
+            let mut ended =
+                keyspace.walk(run, caller.store, args, now_ms(), &mut walk, &mut writer);
             awaited.merge(awaits::take().unwrap_or_default());
+            // It is refused before anything goes; owners that were away may be in sync again soon.
+            if ended && lacks_replicas(&out[start..]) && Instant::now() < replicas_by {
+                out.truncate(start);
+                (walk, ended) = (Walk::default(), false);
+                tokio::time::sleep(PAUSE).await;
+            }
             if ended {
                 if let Err(text) = self.until_met(lease, &awaited).await {
                     out.truncate(start);

@@ -19,8 +19,9 @@ pub type Args<'a> = SmallVec<[&'a [u8]; 8]>;
 pub enum Status {
     /// It ran; the reply says how.
     Done,
-    /// It did not run, because the member does not serve a slot that it needs. No command after
-    /// it in the batch ran either, so that the order of a client's commands holds.
+    /// It did not run, because the member does not serve a slot that it needs, or, as the reply says then,
+    /// because too few owners of that are in sync. No command after it in the batch ran either, so that
+    /// the order of a client's commands holds.
     NotServing,
     /// It did not run, because the member does not know the script that it names by digest. No
     /// command after it ran either.

@@ -226,6 +226,19 @@ impl Keyspace {
         store.needs_quorum() && !self.has_quorum(store, slot)
     }
 
+    /// Whether a write to all of a store is refused because too few owners of a slot that is served here, and
+    /// in which it has keys, are in sync.
+    pub fn lacks_replicas_anywhere(&self, number: StoreNumber) -> bool {
+        let registry = self.registry.load();
+        let Some(store) = registry.get(number).filter(|store| store.needs_quorum()) else {
+            return false;
+        };
+        let occupied =
+            (0..SLOTS).filter(|slot| store.counters.occupancy.next(*slot) == Some(*slot));
+        let mut served = occupied.filter(|slot| self.is_serving(*slot));
+        served.any(|slot| self.lacks_replicas(store, slot))
+    }
+
     #[cold]
     fn has_quorum(&self, store: &Store, slot: Slot) -> bool {
         let factor = store.replication_factor;

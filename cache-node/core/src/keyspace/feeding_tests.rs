@@ -200,6 +200,28 @@ fn l22_quorum_waits_for_a_majority_and_is_refused_before_it_is_applied_without_o
 }
 
 #[test]
+fn a_flush_of_a_quorum_store_is_refused_without_a_majority_before_anything_goes() {
+    let space = space(&[policy(0, 3, Acks::Quorum)]);
+    let links = links(&space, 2);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    links.iter().for_each(|link| attach(&space, link));
+    assert_eq!(call(&space, "set {a} 1"), "+OK\r\n");
+    links.iter().for_each(|link| drop(confirm(link)));
+    for link in &links {
+        assert!(space.set_synced(SLOT, link, Synced::No));
+    }
+    let refused = "-NOREPLICAS Not enough good replicas to write.\r\n";
+    for flush in ["flushdb", "flushall"] {
+        assert_eq!(call(&space, flush), refused);
+    }
+    assert_eq!(call(&space, "get {a}"), "$1\r\n1\r\n");
+    // One of two is a majority with the primary.
+    assert!(space.set_synced(SLOT, &links[0], Synced::Yes));
+    assert_eq!(call(&space, "flushall"), "+OK\r\n");
+    assert_eq!(call(&space, "get {a}"), "$-1\r\n");
+}
+
+#[test]
 fn what_waits_as_the_slot_is_lost_is_not_known_and_after_a_hand_over_it_is_there() {
     for handed_over in [false, true] {
         let space = space(&[policy(0, 2, Acks::All)]);

@@ -110,6 +110,16 @@ pub enum Decision {
         /// The slots.
         runs: Vec<(Slot, Slot)>,
     },
+    /// Ask a primary to let an owner go that is in sync: only it knows that those who stay have what a
+    /// majority confirmed.
+    LetGo {
+        /// The primary.
+        from: MemberId,
+        /// Who shall be owner no more.
+        member: MemberId,
+        /// The slots.
+        runs: Vec<(Slot, Slot)>,
+    },
     /// Drop a store that the operator no longer lists, if it holds no data.
     DropStore(StoreNumber),
 }

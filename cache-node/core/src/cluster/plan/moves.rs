@@ -22,6 +22,7 @@ pub(super) fn moves(
     let paused = state.steering.paused;
     let mut acts: BTreeMap<Act, Vec<Slot>> = BTreeMap::new();
     let mut hand_overs: BTreeMap<(MemberId, MemberId), Vec<Slot>> = BTreeMap::new();
+    let mut let_go: BTreeMap<(MemberId, MemberId), Vec<Slot>> = BTreeMap::new();
     let behind = |p: &Placement| p.owners.iter().any(|id| !p.is_in_sync(*id) && there(*id));
     let runs = state.assignment.placements();
     let mut in_flight: usize = runs
@@ -66,7 +67,11 @@ pub(super) fn moves(
             let useless = !now.is_in_sync(*extra);
             if useless || complete || in_sync > wanted.len() {
                 in_sync -= usize::from(!useless);
-                acts.entry(Act::RemoveOwner(*extra)).or_default().push(slot);
+                if useless || facts.empty_only {
+                    acts.entry(Act::RemoveOwner(*extra)).or_default().push(slot);
+                } else if !facts.handing_over.contains(&(primary, *extra)) {
+                    let_go.entry((primary, *extra)).or_default().push(slot);
+                }
             }
         }
     }
@@ -76,6 +81,10 @@ pub(super) fn moves(
     decisions.extend(hand_overs.into_iter().map(|((from, to), slots)| {
         let runs = slot_runs(slots);
         Decision::HandOver { from, to, runs }
+    }));
+    decisions.extend(let_go.into_iter().map(|((from, member), slots)| {
+        let runs = slot_runs(slots);
+        Decision::LetGo { from, member, runs }
     }));
 }
 

@@ -33,6 +33,9 @@ fn carry_out(state: &mut ClusterState, facts: &Facts) -> usize {
             let change = match decision {
                 Decision::Place(steps) => Change::Place(steps),
                 Decision::HandOver { to, runs, .. } => Change::Place(hand_over(state, to, &runs)),
+                Decision::LetGo { member, runs, .. } => {
+                    Change::Place(vec![Step::new(runs, Act::RemoveOwner(member))])
+                }
                 _ => continue,
             };
             let changed = state.apply(&change).unwrap().changed;

@@ -6,7 +6,7 @@ use crate::cluster::Slot;
 use crate::command::pattern::matches;
 use crate::keyspace::{Keyspace, NotServing, scan_slot};
 use crate::resp::{Protocol, Writer};
-use crate::store::StoreNumber;
+use crate::store::{StoreNumber, StorePolicy};
 
 /// Bulk strings that are collected before their number is known.
 #[derive(Default)]
@@ -190,6 +190,10 @@ pub fn flushdb(
         out.error(&space.misconf());
         return true;
     }
+    if walk.at == 0 && space.lacks_replicas_anywhere(store) {
+        out.error(texts::NO_REPLICAS);
+        return true;
+    }
     let done = flush_step(space, store, now_ms, walk);
     if done {
         out.ok();
@@ -212,6 +216,11 @@ pub fn flushall(
     let policies = space.policies();
     if policies.iter().any(|policy| space.refuses_writes(policy.number)) {
         out.error(&space.misconf());
+        return true;
+    }
+    let lacks = |policy: &StorePolicy| space.lacks_replicas_anywhere(policy.number);
+    if walk.stores == 0 && walk.at == 0 && policies.iter().any(lacks) {
+        out.error(texts::NO_REPLICAS);
         return true;
     }
     match policies.get(walk.stores) {
