@@ -147,6 +147,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         },
         secret: config.cluster.secret.as_ref().map(|s| s.expose().to_owned()),
         stores: config.stores.clone(),
+        move_bytes_per_second: config.cluster.move_bytes_per_second,
     }
     .build(disk.gate())
     .await?;

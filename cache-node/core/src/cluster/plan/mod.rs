@@ -1,12 +1,14 @@
 //! What the leader wants done next: from the table and what is known of the members, to decisions.
 
 mod failover;
+mod forecast;
 mod members;
 mod moves;
 mod target;
 mod voters;
 
 pub use failover::{Failover, Positions, Waiting, fail_over, to_be_asked};
+pub use forecast::{Forecast, MemberForecast, Move, forecast};
 pub use members::bootstrap;
 pub use target::target;
 pub use voters::MAX_VOTERS;
@@ -160,8 +162,8 @@ impl Planner {
         decisions
     }
 
-    /// Where slots should be: with the members that stay and either own slots or are alive. `None`
-    /// when nobody stays.
+    /// Where slots should be: with the members that may own slots and either do or are alive. `None`
+    /// when there are none.
     pub fn target(
         &mut self,
         state: &ClusterState,
@@ -176,13 +178,14 @@ impl Planner {
         let members: Vec<Member> = state
             .members
             .values()
-            .filter(|m| !state.is_leaving(&m.name) && (owners.contains(&m.id) || alive(m.id)))
+            .filter(|m| state.may_own(&m.name) && (owners.contains(&m.id) || alive(m.id)))
             .map(|m| Member {
                 host: String::new(),
                 resp_port: 0,
                 http_port: 0,
                 gossip_port: 0,
                 incarnation: 0,
+                weight: state.weight(m.id),
                 ..m.clone()
             })
             .collect();

@@ -1,6 +1,8 @@
 //! From where slots are to where they should be: an owner is added, gets in sync, becomes the
 //! primary if it should be, and then those go that should not be owners. Every step leaves a slot
 //! as well kept as it was, so a move may stop anywhere, and go on from there or back.
+//!
+//! Paused, only owners that are missing are added.
 
 use super::{Decision, Facts, steps};
 use crate::cluster::{Act, Assignment, ClusterState, MemberId, Placement, SLOTS, Slot, slot_runs};
@@ -17,6 +19,7 @@ pub(super) fn moves(
     decisions: &mut Vec<Decision>,
 ) {
     let there = |id: MemberId| facts.is_alive(id) && !facts.dead.contains(&id);
+    let paused = state.steering.paused;
     let mut acts: BTreeMap<Act, Vec<Slot>> = BTreeMap::new();
     let mut hand_overs: BTreeMap<(MemberId, MemberId), Vec<Slot>> = BTreeMap::new();
     let mut let_go: BTreeMap<(MemberId, MemberId), Vec<Slot>> = BTreeMap::new();
@@ -38,12 +41,16 @@ pub(super) fn moves(
         let mut added = false;
         for member in wanted.iter().filter(|id| !now.owns(**id) && there(**id)) {
             // One more than wanted, so that a slot of many replicas changes them one by one.
-            let room = owners <= wanted.len() && (flies || added || in_flight < MAX_IN_FLIGHT);
+            let most = wanted.len() + usize::from(!paused);
+            let room = owners < most && (flies || added || in_flight < MAX_IN_FLIGHT);
             if room {
                 in_flight += usize::from(!flies && !added);
                 (owners, added) = (owners + 1, true);
                 acts.entry(Act::AddOwner(*member)).or_default().push(slot);
             }
+        }
+        if paused {
+            continue;
         }
         let heir = wanted.first().copied().filter(|heir| *heir != primary && there(*heir));
         if let Some(heir) = heir {

@@ -96,6 +96,26 @@ fn replicas_are_changed_one_by_one() {
 }
 
 #[test]
+fn paused_nothing_moves_but_an_owner_that_is_missing_is_brought() {
+    let facts = facts();
+    let mut paused = slot(&[1], &[1], &[2]);
+    paused.0.steering.paused = true;
+    assert_eq!(decided(&paused, &facts), []);
+    for (owners, in_sync, wanted) in [
+        (&[1, 2][..], &[1, 2][..], &[2][..]),
+        (&[2, 1], &[2, 1], &[2]),
+        (&[1, 2], &[1, 2], &[1, 3]),
+    ] {
+        let mut paused = slot(owners, in_sync, wanted);
+        paused.0.steering.paused = true;
+        assert_eq!(decided(&paused, &facts), []);
+    }
+    let mut missing = slot(&[1], &[1], &[3, 2]);
+    missing.0.steering.paused = true;
+    assert_eq!(decided(&missing, &facts), place(&[Act::AddOwner(3)]));
+}
+
+#[test]
 fn nothing_is_brought_to_or_from_members_that_are_not_there() {
     let dead = Facts { dead: [2].into(), ..facts() };
     assert_eq!(decided(&slot(&[1], &[1], &[2]), &dead), []);
