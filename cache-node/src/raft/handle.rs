@@ -9,7 +9,7 @@ use super::{
 };
 use crate::clock::boot_ms;
 use hypercache_core::{
-    cluster::{Applied, Change, Desired, Liveness, Steer, View, slot_of},
+    cluster::{Applied, Assignment, Change, Desired, Liveness, Steer, View, slot_of},
     keyspace::{FilterStats, Verdict},
     store::{Invalid, StoreNumber, StorePolicy},
 };
@@ -136,12 +136,16 @@ impl Handle {
         self.propose(Change::Steer(steer)).await
     }
 
+    /// Where slots should be, as this member sees it.
+    fn target(&self, view: &View) -> Option<Assignment> {
+        let alive = |id| view.liveness(id) == Liveness::Alive;
+        leader::aside(|| self.shared.targets.lock().target(&view.state, alive).cloned())
+    }
+
     /// What the ring wants against what is, as this member sees it, and what that costs.
     pub async fn plan(&self) -> Plan {
         let view = self.view();
-        let alive = |id| view.liveness(id) == Liveness::Alive;
-        let target =
-            leader::aside(|| self.shared.targets.lock().target(&view.state, alive).cloned());
+        let target = self.target(&view);
         let deadline = Instant::now() + STATUS_TIMEOUT;
         forecast::plan(&self.shared, &view, target.as_ref(), deadline).await
     }
@@ -187,9 +191,7 @@ impl Handle {
     pub async fn status(&self) -> Status {
         let said = control::gather(&self.shared, Instant::now() + STATUS_TIMEOUT).await;
         let view = self.view();
-        let alive = |id| view.liveness(id) == Liveness::Alive;
-        let target =
-            leader::aside(|| self.shared.targets.lock().target(&view.state, alive).cloned());
+        let target = self.target(&view);
         let replicates = self.shared.copies().replicate();
         status::status(&view, target.as_ref(), replicates, &said, &self.twins(&view))
     }
