@@ -47,6 +47,9 @@ fn main() -> ExitCode {
             }
             Err(error) => Err(error.to_string()),
         },
+        Command::Cluster { command } => {
+            return ExitCode::from(tools::cluster::run(&command, env));
+        }
         Command::Log { command } => return ExitCode::from(tools::log::run(&command)),
     };
     match done {

@@ -147,6 +147,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         },
         secret: config.cluster.secret.as_ref().map(|s| s.expose().to_owned()),
         stores: config.stores.clone(),
+        move_bytes_per_second: config.cluster.move_bytes_per_second,
     }
     .build(disk.gate())
     .await?;
@@ -237,6 +238,14 @@ async fn serve(config: Config) -> Result<(), Error> {
     parts.spawn(
         async move { cluster.run().await.map(|()| "the cluster's part").map_err(Error::from) },
     );
+    let watched = handle.clone();
+    let mut stopped = stopping.clone();
+    parts.spawn(async move {
+        tokio::select! {
+            error = watched.broken() => Err(error.into()),
+            _ = stopped.wait_for(|stop| *stop) => Ok("the watch of Raft"),
+        }
+    });
     let stopped = stopping.clone();
     parts.spawn(async move {
         replication.run(stopped).await;

@@ -26,7 +26,7 @@ mod destination;
 mod encryption;
 mod error;
 mod fetch;
-mod http;
+pub(crate) mod http;
 pub mod list;
 pub mod manifest;
 mod member;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::backup::command::BackupCommand;
+use crate::tools::cluster::ClusterCommand;
 use crate::tools::log::LogCommand;
 
 /// A distributed cache that speaks Redis's protocol and HTTP.
@@ -32,6 +33,12 @@ pub enum Command {
         /// Which of these.
         #[command(subcommand)]
         command: BackupCommand,
+    },
+    /// Show and steer a cluster, or recover what is left of it
+    Cluster {
+        /// Which of these.
+        #[command(subcommand)]
+        command: ClusterCommand,
     },
     /// Read, check, repair or export the log and snapshots of a data directory
     Log {

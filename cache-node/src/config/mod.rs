@@ -112,6 +112,9 @@ pub struct Cluster {
     pub join: Vec<String>,
     /// How many members make a new cluster together; 0: only join one that exists.
     pub bootstrap_members: u32,
+    /// The bytes of slots that this member sends to another one in a second at most, while they are on
+    /// their way; unless the cluster's table says otherwise.
+    pub move_bytes_per_second: u64,
     /// What members prove to each other.
     pub secret: Option<Secret>,
 }

@@ -200,6 +200,7 @@ fn cluster(source: &mut Source<'_>) -> Cluster {
         name: source.get("cluster.name", "hypercache".into(), values::name),
         join,
         bootstrap_members: read.unwrap_or(1),
+        move_bytes_per_second: source.get("cluster.move_rate", 256 << 20, values::move_rate),
         secret: source.optional("cluster.secret", values::secret),
     }
 }

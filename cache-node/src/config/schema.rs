@@ -53,6 +53,7 @@ pub const KEYS: &[Key] = &[
         Some("HYPERCACHE_BOOTSTRAP_MEMBERS"),
         Some("--bootstrap-members"),
     ),
+    key("cluster.move_rate", Some("HYPERCACHE_MOVE_RATE"), None),
     secret("cluster.secret", "HYPERCACHE_CLUSTER_SECRET"),
     key("cache.max_memory", Some("HYPERCACHE_MAX_MEMORY"), None),
     key("cache.default_ttl", Some("HYPERCACHE_DEFAULT_TTL"), None),

@@ -57,6 +57,7 @@ struct Cluster<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     join: &'a [String],
     bootstrap_members: u32,
+    move_rate: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a Secret>,
 }
@@ -227,6 +228,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             name: &config.cluster.name,
             join: &config.cluster.join,
             bootstrap_members: config.cluster.bootstrap_members,
+            move_rate: format_size(config.cluster.move_bytes_per_second),
             secret: config.cluster.secret.as_ref(),
         },
         cache: Cache {

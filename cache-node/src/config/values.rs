@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use hypercache_core::cluster::MIN_MOVE_BYTES_PER_SECOND;
 use hypercache_core::keyspace::EventClasses;
 use hypercache_core::store::{Acks, EvictionPolicy, FilterRate};
 
@@ -149,6 +150,16 @@ pub fn memory_limit(text: &str) -> Result<Option<u64>, String> {
             Err(format!("'{text}' is too small: 64MB at least, or 0 for what the system allows"))
         }
         bytes => Ok(Some(bytes)),
+    }
+}
+
+/// What goes from a member to another one in a second while slots are on their way.
+pub fn move_rate(text: &str) -> Result<u64, String> {
+    match super::units::parse_size(text)? {
+        bytes if bytes < MIN_MOVE_BYTES_PER_SECOND => {
+            Err(format!("'{text}' is too small: 64KB a second at least"))
+        }
+        bytes => Ok(bytes),
     }
 }
 

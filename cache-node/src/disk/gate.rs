@@ -1,6 +1,7 @@
 //! Between the cluster's table and the keyspace: slots are served only once they are read from the
 //! disk, and what stores there are is noted on it before they are used.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::task::Waker;
@@ -111,6 +112,9 @@ impl Slots for Gate {
 
     fn keys_in_slots(&self, slots: &[Slot]) -> u64 {
         self.keyspace.keys_in_slots(slots.iter().copied())
+    }
+    fn held_in_slots(&self, slots: &[Slot]) -> BTreeMap<StoreNumber, u64> {
+        self.keyspace.held_in_slots(slots.iter().copied())
     }
     fn stats(&self) -> Vec<StoreStats> {
         self.keyspace.stats()

@@ -7,12 +7,15 @@
 
 mod addresses;
 mod codec;
+mod config;
 mod identity;
 mod swim;
 mod task;
 #[cfg(test)]
 mod tests;
 
+pub use codec::ENVELOPE_BYTES;
+pub use config::config;
 pub use identity::Rumour;
 pub use task::{Counters, Gossip, Handle, Options};
 

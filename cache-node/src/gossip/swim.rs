@@ -1,19 +1,18 @@
 //! SWIM without socket and clock: datagrams and the time go in, datagrams and rumours come out.
 
 use super::{
-    codec::{self, Codec, Dropped, ENVELOPE_BYTES},
+    codec::{self, Codec, Dropped},
+    config::{config, reckoned},
     identity::{Identity, Rumour, liveness},
 };
 use crate::peer::Secret;
-use foca::{AccumulatingRuntime, Config, Foca, NoCustomBroadcast, PeriodicParams, Timer};
+use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, Timer};
 use hypercache_core::cluster::{MemberId, Seen};
 use rand::{SeedableRng, rngs::StdRng};
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     net::SocketAddr,
-    num::NonZeroUsize,
-    time::Duration,
 };
 
 /// The most bytes of a datagram: below every usual path's limit.
@@ -29,6 +28,8 @@ pub struct Swim {
     timers: BinaryHeap<Reverse<Due>>,
     timers_made: u64,
     secret: Secret,
+    /// The size of the cluster that times and counts are for.
+    reckoned: u32,
     /// Where valid datagrams of a member came from.
     heard_from: HashMap<MemberId, SocketAddr>,
 }
@@ -57,40 +58,17 @@ impl Ord for Due {
     }
 }
 
-fn config() -> Config {
-    let few = |n: usize| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
-    Config {
-        probe_period: Duration::from_millis(800),
-        probe_rtt: Duration::from_millis(350),
-        suspect_to_down_after: Duration::from_millis(2500),
-        remove_down_after: Some(Duration::from_secs(600)),
-        max_packet_size: few(MAX_DATAGRAM_BYTES - ENVELOPE_BYTES),
-        notify_down_members: true,
-        periodic_announce: Some(PeriodicParams {
-            frequency: Duration::from_secs(15),
-            num_members: few(1),
-        }),
-        periodic_announce_to_down_members: Some(PeriodicParams {
-            frequency: Duration::from_secs(4),
-            num_members: few(2),
-        }),
-        periodic_gossip: Some(PeriodicParams {
-            frequency: Duration::from_millis(200),
-            num_members: few(3),
-        }),
-        ..Config::new_lan(std::num::NonZeroU32::MIN.saturating_add(63))
-    }
-}
-
 impl Swim {
     /// A member that knows nobody yet. The seed decides whom it probes.
     pub fn new(identity: Identity, secret: Secret, seed: [u8; 32]) -> Self {
+        let reckoned = reckoned(0);
         Self {
-            foca: Foca::new(identity, config(), StdRng::from_seed(seed), Codec),
+            foca: Foca::new(identity, config(reckoned), StdRng::from_seed(seed), Codec),
             runtime: AccumulatingRuntime::new(),
             timers: BinaryHeap::new(),
             timers_made: 0,
             secret,
+            reckoned,
             heard_from: HashMap::new(),
         }
     }
@@ -217,6 +195,11 @@ impl Swim {
             }
         }
         while self.runtime.to_notify().is_some() {}
+        let reckoned = reckoned(self.foca.num_members());
+        if reckoned != self.reckoned {
+            self.reckoned = reckoned;
+            note("change of size", self.foca.set_config(config(reckoned)));
+        }
         if self.heard_from.len() > MAX_QUEUED {
             self.heard_from.clear();
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use hypercache_core::{
-    cluster::{Member, MemberId, View},
+    cluster::{Member, MemberId, Planner, View},
     store::StorePolicy,
 };
 use parking_lot::Mutex;
@@ -66,6 +66,8 @@ pub struct Options {
     pub secret: Option<String>,
     /// The stores of a cluster that this member makes.
     pub stores: Vec<StorePolicy>,
+    /// The bytes of slots on their way to one member in a second, unless the table says others.
+    pub move_bytes_per_second: u64,
 }
 
 /// A member's part in the cluster, ready to run.
@@ -97,7 +99,7 @@ fn raft_config() -> Result<openraft::Config, Error> {
     .map_err(|error| Error::Failed(format!("Raft's configuration: {error}")))
 }
 
-fn random_id() -> Result<MemberId, Error> {
+pub(super) fn random_id() -> Result<MemberId, Error> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| Error::Failed(format!("randomness: {error}")))?;
     Ok(u64::from_be_bytes(bytes).max(1))
@@ -204,6 +206,7 @@ impl Options {
             me,
             joins,
             stores: self.stores,
+            move_bytes_per_second: self.move_bytes_per_second,
             raft: raft.clone(),
             links: links.clone(),
             identity,
@@ -214,7 +217,7 @@ impl Options {
             last_leader: Mutex::default(),
             table,
             view: ArcSwap::from_pointee(View { me: id, ..View::default() }),
-            targets: Mutex::default(),
+            targets: Mutex::new(Planner::that_looks()),
             changed,
             stop,
             stopped,

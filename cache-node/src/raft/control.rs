@@ -5,11 +5,14 @@ use crate::peer::{Answer, Handler, Kind};
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, future::BoxFuture};
 use hypercache_core::{
-    cluster::{Applied, Change, Desired, Member, MemberId, Refused, Slot, slots_in},
+    cluster::{Applied, Change, Desired, MAX_MEMBERS, Member, MemberId, Refused, Slot, slots_in},
     keyspace::{FilterStats, Verdict},
     store::StoreNumber,
 };
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::{
+    async_runtime::watch::WatchReceiver,
+    errors::{ClientWriteError, RaftError},
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     collections::BTreeMap,
@@ -20,6 +23,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// The longest that a member works on what another one asked.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long another leader may take.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a member asks another one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,6 +49,12 @@ pub enum Ask {
     FilterCheck { store: StoreNumber, key: Vec<u8> },
     /// To say when it has applied the table of this epoch.
     Reached(u64),
+    /// To let an owner go of runs of slots, of which it is the primary, by the table of an epoch or later.
+    LetGo { epoch: u64, runs: Vec<(Slot, Slot)>, member: MemberId },
+    /// What it holds of groups of runs of slots.
+    Weigh(Vec<Vec<(Slot, Slot)>>),
+    /// Of the leader: to let another voter lead.
+    TransferLeader(MemberId),
 }
 
 /// What comes back.
@@ -56,7 +67,7 @@ pub enum Said {
     Keys(u64),
     /// Slots, epochs and sequences.
     Positions(Vec<(Slot, u64, u64)>),
-    /// The hand-over was proposed; what became of it is in the table.
+    /// The hand-over was proposed, or that an owner goes; what became of it is in the table.
     HandedOver,
     /// The asked member does not lead; nothing was done.
     NotLeader,
@@ -68,6 +79,10 @@ pub enum Said {
     /// `None`: there is no such store (yet).
     FilterCheck(Option<Verdict>),
     Reached,
+    /// Keys and bytes of each group.
+    Weighed(Vec<(u64, u64)>),
+    /// Who was named leads.
+    Leads,
 }
 
 /// What a member's stores hold: number → keys, bytes.
@@ -115,6 +130,9 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
             }
             propose(shared, change, deadline).await
         }
+        Ask::Propose(change @ Change::Steer(_)) => {
+            propose_what_changes(shared, change, deadline).await
+        }
         Ask::Propose(change) => propose(shared, change, deadline).await,
         Ask::SetDesired(desired) => set_desired(shared, desired, deadline).await,
         Ask::Decided if shared.leads() => {
@@ -125,24 +143,41 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
         Ask::Keys(runs) => {
             Said::Keys(shared.serving.slots().keys_in_slots(&slots_in(&runs).collect::<Vec<_>>()))
         }
+        Ask::Weigh(groups) => Said::Weighed(weigh(shared, &groups)),
+        Ask::TransferLeader(to) => transfer_leader(shared, to, deadline).await,
         Ask::Reached(epoch) => reached(shared, epoch, deadline).await,
         Ask::Positions(runs) => {
             Said::Positions(shared.copies().positions(&slots_in(&runs).collect::<Vec<_>>()))
         }
         Ask::HandOver { epoch, runs, to } => {
-            if let failed @ Said::Failed(_) = reached(shared, epoch, deadline).await {
-                return failed;
-            }
-            match timeout_at(deadline, shared.copies().hand_over(runs, to)).await {
-                Ok(Ok(())) => Said::HandedOver,
-                Ok(Err(reason)) => Said::Failed(reason),
-                Err(_) => Said::Failed("it takes longer".to_owned()),
-            }
+            let done = || shared.copies().hand_over(runs, to);
+            as_primary(shared, epoch, deadline, done).await
+        }
+        Ask::LetGo { epoch, runs, member } => {
+            let done = || shared.copies().let_go(runs, member);
+            as_primary(shared, epoch, deadline, done).await
         }
         Ask::FilterStats(store) => Said::FilterStats(shared.serving.slots().filter_stats(store)),
         Ask::FilterCheck { store, key } => {
             Said::FilterCheck(shared.serving.slots().filter_check(store, &key))
         }
+    }
+}
+
+/// What a primary is asked for by a table that it must have first.
+async fn as_primary(
+    shared: &Shared,
+    epoch: u64,
+    deadline: Instant,
+    done: impl FnOnce() -> BoxFuture<'static, Result<(), String>>,
+) -> Said {
+    if let failed @ Said::Failed(_) = reached(shared, epoch, deadline).await {
+        return failed;
+    }
+    match timeout_at(deadline, done()).await {
+        Ok(Ok(())) => Said::HandedOver,
+        Ok(Err(reason)) => Said::Failed(reason),
+        Err(_) => Said::Failed("it takes longer".to_owned()),
     }
 }
 
@@ -191,7 +226,12 @@ async fn set_desired(shared: &Arc<Shared>, desired: Desired, deadline: Instant) 
         let said = gather(shared, Instant::now() + Duration::from_secs(1)).await;
         drop.extend(unlisted.into_iter().filter(|number| is_empty(&said, *number)));
     }
-    let change = Change::SetDesired { desired, drop };
+    propose_what_changes(shared, Change::SetDesired { desired, drop }, deadline).await
+}
+
+/// Nothing is written when nothing changes.
+async fn propose_what_changes(shared: &Arc<Shared>, change: Change, deadline: Instant) -> Said {
+    let state = shared.table.borrow().clone();
     match state.as_ref().clone().apply(&change) {
         Err(refused) if state.exists() => Said::Refused(refused),
         Ok(applied) if !applied.changed => match shared.leads() {
@@ -199,6 +239,46 @@ async fn set_desired(shared: &Arc<Shared>, desired: Desired, deadline: Instant) 
             false => Said::NotLeader,
         },
         _ => propose(shared, change, deadline).await,
+    }
+}
+
+/// What this member has of groups of slots: keys, and bytes as many as keys of their stores have here on
+/// the average.
+fn weigh(shared: &Shared, groups: &[Vec<(Slot, Slot)>]) -> Vec<(u64, u64)> {
+    let slots = shared.serving.slots();
+    let stores: BTreeMap<StoreNumber, (u64, u64)> =
+        slots.stats().into_iter().map(|s| (s.number, (s.keys, s.used_memory_bytes))).collect();
+    let of = |runs: &Vec<(Slot, Slot)>| {
+        let held = slots.held_in_slots(&slots_in(runs).collect::<Vec<_>>());
+        held.into_iter().fold((0, 0), |(keys, bytes), (store, held)| {
+            let (all, used) = stores.get(&store).copied().unwrap_or((0, 0));
+            let part = u128::from(used) * u128::from(held.min(all)) / u128::from(all.max(1));
+            (keys + held, bytes + part as u64)
+        })
+    };
+    groups.iter().take(MAX_MEMBERS).map(of).collect()
+}
+
+/// Lets another voter lead, and waits until it does.
+pub async fn transfer_leader(shared: &Arc<Shared>, to: MemberId, deadline: Instant) -> Said {
+    if shared.metrics().current_leader == Some(to) {
+        return Said::Leads;
+    }
+    if !shared.leads() {
+        return Said::NotLeader;
+    }
+    let mut metrics = shared.raft.metrics();
+    let led = async {
+        shared.raft.trigger().transfer_leader(to).await.map_err(|error| error.to_string())?;
+        while metrics.borrow_watched().current_leader != Some(to) {
+            metrics.changed().await.map_err(|_| "this member stops".to_owned())?;
+        }
+        Ok(())
+    };
+    match timeout_at(deadline.min(Instant::now() + TRANSFER_TIMEOUT), led).await {
+        Ok(Ok(())) => Said::Leads,
+        Ok(Err(reason)) => Said::Failed(reason),
+        Err(_) => Said::Failed(format!("it does not lead after {TRANSFER_TIMEOUT:?}")),
     }
 }
 

@@ -33,6 +33,13 @@ pub trait Copies: Send + Sync + 'static {
         runs: Vec<(Slot, Slot)>,
         to: MemberId,
     ) -> BoxFuture<'static, Result<(), String>>;
+
+    /// Lets an owner go that is in sync, of slots of which this member is the primary: proposes that it
+    /// leaves the in-sync set and is no owner, once all who stay have what a majority may have confirmed
+    /// with it. Done when the proposal is; what became of each slot is in the table.
+    fn let_go(&self, _: Vec<(Slot, Slot)>, _: MemberId) -> BoxFuture<'static, Result<(), String>> {
+        async { Err("nothing is replicated".to_owned()) }.boxed()
+    }
 }
 
 /// Copies that nobody replicates: what is empty can be handed over.

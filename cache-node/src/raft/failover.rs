@@ -49,13 +49,14 @@ async fn step(shared: &Arc<Shared>) {
         return;
     }
     let dead = shared.deaths.dead(shared);
+    let gone = shared.deaths.gone().borrow().clone();
     let state = shared.table.borrow().clone();
     if dead.is_empty() || !state.assignment.counts().keys().any(|id| dead.contains(id)) {
         return;
     }
     let positions = positions(shared, &state, to_be_asked(&state, &dead, None)).await;
     let alive = alive(shared);
-    let decided = fail_over(&state, &dead, None, &positions, |id| alive.contains(&id));
+    let decided = fail_over(&state, &dead, &gone, None, &positions, |id| alive.contains(&id));
     if decided.steps.is_empty() {
         return;
     }
@@ -119,12 +120,13 @@ pub async fn let_in(shared: &Arc<Shared>, member: MemberId) -> Result<(), String
         let state = shared.table.borrow().clone();
         let mut dead = shared.deaths.dead(shared);
         dead.remove(&member);
+        let gone = shared.deaths.gone().borrow().clone();
         let asked = to_be_asked(&state, &dead, Some(member));
         if asked.is_empty() {
             return Ok(());
         }
         let positions = positions(shared, &state, asked).await;
-        let decided = fail_over(&state, &dead, Some(member), &positions, |_| false);
+        let decided = fail_over(&state, &dead, &gone, Some(member), &positions, |_| false);
         if decided.steps.is_empty() {
             let slots: u32 = decided.waiting.iter().map(|waiting| waiting.slots).sum();
             return Err(match slots {

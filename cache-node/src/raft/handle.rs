@@ -1,17 +1,17 @@
 //! What the rest of the member asks the cluster layer.
 
 use super::{
-    Error, Lease, Status,
+    Error, Lease, Plan, Status,
     control::{self, Ask, Said},
-    leader,
+    forecast, leader,
     shared::Shared,
     status,
 };
 use crate::clock::boot_ms;
 use hypercache_core::{
-    cluster::{Applied, Change, Desired, Liveness, View, slot_of},
+    cluster::{Applied, Assignment, Change, Desired, Liveness, Steer, View, slot_of},
     keyspace::{FilterStats, Verdict},
-    store::{StoreNumber, StorePolicy},
+    store::{Invalid, StoreNumber, StorePolicy},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -19,6 +19,7 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 
+const LOOK_WHETHER_BROKEN: Duration = Duration::from_secs(1);
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATUS_TIMEOUT: Duration = Duration::from_millis(700);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -127,13 +128,70 @@ impl Handle {
         Ok(self.status().await)
     }
 
+    /// Changes how slots are moved. Nothing is written where nothing changes.
+    ///
+    /// # Errors
+    /// As [`Self::propose`].
+    pub async fn steer(&self, steer: Steer) -> Result<Applied, Error> {
+        self.propose(Change::Steer(steer)).await
+    }
+
+    /// Where slots should be, as this member sees it.
+    fn target(&self, view: &View) -> Option<Assignment> {
+        let alive = |id| view.liveness(id) == Liveness::Alive;
+        leader::aside(|| self.shared.targets.lock().target(&view.state, alive).cloned())
+    }
+
+    /// What the ring wants against what is, as this member sees it, and what that costs.
+    pub async fn plan(&self) -> Plan {
+        let view = self.view();
+        let target = self.target(&view);
+        let deadline = Instant::now() + STATUS_TIMEOUT;
+        forecast::plan(&self.shared, &view, target.as_ref(), deadline).await
+    }
+
+    /// The bytes of slots on their way to one member in a second, at most.
+    pub fn move_rate(&self) -> u64 {
+        forecast::move_rate(&self.shared, &self.view().state)
+    }
+
+    /// Lets another voter lead, by its name, or any that is alive; who leads then.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names who cannot; [`Error::NoQuorum`] when it did not come to it in time.
+    pub async fn transfer_leader(&self, to: Option<&str>) -> Result<String, Error> {
+        let view = self.view();
+        let wrong = |message| Error::Invalid(Invalid { field: "to".into(), message });
+        let may = |id: &&hypercache_core::cluster::MemberId| {
+            view.liveness(**id) == Liveness::Alive && view.member(**id).is_some()
+        };
+        let heirs = || view.voters.iter().filter(may).filter_map(|id| view.member(*id));
+        let heir = match to {
+            None => heirs().find(|member| view.leader != Some(member.id)),
+            Some(name) => heirs().find(|member| member.name == name),
+        };
+        let Some(heir) = heir else {
+            let names: Vec<&str> = heirs().map(|member| member.name.as_str()).collect();
+            let message = match to {
+                Some(name) => format!(
+                    "'{name}' is no member that votes and is alive; these are: {}",
+                    names.join(", ")
+                ),
+                None => "there is no other member that votes and is alive".to_owned(),
+            };
+            return Err(wrong(message));
+        };
+        match self.ask_leader_for(Ask::TransferLeader(heir.id)).await? {
+            Said::Leads => Ok(heir.name.clone()),
+            _ => Err(Error::Failed("the leader answered oddly".into())),
+        }
+    }
+
     /// The cluster as this member sees it, with what the members say they hold.
     pub async fn status(&self) -> Status {
         let said = control::gather(&self.shared, Instant::now() + STATUS_TIMEOUT).await;
         let view = self.view();
-        let alive = |id| view.liveness(id) == Liveness::Alive;
-        let target =
-            leader::aside(|| self.shared.targets.lock().target(&view.state, alive).cloned());
+        let target = self.target(&view);
         let replicates = self.shared.copies().replicate();
         status::status(&view, target.as_ref(), replicates, &said, &self.twins(&view))
     }
@@ -172,6 +230,17 @@ impl Handle {
         match control::ask(&self.shared, &owner, Ask::FilterCheck { store, key }, deadline).await? {
             Said::FilterCheck(verdict) => Ok((owner.name, verdict)),
             _ => Err(Error::Failed(format!("{} answered oddly", owner.name))),
+        }
+    }
+
+    /// Waits until the table's part has stopped by itself, as when its disk refused a write, and tells why.
+    /// It does not go on in this process; another one may.
+    pub async fn broken(&self) -> Error {
+        loop {
+            if let Err(fatal) = &self.shared.metrics().running_state {
+                return Error::Failed(format!("Raft has stopped: {fatal}"));
+            }
+            tokio::time::sleep(LOOK_WHETHER_BROKEN).await;
         }
     }
 
@@ -260,19 +329,22 @@ impl Handle {
         let heir =
             view.voters.iter().find(|id| **id != view.me && view.liveness(**id) == Liveness::Alive);
         if let Some(heir) = heir {
-            let _ =
-                timeout(STATUS_TIMEOUT, self.shared.raft.trigger().transfer_leader(*heir)).await;
-            let mut changed = self.changed();
-            let led = async {
-                while self.view().leader == Some(view.me) && changed.changed().await.is_ok() {}
-            };
-            let _ = timeout(STATUS_TIMEOUT, led).await;
+            let deadline = Instant::now() + 2 * STATUS_TIMEOUT;
+            control::transfer_leader(&self.shared, *heir, deadline).await;
         }
     }
 
     /// Asks the leader, whoever it is, until the deadline. What may have been done is not asked
     /// twice.
     async fn ask_leader(&self, ask: Ask) -> Result<Applied, Error> {
+        match self.ask_leader_for(ask).await? {
+            Said::Applied(applied) => Ok(applied),
+            _ => Err(Error::Failed("the leader answered oddly".into())),
+        }
+    }
+
+    /// As [`Self::ask_leader`]; whatever it says that is no refusal.
+    async fn ask_leader_for(&self, ask: Ask) -> Result<Said, Error> {
         let deadline = Instant::now() + PROPOSE_TIMEOUT;
         loop {
             let view = self.view();
@@ -288,11 +360,10 @@ impl Handle {
                 Some(leader) => {
                     let asked = control::ask(&self.shared, &leader, ask.clone(), deadline).await;
                     match asked {
-                        Ok(Said::Applied(applied)) => return Ok(applied),
                         Ok(Said::Refused(refused)) => return Err(Error::Refused(refused)),
                         Ok(Said::NotLeader) => format!("{} does not lead", leader.name),
                         Ok(Said::Failed(reason)) => return Err(Error::NoQuorum(reason)),
-                        Ok(_) => return Err(Error::Failed("the leader answered oddly".into())),
+                        Ok(said) => return Ok(said),
                         Err(Error::Peer(
                             error @ (crate::peer::Error::Unreachable { sent: false, .. }
                             | crate::peer::Error::Busy { .. }

@@ -291,7 +291,14 @@ impl Driver {
                 }
                 self.propose(Change::Place(steps)).await?;
             }
-            Decision::HandOver { from, to, runs } => self.ask_to_hand_over(state, from, to, runs),
+            Decision::HandOver { from, to, runs } => {
+                let ask = Ask::HandOver { epoch: state.epoch, runs, to };
+                self.ask_primary(state, from, to, ask);
+            }
+            Decision::LetGo { from, member, runs } => {
+                let ask = Ask::LetGo { epoch: state.epoch, runs, member };
+                self.ask_primary(state, from, member, ask);
+            }
             Decision::DropStore(number) => {
                 let said = control::gather(&self.shared, Instant::now() + ASK_TIMEOUT).await;
                 if !control::is_empty(&said, number) {
@@ -318,24 +325,21 @@ impl Driver {
     }
 
     /// Asks a primary, and does not wait for it. One that could not is asked again a while later.
-    fn ask_to_hand_over(
-        &mut self,
-        state: &ClusterState,
-        from: MemberId,
-        to: MemberId,
-        runs: Vec<(Slot, Slot)>,
-    ) {
+    fn ask_primary(&mut self, state: &ClusterState, from: MemberId, to: MemberId, ask: Ask) {
         let Some(member) = state.members.get(&from).map(|member| self.shared.reach(member)) else {
             return;
         };
         let shared = self.shared.clone();
-        let ask = Ask::HandOver { epoch: state.epoch, runs, to };
         self.handing_over.insert((from, to));
         self.hand_overs.spawn(async move {
             let deadline = Instant::now() + HAND_OVER_TIMEOUT;
             let said = control::ask(&shared, &member, ask, deadline).await;
             if !matches!(said, Ok(Said::HandedOver)) {
-                tracing::debug!(name = member.name, ?said, "slots were not handed over");
+                tracing::debug!(
+                    name = member.name,
+                    ?said,
+                    "a primary did not do what it was asked to"
+                );
                 sleep(COOL_DOWN).await;
             }
             (from, to)
@@ -394,6 +398,7 @@ fn kind(decision: &Decision) -> &'static str {
         Decision::RemoveFromRaft(_) => "remove from Raft",
         Decision::Place(_) => "place slots",
         Decision::HandOver { .. } => "hand over slots",
+        Decision::LetGo { .. } => "let owners go",
         Decision::DropStore(_) => "drop a store",
     }
 }

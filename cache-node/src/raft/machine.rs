@@ -8,7 +8,7 @@ use super::{
     types::{LogId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
 };
 use futures::{Stream, StreamExt};
-use hypercache_core::cluster::{Change, ClusterState};
+use hypercache_core::cluster::{Change, ClusterState, Steering};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine},
@@ -19,8 +19,12 @@ use tokio::sync::watch;
 
 /// The version of a snapshot's bytes.
 const SNAPSHOT_VERSION: u8 = 2;
+/// With how slots are moved behind the table; written only where that is not as it was in the beginning,
+/// so that members of before read what they can.
+const STEERED_VERSION: u8 = 3;
 
-type Kept = (Option<LogId>, StoredMembership, Vec<u8>);
+/// How far the log is applied, who votes, and the table's bytes.
+pub type Kept = (Option<LogId>, StoredMembership, Vec<u8>);
 
 /// The table, and how far the log is applied to it.
 pub struct Machine {
@@ -42,20 +46,30 @@ pub struct Builder {
     disk: Option<Arc<Disk>>,
 }
 
-fn encode_state(state: &ClusterState) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![SNAPSHOT_VERSION];
+pub fn encode_state(state: &ClusterState) -> io::Result<Vec<u8>> {
+    let steered = state.steering != Steering::default();
+    let mut bytes = vec![if steered { STEERED_VERSION } else { SNAPSHOT_VERSION }];
     bytes.extend(encode(state)?);
+    if steered {
+        bytes.extend(encode(&state.steering)?);
+    }
     Ok(bytes)
 }
 
-fn decode_state(bytes: &[u8]) -> io::Result<ClusterState> {
+pub fn decode_state(bytes: &[u8]) -> io::Result<ClusterState> {
     let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     match bytes.split_first() {
         Some((&SNAPSHOT_VERSION, state)) => {
             postcard::from_bytes(state).map_err(|error| damaged(format!("the table: {error}")))
         }
+        Some((&STEERED_VERSION, both)) => {
+            let wrong = |error: postcard::Error| damaged(format!("the table: {error}"));
+            let (state, rest) = postcard::take_from_bytes::<ClusterState>(both).map_err(wrong)?;
+            let steering = postcard::from_bytes(rest).map_err(wrong)?;
+            Ok(ClusterState { steering, ..state })
+        }
         Some((version, _)) => Err(damaged(format!(
-            "a snapshot of version {version}; this version of HyperCache reads {SNAPSHOT_VERSION}"
+            "a snapshot of version {version}; this version of HyperCache reads {SNAPSHOT_VERSION} and {STEERED_VERSION}"
         ))),
         None => Err(damaged("an empty snapshot".to_owned())),
     }
@@ -209,4 +223,26 @@ async fn keep(disk: Option<&Arc<Disk>>, kept: &Kept) -> io::Result<()> {
 
 fn snapshot((last_log_id, last_membership, snapshot): Kept) -> Snapshot {
     Snapshot { meta: SnapshotMeta { last_log_id, last_membership }, snapshot }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_as_it_was_written_and_as_before_where_nothing_is_steered() {
+        let plain = ClusterState { cluster_id: 5, epoch: 7, ..ClusterState::default() };
+        let bytes = encode_state(&plain).unwrap();
+        assert_eq!(bytes[0], SNAPSHOT_VERSION);
+        assert_eq!(decode_state(&bytes).unwrap(), plain);
+        let steering = Steering { paused: true, ..Steering::default() };
+        let steered = ClusterState { steering, ..plain };
+        let bytes = encode_state(&steered).unwrap();
+        assert_eq!(bytes[0], STEERED_VERSION);
+        assert_eq!(decode_state(&bytes).unwrap(), steered);
+        for cut in [0, 1, bytes.len() - 1] {
+            assert!(decode_state(&bytes[..cut]).is_err(), "S6: {cut} bytes");
+        }
+        assert!(decode_state(&[9]).unwrap_err().to_string().contains("a snapshot of version 9"));
+    }
 }

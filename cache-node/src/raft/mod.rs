@@ -15,6 +15,7 @@ mod deaths;
 mod disk;
 mod election;
 mod failover;
+mod forecast;
 mod handle;
 mod leader;
 mod lease;
@@ -22,6 +23,7 @@ mod log;
 mod machine;
 mod network;
 mod observer;
+mod recover;
 mod serving;
 mod shared;
 mod status;
@@ -29,15 +31,17 @@ mod types;
 
 pub use build::{Cluster, Options};
 pub use copies::Copies;
+pub use forecast::{Plan, PlannedMember, PlannedMove};
 pub use handle::Handle;
 pub use lease::{LEASE, Lease};
+pub use recover::{Recoverable, RecoveredStore};
 pub use serving::{Serving, Slots};
 pub use status::{MemberStatus, Problem, RingStatus, Role, Status, StoreStatus};
 
 pub use hypercache_core::cluster::View;
 
 use crate::peer;
-use hypercache_core::cluster::Refused;
+use hypercache_core::{cluster::Refused, store::Invalid};
 
 /// What goes wrong in the cluster layer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +52,9 @@ pub enum Error {
     /// The table's own rules refuse it.
     #[error("{0}")]
     Refused(#[from] Refused),
+    /// What was asked for cannot be.
+    #[error("{0}")]
+    Invalid(Invalid),
     /// A member could not be asked.
     #[error(transparent)]
     Peer(#[from] peer::Error),

@@ -34,6 +34,8 @@ pub trait Slots: Send + Sync + 'static {
     fn set_stores(&self, policies: &[StorePolicy]);
     /// How many keys are in these slots, over all stores.
     fn keys_in_slots(&self, slots: &[Slot]) -> u64;
+    /// How many keys each store has in these slots.
+    fn held_in_slots(&self, slots: &[Slot]) -> BTreeMap<StoreNumber, u64>;
     /// What the stores hold.
     fn stats(&self) -> Vec<StoreStats>;
     /// What a store's filter is and did; `None` if there is no such store.
@@ -65,6 +67,9 @@ impl Slots for Keyspace {
     }
     fn keys_in_slots(&self, slots: &[Slot]) -> u64 {
         Keyspace::keys_in_slots(self, slots.iter().copied())
+    }
+    fn held_in_slots(&self, slots: &[Slot]) -> BTreeMap<StoreNumber, u64> {
+        Keyspace::held_in_slots(self, slots.iter().copied())
     }
     fn stats(&self) -> Vec<StoreStats> {
         Keyspace::stats(self)

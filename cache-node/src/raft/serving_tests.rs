@@ -57,6 +57,9 @@ impl Slots for Fake {
         let keys = self.keys.lock();
         slots.iter().filter(|slot| keys.contains(slot)).count() as u64
     }
+    fn held_in_slots(&self, slots: &[Slot]) -> BTreeMap<StoreNumber, u64> {
+        [(0, self.keys_in_slots(slots))].into()
+    }
     fn stats(&self) -> Vec<StoreStats> {
         let keys = self.keys.lock().len() as u64;
         let stores = self.stores.lock();

@@ -31,6 +31,8 @@ pub struct Shared {
     pub wanted: Option<usize>,
     /// The stores of a new cluster.
     pub stores: Vec<StorePolicy>,
+    /// The bytes of slots on their way to one member in a second, unless the table says others.
+    pub move_bytes_per_second: u64,
     pub raft: Raft,
     pub links: Arc<Links>,
     pub identity: Arc<peer::Identity>,

@@ -58,6 +58,12 @@ pub struct MemberStatus {
     pub keys: Option<u64>,
     /// Its failure zone.
     pub zone: Option<String>,
+    /// How many slots it holds for another primary.
+    pub replica_slots: u32,
+    /// Its share of slots against the others'.
+    pub weight: u32,
+    /// It shall own no slots.
+    pub drained: bool,
 }
 
 /// A member's part in Raft.
@@ -75,7 +81,7 @@ pub enum Role {
 pub struct RingStatus {
     /// Whether every member that stays has its share.
     pub balanced: bool,
-    /// One word: `Balanced`, `SlotsHoldData`, `Moving`, `NoCluster`.
+    /// One word: `Balanced`, `SlotsHoldData`, `Moving`, `Paused`, `NoCluster`.
     pub reason: String,
     /// A sentence.
     pub message: String,
@@ -140,6 +146,12 @@ pub fn status(
 ) -> Status {
     let state = &view.state;
     let slots = state.assignment.counts();
+    let mut replicas: BTreeMap<MemberId, u32> = BTreeMap::new();
+    for run in state.assignment.placements() {
+        for id in run.placement.replicas() {
+            *replicas.entry(*id).or_default() += u32::from(run.last - run.first) + 1;
+        }
+    }
     let name = |id: MemberId| view.member(id).map(|member| member.name.clone());
     let mut members: Vec<MemberStatus> = state
         .members
@@ -156,6 +168,9 @@ pub fn status(
             slots: slots.get(&member.id).copied().unwrap_or(0),
             keys: said.get(&member.id).and_then(Option::as_ref).map(MemberStats::keys),
             zone: member.zone.clone(),
+            replica_slots: replicas.get(&member.id).copied().unwrap_or(0),
+            weight: state.weight(member.id),
+            drained: state.steering.drained.contains(&member.name),
         })
         .collect();
     members.sort_by_key(|member| natural(&member.name));
@@ -197,7 +212,7 @@ pub fn status(
 }
 
 /// demo-2 before demo-10.
-fn natural(name: &str) -> (String, u64) {
+pub(super) fn natural(name: &str) -> (String, u64) {
     let head = name.trim_end_matches(|c: char| c.is_ascii_digit());
     (head.to_owned(), name[head.len()..].parse().unwrap_or(0))
 }
@@ -233,6 +248,13 @@ fn ring(view: &View, target: Option<&Assignment>, replicates: bool, said: &Said)
             "the cluster holds {keys} keys, and this version moves empty slots only: {who}"
         );
         return say(false, "SlotsHoldData", message);
+    }
+    if state.steering.paused {
+        return say(
+            false,
+            "Paused",
+            format!("no slot begins to move until that is resumed; {who}"),
+        );
     }
     say(false, "Moving", format!("slots are on their way; until then {who}"))
 }
@@ -293,7 +315,7 @@ fn waiting(view: &View) -> Vec<Problem> {
 }
 
 fn fully_replicated(state: &ClusterState) -> bool {
-    let wanted = state.replication_factor().min(state.members.len());
+    let wanted = state.owners_wanted();
     let runs = state.assignment.placements();
     state.exists()
         && runs.iter().all(|run| {

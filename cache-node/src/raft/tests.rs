@@ -42,6 +42,7 @@ fn options(name: &str, join: &[u16]) -> Options {
         bootstrap_members: None,
         secret: None,
         stores: vec![StorePolicy::new("default", 0), StorePolicy::new("sessions", 1)],
+        move_bytes_per_second: 1 << 30,
     }
 }
 

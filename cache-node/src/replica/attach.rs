@@ -27,8 +27,8 @@ const MOST_PIECES: usize = 256;
 const MOST_BYTES: usize = 8 << 20;
 /// After so many bytes, others have their turn.
 const MOST_AT_ONCE: u64 = 1 << 20;
-/// The bytes of pieces that go to one member in a second.
-const BYTES_PER_SECOND: u64 = 256 << 20;
+/// At a low rate fewer: as many as may go in so much of a second.
+const PART_OF_A_SECOND: u64 = 10;
 
 /// See the module.
 #[derive(Default)]
@@ -45,6 +45,8 @@ pub(super) struct Attaching {
     busy: HashMap<Slot, u64>,
     on_the_way: usize,
     bytes: usize,
+    /// Bytes that were sent since the last pause.
+    unpaid: u64,
     /// No piece is sent before this.
     not_before: Option<Instant>,
 }
@@ -119,7 +121,9 @@ impl Attaching {
             return Ok(false);
         }
         let mut sent = 0u64;
-        while self.on_the_way < MOST_PIECES && self.bytes < MOST_BYTES && sent < MOST_AT_ONCE {
+        let per_second = sender.context.cluster.move_rate().max(1);
+        let at_once = MOST_AT_ONCE.min(per_second / PART_OF_A_SECOND);
+        while self.on_the_way < MOST_PIECES && self.bytes < MOST_BYTES && sent <= at_once {
             let Some((slot, pieces)) = self.pieces.front_mut() else { break };
             let (slot, mut entries) = (*slot, Vec::new());
             let attachment = pieces.attachment();
@@ -142,11 +146,13 @@ impl Attaching {
             let asked = Asked::Piece { slot, attachment, is_last, bytes };
             sender.send(asked, &head, |out| out.append(&mut entries))?;
         }
-        if sent > 1 << 16 {
-            let pause = Duration::from_micros(sent * 1_000_000 / BYTES_PER_SECOND);
+        self.unpaid += sent;
+        if self.unpaid > at_once.min(1 << 16) {
+            let pause = Duration::from_micros(self.unpaid.saturating_mul(1_000_000) / per_second);
+            self.unpaid = 0;
             self.not_before = Some(Instant::now() + pause);
         }
-        Ok(sent >= MOST_AT_ONCE)
+        Ok(sent > at_once)
     }
 
     /// Attaches the next slot; false if there is none.

@@ -1,12 +1,12 @@
 //! Who is in sync, as the primary finds it: what is to be so by the table is proposed, and until its end is
 //! known nobody is answered by it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
-use hypercache_core::cluster::{Change, MemberId, SLOTS, Slot, Step};
+use hypercache_core::cluster::{Act, Change, MemberId, SLOTS, Slot, Step, slot_runs};
 use hypercache_core::keyspace::{Keyspace, Leaving};
 use hypercache_core::replica::{Link, Owner};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -193,6 +193,40 @@ async fn who_leaves(
 }
 
 impl Context {
+    /// Lets an owner go that is not wanted any more, of how many slots. It leaves the in-sync set as one
+    /// that fails does, so that what a majority confirmed stays with those who stay; where somebody else
+    /// would have to leave with it, it stays.
+    pub(super) async fn let_go(&self, slots: &[Slot], member: MemberId) -> usize {
+        let Some(link) = self.serving.link(member) else { return 0 };
+        let _alone = self.leaving.lock().await;
+        let table = self.serving.state();
+        let copies = table.replication_factor();
+        let spared = |slot: &Slot| {
+            let placement = table.assignment.placement(*slot);
+            placement.is_some_and(|p| {
+                p.is_in_sync(member) && p.in_sync.len() > copies.min(p.owners.len() - 1)
+            })
+        };
+        let begin = |slot: Slot| Some((slot, self.keyspace.begin_leaving(slot, &link)?));
+        let begun: Vec<(Slot, Leaving)> =
+            slots.iter().copied().filter(spared).filter_map(begin).collect();
+        let mut leave = who_leaves(&self.keyspace, begun).await;
+        let begun = leave.remove(&member).unwrap_or_default();
+        let others: BTreeSet<Slot> = leave.values().flatten().copied().collect();
+        let going = begun.iter().copied().filter(|slot| !others.contains(slot));
+        let (opened, mut steps) = self.serving.open(going, member, 0, false);
+        if !opened.is_empty() {
+            let runs = slot_runs(opened.iter().copied());
+            steps.push(Step::new(runs, Act::RemoveOwner(member)));
+            self.propose(&opened, steps).await;
+        }
+        self.serving.settle(&begun, member);
+        for (other, slots) in &leave {
+            self.serving.settle(slots, *other);
+        }
+        opened.len()
+    }
+
     /// Proposes steps for slots, and waits until it is known what became of them: the table that is in force here
     /// says it then. Where that cannot be known, the slots get another epoch, so that it is not done any more.
     pub(super) async fn propose(&self, slots: &[Slot], steps: Vec<Step>) {

@@ -172,18 +172,36 @@ impl Copies for HandOver {
         to: MemberId,
     ) -> BoxFuture<'static, Result<(), String>> {
         let context = self.0.clone();
-        async move {
-            let slots: Vec<Slot> = slots_in(&runs).collect();
-            // Of its own: what is fenced must be handed over or kept, whoever still waits.
-            let done = tokio::spawn(async move { context.hand_over(&slots, to).await });
-            match done.await {
-                Ok(0) => Err("none of these slots could be handed over".to_owned()),
-                Ok(_) => Ok(()),
-                Err(error) => Err(error.to_string()),
-            }
-        }
-        .boxed()
+        let work = async move { context.hand_over(&slots_in(&runs).collect::<Vec<_>>(), to).await };
+        on_its_own(work, "none of these slots could be handed over")
     }
+
+    fn let_go(
+        &self,
+        runs: Vec<(Slot, Slot)>,
+        member: MemberId,
+    ) -> BoxFuture<'static, Result<(), String>> {
+        let context = self.0.clone();
+        let work =
+            async move { context.let_go(&slots_in(&runs).collect::<Vec<_>>(), member).await };
+        on_its_own(work, "the owner could not go from any of these slots")
+    }
+}
+
+/// Does something with slots as a task of its own: what is fenced or has begun must be settled, whoever still
+/// waits. An error if it was done with none.
+fn on_its_own(
+    work: impl Future<Output = usize> + Send + 'static,
+    of_none: &'static str,
+) -> BoxFuture<'static, Result<(), String>> {
+    async move {
+        match tokio::spawn(work).await {
+            Ok(0) => Err(of_none.to_owned()),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+    .boxed()
 }
 
 impl HandOver {

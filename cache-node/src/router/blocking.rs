@@ -267,6 +267,7 @@ impl Router {
         }
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the state of one wait, used once")]
     async fn block_here(
         &self,
         lease: Lease,

@@ -27,7 +27,15 @@ pub fn directives(level: &str) -> String {
         // openraft warns at every heartbeat that a member which is down does not answer.
         _ => "warn,openraft=error",
     };
-    format!("{libraries},hypercache={level},hypercache_core={level}")
+    format!("{libraries},hypercache={level},hypercache_core={level},audit={}", audit(level))
+}
+
+/// Who changed what is told also where only warnings are wanted; not where nothing is.
+fn audit(level: &str) -> &str {
+    match level.to_ascii_lowercase().as_str() {
+        "warn" | "error" => "info",
+        _ => level,
+    }
 }
 
 /// Writes events as JSON lines.
@@ -258,9 +266,10 @@ mod tests {
     fn a_level_alone_is_ours_and_libraries_only_warn() {
         assert_eq!(
             directives("debug"),
-            "warn,openraft=error,hypercache=debug,hypercache_core=debug"
+            "warn,openraft=error,hypercache=debug,hypercache_core=debug,audit=debug"
         );
-        assert_eq!(directives("off"), "off,hypercache=off,hypercache_core=off");
+        assert_eq!(directives("off"), "off,hypercache=off,hypercache_core=off,audit=off");
+        assert!(directives("error").ends_with(",audit=info"), "what was changed is told");
         assert_eq!(directives("info,openraft=debug"), "info,openraft=debug");
     }
 }

@@ -1,3 +1,4 @@
-//! What the binary does beside being a member: tools for the files that members leave.
+//! What the binary does beside being a member: tools for a cluster that runs, and for the files that members leave.
 
+pub mod cluster;
 pub mod log;

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use todc_utils::linearizability::WGLChecker;
 use todc_utils::linearizability::history::{Action as Edge, History};
 
-/// How many steps one search may take: some seconds.
-const MOST_STEPS: u64 = 20_000_000;
+/// How many steps one search may take: seconds at most. One that finds its way takes ten for an event.
+const MOST_STEPS: u64 = 400_000;
 
 /// What is known about one key's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,13 +5,14 @@ use super::op::{Action, Answer, Event};
 use std::time::{Duration, Instant};
 
 /// How long a client waits for an answer.
-const TIMEOUT: Duration = Duration::from_secs(8);
+pub const TIMEOUT: Duration = Duration::from_secs(8);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Errors that say that nothing was done.
-const NOTHING_DONE: [&str; 4] = [
+const NOTHING_DONE: [&str; 5] = [
     "NOREPLICAS",
     "LOADING",
+    "MISCONF Errors writing to the AOF file",
     "CLUSTERDOWN The cluster is down",
     "CLUSTERDOWN Hash slot not served",
 ];

@@ -29,6 +29,20 @@ pub enum Kind {
     Scale,
 }
 
+/// Something that was done to the members.
+pub struct Done {
+    pub from: Duration,
+    pub until: Duration,
+    pub what: String,
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (from, until) = (self.from.as_secs_f64(), self.until.as_secs_f64());
+        write!(f, "{from:6.2}-{until:.2} s {}", self.what)
+    }
+}
+
 /// Does one thing after another until the time is over; gives what it did. Everything is whole again
 /// at the end, or an error says what is not.
 pub fn run(
@@ -37,7 +51,7 @@ pub fn run(
     random: &mut StdRng,
     began: Instant,
     length: Duration,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<Done>, String> {
     let mut done = Vec::new();
     let mut queue: Vec<Kind> = Vec::new();
     pause(random, 500..1000);
@@ -49,11 +63,9 @@ pub fn run(
         let Some(kind) = queue.pop() else { break };
         let from = began.elapsed();
         let what = carry_out(nodes, kind, random)?;
-        done.push(format!(
-            "{:6.2}-{:.2} s {what}",
-            from.as_secs_f64(),
-            began.elapsed().as_secs_f64()
-        ));
+        let fault = Done { from, until: began.elapsed(), what };
+        println!("  {fault}");
+        done.push(fault);
         pause(random, 300..1500);
     }
     nodes.wait_for("whole after the last fault", super::nodes::PATIENCE, Nodes::settled)?;

@@ -2,6 +2,7 @@
 
 use super::world::{self, Net, shell};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -26,12 +27,14 @@ pub struct Nodes {
     net: Net,
     pub at: Vec<At>,
     processes: Vec<Option<Child>>,
+    /// Whose process is started again if it ends by itself.
+    kept: BTreeSet<usize>,
     data: tempfile::TempDir,
     join: String,
     founders: usize,
     generation: u64,
     /// Who was told to leave, and is not asked.
-    leaving: Option<usize>,
+    leaving: Vec<usize>,
 }
 
 impl Nodes {
@@ -47,8 +50,17 @@ impl Nodes {
         let join = at[..founders].iter().map(|at| format!("{}:{}", at.host, at.gossip));
         let join = join.collect::<Vec<_>>().join(",");
         let processes = (0..places).map(|_| None).collect();
-        let mut nodes =
-            Self { net, at, processes, data, join, founders, generation: 1, leaving: None };
+        let mut nodes = Self {
+            net,
+            at,
+            processes,
+            kept: BTreeSet::new(),
+            data,
+            join,
+            founders,
+            generation: 1,
+            leaving: Vec::new(),
+        };
         for i in 0..places {
             nodes.make_disk(i);
         }
@@ -105,6 +117,7 @@ impl Nodes {
         let log = log.unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.processes[i] = Some(command.spawn().unwrap());
+        self.kept.insert(i);
     }
 
     fn log_path(&self, i: usize) -> PathBuf {
@@ -113,6 +126,7 @@ impl Nodes {
 
     /// Ends the process of `i` at once, if it runs.
     pub fn kill(&mut self, i: usize) {
+        self.kept.remove(&i);
         if let Some(mut process) = self.processes[i].take() {
             let _ = process.kill();
             let _ = process.wait();
@@ -133,10 +147,20 @@ impl Nodes {
         (0..self.at.len()).filter(|i| self.runs(*i)).collect()
     }
 
+    /// Starts again who ended by itself, as whatever runs members would.
+    fn start_ended(&mut self) {
+        for i in self.kept.clone() {
+            if !self.runs(i) {
+                println!("  m-{i} ended by itself, and is started again");
+                self.launch(i);
+            }
+        }
+    }
+
     /// Who runs and is to stay.
     fn asked(&mut self) -> Vec<usize> {
-        let leaving = self.leaving;
-        self.running().into_iter().filter(|i| Some(*i) != leaving).collect()
+        let leaving = self.leaving.clone();
+        self.running().into_iter().filter(|i| !leaving.contains(i)).collect()
     }
 
     /// Forgets what `i`, which must not run, had on its disk.
@@ -207,6 +231,7 @@ impl Nodes {
     ) -> Result<(), String> {
         let deadline = Instant::now() + patience;
         loop {
+            self.start_ended();
             let said: Vec<_> = self.asked().into_iter().map(|i| (i, self.status(i))).collect();
             let whole = |status: &Option<Value>| {
                 status.as_ref().is_some_and(|status| status["quorum"] == true && holds(status))
@@ -233,7 +258,7 @@ impl Nodes {
     pub fn desire(&mut self, wanted: &[usize]) -> Result<(), String> {
         let generation = self.generation;
         self.generation += 1;
-        self.leaving = (0..self.at.len()).find(|i| !wanted.contains(i) && self.runs(*i));
+        self.leaving = (0..self.at.len()).filter(|i| !wanted.contains(i)).collect();
         let names: Vec<String> = wanted.iter().map(|i| format!("m-{i}")).collect();
         let body = serde_json::json!({"generation": generation, "members": names, "stores": []});
         let deadline = Instant::now() + PATIENCE;

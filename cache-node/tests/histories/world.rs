@@ -6,8 +6,8 @@
 //! hardware address in the sender's table of neighbours: packets leave and nobody takes them, as with
 //! a cable that is out; what comes the other way still arrives.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
 
 /// Set in the process that has the namespaces.
 const INSIDE: &str = "HISTORY_WORLD";
@@ -36,11 +36,23 @@ pub fn within(test: &str, body: impl FnOnce(Net)) {
     }
     let mut again = namespaces();
     again.arg(std::env::current_exe().unwrap());
-    again.args(["--exact", test, "--nocapture", "--test-threads", "1"]).env(INSIDE, "1");
-    let Output { status, stdout, stderr } = again.stdin(Stdio::null()).output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    print!("{out}");
-    assert!(out.contains("1 passed"), "{status}: not one test passed in its namespaces\n{err}");
+    again
+        .args(["--exact", test, "--include-ignored", "--nocapture", "--test-threads", "1"])
+        .env(INSIDE, "1");
+    again.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = again.spawn().unwrap();
+    let mut err = child.stderr.take().unwrap();
+    let errors = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        err.read_to_end(&mut text).map(|_| String::from_utf8_lossy(&text).into_owned())
+    });
+    let mut passed = false;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok) {
+        passed |= line.contains("1 passed");
+        println!("{line}");
+    }
+    let (status, errors) = (child.wait().unwrap(), errors.join().unwrap().unwrap());
+    assert!(passed, "{status}: not one test passed in its namespaces\n{errors}");
 }
 
 fn namespaces() -> Command {

@@ -8,10 +8,12 @@ mod assignment;
 mod member;
 mod placement;
 mod plan;
+mod recovery;
 mod reply;
 mod ring;
 mod slot;
 mod state;
+mod steering;
 mod step;
 mod view;
 
@@ -19,12 +21,15 @@ pub use assignment::{Assignment, Run};
 pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
 pub use placement::{Owners, Placement, PlacementRun};
 pub use plan::{
-    Decision, Facts, Failover, MAX_VOTERS, Planner, Positions, REPLACE_AFTER_MS, Seen,
-    VOTER_LOST_AFTER_MS, Waiting, bootstrap, fail_over, target, to_be_asked,
+    Decision, Facts, Failover, Forecast, MAX_VOTERS, MemberForecast, Move, Planner, Positions,
+    REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, Waiting, bootstrap, fail_over, forecast, target,
+    to_be_asked,
 };
+pub use recovery::Remains;
 pub use reply::cluster_reply;
 pub use ring::Ring;
 pub use slot::{SLOTS, Slot, hash_tag, slot_of, slot_runs, slots_in};
 pub use state::{Applied, Change, ClusterState, Desired, MAX_MEMBERS, Refused};
+pub use steering::{MIN_MOVE_BYTES_PER_SECOND, Steer, Steering};
 pub use step::{Act, Step};
 pub use view::View;

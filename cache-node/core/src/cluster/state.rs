@@ -1,12 +1,12 @@
 //! The cluster's table: what Raft holds, and the only way it changes.
 
-use super::{Assignment, Member, MemberId, Placement, SLOTS, Step, step::Around};
+use super::{Assignment, Member, MemberId, Placement, SLOTS, Steer, Steering, Step, step::Around};
 use crate::store::{DEFAULT_STORE, Invalid, StoreNumber, StorePolicy};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
 /// All slots, as a run of them.
-const EVERY_SLOT: [(super::Slot, super::Slot); 1] = [(0, SLOTS - 1)];
+pub(super) const EVERY_SLOT: [(super::Slot, super::Slot); 1] = [(0, SLOTS - 1)];
 
 /// The most members that a cluster may have.
 pub const MAX_MEMBERS: usize = 512;
@@ -37,6 +37,10 @@ pub struct ClusterState {
     pub stores: Vec<StorePolicy>,
     /// What an operator wants, once one has said so.
     pub desired: Option<Desired>,
+    /// How slots are moved. Not among what is serialised, which members of before know: whoever
+    /// keeps a table keeps this beside it.
+    #[serde(skip)]
+    pub steering: Steering,
 }
 
 /// A change of the table. Committed by Raft, then applied by every member alike.
@@ -92,6 +96,8 @@ pub enum Change {
         /// Stores that it once made, no longer lists, and that were found to hold no keys.
         drop: Vec<StoreNumber>,
     },
+    /// How slots are moved is another one.
+    Steer(Steer),
 }
 
 /// What an applied change did.
@@ -141,6 +147,9 @@ pub enum Refused {
     /// What an operator wants cannot be.
     #[error("{0}")]
     InvalidDesired(Invalid),
+    /// Slots cannot be moved as it was said.
+    #[error("{0}")]
+    InvalidSteering(Invalid),
 }
 
 impl ClusterState {
@@ -220,6 +229,7 @@ impl ClusterState {
                     return Err(Refused::MemberOwnsSlots(member.name.clone()));
                 }
                 self.members.remove(id);
+                self.forget_the_gone();
             }
             Change::Restarted { member, incarnation } => {
                 self.known(*member)?;
@@ -237,6 +247,7 @@ impl ClusterState {
             Change::ChangeStore(policy) => self.change_store(policy)?,
             Change::DropStore(number) => self.drop_store(*number)?,
             Change::SetDesired { desired, drop } => self.set_desired(desired, drop)?,
+            Change::Steer(steer) => self.steer(steer).map_err(Refused::InvalidSteering)?,
         }
         self.stores.sort_by_key(|store| store.number);
         Ok(())
@@ -464,6 +475,7 @@ impl fmt::Display for Change {
             Self::SetDesired { desired, .. } => {
                 write!(f, "desired generation {}", desired.generation)
             }
+            Self::Steer(steer) => write!(f, "moves of slots: {steer:?}"),
         }
     }
 }

@@ -88,7 +88,7 @@ use occupancy::Occupancy;
 use parking_lot::{Mutex, MutexGuard};
 use slot::{Cell, State};
 use smallvec::SmallVec;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock};
@@ -428,6 +428,17 @@ impl Keyspace {
             .filter_map(|slot| self.cell(slot))
             .map(|cell| cell.state.lock().tables.iter().map(|t| t.table.len() as u64).sum::<u64>())
             .sum()
+    }
+
+    /// How many keys each store has in these slots, those that have some.
+    pub fn held_in_slots(&self, slots: impl Iterator<Item = Slot>) -> BTreeMap<StoreNumber, u64> {
+        let mut held = BTreeMap::new();
+        for cell in slots.filter_map(|slot| self.cell(slot)) {
+            for table in cell.state.lock().tables.iter().filter(|t| t.table.len() != 0) {
+                *held.entry(table.number).or_default() += table.table.len() as u64;
+            }
+        }
+        held
     }
 
     /// What all stores' tables, keys and values cost.

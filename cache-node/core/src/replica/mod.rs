@@ -37,8 +37,9 @@ pub use need::{Lost, Need, Progress};
 pub use slot::{Owner, Position, Role, Route, SlotFeed, Synced};
 pub use until::UntilMet;
 
-/// The most links that a slot's records go to: a store's replication factor is at most one more.
-pub const MAX_WAYS: usize = crate::store::MAX_REPLICATION_FACTOR as usize - 1;
+/// The most links that a slot's records go to: beside the primary as many owners as a replication factor
+/// asks for at most, while one of them is on its way to take another one's place.
+pub const MAX_WAYS: usize = crate::store::MAX_REPLICATION_FACTOR as usize;
 
 /// How many links have to confirm a `quorum` write beside the primary.
 pub fn quorum_links(replication_factor: u8) -> u8 {
@@ -47,7 +48,24 @@ pub fn quorum_links(replication_factor: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::quorum_links;
+    use super::*;
+    use crate::store::MAX_REPLICATION_FACTOR;
+    use std::task::Waker;
+
+    #[test]
+    fn at_the_greatest_replication_factor_the_owner_that_is_on_its_way_gets_everything_too() {
+        let feed = Feed::default();
+        let link = |member| feed.link_to(member, || Waker::noop().clone());
+        let links: Vec<_> = (2..=u64::from(MAX_REPLICATION_FACTOR) + 1).map(link).collect();
+        let route = |link: &std::sync::Arc<Link>| Route {
+            link: link.clone(),
+            synced: Synced::No,
+            least_factor: 1,
+        };
+        let mut slot = SlotFeed::default();
+        slot.set_route(&links.iter().map(route).collect::<Vec<_>>(), |_| 0);
+        assert!(links.iter().all(|link| slot.owner(link).is_some()), "{slot:?}");
+    }
 
     #[test]
     fn a_majority_counts_the_primary() {

@@ -10,6 +10,9 @@ use base64::Engine;
 use super::error::ApiError;
 use crate::config::Secret;
 
+/// So much of a user's name is told.
+const MAX_USER_CHARS: usize = 64;
+
 /// Checks `Authorization: Bearer PASSWORD`, or `Basic` with any user and that password.
 ///
 /// # Errors
@@ -27,6 +30,23 @@ pub fn check(password: Option<&Secret>, headers: &HeaderMap) -> Result<(), ApiEr
             "'Authorization' is neither 'Bearer PASSWORD' nor 'Basic' with base64 of USER:PASSWORD",
         ),
     }
+}
+
+/// Who a request says that it is from, for the audit: the user of `Basic`, who is whoever they say, as one
+/// password opens for all; `bearer`, or `nobody`.
+pub fn who(headers: &HeaderMap) -> String {
+    let given = headers.get(header::AUTHORIZATION).map(|given| given.as_bytes());
+    let Some((scheme, rest)) =
+        given.and_then(|given| Some(given.split_at(given.iter().position(|b| *b == b' ')?)))
+    else {
+        return "nobody".to_owned();
+    };
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return "bearer".to_owned();
+    }
+    let pair = base64::engine::general_purpose::STANDARD.decode(rest.trim_ascii());
+    let user = pair.unwrap_or_default().split(|b| *b == b':').next().unwrap_or_default().to_vec();
+    String::from_utf8_lossy(&user).chars().take(MAX_USER_CHARS).collect()
 }
 
 /// The password in an `Authorization` header.
@@ -69,6 +89,22 @@ mod tests {
         assert_eq!(code(Some("s3:cret"), Some("bearer  s3:cret")), 200);
         let basic = base64::engine::general_purpose::STANDARD.encode("anyone:s3:cret");
         assert_eq!(code(Some("s3:cret"), Some(&format!("Basic {basic}"))), 200);
+    }
+
+    #[test]
+    fn the_user_is_told_and_never_the_password() {
+        let told = |header: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(text) = header {
+                headers.insert(header::AUTHORIZATION, text.parse().unwrap());
+            }
+            who(&headers)
+        };
+        let basic = base64::engine::general_purpose::STANDARD.encode("anna:s3:cret");
+        assert_eq!(told(Some(&format!("Basic {basic}"))), "anna");
+        assert_eq!(told(Some("Bearer s3cret")), "bearer");
+        assert_eq!(told(Some("Basic !!")), "");
+        assert_eq!((told(None), told(Some("x"))), ("nobody".into(), "nobody".into()));
     }
 
     #[test]

@@ -91,6 +91,9 @@ fn refused(error: &raft::Error) -> ApiError {
         |code| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string());
     match error {
         raft::Error::NoQuorum(_) => unavailable("no_quorum"),
+        raft::Error::Invalid(invalid) => {
+            ApiError::field("invalid_request", &invalid.field, invalid.message.clone())
+        }
         raft::Error::Refused(refused) => match refused {
             Refused::Existence { .. } => unavailable("no_quorum"),
             Refused::InvalidStore(invalid) => {
@@ -98,6 +101,9 @@ fn refused(error: &raft::Error) -> ApiError {
             }
             Refused::InvalidDesired(invalid) => {
                 ApiError::field("invalid_desired", &invalid.field, invalid.message.clone())
+            }
+            Refused::InvalidSteering(invalid) => {
+                ApiError::field("invalid_request", &invalid.field, invalid.message.clone())
             }
             Refused::NoSuchStore(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "unknown_store", refused.to_string())

@@ -53,10 +53,12 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let reason = super::audit::Reason(self.message.clone());
         let mut error = self.more;
         error.insert("code".into(), self.code.into());
         error.insert("message".into(), self.message.into());
         let mut response = (self.status, axum::Json(json!({ "error": error }))).into_response();
+        response.extensions_mut().insert(reason);
         if self.status == StatusCode::UNAUTHORIZED {
             let ask =
                 HeaderValue::from_static("Bearer realm=\"hypercache\", Basic realm=\"hypercache\"");

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::audit::From;
 use super::observe::Metrics;
 use super::progress::Progress;
 
@@ -104,7 +108,11 @@ impl Listening {
         place: OwnedSemaphorePermit,
         mut stopping: watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + 'static {
-        let service = TowerToHyperService::new(self.app.clone());
+        let app = TowerToHyperService::new(self.app.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(From(peer));
+            app.call(request)
+        });
         let open = self.metrics.connections.clone();
         async move {
             open.inc();

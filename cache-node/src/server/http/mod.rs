@@ -6,6 +6,7 @@
 //! answer, and for whatever the cluster must say. With a password configured, all of `/api` asks
 //! for it (see [`auth`], which also says what stays open and why).
 
+mod audit;
 mod auth;
 mod backups;
 mod body;
@@ -19,6 +20,7 @@ mod observe;
 pub mod openapi;
 mod persistence;
 mod progress;
+mod rebalance;
 mod reply;
 pub mod routes;
 mod stats;

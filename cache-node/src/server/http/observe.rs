@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing::Instrument;
 
-use super::{App, auth};
+use super::{App, audit, auth};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const MAX_ID_BYTES: usize = 128;
@@ -116,6 +116,8 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |matched| matched.as_str().replace("{*", "{"));
+    let from = request.extensions().get::<audit::From>();
+    let audited = audit::audited(request.method(), &route, &path, request.headers(), from);
     // Of the highest level, so that whatever is logged about this request carries its ID.
     let span = tracing::error_span!(
         "http_request",
@@ -140,6 +142,9 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
     let elapsed = started.elapsed();
     span.record("status", status.as_u16());
     span.in_scope(|| {
+        if let Some(audited) = audited {
+            audited.log(&response);
+        }
         let duration_ms = elapsed.as_secs_f64() * 1e3;
         if status.is_server_error() || status == StatusCode::UNAUTHORIZED {
             tracing::info!(duration_ms, "request failed");

@@ -2,7 +2,7 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::{App, backups, cache, cluster, filter, openapi, persistence, stats, stores};
+use super::{App, backups, cache, cluster, filter, openapi, persistence, rebalance, stats, stores};
 
 /// A method that a route answers. `GET` answers `HEAD` as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,8 @@ const KEY: Param = Param {
 };
 const NAME: Param =
     Param { name: "name", place: "path", kind: "string", about: "The store's name" };
+const MEMBER_NAME: Param =
+    Param { name: "name", place: "path", kind: "string", about: "The member's name" };
 const STORE: Param = Param {
     name: "store",
     place: "query",
@@ -359,6 +361,105 @@ pub const ROUTES: &[Route] = &[
         gives: (200, "Cluster"),
         errors: &[400, 415, 503, 504],
         handler: |m| on(m, cluster::put_desired),
+    },
+    Route {
+        method: Method::Get,
+        path: "/api/admin/plan",
+        id: "getPlan",
+        summary: "What the ring wants against what is: slots, keys and bytes to move, from whom to whom, and the least possible",
+        params: &[],
+        takes: None,
+        gives: (200, "Plan"),
+        errors: &[504],
+        handler: |m| on(m, rebalance::plan),
+    },
+    Route {
+        method: Method::Put,
+        path: "/api/admin/weights",
+        id: "putWeights",
+        summary: "Gives members other weights than they say themselves; null takes that back, who is not named stays",
+        params: &[],
+        takes: Some("Weights"),
+        gives: (200, "Plan"),
+        errors: &[400, 415, 503, 504],
+        handler: |m| on(m, rebalance::weights),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/members/{name}/drain",
+        id: "drainMember",
+        summary: "From now on the member owns no slots: it gives them away, and stays a member",
+        params: &[MEMBER_NAME],
+        takes: None,
+        gives: (200, "Plan"),
+        errors: &[400, 503, 504],
+        handler: |m| on(m, rebalance::drain),
+    },
+    Route {
+        method: Method::Delete,
+        path: "/api/admin/members/{name}/drain",
+        id: "undrainMember",
+        summary: "The member may own slots again",
+        params: &[MEMBER_NAME],
+        takes: None,
+        gives: (200, "Plan"),
+        errors: &[400, 503, 504],
+        handler: |m| on(m, rebalance::undrain),
+    },
+    Route {
+        method: Method::Put,
+        path: "/api/admin/rebalance",
+        id: "putRebalance",
+        summary: "Bounds the bytes of slots that go from one member to another one in a second",
+        params: &[],
+        takes: Some("Rebalance"),
+        gives: (200, "Plan"),
+        errors: &[400, 415, 503, 504],
+        handler: |m| on(m, rebalance::rate),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/rebalance/pause",
+        id: "pauseRebalancing",
+        summary: "No slot begins to move until that is resumed; members that fail are still replaced",
+        params: &[],
+        takes: None,
+        gives: (200, "Plan"),
+        errors: &[503, 504],
+        handler: |m| on(m, rebalance::pause),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/rebalance/resume",
+        id: "resumeRebalancing",
+        summary: "Slots move again, from where they are",
+        params: &[],
+        takes: None,
+        gives: (200, "Plan"),
+        errors: &[503, 504],
+        handler: |m| on(m, rebalance::resume),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/rebalance/abort",
+        id: "abortRebalancing",
+        summary: "Gives up what is under way: owners on their way that are not in sync go, slots stay where they are; and pauses",
+        params: &[],
+        takes: None,
+        gives: (200, "Plan"),
+        errors: &[503, 504],
+        handler: |m| on(m, rebalance::abort),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/leader",
+        id: "transferLeader",
+        summary: "Lets another voter lead, and answers when it does",
+        params: &[],
+        takes: Some("NewLeader"),
+        gives: (200, "Leader"),
+        errors: &[400, 415, 503, 504],
+        handler: |m| on(m, rebalance::leader),
     },
     Route {
         method: Method::Get,

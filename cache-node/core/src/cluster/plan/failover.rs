@@ -2,8 +2,10 @@
 //!
 //! The owner that is furthest ahead is the primary, of those that are in sync; so each of these is
 //! asked first, as far as it is there. A store of `quorum` says that a majority of its owners has
-//! what it acknowledged: where those that cannot be heard may have been that majority, and may come
-//! back with their disks, the slot waits for them.
+//! what it acknowledged: where those that cannot be heard may have been that majority, and one of them
+//! may come back with it, the slot waits for it. So it does where nobody that is heard holds a store at all.
+//! Who is silent may come back with all that it had, as only the way to it may be gone; a process that is
+//! gone comes back with its disk.
 
 use super::steps;
 use crate::cluster::{Act, ClusterState, MemberId, Placement, Ring, SLOTS, Slot, Step, slot_runs};
@@ -45,6 +47,8 @@ enum Fate {
 struct Failing<'a> {
     state: &'a ClusterState,
     dead: &'a BTreeSet<MemberId>,
+    /// Of the dead, those whose processes are gone, and their memory with them.
+    gone: &'a BTreeSet<MemberId>,
     /// This one is there again, with what its disk has; it may not be a primary as if nothing
     /// had happened.
     restarted: Option<MemberId>,
@@ -61,8 +65,8 @@ pub fn to_be_asked(
     dead: &BTreeSet<MemberId>,
     restarted: Option<MemberId>,
 ) -> BTreeMap<MemberId, Vec<(Slot, Slot)>> {
-    let positions = Positions::new();
-    let failing = Failing::new(state, dead, restarted, &positions);
+    let (positions, gone) = (Positions::new(), BTreeSet::new());
+    let failing = Failing::new(state, dead, &gone, restarted, &positions);
     let mut asked: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
     for (slot, placement) in failing.slots() {
         let heirs = failing.heirs(placement);
@@ -75,15 +79,17 @@ pub fn to_be_asked(
 }
 
 /// What becomes of the slots of members that are dead, or of one that was restarted and asks to be
-/// let in again. `alive` says who could begin a slot anew.
+/// let in again. `gone`: those of the dead whose processes are known to be gone; the others are silent. `alive`
+/// says who could begin a slot anew.
 pub fn fail_over(
     state: &ClusterState,
     dead: &BTreeSet<MemberId>,
+    gone: &BTreeSet<MemberId>,
     restarted: Option<MemberId>,
     positions: &Positions,
     alive: impl Fn(MemberId) -> bool,
 ) -> Failover {
-    let failing = Failing::new(state, dead, restarted, positions);
+    let failing = Failing::new(state, dead, gone, restarted, positions);
     let ring = Ring::new(
         state
             .members
@@ -110,6 +116,7 @@ impl<'a> Failing<'a> {
     fn new(
         state: &'a ClusterState,
         dead: &'a BTreeSet<MemberId>,
+        gone: &'a BTreeSet<MemberId>,
         restarted: Option<MemberId>,
         positions: &'a Positions,
     ) -> Self {
@@ -120,6 +127,7 @@ impl<'a> Failing<'a> {
         Self {
             state,
             dead,
+            gone,
             restarted,
             positions,
             nothing_is_kept: !state.stores.iter().any(kept),
@@ -160,10 +168,9 @@ impl<'a> Failing<'a> {
         if asks && heirs.iter().any(|id| !self.positions.contains_key(id)) {
             return Fate::Unheard;
         }
-        let unheard: Vec<MemberId> =
-            placement.in_sync.iter().copied().filter(|id| !heirs.contains(id)).collect();
-        if self.may_have_a_majority(placement, &unheard) {
-            return Fate::WaitsFor(unheard);
+        let needed = self.needed(placement);
+        if !needed.is_empty() {
+            return Fate::WaitsFor(needed);
         }
         // The first of the best. One that was restarted stands behind the others, which have their
         // memory; but before them if there are stores that only its disk has.
@@ -191,16 +198,32 @@ impl<'a> Failing<'a> {
         }
     }
 
-    /// Whether a `quorum` store's majority may be among these, and they may come back with it.
-    fn may_have_a_majority(&self, placement: &Placement, unheard: &[MemberId]) -> bool {
-        self.state.stores.iter().any(|store| {
+    /// Those that cannot be heard, and may come back with what nobody else may have of a replicated store.
+    fn needed(&self, placement: &Placement) -> Vec<MemberId> {
+        let mut needed = Vec::new();
+        for store in self.state.stores.iter().filter(|store| store.replication_factor > 1) {
             let factor = usize::from(store.replication_factor);
-            let owners = placement.owners.iter().take(factor);
-            let missing = owners.filter(|id| unheard.contains(id)).count();
-            let majority = factor / 2 + 1;
-            let keeps = store.durability.mode != Mode::Disabled;
-            factor > 1 && store.acks == Acks::Quorum && keeps && missing >= majority
-        })
+            let is_on_disk = store.durability.mode != Mode::Disabled;
+            let holders = placement.owners.iter().take(factor).copied();
+            let holders: Vec<_> = holders.filter(|id| placement.in_sync.contains(id)).collect();
+            let is_lost = |id: &MemberId| {
+                self.dead.contains(id) || Some(*id) == self.restarted && !is_on_disk
+            };
+            let lost = holders.iter().filter(|id| is_lost(id)).count();
+            let may_lack = match store.acks {
+                Acks::Quorum => lost > factor / 2,
+                // Whoever is in sync has all that was acknowledged.
+                Acks::All | Acks::One => lost == holders.len(),
+            };
+            let comes_back =
+                |id: &MemberId| self.dead.contains(id) && (is_on_disk || !self.gone.contains(id));
+            if may_lack {
+                needed.extend(holders.into_iter().filter(comes_back));
+            }
+        }
+        needed.sort_unstable();
+        needed.dedup();
+        needed
     }
 
     /// How many of the replicated stores an owner holds: a store is with the first owners, as many as

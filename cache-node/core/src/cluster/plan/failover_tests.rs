@@ -10,6 +10,7 @@ const C: MemberId = 3;
 struct Case {
     state: ClusterState,
     dead: BTreeSet<MemberId>,
+    gone: BTreeSet<MemberId>,
     restarted: Option<MemberId>,
     positions: Positions,
 }
@@ -28,7 +29,13 @@ fn case(in_sync: &[MemberId], store: StorePolicy) -> Case {
     };
     state.assignment.update(&[(0, SLOTS - 1)], |_| Some(rest.clone()));
     state.assignment.update(&[(0, 9)], |_| Some(placement.clone()));
-    Case { state, dead: [A].into(), restarted: None, positions: Positions::new() }
+    Case {
+        state,
+        dead: [A].into(),
+        gone: BTreeSet::new(),
+        restarted: None,
+        positions: Positions::new(),
+    }
 }
 
 fn store(factor: u8, acks: Acks, mode: Mode) -> StorePolicy {
@@ -52,6 +59,12 @@ impl Case {
         self
     }
 
+    /// The processes of these are gone.
+    fn gone(mut self, gone: &[MemberId]) -> Self {
+        self.gone = gone.iter().copied().collect();
+        self
+    }
+
     fn restarted(mut self, id: MemberId) -> Self {
         self.restarted = Some(id);
         self.dead.remove(&id);
@@ -59,7 +72,7 @@ impl Case {
     }
 
     fn decide(&self) -> Failover {
-        fail_over(&self.state, &self.dead, self.restarted, &self.positions, |_| true)
+        fail_over(&self.state, &self.dead, &self.gone, self.restarted, &self.positions, |_| true)
     }
 
     fn asked(&self) -> Vec<MemberId> {
@@ -122,11 +135,40 @@ fn an_owner_of_fewer_stores_comes_after_one_of_more() {
 fn o_a_quorum_that_may_come_back_from_its_disks_is_waited_for() {
     let quorum = |mode| case(&[A, B, C], store(3, Acks::Quorum, mode)).dead(&[A, B]).heard(C, 7, 1);
     assert_eq!(quorum(Mode::Aof).decide(), waits(&[A, B]));
-    assert_eq!(quorum(Mode::Disabled).decide(), promote(C), "they come back with nothing");
+    assert_eq!(quorum(Mode::Aof).gone(&[A, B]).decide(), waits(&[A, B]), "their disks come back");
+    let memory = || quorum(Mode::Disabled);
+    assert_eq!(memory().gone(&[A, B]).decide(), promote(C), "they come back with nothing");
     let all = case(&[A, B, C], store(3, Acks::All, Mode::Aof)).dead(&[A, B]);
     assert_eq!(all.decide(), promote(C), "whoever is in sync has all");
     let one_dead = case(&[A, B, C], store(3, Acks::Quorum, Mode::Aof));
     assert_eq!(one_dead.heard(B, 7, 1).heard(C, 7, 2).decide(), promote(C));
+}
+
+#[test]
+fn a_majority_in_memory_that_is_silent_may_be_cut_off_and_is_waited_for() {
+    let quorum = || case(&[A, B, C], store(3, Acks::Quorum, Mode::Disabled)).heard(C, 7, 1);
+    assert_eq!(quorum().dead(&[A, B]).decide(), waits(&[A, B]));
+    assert_eq!(quorum().dead(&[A, B]).gone(&[A]).decide(), waits(&[B]), "B may have all of A's");
+    let restarted = || quorum().heard(A, 0, 0).dead(&[B]).restarted(A);
+    assert_eq!(restarted().decide(), waits(&[B]), "A has lost what B may have");
+    assert_eq!(restarted().gone(&[B]).decide(), promote(C), "nobody has it any more");
+    assert_eq!(quorum().heard(B, 7, 2).decide(), promote(B), "one of three is missing");
+}
+
+#[test]
+fn a_store_that_nobody_who_is_heard_holds_is_waited_for() {
+    for acks in [Acks::All, Acks::One] {
+        let of_two = || {
+            let mut case = case(&[A, B, C], memory(3)).heard(C, 7, 1);
+            let two = store(2, acks, Mode::Disabled);
+            case.state.stores.push(StorePolicy { number: 1, name: "two".into(), ..two });
+            case
+        };
+        assert_eq!(of_two().dead(&[A, B]).decide(), waits(&[A, B]), "C has none of it");
+        assert_eq!(of_two().dead(&[A, B]).gone(&[A]).decide(), waits(&[B]));
+        assert_eq!(of_two().dead(&[A, B]).gone(&[A, B]).decide(), promote(C), "it is lost");
+        assert_eq!(of_two().heard(B, 7, 1).decide(), promote(B));
+    }
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What the leader wants done next: from the table and what is known of the members, to decisions.
 
 mod failover;
+mod forecast;
 mod members;
 mod moves;
 mod target;
 mod voters;
 
 pub use failover::{Failover, Positions, Waiting, fail_over, to_be_asked};
+pub use forecast::{Forecast, MemberForecast, Move, forecast};
 pub use members::bootstrap;
 pub use target::target;
 pub use voters::MAX_VOTERS;
@@ -108,6 +110,16 @@ pub enum Decision {
         /// The slots.
         runs: Vec<(Slot, Slot)>,
     },
+    /// Ask a primary to let an owner go that is in sync: only it knows that those who stay have what a
+    /// majority confirmed.
+    LetGo {
+        /// The primary.
+        from: MemberId,
+        /// Who shall be owner no more.
+        member: MemberId,
+        /// The slots.
+        runs: Vec<(Slot, Slot)>,
+    },
     /// Drop a store that the operator no longer lists, if it holds no data.
     DropStore(StoreNumber),
 }
@@ -117,12 +129,20 @@ pub enum Decision {
 #[derive(Debug, Default)]
 pub struct Planner {
     target: Option<(Vec<Member>, usize, Assignment)>,
+    /// Of one that only looks: the table's epoch that its target was made for.
+    looked_at: Option<u64>,
 }
 
 impl Planner {
     /// A planner that remembers nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A planner of a member that need not lead. Which slots go where depends on where they were when
+    /// that was decided: what this one wanted of an older table is not what the leader carries out.
+    pub fn that_looks() -> Self {
+        Self { looked_at: Some(0), ..Self::default() }
     }
 
     /// What shall be done, the most important first. Nothing when all is well. Fail-over is not
@@ -142,8 +162,8 @@ impl Planner {
         decisions
     }
 
-    /// Where slots should be: with the members that stay and either own slots or are alive. `None`
-    /// when nobody stays.
+    /// Where slots should be: with the members that may own slots and either do or are alive. `None`
+    /// when there are none.
     pub fn target(
         &mut self,
         state: &ClusterState,
@@ -158,13 +178,14 @@ impl Planner {
         let members: Vec<Member> = state
             .members
             .values()
-            .filter(|m| !state.is_leaving(&m.name) && (owners.contains(&m.id) || alive(m.id)))
+            .filter(|m| state.may_own(&m.name) && (owners.contains(&m.id) || alive(m.id)))
             .map(|m| Member {
                 host: String::new(),
                 resp_port: 0,
                 http_port: 0,
                 gossip_port: 0,
                 incarnation: 0,
+                weight: state.weight(m.id),
                 ..m.clone()
             })
             .collect();
@@ -173,7 +194,9 @@ impl Planner {
         }
         let factor = state.replication_factor();
         let known = |(m, f, _): &(Vec<Member>, usize, Assignment)| *m == members && *f == factor;
-        if !self.target.as_ref().is_some_and(known) {
+        let is_old = self.looked_at.is_some_and(|epoch| epoch != state.epoch);
+        if is_old || !self.target.as_ref().is_some_and(known) {
+            self.looked_at = self.looked_at.map(|_| state.epoch);
             let wanted = target(&members, factor, &state.assignment);
             self.target = Some((members, factor, wanted));
         }

@@ -1,6 +1,8 @@
 //! From where slots are to where they should be: an owner is added, gets in sync, becomes the
 //! primary if it should be, and then those go that should not be owners. Every step leaves a slot
 //! as well kept as it was, so a move may stop anywhere, and go on from there or back.
+//!
+//! Paused, only owners that are missing are added.
 
 use super::{Decision, Facts, steps};
 use crate::cluster::{Act, Assignment, ClusterState, MemberId, Placement, SLOTS, Slot, slot_runs};
@@ -17,8 +19,10 @@ pub(super) fn moves(
     decisions: &mut Vec<Decision>,
 ) {
     let there = |id: MemberId| facts.is_alive(id) && !facts.dead.contains(&id);
+    let paused = state.steering.paused;
     let mut acts: BTreeMap<Act, Vec<Slot>> = BTreeMap::new();
     let mut hand_overs: BTreeMap<(MemberId, MemberId), Vec<Slot>> = BTreeMap::new();
+    let mut let_go: BTreeMap<(MemberId, MemberId), Vec<Slot>> = BTreeMap::new();
     let behind = |p: &Placement| p.owners.iter().any(|id| !p.is_in_sync(*id) && there(*id));
     let runs = state.assignment.placements();
     let mut in_flight: usize = runs
@@ -37,12 +41,16 @@ pub(super) fn moves(
         let mut added = false;
         for member in wanted.iter().filter(|id| !now.owns(**id) && there(**id)) {
             // One more than wanted, so that a slot of many replicas changes them one by one.
-            let room = owners <= wanted.len() && (flies || added || in_flight < MAX_IN_FLIGHT);
+            let most = wanted.len() + usize::from(!paused);
+            let room = owners < most && (flies || added || in_flight < MAX_IN_FLIGHT);
             if room {
                 in_flight += usize::from(!flies && !added);
                 (owners, added) = (owners + 1, true);
                 acts.entry(Act::AddOwner(*member)).or_default().push(slot);
             }
+        }
+        if paused {
+            continue;
         }
         let heir = wanted.first().copied().filter(|heir| *heir != primary && there(*heir));
         if let Some(heir) = heir {
@@ -59,7 +67,11 @@ pub(super) fn moves(
             let useless = !now.is_in_sync(*extra);
             if useless || complete || in_sync > wanted.len() {
                 in_sync -= usize::from(!useless);
-                acts.entry(Act::RemoveOwner(*extra)).or_default().push(slot);
+                if useless || facts.empty_only {
+                    acts.entry(Act::RemoveOwner(*extra)).or_default().push(slot);
+                } else if !facts.handing_over.contains(&(primary, *extra)) {
+                    let_go.entry((primary, *extra)).or_default().push(slot);
+                }
             }
         }
     }
@@ -69,6 +81,10 @@ pub(super) fn moves(
     decisions.extend(hand_overs.into_iter().map(|((from, to), slots)| {
         let runs = slot_runs(slots);
         Decision::HandOver { from, to, runs }
+    }));
+    decisions.extend(let_go.into_iter().map(|((from, member), slots)| {
+        let runs = slot_runs(slots);
+        Decision::LetGo { from, member, runs }
     }));
 }
 

@@ -24,6 +24,7 @@ fn plan(state: &ClusterState, facts: &Facts) -> Vec<Decision> {
 /// is; tells how often an owner that had nothing got everything.
 fn carry_out(state: &mut ClusterState, facts: &Facts) -> usize {
     let mut planner = Planner::new();
+    let mut looker = Planner::that_looks();
     let mut copies = 0;
     for round in 0.. {
         assert!(round < 1000, "it ends");
@@ -32,6 +33,9 @@ fn carry_out(state: &mut ClusterState, facts: &Facts) -> usize {
             let change = match decision {
                 Decision::Place(steps) => Change::Place(steps),
                 Decision::HandOver { to, runs, .. } => Change::Place(hand_over(state, to, &runs)),
+                Decision::LetGo { member, runs, .. } => {
+                    Change::Place(vec![Step::new(runs, Act::RemoveOwner(member))])
+                }
                 _ => continue,
             };
             let changed = state.apply(&change).unwrap().changed;
@@ -40,7 +44,9 @@ fn carry_out(state: &mut ClusterState, facts: &Facts) -> usize {
         }
         let synced = get_in_sync(state);
         copies += synced;
+        let seen = looker.target(state, |id| facts.is_alive(id)).unwrap();
         if !done && synced == 0 {
+            assert!(seen.same_owners(&state.assignment), "who only looks sees that it is done");
             return copies;
         }
     }
@@ -294,4 +300,53 @@ fn from_three_to_five_to_three_members_hardly_more_moves_than_must() {
         assert!(!state.assignment.owns(4) && !state.assignment.owns(5));
         assert!(state.assignment.runs().len() < 500, "{} runs", state.assignment.runs().len());
     }
+}
+
+#[test]
+fn a_member_that_is_drained_gives_all_away_and_stays_and_gets_its_share_again() {
+    let mut state = cluster(&[1, 2, 3]);
+    let facts = facts(&[1, 2, 3], &[2, 3]);
+    let drain =
+        |drained| Change::Steer(crate::cluster::Steer::Drain { name: "demo-2".into(), drained });
+    state.apply(&drain(true)).unwrap();
+    assert_eq!(carry_out(&mut state, &facts), 5461);
+    assert!(!state.assignment.owns(2) && state.members.contains_key(&2));
+    assert_eq!(plan(&state, &facts), []);
+    state.apply(&drain(false)).unwrap();
+    carry_out(&mut state, &facts);
+    assert_eq!(state.assignment.counts()[&2], 5461);
+}
+
+#[test]
+fn a_weight_that_the_operator_gives_goes_before_the_members_own() {
+    let mut state = cluster(&[1, 2, 3]);
+    let weights = [("demo-3".to_owned(), Some(2))].into();
+    state.apply(&Change::Steer(crate::cluster::Steer::Weights(weights))).unwrap();
+    carry_out(&mut state, &facts(&[1, 2, 3], &[2, 3]));
+    assert_eq!(state.assignment.counts(), [(1, 4096), (2, 4096), (3, 8192)].into());
+}
+
+#[test]
+fn what_is_paused_or_given_up_half_way_stays_until_it_is_resumed_and_then_ends_right() {
+    use crate::cluster::Steer;
+    let mut state = cluster(&[1, 2]);
+    state.apply(&Change::AddMember(member(3))).unwrap();
+    let facts = facts(&[1, 2, 3], &[2, 3]);
+    let Some(Decision::Place(steps)) =
+        plan(&state, &facts).into_iter().find(|d| matches!(d, Decision::Place(_)))
+    else {
+        panic!("nothing begins")
+    };
+    let before = state.assignment.clone();
+    state.apply(&Change::Place(steps)).unwrap();
+    for steer in [Steer::Pause(true), Steer::Abort] {
+        state.apply(&Change::Steer(steer)).unwrap();
+        let places = plan(&state, &facts);
+        let moves = |d: &Decision| matches!(d, Decision::Place(_) | Decision::HandOver { .. });
+        assert!(!places.iter().any(moves), "{places:?}");
+    }
+    assert!(state.assignment.same_owners(&before));
+    state.apply(&Change::Steer(Steer::Pause(false))).unwrap();
+    assert_eq!(carry_out(&mut state, &facts), 5461);
+    assert_eq!(state.assignment.counts()[&3], 5461);
 }
