@@ -167,6 +167,37 @@ fn a_member_that_is_told_to_stop_hands_its_slots_over_and_loses_no_write() {
 }
 
 #[test]
+fn a_request_waits_for_a_new_leader_and_primary_so_that_one_retry_at_once_is_enough() {
+    let _alone = alone();
+    let mut cluster = Cluster::start([0, 2, 1], STORES);
+    wait_in_sync(&cluster);
+    write(&cluster, 0, "1", 60, 0);
+    let leads = |i: &usize| {
+        let status = cluster.members[*i].http("GET /api/admin/cluster");
+        status.contains(&format!("\"leader\":\"m-{i}\""))
+    };
+    let leader = wait_for("a leader", || (0..3).find(leads));
+    let other = (leader + 1) % 3;
+    let mut raw = cluster.raw(other);
+    select(&mut raw, "1");
+    cluster.members[leader].kill();
+    for n in 0..60 {
+        let (key, text) = (format!("k{n}"), format!("v1:{n}"));
+        let mut replies = Vec::new();
+        for _try in 0..2 {
+            let reply = raw.ask(&[b"SET", key.as_bytes(), text.as_bytes()]);
+            let is_done = ok(&reply);
+            replies.push(String::from_utf8_lossy(&reply).into_owned());
+            if is_done {
+                break;
+            }
+        }
+        assert_eq!(replies.last().unwrap(), "+OK\r\n", "{key}: {replies:?}");
+    }
+    read(&cluster, other, "1", 60, 1);
+}
+
+#[test]
 fn l22_a_minority_never_answers_ok_to_a_quorum_write() {
     let _alone = alone();
     let mut cluster = Cluster::start([2, 1, 0], STORES);

@@ -99,17 +99,14 @@ fn readonly_answers_from_copies_that_are_young_enough_and_from_primaries_else() 
     // A primary that is not heard makes nothing fresh: what is older than that is not told.
     cluster.members[0].pause();
     cluster.members[2].pause();
-    let paused = Instant::now();
     reader.command(&[b"READONLY", b"MAXSTALE", b"500"]);
     assert_eq!(reader.reply(), b"+OK\r\n");
-    let refused = wait_for("a read that nobody may answer", || {
+    wait_for("a read that nobody may answer", || {
         let reply = reader.ask(&[b"GET", b"k0"]);
         let other = reader.ask(&[b"GET", b"k1"]);
         let third = reader.ask(&[b"GET", b"k2"]);
         [reply, other, third].iter().any(|reply| reply.starts_with(b"-")).then_some(())
     });
-    let () = refused;
-    assert!(paused.elapsed() >= Duration::from_millis(300));
     cluster.members[0].resume();
     cluster.members[2].resume();
     assert_eq!(reader.ask(&[b"READWRITE"]), b"+OK\r\n");

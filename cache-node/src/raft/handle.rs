@@ -55,6 +55,12 @@ impl Handle {
         self.shared.links.standing.holds(lease, boot_ms)
     }
 
+    /// Where this member sees no quorum: whether that is so for no longer than `patience`.
+    pub fn quorum_may_return(&self, patience: Duration) -> bool {
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.shared.links.standing.may_return(patience_ms, boot_ms())
+    }
+
     /// Counts the changes of [`Self::view`].
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()

@@ -20,7 +20,8 @@ use tokio::time::Instant;
 use super::blocked::{self, Answered};
 use super::place::{Place, place};
 use super::{
-    CROSS_SLOT, Caller, ForwardError, NO_QUORUM, REPLICAS_WAIT, Router, lacks_replicas, lost,
+    CROSS_SLOT, Caller, ForwardError, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, is_cut_off,
+    lacks_replicas, lost,
 };
 use crate::clock::now_ms;
 use crate::peer;
@@ -141,7 +142,7 @@ struct Patience(Option<Instant>);
 impl Patience {
     /// The view has changed.
     fn look(&mut self, router: &Router, view: &View) {
-        if view.quorum || view.is_outside() {
+        if !is_cut_off(view) {
             self.0 = None;
         } else {
             self.0.get_or_insert_with(|| router.deadline());
@@ -193,15 +194,13 @@ impl Router {
         let stopped = loop {
             let lease = self.lease();
             let view = self.0.cluster.view();
-            let alone = !view.quorum && !view.is_outside();
-            if alone && !waited {
+            let alone = is_cut_off(&view);
+            if alone && !waited && !self.waits_for_quorum() {
                 return Writer::new(out, caller.protocol).error(NO_QUORUM);
             }
             let began = Instant::now();
             let attempt = match place(&*view, spec, args) {
-                _ if alone => {
-                    Attempt::Later("this member reaches no majority of the voters".into())
-                }
+                _ if alone => Attempt::Later(NO_MAJORITY.into()),
                 Place::Here => {
                     self.block_here(
                         lease,

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hypercache_core::cluster::{Liveness, MemberId, Slot, View};
+use hypercache_core::cluster::{Liveness, MemberId, Slot, View, slot_of};
 use hypercache_core::command::{self, Known, Run, Spec};
 use hypercache_core::keyspace::Keyspace;
 use hypercache_core::resp::{Protocol, Reply, Writer};
@@ -67,9 +67,16 @@ const WALK_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a write waits until as many owners of its slot are in sync as it needs.
 const REPLICAS_WAIT: Duration = Duration::from_secs(1);
 
+/// How long after the quorum was lost commands wait for it: a leader is elected anew in a part of that. One
+/// wait for all, so that a client that sends many waits no longer.
+const QUORUM_WAIT: Duration = Duration::from_millis(1500);
+
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
     "CLUSTERDOWN The cluster is down: this member reaches no majority of the voters";
+
+/// What a command waits for meanwhile.
+const NO_MAJORITY: &str = "this member reaches no majority of the voters";
 
 /// Redis's words while what is on the disk is read.
 const LOADING: &str = "LOADING HyperCache is loading the dataset in memory";
@@ -190,6 +197,11 @@ impl Router {
         self.0.stats.shared()
     }
 
+    /// Where this member reaches no majority: whether what comes waits until it does.
+    fn waits_for_quorum(&self) -> bool {
+        self.0.cluster.quorum_may_return(QUORUM_WAIT)
+    }
+
     /// Runs a command if all it needs is here; else says where it runs.
     #[inline]
     pub fn try_here(
@@ -201,7 +213,10 @@ impl Router {
         out: &mut Writer<'_>,
     ) -> Tried {
         let Request { spec, args, known } = request;
-        if !view.quorum && !view.is_outside() {
+        if is_cut_off(view) {
+            if self.waits_for_quorum() {
+                return Tried::Later;
+            }
             out.error(NO_QUORUM);
             return Tried::Done;
         }
@@ -246,7 +261,7 @@ impl Router {
     ) {
         let lease = self.lease();
         let view = self.0.cluster.view();
-        let here = (view.quorum || view.is_outside()) && place(&*view, spec, args) == Place::Here;
+        let here = !is_cut_off(&view) && place(&*view, spec, args) == Place::Here;
         if here {
             let start = out.len();
             let Caller { store, protocol, .. } = caller;
@@ -339,8 +354,14 @@ impl Router {
                                 return;
                             }
                         },
-                        // Waiting helps when it comes back at once, not when it is known to be away.
-                        Err(error) if view.liveness(member) == Liveness::Down => {
+                        // Waiting helps when it comes back at once, not when it is known to be away and nobody
+                        // takes over from it soon.
+                        Err(error)
+                            if view.liveness(member) == Liveness::Down
+                                && !(error.never_sent()
+                                    && has_heir(&view, spec, args)
+                                    && Instant::now() < replicas_by) =>
+                        {
                             Writer::new(out, protocol).error(&lost(spec, &error));
                             return;
                         }
@@ -354,6 +375,7 @@ impl Router {
                 Tried::Later => {
                     out.truncate(start);
                     match (place(&*view, spec, args), spec.run) {
+                        _ if is_cut_off(&view) => NO_MAJORITY.into(),
                         (Place::Here, Run::Walk(_)) if self.0.disk.is_loading() => {
                             return Writer::new(out, protocol).error(LOADING);
                         }
@@ -437,6 +459,19 @@ impl Router {
             Err(error) => Reply::Error(format!("ERR {error}")),
         }
     }
+}
+
+/// Whether this member may answer nothing, because it reaches no majority of the voters.
+#[inline]
+fn is_cut_off(view: &View) -> bool {
+    !view.quorum && !view.is_outside()
+}
+
+/// Whether another member that is not away owns the slot of a command's keys as well.
+fn has_heir(view: &View, spec: &Spec, args: &[&[u8]]) -> bool {
+    let slot = spec.first_key(args).map(slot_of);
+    let owners = slot.map_or(&[][..], |slot| view.state.assignment.owners(slot));
+    owners.iter().skip(1).any(|owner| view.liveness(*owner) != Liveness::Down)
 }
 
 /// Whether a reply refuses a write because too few owners of its slot are in sync: nothing was done.
