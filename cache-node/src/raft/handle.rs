@@ -320,14 +320,14 @@ impl Handle {
 
     /// Stops the cluster layer: hands leadership over, says goodbye, closes the disk.
     pub async fn shutdown(&self) {
-        self.hand_over().await;
+        self.step_down().await;
         self.shared.stop.send_replace(true);
         let mut stopped = self.shared.stopped.subscribe();
         let _ = timeout(STOP_TIMEOUT, stopped.wait_for(|stopped| *stopped)).await;
     }
 
     /// Lets another voter lead, so that nobody has to wait for an election.
-    async fn hand_over(&self) {
+    pub async fn step_down(&self) {
         let view = self.view();
         if !self.shared.leads() {
             return;

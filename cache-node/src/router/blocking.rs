@@ -41,6 +41,19 @@ pub enum Unblock {
     Timeout,
     /// With an error.
     Error,
+    /// With another one: the member stops.
+    Stop,
+}
+
+impl Unblock {
+    /// The error that it ends with; `None` if it ends with none.
+    pub fn error(self) -> Option<&'static str> {
+        match self {
+            Self::Timeout => None,
+            Self::Error => Some("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+            Self::Stop => Some("UNBLOCKED the member that this connection leads to stops"),
+        }
+    }
 }
 
 /// Numbers of waits at other members. The time of the start makes them differ from those of the process
@@ -260,9 +273,9 @@ impl Router {
             }
         };
         let writer = &mut Writer::new(out, caller.protocol);
-        match stopped {
-            Unblock::Timeout => writer.null_array(),
-            Unblock::Error => writer.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+        match stopped.error() {
+            None => writer.null_array(),
+            Some(text) => writer.error(text),
         }
     }
 

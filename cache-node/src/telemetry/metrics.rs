@@ -531,6 +531,18 @@ mod tests {
                 slots_assigned: 16384,
                 ..ClusterSnapshot::default()
             },
+            replication: ReplicationSnapshot {
+                links: vec![(
+                    "demo-1".into(),
+                    crate::replica::LinkFigures {
+                        behind_bytes: 12,
+                        lag_ms: 250,
+                        ..Default::default()
+                    },
+                )],
+                slots_under_replicated: 3,
+                ..ReplicationSnapshot::default()
+            },
         }
     }
 
@@ -553,6 +565,10 @@ mod tests {
             "hypercache_store_filter_negatives_total{store=\"page_cache\"} 7",
             "hypercache_store_filter_false_positives_total{store=\"page_cache\"} 0",
             "hypercache_memory_limit_bytes 640",
+            "hypercache_replication_slots_under_replicated 3",
+            "hypercache_replication_link_behind_bytes{to=\"demo-1\"} 12",
+            "hypercache_replication_link_lag_seconds{to=\"demo-1\"} 0.25",
+            "# TYPE hypercache_replication_link_cycles_total counter",
             "# TYPE hypercache_log_fsyncs_total counter",
             "hypercache_disk_degraded 0",
             "hypercache_backup_errors_total 2",

@@ -147,6 +147,11 @@ impl Connection {
             // Taken from the pool only when there is something to answer.
             let mut out = Vec::new();
             if next == Next::Read {
+                let is_idle = self.input.is_empty();
+                if is_idle && self.shared.closing.load(Relaxed) {
+                    return Ok(());
+                }
+                self.session.client.idle.store(is_idle, Relaxed);
                 let ran = match idle {
                     _ if self.session.subscriber.is_some() => self.read_or_hear(&mut out).await?,
                     None => self.read(&mut out).await?,
@@ -155,6 +160,7 @@ impl Connection {
                         Err(_) => return Ok(()),
                     },
                 };
+                self.session.client.idle.store(false, Relaxed);
                 match ran {
                     Some(after) => next = after,
                     None => return Ok(()),
@@ -270,6 +276,7 @@ impl Connection {
                         }
                         self.received(bytes.len());
                         if self.gathers(bytes) {
+                            self.session.client.idle.store(false, Relaxed);
                             self.input.extend_from_slice(bytes);
                             // To the end of the loop's queue, behind all that is readable now.
                             cx.waker().wake_by_ref();

@@ -156,8 +156,8 @@ pub(in crate::server::resp) async fn wait_aof(
         () = done => {}
         () = over => {}
         how = unblocked => {
-            if how == Unblock::Error {
-                return out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            if let Some(text) = how.error() {
+                return out.error(text);
             }
         }
     }

@@ -41,8 +41,8 @@ pub(in crate::server::resp) async fn wait(
         biased;
         have = shared.replicas.confirmed_by(replicas, timeout) => have,
         how = unblocked => {
-            if how == Unblock::Error {
-                return out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            if let Some(text) = how.error() {
+                return out.error(text);
             }
             now(shared)
         }
