@@ -112,6 +112,8 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "watching_clients": watching(shared).0,
         "clients_in_timeout_table": 0,
         "total_watched_keys": watching(shared).1,
+        "total_blocking_keys": shared.keyspace().blocking_keys(),
+        "total_blocking_keys_on_nokey": 0,
         "paused_reason": if paused.is_some() { "client_pause" } else { "none" },
         "paused_actions": held,
         "paused_timeout_milliseconds": left_ms,
