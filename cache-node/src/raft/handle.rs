@@ -1,7 +1,7 @@
 //! What the rest of the member asks the cluster layer.
 
 use super::{
-    Error, Lease, Plan, Status,
+    Error, Forgotten, Lease, Plan, Status,
     control::{self, Ask, Said},
     forecast, leader,
     shared::Shared,
@@ -189,6 +189,25 @@ impl Handle {
         };
         match self.ask_leader_for(Ask::TransferLeader(heir.id)).await? {
             Said::Leads => Ok(heir.name.clone()),
+            _ => Err(Error::Failed("the leader answered oddly".into())),
+        }
+    }
+
+    /// Forgets a member that never comes back, by its name, or says what that would do.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names who is no member, or alive; as [`Self::propose`].
+    pub async fn forget(&self, name: &str, dry_run: bool) -> Result<Forgotten, Error> {
+        let view = self.view();
+        let wrong = |message| Error::Invalid(Invalid { field: "member".into(), message });
+        let Some(member) = view.state.member_named(name) else {
+            return Err(wrong(format!("no member is named '{name}'")));
+        };
+        if view.liveness(member.id) != Liveness::Down {
+            return Err(wrong(format!("'{name}' is alive: drain it, and take it away after that")));
+        }
+        match self.ask_leader_for(Ask::Forget { member: member.id, dry_run }).await? {
+            Said::Forgot(forgotten) => Ok(forgotten),
             _ => Err(Error::Failed("the leader answered oddly".into())),
         }
     }
