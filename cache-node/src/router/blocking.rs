@@ -41,9 +41,12 @@ pub enum Unblock {
     Timeout,
     /// With an error.
     Error,
-    /// With another one: the member stops.
+    /// The member stops: with another error, which is told to nobody; the connection ends.
     Stop,
 }
+
+/// How a wait ends that is ended by [`Unblock::Stop`].
+pub const STOPPED: &str = "UNBLOCKED the member that this connection leads to stops";
 
 impl Unblock {
     /// The error that it ends with; `None` if it ends with none.
@@ -51,7 +54,7 @@ impl Unblock {
         match self {
             Self::Timeout => None,
             Self::Error => Some("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
-            Self::Stop => Some("UNBLOCKED the member that this connection leads to stops"),
+            Self::Stop => Some(STOPPED),
         }
     }
 }

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 pub use batch::Batch;
 pub use blocked::Blocked;
-pub use blocking::Unblock;
+pub use blocking::{STOPPED, Unblock};
 pub use durable::{Awaited, CUT_OFF};
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
