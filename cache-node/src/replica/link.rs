@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use futures::stream::FuturesUnordered;
 use hypercache_core::cluster::Member;
 use hypercache_core::replica::{Cycle, Link};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::attach::Attaching;
 use super::handle::{LinkState, count};
@@ -222,9 +222,10 @@ impl Sender {
             tokio::select! {
                 Some((asked, reply)) = self.on_the_way.answers.next() => {
                     self.answered(asked, reply, &mut attaching)?;
-                    // All that came is looked at before anything is sent.
-                    while let Ok(Some((asked, reply))) =
-                        timeout(Duration::ZERO, self.on_the_way.answers.next()).await
+                    // All that came is looked at before anything is sent. (A timeout of nothing would wait for
+                    // the timer's next millisecond.)
+                    while let Some(Some((asked, reply))) =
+                        self.on_the_way.answers.next().now_or_never()
                     {
                         self.answered(asked, reply, &mut attaching)?;
                     }
