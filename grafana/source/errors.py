@@ -88,8 +88,10 @@ def dashboard():
             row(
                 "Disk",
                 series(
-                    "Failing disks", "1: logged stores refuse writes (MISCONF).", "short",
-                    ("hypercache_disk_degraded{<member>}", "{{member}}"), low=0,
+                    "Disks", "1: it fails, and logged stores refuse writes (MISCONF); or the data is still being read after a start (LOADING).", "short",
+                    ("hypercache_disk_degraded{<member>}", "{{member}} fails"),
+                    ("hypercache_disk_loading{<member>}", "{{member}} is read"),
+                    low=0,
                 ),
                 series(
                     "Errors", "Writes and fsyncs of the log, and snapshots, that failed.", "ops",
