@@ -157,6 +157,11 @@ impl Serving {
         self.inner.lock().state.clone()
     }
 
+    /// The epoch of the table that is in force here.
+    pub fn epoch(&self) -> u64 {
+        self.inner.lock().state.epoch
+    }
+
     /// Whether a table knows this process.
     pub fn is_known(&self, state: &ClusterState) -> bool {
         state.members.get(&self.me).is_some_and(|me| me.incarnation == self.incarnation)

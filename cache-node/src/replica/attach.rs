@@ -33,6 +33,8 @@ const PART_OF_A_SECOND: u64 = 10;
 /// See the module.
 #[derive(Default)]
 pub(super) struct Attaching {
+    /// There may be more to ask for than was asked for last.
+    is_more: bool,
     /// Asked for, in order.
     asked: Vec<Slot>,
     /// What they said.
@@ -52,6 +54,11 @@ pub(super) struct Attaching {
 }
 
 impl Attaching {
+    /// Whether there is more to look for at once: whoever waits for the owner waits for all of its slots.
+    pub fn is_more(&self) -> bool {
+        self.is_more && self.asked.is_empty() && self.queue.is_empty()
+    }
+
     /// Looks which slots the peer owns and has not got.
     pub fn look(&mut self, sender: &mut Sender) -> Result<(), Broken> {
         if !self.asked.is_empty() || !self.queue.is_empty() {
@@ -74,6 +81,7 @@ impl Attaching {
                     .is_some_and(|owner| !owner.is_whole)
         };
         let asked: Vec<Slot> = (0..SLOTS).filter(lacks).take(MOST_ASKED).collect();
+        self.is_more = asked.len() == MOST_ASKED;
         if asked.is_empty() {
             return Ok(());
         }
@@ -114,7 +122,11 @@ impl Attaching {
             }
             self.not_before = None;
         }
-        while self.pieces.len() < MOST_ATTACHED && self.begin(sender)? {}
+        {
+            let feed = sender.context.clone();
+            let _quiet = feed.keyspace.feed().quietly();
+            while self.pieces.len() < MOST_ATTACHED && self.begin(sender)? {}
+        }
         // Their marks go first.
         sender.pump()?;
         if sender.sent < self.marks {

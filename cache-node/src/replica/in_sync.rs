@@ -49,7 +49,8 @@ pub(super) async fn keep(context: Arc<Context>, link: Arc<Link>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = tick.tick() => {}
-            () = context.attend.notified() => {}
+            // Much changes at once, mostly.
+            () = context.attend.notified() => sleep(LOOK).await,
         }
     }
 }

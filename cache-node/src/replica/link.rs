@@ -205,10 +205,13 @@ impl Sender {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut attaching = Attaching::default();
         let (mut pinged, mut looked) = (Instant::now(), Instant::now() - TICK);
+        let mut epoch = 0;
         loop {
             self.pump()?;
-            if looked.elapsed() >= TICK {
-                looked = Instant::now();
+            // A table that changed rings the bell. What a new primary has to attach keeps writers waiting.
+            let table = self.context.serving.epoch();
+            if looked.elapsed() >= TICK || table != epoch || attaching.is_more() {
+                (looked, epoch) = (Instant::now(), table);
                 attaching.look(self)?;
             }
             let goes_on = attaching.go_on(self)?;
