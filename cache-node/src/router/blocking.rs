@@ -21,6 +21,7 @@ use super::blocked::{self, Answered};
 use super::place::{Place, place};
 use super::{
     CROSS_SLOT, Caller, ForwardError, NO_QUORUM, REPLICAS_WAIT, Router, lacks_replicas, lost,
+    may_serve_again,
 };
 use crate::clock::now_ms;
 use crate::peer;
@@ -424,8 +425,7 @@ impl Router {
             writer.error(UNBLOCKED);
             return Attempt::Done;
         }
-        // Waiting helps when it comes back at once, not when it is known to be away.
-        if view.liveness(member) == Liveness::Down {
+        if !may_serve_again(view, member, call.spec, call.args) {
             writer.error(&lost(call.spec, &error));
             return Attempt::Done;
         }

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hypercache_core::cluster::{Liveness, MemberId, Slot, View};
-use hypercache_core::command::{self, Known, Run, Spec};
+use hypercache_core::cluster::{Liveness, MemberId, Slot, View, slot_of};
+use hypercache_core::command::{self, Flags, Known, Run, Spec};
 use hypercache_core::keyspace::Keyspace;
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use hypercache_core::store::StoreNumber;
@@ -338,12 +338,13 @@ impl Router {
                                 return;
                             }
                         },
-                        // Waiting helps when it comes back at once, not when it is known to be away.
-                        Err(error) if view.liveness(member) == Liveness::Down => {
-                            Writer::new(out, protocol).error(&lost(spec, &error));
-                            return;
+                        // Nothing was done there, or nothing that counts.
+                        Err(error)
+                            if (error.never_sent() || spec.flags.contains(Flags::READONLY))
+                                && may_serve_again(&view, member, spec, args) =>
+                        {
+                            error.to_string()
                         }
-                        Err(error) if error.never_sent() => error.to_string(),
                         Err(error) => {
                             Writer::new(out, protocol).error(&lost(spec, &error));
                             return;
@@ -444,8 +445,16 @@ pub fn lacks_replicas(reply: &[u8]) -> bool {
     reply.first() == Some(&b'-') && reply.starts_with(b"-NOREPLICAS")
 }
 
+/// Whether it helps to wait for the slot of a command whose member did not answer: that member may be back at
+/// once, or, where it is known to be away, another owner take over.
+fn may_serve_again(view: &View, member: MemberId, spec: &Spec, args: &[&[u8]]) -> bool {
+    let others = |slot| view.state.assignment.in_sync(slot).iter().any(|owner| *owner != member);
+    view.liveness(member) != Liveness::Down
+        || spec.keys(args).first().is_some_and(|key| others(slot_of(key)))
+}
+
 /// The error for a command whose member did not answer: it says whether it may have run.
 fn lost(spec: &Spec, error: &ForwardError) -> String {
-    let doubt = if spec.may_write() { "; the write may have been done" } else { "" };
+    let doubt = if spec.may_write() && !error.never_sent() { "; the write may have been done" } else { "" };
     format!("CLUSTERDOWN The slot's member did not answer: {error}{doubt}")
 }
