@@ -455,6 +455,7 @@ fn may_serve_again(view: &View, member: MemberId, spec: &Spec, args: &[&[u8]]) -
 
 /// The error for a command whose member did not answer: it says whether it may have run.
 fn lost(spec: &Spec, error: &ForwardError) -> String {
-    let doubt = if spec.may_write() && !error.never_sent() { "; the write may have been done" } else { "" };
+    let doubt =
+        if spec.may_write() && !error.never_sent() { "; the write may have been done" } else { "" };
     format!("CLUSTERDOWN The slot's member did not answer: {error}{doubt}")
 }

@@ -235,7 +235,10 @@ fn client_libraries_lose_nothing_while_members_are_killed_stopped_added_and_drai
 
     for program in std::mem::take(&mut world.programs) {
         let (name, end) = (program.name, program.end());
-        println!("{name}: {} {}: {} writes, {} wrong", end.client, end.version, end.count, end.wrong);
+        println!(
+            "{name}: {} {}: {} writes, {} wrong",
+            end.client, end.version, end.count, end.wrong
+        );
         if end.wrong > 0 || end.count == 0 {
             world.bad.push(format!("{name}: {} of {} wrong: {}", end.wrong, end.count, end.first));
         }

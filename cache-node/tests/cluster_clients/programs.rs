@@ -37,7 +37,9 @@ fn has(program: &str, args: &[&str]) -> Result<(), String> {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output();
     match output {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr))),
+        Ok(output) => {
+            Err(format!("{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr)))
+        }
         Err(error) => Err(format!("{program}: {error}")),
     }
 }

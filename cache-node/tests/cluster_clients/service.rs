@@ -28,7 +28,8 @@ impl Service {
                     return;
                 }
                 let next = || members[turn.fetch_add(1, Relaxed) % members.len()];
-                let found = members.iter().find_map(|_| TcpStream::connect(("127.0.0.1", next())).ok());
+                let found =
+                    members.iter().find_map(|_| TcpStream::connect(("127.0.0.1", next())).ok());
                 if let Some(member) = found {
                     join(client, member);
                 }

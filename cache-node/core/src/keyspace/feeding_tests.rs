@@ -160,6 +160,45 @@ fn all_waits_for_each_owner_in_sync_and_a_read_for_what_it_may_have_seen() {
     assert!(space.feed().is_met(&written));
 }
 
+/// Tells that it was woken.
+struct Told(std::sync::mpsc::Sender<()>);
+
+impl std::task::Wake for Told {
+    fn wake(self: Arc<Self>) {
+        let _ = self.0.send(());
+    }
+}
+
+#[test]
+fn who_waits_hears_of_what_is_confirmed_at_the_moment_in_which_it_begins_to() {
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    let (space, links) = attached();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Relaxed) {
+                confirm(&links[0]);
+            }
+        });
+        let (sender, woken) = std::sync::mpsc::channel();
+        let waker = Waker::from(Arc::new(Told(sender)));
+        let mut context = std::task::Context::from_waker(&waker);
+        let hears = (0..20_000).all(|_| {
+            call(&space, "set {a} 1");
+            let Some(awaited) = awaits::take() else { return true };
+            let mut met = std::pin::pin!(space.feed().until_met(&awaited));
+            while met.as_mut().poll(&mut context).is_pending() {
+                if woken.recv_timeout(std::time::Duration::from_secs(20)).is_err() {
+                    return false;
+                }
+            }
+            true
+        });
+        is_done.store(true, Relaxed);
+        assert!(hears, "what a write waited for was confirmed, and nobody was told");
+    });
+}
+
 #[test]
 fn l22_quorum_waits_for_a_majority_and_is_refused_before_it_is_applied_without_one() {
     let space = space(&[policy(0, 3, Acks::Quorum)]);

@@ -35,14 +35,17 @@ impl<'f> UntilMet<'f> {
         }
     }
 
-    /// The first cycle of each link that is waited for.
-    fn awaited(&self) -> SmallVec<[(Arc<Link>, Ticket); 4]> {
+    /// The first cycle of each link that is waited for; and whether there are links that have confirmed what
+    /// was waited for.
+    fn awaited(&self) -> (SmallVec<[(Arc<Link>, Ticket); 4]>, bool) {
         let mut awaited = SmallVec::<[(Arc<Link>, Ticket); 4]>::new();
+        let mut has_confirmed = false;
         for need in &self.needs {
             self.feed.look(need.slot, |slot| {
                 for way in slot.ways.iter().filter(|way| way.is_attached() && way.is_whole) {
                     let ticket = need.ticket_of(&way.link).max(way.mark);
                     if way.link.has_confirmed(ticket) {
+                        has_confirmed = true;
                         continue;
                     }
                     match awaited.iter_mut().find(|(link, _)| link.index() == way.link.index()) {
@@ -52,7 +55,7 @@ impl<'f> UntilMet<'f> {
                 }
             });
         }
-        awaited
+        (awaited, has_confirmed)
     }
 }
 
@@ -80,7 +83,8 @@ impl Future for UntilMet<'_> {
                 return Poll::Ready(Ok(()));
             }
             let mut again = false;
-            for (link, ticket) in this.awaited() {
+            let (awaited, has_confirmed) = this.awaited();
+            for (link, ticket) in awaited {
                 match link.journal().await_end(ticket, cx.waker()) {
                     Some(id) => this.at.push((link, id)),
                     None => again = true,
@@ -89,6 +93,9 @@ impl Future for UntilMet<'_> {
             if this.at.is_empty() && !again {
                 this.changes = Some(this.feed.await_change(cx.waker()));
             }
+            // What was confirmed after its progress was looked at wakes nobody any more.
+            let mut needs = this.needs.iter();
+            again |= has_confirmed && needs.any(|need| this.feed.progress(need) != Progress::Waits);
             if !again && this.feed.changes() == changes {
                 return Poll::Pending;
             }
