@@ -63,8 +63,9 @@ impl Owners for View {
 /// How long a command over all of this member's keys may take that a client of it sent.
 const WALK_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a write waits until as many owners of its slot are in sync as it needs.
-const REPLICAS_WAIT: Duration = Duration::from_secs(1);
+/// How long a write waits until as many owners of its slot are in sync as it needs: longer than one that is silent
+/// may take to leave, and come back.
+const REPLICAS_WAIT: Duration = Duration::from_secs(3);
 
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
