@@ -14,7 +14,7 @@ mod service;
 
 use common::cluster::{Cluster, launch};
 use common::{Member, free_port, try_for};
-use programs::{Phase, Program, Ready};
+use programs::{Phase, Program};
 use serde_json::Value;
 use service::Service;
 use std::io::Write;
@@ -160,22 +160,25 @@ fn line(phase: &Phase) -> String {
     format!("{written:6} writes, the longest {longest_ms} ms, {twice} done twice, {errors}")
 }
 
-/// A client library, how it is told the address, and its program.
-fn libraries() -> Vec<(&'static str, &'static str, Vec<String>)> {
-    let all: [(&[(&str, &str)], fn() -> Ready); 3] = [
-        (&[("redis-py cluster", "cluster"), ("redis-py plain", "plain")], programs::python),
-        (&[("go-redis cluster", "cluster"), ("go-redis plain", "plain")], programs::go),
-        (&[("ioredis cluster", "cluster"), ("ioredis plain", "plain")], programs::node),
+/// A client library's name, how it is told the address, and its program.
+type Library = (&'static str, &'static str, Vec<String>);
+
+/// Those whose runtime is here.
+fn libraries() -> Vec<Library> {
+    let all = [
+        (["redis-py cluster", "redis-py plain"], programs::python()),
+        (["go-redis cluster", "go-redis plain"], programs::go()),
+        (["ioredis cluster", "ioredis plain"], programs::node()),
     ];
     let mut here = Vec::new();
-    for (modes, ready) in all {
-        match ready() {
+    for (names, ready) in all {
+        match ready {
             Ok(command) => {
-                here.extend(modes.iter().map(|(name, mode)| (*name, *mode, command.clone())));
+                let modes = names.iter().zip(["cluster", "plain"]);
+                here.extend(modes.map(|(name, mode)| (*name, mode, command.clone())));
             }
             // Past what the test harness keeps to itself.
             Err(why) => {
-                let names: Vec<&str> = modes.iter().map(|(name, _)| *name).collect();
                 let _ = writeln!(std::io::stderr(), "left out: {}: {why}", names.join(", "));
             }
         }
