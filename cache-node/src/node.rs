@@ -197,7 +197,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         pubsub,
         stats: stats.clone(),
         pause: pause.clone(),
-        replicas,
+        replicas: replicas.clone(),
         config: config.clone(),
         memory: memory.clone(),
         started_ms,
@@ -212,6 +212,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             router,
             cluster: handle.clone(),
             keyspace: keyspace.clone(),
+            replicas,
             stats: stats.clone(),
             config: config.clone(),
             memory: memory.clone(),
@@ -250,10 +251,13 @@ async fn serve(config: Config) -> Result<(), Error> {
         replication.run(stopped).await;
         Ok("replication")
     });
-    let stopped = stopping.clone();
-    parts.spawn(
-        async move { resp.run(stopped).await.map(|()| "the RESP server").map_err(Error::from) },
-    );
+    let (close, closing) = watch::channel(false);
+    let (closed, mut is_closed) = watch::channel(false);
+    parts.spawn(async move {
+        let ran = resp.run(closing, GRACE).await;
+        closed.send_replace(true);
+        ran.map(|()| "the RESP server").map_err(Error::from)
+    });
     let mut stopped = stopping.clone();
     parts.spawn(async move {
         let told = async move {
@@ -295,6 +299,10 @@ async fn serve(config: Config) -> Result<(), Error> {
     tracing::info!("the member stops");
     // First others get what this one has, and learn that it goes; clients are served until then.
     hand_over.all(GRACE).await;
+    handle.step_down().await;
+    // What they have asked is answered while this member is one of the cluster's yet.
+    close.send_replace(true);
+    let _ = tokio::time::timeout(2 * GRACE, is_closed.wait_for(|closed| *closed)).await;
     handle.shutdown().await;
     stop.send_replace(true);
     let rest = async { while parts.join_next().await.is_some() {} };

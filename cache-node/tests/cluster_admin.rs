@@ -302,6 +302,56 @@ const KEPT: &str = "stores:\n  q: {number: 1, replication_factor: 3, acks: quoru
                     persistence: {mode: aof, fsync: always}}\n";
 
 #[test]
+fn a_member_that_never_comes_back_is_forgotten_and_the_slots_that_waited_for_it_begin_anew() {
+    let _alone = alone();
+    let single = "stores:\n  s: {number: 1, persistence: {mode: aof, fsync: always}}\n";
+    let mut cluster = Cluster::start([0, 1, 2], single);
+    let asked = 0;
+    let slots_of = |member: &Member, name: &str| number(&of(&plan(member), name)["slots"]);
+    let before = slots_of(&cluster.members[asked], "m-2");
+    assert!(before > 5000, "{before}");
+    let path = "POST /api/admin/members/m-2/forget";
+    let alive = refused(&cluster.members[asked], path, None);
+    assert_eq!(alive, (400, json!("member")), "nobody forgets who is alive");
+    assert_eq!(refused(&cluster.members[asked], &path.replace("m-2", "m-7"), None).0, 400);
+    cluster.members[2].kill();
+    let member = &cluster.members[asked];
+    let trial = member.wait_for("a member that is down", || {
+        let (status, body) = answer(&member.http(&format!("{path}?dry_run=true")));
+        (status == 200).then_some(body)
+    });
+    assert_eq!(trial, json!({ "promoted": 0, "begun_empty": before, "waiting": 0 }));
+    assert_eq!(slots_of(member, "m-2"), before, "a trial does nothing");
+    let told = done(member, path, None);
+    assert_eq!(told, trial);
+    member.wait_for("two members with all slots", || {
+        let status = get(member, "/api/admin/cluster");
+        let members = status["members"].as_array()?;
+        let slots: u64 = members.iter().filter_map(|member| member["slots"].as_u64()).sum();
+        (members.len() == 2 && slots == 16384).then_some(())
+    });
+    let mut raw = member.raw();
+    for n in 0..100 {
+        let key = format!("k{n}");
+        wait_for("a write of any slot", || {
+            (raw.ask(&[b"SET", key.as_bytes(), b"v"]) == b"+OK\r\n").then_some(())
+        });
+    }
+    // It was only away, after all: it joins as one that has nothing.
+    cluster.members[2] = launch(single, cluster.ports[2], &cluster.flags[2]);
+    wait_long(&cluster.members[asked], "it is a member again", || {
+        let status = get(&cluster.members[asked], "/api/admin/cluster");
+        let alive = status["members"].as_array()?.iter().filter(|m| m["state"] == "alive").count();
+        (alive == 3 && status["ring"]["balanced"] == true).then_some(())
+    });
+    let mut raw = cluster.members[2].raw();
+    for n in 0..100 {
+        let key = format!("k{n}");
+        assert_eq!(raw.ask(&[b"GET", key.as_bytes()]), b"$1\r\nv\r\n", "{key}");
+    }
+}
+
+#[test]
 fn when_the_majority_is_gone_for_good_what_one_member_has_is_a_cluster_again() {
     let _alone = alone();
     let mut cluster = Cluster::start([0, 1, 2], KEPT);

@@ -182,6 +182,76 @@ fn a_member_that_is_told_to_stop_hands_its_slots_over_and_loses_no_write() {
 }
 
 #[test]
+fn a_member_that_is_told_to_stop_answers_every_request_that_it_does() {
+    let _alone = alone();
+    let mut cluster = Cluster::start([2, 0, 1], STORES);
+    wait_in_sync(&cluster);
+    let mut blocked = cluster.raw(0);
+    select(&mut blocked, "1");
+    blocked.command(&[b"BLPOP", b"nothing", b"0"]);
+    let clients: Vec<_> = (0..8)
+        .map(|n| {
+            let mut raw = cluster.raw(0);
+            select(&mut raw, "1");
+            let key = format!("c{n}");
+            let mut answered = 0;
+            while answered < 20 {
+                answered += u64::from(raw.ask(&[b"INCR", key.as_bytes()]).starts_with(b":"));
+            }
+            std::thread::spawn(move || {
+                let incr = Raw::encode(&[b"INCR", key.as_bytes()]);
+                while raw.try_send(&incr)
+                    && let Some(reply) = raw.try_reply()
+                {
+                    assert!(reply.starts_with(b":"), "{}", reply.escape_ascii());
+                    answered += 1;
+                }
+                (key, answered)
+            })
+        })
+        .collect();
+    assert_eq!(cluster.members[0].terminate(), Some(0));
+    assert!(blocked.ended(), "who waits is told nothing: nothing was taken");
+    let mut raw = cluster.raw(1);
+    select(&mut raw, "1");
+    for client in clients {
+        let (key, answered) = client.join().unwrap();
+        assert_eq!(raw.ask(&[b"GET", key.as_bytes()]), value(&answered.to_string()), "{key}");
+    }
+}
+
+#[test]
+fn a_request_waits_for_a_new_leader_and_primary_so_that_one_retry_at_once_is_enough() {
+    let _alone = alone();
+    let mut cluster = Cluster::start([0, 2, 1], STORES);
+    wait_in_sync(&cluster);
+    write(&cluster, 0, "1", 60, 0);
+    let leads = |i: &usize| {
+        let status = cluster.members[*i].http("GET /api/admin/cluster");
+        status.contains(&format!("\"leader\":\"m-{i}\""))
+    };
+    let leader = wait_for("a leader", || (0..3).find(leads));
+    let other = (leader + 1) % 3;
+    let mut raw = cluster.raw(other);
+    select(&mut raw, "1");
+    cluster.members[leader].kill();
+    for n in 0..60 {
+        let (key, text) = (format!("k{n}"), format!("v1:{n}"));
+        let mut replies = Vec::new();
+        for _try in 0..2 {
+            let reply = raw.ask(&[b"SET", key.as_bytes(), text.as_bytes()]);
+            let is_done = ok(&reply);
+            replies.push(String::from_utf8_lossy(&reply).into_owned());
+            if is_done {
+                break;
+            }
+        }
+        assert_eq!(replies.last().unwrap(), "+OK\r\n", "{key}: {replies:?}");
+    }
+    read(&cluster, other, "1", 60, 1);
+}
+
+#[test]
 fn l22_a_minority_never_answers_ok_to_a_quorum_write() {
     let _alone = alone();
     let mut cluster = Cluster::start([2, 1, 0], STORES);

@@ -242,6 +242,11 @@ fn describe(step: &Step) -> (&'static str, String) {
     }
 }
 
+/// The object that a step is about, as a problem names it.
+pub fn object(step: &Step) -> String {
+    describe(step).1
+}
+
 /// A refusal in words that a person can act on.
 pub(crate) fn problem(object: &str, error: &Error) -> Problem {
     let (kind, message) = match error {

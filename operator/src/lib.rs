@@ -9,6 +9,7 @@ pub mod admin;
 pub mod apply;
 pub mod build;
 pub mod difference;
+pub mod events;
 pub mod facts;
 pub mod names;
 pub mod observe;

@@ -12,6 +12,7 @@ use futures::{StreamExt, stream};
 use hypercache_crds::HyperCacheCluster;
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::controller::{Config as ControllerConfig, ReconcileRequest, applier};
+use kube::runtime::events::{Recorder, Reporter as EventReporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Api, Client, Config, Resource};
@@ -20,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::{ClusterAccess, Direct, ThroughApiServer};
 use crate::apply::Applier;
-use crate::names::MANAGED_SELECTOR;
+use crate::names::{MANAGED_SELECTOR, MANAGER};
 use crate::observe::Stores;
 use crate::options::{Options, Reach};
 use crate::reconcile::{Context, reconcile, retry};
@@ -239,6 +240,13 @@ impl Scope {
         let Parts { client, access, metrics, concurrency } = self.operator;
         let context = Arc::new(Context {
             applier: Applier::new(client.clone(), metrics.clone()),
+            recorder: Recorder::new(
+                client.clone(),
+                EventReporter {
+                    controller: MANAGER.into(),
+                    instance: std::env::var("HOSTNAME").ok(),
+                },
+            ),
             client,
             access,
             stores,

@@ -8,15 +8,17 @@ use hypercache_crds::{HyperCacheCluster, HyperCacheClusterStatus, Problem};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff;
 use kube::runtime::controller::Action;
+use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
 
 use crate::admin::{self, ClusterAccess, DesiredState, Report, Target};
-use crate::apply::{self, Applier};
+use crate::apply::{self, Applier, REQUEST_TIMEOUT};
+use crate::events;
 use crate::facts::{Facts, PodFacts, SetFacts};
 use crate::names::{HTTP_PORT, Names};
 use crate::observe::Stores;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Step};
 use crate::status::{self, Seen};
 use crate::telemetry::Metrics;
 
@@ -46,6 +48,8 @@ pub struct Context {
     pub access: Arc<dyn ClusterAccess>,
     /// What is there.
     pub stores: Stores,
+    /// Tells people.
+    pub recorder: Recorder,
     /// Counters.
     pub metrics: Metrics,
     /// Refusals in a row, by resource.
@@ -116,7 +120,7 @@ async fn pass(cluster: &HyperCacheCluster, context: &Context) -> Result<Option<D
         plan.steps.clear();
     }
     let done = context.applier.carry_out(&names.namespace, &plan.steps, &facts).await;
-    refused.extend(done.refused);
+    refused.extend(done.refused.iter().cloned());
     if let Some(set) = &done.set {
         facts.set = Some(SetFacts::of(set));
     }
@@ -138,6 +142,8 @@ async fn pass(cluster: &HyperCacheCluster, context: &Context) -> Result<Option<D
     if !status::same(&before, &status) {
         context.applier.write_status(cluster, &status).await.map_err(Error::Status)?;
     }
+    let is_done = |step: &&Step| !done.refused.iter().any(|p| p.object == apply::object(step));
+    context.tell(cluster, &before, &status, plan.steps.iter().filter(is_done)).await;
     Ok(Some(context.next(cluster, &plan, &refused, &status)))
 }
 
@@ -167,6 +173,33 @@ impl Context {
             SETTLED
         } else {
             BLOCKED
+        }
+    }
+
+    /// Tells what changed as events. They are for people: what cannot be told is only logged.
+    async fn tell(
+        &self,
+        cluster: &HyperCacheCluster,
+        before: &HyperCacheClusterStatus,
+        after: &HyperCacheClusterStatus,
+        done: impl Iterator<Item = &Step>,
+    ) {
+        let about = cluster.object_ref(&());
+        for event in events::events(before, after, done) {
+            let published = self.recorder.publish(&event, &about);
+            let failed = match tokio::time::timeout(REQUEST_TIMEOUT, published).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer in {} s", REQUEST_TIMEOUT.as_secs()),
+            };
+            tracing::warn!(
+                namespace = cluster.namespace(),
+                name = cluster.name_any(),
+                reason = event.reason,
+                error = failed,
+                "an event is not told"
+            );
+            return;
         }
     }
 

@@ -9,7 +9,7 @@ use std::task::Waker;
 use hypercache_core::cluster::{MemberId, SLOTS, Slot};
 use hypercache_core::keyspace::{FilterStats, Keyspace, StoreStats, Verdict};
 use hypercache_core::log::{LANES, lane_of};
-use hypercache_core::replica::{Link, Role, Route, Synced};
+use hypercache_core::replica::{Link, Quiet, Role, Route, Synced};
 use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use parking_lot::Mutex;
 
@@ -136,5 +136,8 @@ impl Slots for Gate {
     }
     fn is_read(&self, slot: Slot) -> bool {
         Self::is_ready(&self.inner.lock(), slot)
+    }
+    fn quietly(&self) -> Option<Quiet<'_>> {
+        Some(self.keyspace.feed().quietly())
     }
 }

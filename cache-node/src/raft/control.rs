@@ -1,6 +1,6 @@
 //! What members ask of each other beside Raft's own messages: proposals, counts, hand-overs.
 
-use super::{Error, failover, shared::Shared};
+use super::{Error, Forgotten, failover, shared::Shared};
 use crate::peer::{Answer, Handler, Kind};
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, future::BoxFuture};
@@ -55,6 +55,8 @@ pub enum Ask {
     Weigh(Vec<Vec<(Slot, Slot)>>),
     /// Of the leader: to let another voter lead.
     TransferLeader(MemberId),
+    /// Of the leader: to forget a member that never comes back, or to say what that would do.
+    Forget { member: MemberId, dry_run: bool },
 }
 
 /// What comes back.
@@ -83,6 +85,8 @@ pub enum Said {
     Weighed(Vec<(u64, u64)>),
     /// Who was named leads.
     Leads,
+    /// What became of its slots, or would.
+    Forgot(Forgotten),
 }
 
 /// What a member's stores hold: number → keys, bytes.
@@ -145,6 +149,7 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
         }
         Ask::Weigh(groups) => Said::Weighed(weigh(shared, &groups)),
         Ask::TransferLeader(to) => transfer_leader(shared, to, deadline).await,
+        Ask::Forget { member, dry_run } => forget(shared.clone(), member, dry_run, deadline).await,
         Ask::Reached(epoch) => reached(shared, epoch, deadline).await,
         Ask::Positions(runs) => {
             Said::Positions(shared.copies().positions(&slots_in(&runs).collect::<Vec<_>>()))
@@ -179,6 +184,16 @@ async fn as_primary(
         Ok(Err(reason)) => Said::Failed(reason),
         Err(_) => Said::Failed("it takes longer".to_owned()),
     }
+}
+
+/// Boxed, as it asks members in turn.
+fn forget(
+    shared: Arc<Shared>,
+    member: MemberId,
+    dry_run: bool,
+    deadline: Instant,
+) -> BoxFuture<'static, Said> {
+    async move { super::forget::forget(&shared, member, dry_run, deadline).await }.boxed()
 }
 
 /// Boxed, as it asks members in turn.

@@ -7,7 +7,7 @@ use super::{
     shared::Shared,
 };
 use hypercache_core::cluster::{
-    Act, Change, ClusterState, Liveness, MemberId, Positions, Slot, fail_over, to_be_asked,
+    Act, Away, Change, ClusterState, Liveness, MemberId, Positions, Slot, fail_over, to_be_asked,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,7 +56,8 @@ async fn step(shared: &Arc<Shared>) {
     }
     let positions = positions(shared, &state, to_be_asked(&state, &dead, None)).await;
     let alive = alive(shared);
-    let decided = fail_over(&state, &dead, &gone, None, &positions, |id| alive.contains(&id));
+    let away = Away { dead: &dead, gone: &gone, lost: &BTreeSet::new() };
+    let decided = fail_over(&state, away, None, &positions, |id| alive.contains(&id));
     if decided.steps.is_empty() {
         return;
     }
@@ -82,7 +83,7 @@ async fn step(shared: &Arc<Shared>) {
     }
 }
 
-fn alive(shared: &Shared) -> BTreeSet<MemberId> {
+pub(super) fn alive(shared: &Shared) -> BTreeSet<MemberId> {
     let rumours = shared.gossip.rumours();
     let rumours = rumours.borrow();
     let seen = rumours.iter().map(|rumour| &rumour.seen);
@@ -91,7 +92,7 @@ fn alive(shared: &Shared) -> BTreeSet<MemberId> {
 }
 
 /// What members say of how far they are; who does not say it in time is not in it.
-async fn positions(
+pub(super) async fn positions(
     shared: &Arc<Shared>,
     state: &ClusterState,
     asked: BTreeMap<MemberId, Vec<(Slot, Slot)>>,
@@ -126,7 +127,8 @@ pub async fn let_in(shared: &Arc<Shared>, member: MemberId) -> Result<(), String
             return Ok(());
         }
         let positions = positions(shared, &state, asked).await;
-        let decided = fail_over(&state, &dead, &gone, Some(member), &positions, |_| false);
+        let away = Away { dead: &dead, gone: &gone, lost: &BTreeSet::new() };
+        let decided = fail_over(&state, away, Some(member), &positions, |_| false);
         if decided.steps.is_empty() {
             let slots: u32 = decided.waiting.iter().map(|waiting| waiting.slots).sum();
             return Err(match slots {

@@ -1,7 +1,7 @@
 //! What the rest of the member asks the cluster layer.
 
 use super::{
-    Error, Lease, Plan, Status,
+    Error, Forgotten, Lease, Plan, Status,
     control::{self, Ask, Said},
     forecast, leader,
     shared::Shared,
@@ -53,6 +53,12 @@ impl Handle {
     #[inline]
     pub fn holds(&self, lease: Lease) -> bool {
         self.shared.links.standing.holds(lease, boot_ms)
+    }
+
+    /// Where this member sees no quorum: whether that is so for no longer than `patience`.
+    pub fn quorum_may_return(&self, patience: Duration) -> bool {
+        let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        self.shared.links.standing.may_return(patience_ms, boot_ms())
     }
 
     /// Counts the changes of [`Self::view`].
@@ -187,6 +193,25 @@ impl Handle {
         }
     }
 
+    /// Forgets a member that never comes back, by its name, or says what that would do.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names who is no member, or alive; as [`Self::propose`].
+    pub async fn forget(&self, name: &str, dry_run: bool) -> Result<Forgotten, Error> {
+        let view = self.view();
+        let wrong = |message| Error::Invalid(Invalid { field: "member".into(), message });
+        let Some(member) = view.state.member_named(name) else {
+            return Err(wrong(format!("no member is named '{name}'")));
+        };
+        if view.liveness(member.id) != Liveness::Down {
+            return Err(wrong(format!("'{name}' is alive: drain it, and take it away after that")));
+        }
+        match self.ask_leader_for(Ask::Forget { member: member.id, dry_run }).await? {
+            Said::Forgot(forgotten) => Ok(forgotten),
+            _ => Err(Error::Failed("the leader answered oddly".into())),
+        }
+    }
+
     /// The cluster as this member sees it, with what the members say they hold.
     pub async fn status(&self) -> Status {
         let said = control::gather(&self.shared, Instant::now() + STATUS_TIMEOUT).await;
@@ -314,14 +339,14 @@ impl Handle {
 
     /// Stops the cluster layer: hands leadership over, says goodbye, closes the disk.
     pub async fn shutdown(&self) {
-        self.hand_over().await;
+        self.step_down().await;
         self.shared.stop.send_replace(true);
         let mut stopped = self.shared.stopped.subscribe();
         let _ = timeout(STOP_TIMEOUT, stopped.wait_for(|stopped| *stopped)).await;
     }
 
     /// Lets another voter lead, so that nobody has to wait for an election.
-    async fn hand_over(&self) {
+    pub async fn step_down(&self) {
         let view = self.view();
         if !self.shared.leads() {
             return;

@@ -28,6 +28,8 @@ pub struct Standing {
     follows_until_ms: AtomicU64,
     /// Counts how often this member was found without a majority behind it.
     losses: AtomicU64,
+    /// Since when it answers nothing for want of one; 0: it does answer.
+    outage_ms: AtomicU64,
 }
 
 impl Standing {
@@ -71,6 +73,26 @@ impl Standing {
     /// It was found without a majority: leases that were taken before do not hold any more.
     pub fn lost(&self) {
         self.losses.fetch_add(1, AcqRel);
+    }
+
+    /// It was found able to answer, or not.
+    pub fn answers(&self, quorum: bool, now_ms: u64) {
+        if quorum {
+            self.outage_ms.store(0, Release);
+        } else {
+            let _ = self.outage_ms.compare_exchange(0, now_ms.max(1), AcqRel, Acquire);
+        }
+    }
+
+    /// Whether this member answers nothing for no longer than `patience_ms`: mostly, another leader is elected
+    /// by then.
+    pub fn may_return(&self, patience_ms: u64, now_ms: u64) -> bool {
+        let since_ms = match self.outage_ms.load(Acquire) {
+            // Nobody has looked since the lease was over.
+            0 => self.until_ms().unwrap_or(now_ms),
+            since_ms => since_ms,
+        };
+        now_ms.saturating_sub(since_ms) < patience_ms
     }
 
     /// How often that was so.
@@ -137,6 +159,20 @@ mod tests {
         assert!(standing.follow(3001));
         assert!(!standing.holds(lease, || 3002));
         assert!(standing.holds(standing.lease(), || 3002));
+    }
+
+    #[test]
+    fn an_outage_is_counted_from_its_beginning_until_there_is_a_quorum() {
+        let standing = following(1000);
+        standing.answers(true, 1000);
+        assert!(standing.may_return(500, 1800 + 499), "the lease was over at 1800");
+        assert!(!standing.may_return(500, 1800 + 500));
+        standing.answers(false, 2000);
+        standing.answers(false, 2400);
+        assert!(standing.may_return(500, 2499) && !standing.may_return(500, 2500));
+        standing.answers(true, 3000);
+        standing.answers(false, 4000);
+        assert!(standing.may_return(500, 4499));
     }
 
     #[test]

@@ -99,6 +99,7 @@ fn look(shared: &Arc<Shared>) {
         && state.members.contains_key(&shared.me.id)
         && majority
         && (before.quorum || is_caught_up(shared, &metrics));
+    shared.links.standing.answers(quorum, boot_ms());
     let voters: Vec<MemberId> = metrics.membership_config.membership().voter_ids().collect();
     let heard = rumours.iter().filter(|rumour| state.members.contains_key(&rumour.seen.member.id));
     let addresses = heard

@@ -12,7 +12,7 @@ use crate::replica::Bells;
 use hypercache_core::{
     cluster::{Act, ClusterState, MemberId, Placement, SLOTS, Slot, Step, slot_runs},
     keyspace::{FilterStats, Keyspace, StoreStats, Verdict},
-    replica::{Link, Role, Route, Synced},
+    replica::{Link, Quiet, Role, Route, Synced},
     store::{StoreNumber, StorePolicy},
 };
 use parking_lot::Mutex;
@@ -50,6 +50,8 @@ pub trait Slots: Send + Sync + 'static {
     fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool;
     /// Whether what the disk has of the slot was read.
     fn is_read(&self, slot: Slot) -> bool;
+    /// Many changes of places and of who is in sync are under way until this is dropped.
+    fn quietly(&self) -> Option<Quiet<'_>>;
 }
 
 impl Slots for Keyspace {
@@ -91,6 +93,9 @@ impl Slots for Keyspace {
     }
     fn is_read(&self, _: Slot) -> bool {
         true
+    }
+    fn quietly(&self) -> Option<Quiet<'_>> {
+        Some(self.feed().quietly())
     }
 }
 
@@ -159,6 +164,7 @@ impl Serving {
 
     /// The table after an entry of the log. Must be called in the log's order.
     pub fn apply(&self, state: &Arc<ClusterState>) {
+        let quiet = self.slots.quietly();
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         let before = std::mem::replace(&mut inner.state, state.clone());
@@ -204,6 +210,7 @@ impl Serving {
             inner.serving[at] = serve;
         }
         drop(guard);
+        drop(quiet);
         self.bells.ring_all();
     }
 
@@ -276,6 +283,7 @@ impl Serving {
 
     /// From now on an owner of slots of this member gets all that is in them, as it is to be their primary.
     pub fn give_all(&self, slots: &[Slot], to: MemberId) {
+        let _quiet = self.slots.quietly();
         let mut guard = self.inner.lock();
         let state = guard.state.clone();
         for slot in slots {
@@ -314,6 +322,7 @@ impl Serving {
         in_sync: bool,
     ) -> (Vec<Slot>, Vec<Step>) {
         let Some(link) = self.link(member) else { return (Vec::new(), Vec::new()) };
+        let _quiet = self.slots.quietly();
         let mut inner = self.inner.lock();
         let state = inner.state.clone();
         let mut opened = Vec::new();
@@ -342,6 +351,7 @@ impl Serving {
     /// What was opened for a member has ended: it is as the table says.
     pub fn settle(&self, slots: &[Slot], member: MemberId) {
         let Some(link) = self.link(member) else { return };
+        let _quiet = self.slots.quietly();
         let mut inner = self.inner.lock();
         let state = inner.state.clone();
         for slot in slots {

@@ -98,6 +98,9 @@ impl Slots for Fake {
     fn is_read(&self, _: Slot) -> bool {
         true
     }
+    fn quietly(&self) -> Option<Quiet<'_>> {
+        None
+    }
 }
 
 fn member(id: MemberId) -> Member {

@@ -12,6 +12,7 @@ use hypercache_core::keyspace::{Attached, Pieces, Unattached};
 use hypercache_core::replica::Position;
 use tokio::time::Instant;
 
+use super::handle::count;
 use super::link::{Asked, Broken, Sender};
 use super::wire::{self, Came, Head};
 use crate::clock::now_ms;
@@ -139,6 +140,8 @@ impl Attaching {
             self.bytes += entries.len();
             sent += entries.len() as u64;
             let (is_last, bytes) = (piece.is_last, entries.len());
+            count(&sender.state.counters.piece_bytes, bytes as u64);
+            count(&sender.state.counters.sent_bytes, bytes as u64);
             let head = wire::piece_head(sender.session, &piece);
             let asked = Asked::Piece { slot, attachment, is_last, bytes };
             sender.send(asked, &head, |out| out.append(&mut entries))?;
@@ -160,8 +163,12 @@ impl Attaching {
             return Ok(true);
         }
         match context.keyspace.attach(slot, link, theirs, now_ms()) {
-            Ok(Attached::GoesOn) => context.attend.notify_waiters(),
+            Ok(Attached::GoesOn) => {
+                count(&sender.state.counters.by_log, 1);
+                context.attend.notify_waiters();
+            }
             Ok(Attached::Pieces(pieces)) => {
+                count(&sender.state.counters.by_snapshot, 1);
                 self.marks = link.ticket().cycle();
                 self.pieces.push_back((slot, pieces));
             }

@@ -76,6 +76,7 @@ impl Context {
             // What was proposed may be done yet: not after this.
             self.propose(&kept, self.serving.keep(&kept)).await;
         }
+        self.handle.handed_over(handed);
         tracing::info!(
             member = self.name_of(to),
             slots = handed,

@@ -5,15 +5,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::time::Duration;
 
-use hypercache_core::cluster::MemberId;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use hypercache_core::cluster::{MemberId, PlacementRun};
 use hypercache_core::keyspace::Keyspace;
 use hypercache_core::log::Ticket;
 use hypercache_core::replica::Link;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::Fresh;
+use super::wire::{self, Head, Said};
+use crate::peer::{self, Kind};
+use crate::raft;
+use crate::telemetry::metrics::ReplicationSnapshot;
+
 /// How often it is looked who has confirmed.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// How long another member may take until what it has is on its disk, before it is asked again.
+const ON_DISK: Duration = Duration::from_secs(2);
 
 /// How a link is, as its sender finds it.
 #[derive(Debug)]
@@ -29,6 +40,69 @@ pub struct LinkState {
     pub(super) incarnation: AtomicU64,
     /// A slot's owner has to leave the in-sync set before it can be attached.
     pub(super) must_leave: AtomicBool,
+    /// What was done over it since the start.
+    pub(super) counters: Counters,
+}
+
+/// What was done over a link.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub sessions: AtomicU64,
+    pub resumed: AtomicU64,
+    pub cycles: AtomicU64,
+    pub resent: AtomicU64,
+    pub sent_bytes: AtomicU64,
+    pub by_log: AtomicU64,
+    pub by_snapshot: AtomicU64,
+    pub piece_bytes: AtomicU64,
+    pub refused: AtomicU64,
+    /// The last cycle that its peer confirmed.
+    pub confirmed: AtomicU64,
+}
+
+/// One more, or so many.
+pub(super) fn count(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Relaxed);
+}
+
+/// What was done over a link since the member started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinkCounts {
+    /// Sessions that were begun.
+    pub sessions: u64,
+    /// Connections over which a session went on.
+    pub resumed: u64,
+    /// Cycles that were sent.
+    pub cycles: u64,
+    /// Of these, again.
+    pub resent: u64,
+    /// Bytes of cycles and pieces.
+    pub sent_bytes: u64,
+    /// Slots that were attached where the peer was.
+    pub by_log: u64,
+    /// Slots that were attached with all that they hold.
+    pub by_snapshot: u64,
+    /// Bytes of the pieces of these.
+    pub piece_bytes: u64,
+    /// Slots of which the peer did not take records.
+    pub refused: u64,
+}
+
+impl Counters {
+    fn now(&self) -> LinkCounts {
+        let of = |counter: &AtomicU64| counter.load(Relaxed);
+        LinkCounts {
+            sessions: of(&self.sessions),
+            resumed: of(&self.resumed),
+            cycles: of(&self.cycles),
+            resent: of(&self.resent),
+            sent_bytes: of(&self.sent_bytes),
+            by_log: of(&self.by_log),
+            by_snapshot: of(&self.by_snapshot),
+            piece_bytes: of(&self.piece_bytes),
+            refused: of(&self.refused),
+        }
+    }
 }
 
 impl Default for LinkState {
@@ -40,6 +114,7 @@ impl Default for LinkState {
             is_gone: AtomicBool::new(false),
             incarnation: AtomicU64::new(0),
             must_leave: AtomicBool::new(false),
+            counters: Counters::default(),
         }
     }
 }
@@ -60,10 +135,18 @@ impl LinkState {
 struct Taken {
     bytes: u64,
     last: Option<Instant>,
+    /// Its session, and the last cycle of it that was done.
+    session: u64,
+    number: u64,
 }
 
 struct Inner {
     keyspace: Arc<Keyspace>,
+    cluster: raft::Handle,
+    peers: peer::Client,
+    fresh: Fresh,
+    handed_over: AtomicU64,
+    deposed: AtomicU64,
     states: Mutex<BTreeMap<MemberId, Arc<LinkState>>>,
     /// What came from each primary.
     taken: Mutex<BTreeMap<MemberId, Taken>>,
@@ -73,8 +156,11 @@ struct Inner {
 #[derive(Clone)]
 pub struct Handle(Arc<Inner>);
 
+/// What each link had to confirm when that was asked.
+pub struct Asked(Vec<(Arc<Link>, Ticket)>);
+
 /// How one link is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkFigures {
     /// To whom.
     pub member: MemberId,
@@ -86,6 +172,10 @@ pub struct LinkFigures {
     pub has_all: bool,
     /// What waits to be confirmed, in bytes.
     pub behind_bytes: u64,
+    /// The same in cycles.
+    pub behind_cycles: u64,
+    /// What was done over it.
+    pub counts: LinkCounts,
     /// How long it was not heard, in milliseconds, while something was asked of it.
     pub lag_ms: u64,
 }
@@ -107,9 +197,76 @@ pub fn timeout(timeout_ms: u64) -> Option<Duration> {
 }
 
 impl Handle {
-    pub(super) fn new(keyspace: Arc<Keyspace>) -> Self {
+    pub(super) fn new(keyspace: Arc<Keyspace>, cluster: raft::Handle, peers: peer::Client) -> Self {
         let (states, taken) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { keyspace, states, taken }))
+        let fresh = Fresh::default();
+        let (handed_over, deposed) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self(Arc::new(Inner {
+            keyspace,
+            cluster,
+            peers,
+            fresh,
+            handed_over,
+            deposed,
+            states,
+            taken,
+        }))
+    }
+
+    /// Slots were given away with everything.
+    pub(super) fn handed_over(&self, slots: usize) {
+        count(&self.0.handed_over, slots as u64);
+    }
+
+    /// A replica knew another primary of a slot.
+    pub(super) fn deposed(&self) {
+        count(&self.0.deposed, 1);
+    }
+
+    /// What `/metrics` tells of replication.
+    pub fn snapshot(&self) -> ReplicationSnapshot {
+        let view = self.0.cluster.view();
+        let name = |id| {
+            let member = view.member(id);
+            member.map_or_else(|| format!("{id:016x}"), |member| member.name.clone())
+        };
+        let wanted = view.state.replication_factor().min(view.state.members.len());
+        let placements = view.state.assignment.placements();
+        let mine = placements.iter().filter(|run| run.placement.primary() == Some(view.me));
+        let slots = |run: &PlacementRun| u64::from(run.last - run.first) + 1;
+        let lacking = mine.clone().filter(|run| run.placement.in_sync.len() < wanted);
+        ReplicationSnapshot {
+            links: self.links().into_iter().map(|link| (name(link.member), link)).collect(),
+            slots_primary: mine.map(slots).sum(),
+            slots_under_replicated: lacking.map(slots).sum(),
+            slots_handed_over: self.0.handed_over.load(Relaxed),
+            slots_deposed: self.0.deposed.load(Relaxed),
+        }
+    }
+
+    /// How old this member's copies are.
+    pub fn fresh(&self) -> &Fresh {
+        &self.0.fresh
+    }
+
+    /// A primary has begun a session.
+    pub(super) fn began(&self, from: MemberId, session: u64) {
+        let mut taken = self.0.taken.lock();
+        let taken = taken.entry(from).or_default();
+        (taken.session, taken.number) = (session, 0);
+    }
+
+    /// A cycle of a primary's session was done.
+    pub(super) fn did(&self, from: MemberId, session: u64, number: u64) {
+        let mut taken = self.0.taken.lock();
+        let taken = taken.entry(from).or_default();
+        (taken.session, taken.number) = (session, number);
+    }
+
+    /// Whether all of a primary's session up to a cycle was done here.
+    pub(super) fn has_come(&self, from: MemberId, session: u64, number: u64) -> bool {
+        let taken = self.0.taken.lock();
+        taken.get(&from).is_some_and(|taken| taken.session == session && taken.number >= number)
     }
 
     pub(super) fn state_of(&self, member: MemberId) -> Arc<LinkState> {
@@ -135,6 +292,11 @@ impl Handle {
                 offset: link.ticket().cycle(),
                 has_all: is_online && link.has_confirmed(link.ticket()),
                 behind_bytes: link.bytes() as u64,
+                behind_cycles: link
+                    .ticket()
+                    .cycle()
+                    .saturating_sub(state.counters.confirmed.load(Relaxed)),
+                counts: state.counters.now(),
                 lag_ms: state.unwell().as_millis() as u64,
             }
         };
@@ -152,12 +314,62 @@ impl Handle {
         taken.iter().map(of).collect()
     }
 
+    /// What was appended to each link by now.
+    pub fn asked(&self) -> Asked {
+        let links = self.0.keyspace.feed().links();
+        Asked(links.iter().map(|link| (Arc::clone(link), link.ticket())).collect())
+    }
+
+    /// Waits until so many others have on their disks what was asked for; `told` hears each time one more has.
+    /// Where they are too few, it waits for ever.
+    pub async fn until_on_disk(&self, asked: Asked, wanted: usize, told: impl Fn(usize)) {
+        let mut there: FuturesUnordered<_> =
+            asked.0.into_iter().map(|(link, ticket)| self.on_disk(link, ticket)).collect();
+        let mut have = 0;
+        while have < wanted {
+            match there.next().await {
+                Some(()) => have += 1,
+                None => std::future::pending().await,
+            }
+            told(have);
+        }
+    }
+
+    /// Waits until a link's member has it on its disk.
+    async fn on_disk(&self, link: Arc<Link>, ticket: Ticket) {
+        loop {
+            if self.state_of(link.member()).is_up.load(Acquire)
+                && link.has_confirmed(ticket)
+                && self.is_on_disk(&link).await == Some(true)
+            {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn is_on_disk(&self, link: &Link) -> Option<bool> {
+        let Inner { cluster, peers, .. } = &*self.0;
+        let to = cluster.view().member(link.member()).map(|member| cluster.reach(member))?;
+        let timeout_ms = ON_DISK.as_millis() as u64;
+        let request = wire::request(&Head::OnDisk { timeout_ms }, |_| {}).ok()?;
+        let deadline = Instant::now() + 2 * ON_DISK;
+        let reply = peers.call(&to, Kind::Replicate, request, deadline).await;
+        match wire::said(&reply.ok()?) {
+            Some(Said::OnDisk(false)) => {
+                // It keeps nothing, or its disk is slow or full: that may change.
+                tokio::time::sleep(ON_DISK / 4).await;
+                Some(false)
+            }
+            Some(Said::OnDisk(true)) => Some(true),
+            _ => None,
+        }
+    }
+
     /// How many links have confirmed all that was appended when this was called: once they are so many, or
     /// after a time.
     pub async fn confirmed_by(&self, wanted: usize, timeout: Option<Duration>) -> usize {
-        let links = self.0.keyspace.feed().links();
-        let asked: Vec<(Arc<Link>, Ticket)> =
-            links.iter().map(|link| (Arc::clone(link), link.ticket())).collect();
+        let Asked(asked) = self.asked();
         let until = timeout.map(|timeout| Instant::now() + timeout);
         loop {
             let has = |(link, ticket): &&(Arc<Link>, Ticket)| {

@@ -39,6 +39,7 @@ pub(super) async fn keep(context: Arc<Context>, link: Arc<Link>) {
         state,
         whole_at: Instant::now(),
         joining_since: None,
+        looked: None,
     };
     loop {
         tokio::select! {
@@ -61,6 +62,22 @@ struct Keeper {
     whole_at: Instant,
     /// Since when some have everything and are not in sync.
     joining_since: Option<Instant>,
+    looked: Option<Looked>,
+}
+
+/// What a look at all slots found.
+struct Looked {
+    /// The epoch of the table, how often the feed had changed, and the link's session: while these are the
+    /// same, so is the rest.
+    at: (u64, u64, u64),
+    /// Slots in which the member is in sync.
+    in_sync: Vec<Slot>,
+    /// Of these, those of which it has not what it should.
+    lacks: Vec<Slot>,
+    /// Slots of which it has everything, and is not in sync.
+    joins: Vec<Slot>,
+    /// How many slots are on their way to it.
+    comes: usize,
 }
 
 impl Keeper {
@@ -69,48 +86,63 @@ impl Keeper {
         if !context.cluster.view().quorum {
             return;
         }
-        let member = self.link.member();
         let is_up = self.state.is_up.load(Acquire);
-        let mut comes = 0;
-        let (mut joins, mut lacks, mut all) = (Vec::new(), Vec::new(), Vec::new());
-        let table = context.serving.state();
-        for slot in 0..SLOTS {
-            let Some(placement) = table.assignment.placement(slot) else { continue };
-            if placement.primary() != Some(context.me) || !placement.owns(member) {
-                continue;
-            }
-            let owner = context.keyspace.feed().look(slot, |feed| feed.owner(&self.link)).flatten();
-            let is_whole = owner.is_some_and(|Owner { is_whole, .. }| is_whole);
-            match placement.is_in_sync(member) {
-                true => {
-                    all.push(slot);
-                    if !is_whole {
-                        lacks.push(slot);
-                    }
-                }
-                false if is_whole => joins.push(slot),
-                // Others of its slots may have everything soon.
-                false => comes += usize::from(owner.is_some()),
-            }
-        }
-        if lacks.is_empty() {
+        let looked = self.look();
+        if looked.lacks.is_empty() {
             self.whole_at = Instant::now();
         }
         let is_gone = self.state.is_gone.load(Acquire);
         let is_silent = self.state.unwell() >= PATIENCE;
         let must_leave = self.state.must_leave.swap(false, AcqRel);
-        if (is_gone || is_silent) && !all.is_empty() {
-            self.leave(all).await;
-        } else if !lacks.is_empty() && (must_leave || self.whole_at.elapsed() >= PATIENCE) {
-            self.leave(lacks).await;
-        } else if is_up && !is_silent && !joins.is_empty() {
+        if (is_gone || is_silent) && !looked.in_sync.is_empty() {
+            self.leave(looked.in_sync).await;
+        } else if !looked.lacks.is_empty() && (must_leave || self.whole_at.elapsed() >= PATIENCE) {
+            self.leave(looked.lacks).await;
+        } else if is_up && !is_silent && !looked.joins.is_empty() {
             // One change of the table for many.
             let since = *self.joining_since.get_or_insert_with(Instant::now);
-            if comes == 0 || since.elapsed() >= GATHERS {
+            if looked.comes == 0 || since.elapsed() >= GATHERS {
                 self.joining_since = None;
-                self.join(joins).await;
+                self.join(looked.joins).await;
+            } else {
+                self.looked = Some(looked);
+            }
+        } else {
+            self.looked = Some(looked);
+        }
+    }
+
+    /// Looks at all slots, unless nothing can have changed since it did so last.
+    fn look(&mut self) -> Looked {
+        let (context, link) = (&self.context, &self.link);
+        let table = context.serving.state();
+        // Before it is looked at: what changes meanwhile is looked at again.
+        let at = (table.epoch, context.keyspace.feed().changes(), link.session());
+        if let Some(looked) = self.looked.take_if(|looked| looked.at == at) {
+            return looked;
+        }
+        let mut looked = Looked { at, in_sync: vec![], lacks: vec![], joins: vec![], comes: 0 };
+        let member = link.member();
+        for slot in 0..SLOTS {
+            let Some(placement) = table.assignment.placement(slot) else { continue };
+            if placement.primary() != Some(context.me) || !placement.owns(member) {
+                continue;
+            }
+            let owner = context.keyspace.feed().look(slot, |feed| feed.owner(link)).flatten();
+            let is_whole = owner.is_some_and(|Owner { is_whole, .. }| is_whole);
+            match placement.is_in_sync(member) {
+                true => {
+                    looked.in_sync.push(slot);
+                    if !is_whole {
+                        looked.lacks.push(slot);
+                    }
+                }
+                false if is_whole => looked.joins.push(slot),
+                // Others of its slots may have everything soon.
+                false => looked.comes += usize::from(owner.is_some()),
             }
         }
+        looked
     }
 
     /// The owner leaves the in-sync sets of slots, and with it those that have not what it may have alone.

@@ -10,14 +10,14 @@ use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use hypercache_core::cluster::Member;
 use hypercache_core::replica::{Cycle, Link};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::attach::Attaching;
-use super::handle::LinkState;
+use super::handle::{LinkState, count};
 use super::wire::{self, Head, Refusal, Said};
 use super::{Bell, Context};
 use crate::peer::{self, Kind};
@@ -160,7 +160,9 @@ impl Sender {
                     if number > 0 {
                         self.link.confirm(session, number);
                     }
+                    count(&self.state.counters.resumed, 1);
                     for cycle in self.link.unconfirmed_after(number) {
+                        count(&self.state.counters.resent, 1);
                         self.send_cycle(&cycle)?;
                     }
                 }
@@ -181,6 +183,7 @@ impl Sender {
                 _ => return Err(Broken::Nonsense),
             }
             self.link.open(session);
+            count(&self.state.counters.sessions, 1);
             self.session = session;
         }
         self.state.is_well();
@@ -219,9 +222,10 @@ impl Sender {
             tokio::select! {
                 Some((asked, reply)) = self.on_the_way.answers.next() => {
                     self.answered(asked, reply, &mut attaching)?;
-                    // All that came is looked at before anything is sent.
-                    while let Ok(Some((asked, reply))) =
-                        timeout(Duration::ZERO, self.on_the_way.answers.next()).await
+                    // All that came is looked at before anything is sent. (A timeout of nothing would wait for
+                    // the timer's next millisecond.)
+                    while let Some(Some((asked, reply))) =
+                        self.on_the_way.answers.next().now_or_never()
                     {
                         self.answered(asked, reply, &mut attaching)?;
                     }
@@ -256,6 +260,8 @@ impl Sender {
         let head = Head::Cycle { session, number, frames: lens.collect() };
         self.on_the_way.cycles += 1;
         self.sent = number;
+        count(&self.state.counters.cycles, 1);
+        count(&self.state.counters.sent_bytes, cycle.bytes() as u64);
         self.send(Asked::Cycle { session, number }, &head, |out| {
             out.reserve(cycle.bytes());
             frames.iter().for_each(|frame| out.extend_from_slice(frame));
@@ -287,6 +293,7 @@ impl Sender {
                 self.on_the_way.cycles = self.on_the_way.cycles.saturating_sub(1);
                 self.refused(refused);
                 self.link.confirm(session, number);
+                self.state.counters.confirmed.store(number, Relaxed);
                 Ok(())
             }
             (Asked::Cycle { .. }, Said::Unknown { .. }) => Err(Broken::Session),
@@ -308,8 +315,10 @@ impl Sender {
 
     /// The peer did not take records of slots.
     fn refused(&self, refused: Vec<Refusal>) {
+        count(&self.state.counters.refused, refused.len() as u64);
         for (slot, why) in refused.into_iter().map(wire::refusal) {
             if self.context.keyspace.refused(slot, &self.link, self.session, why) {
+                self.context.handle.deposed();
                 tracing::warn!(
                     slot,
                     member = self.to.name,

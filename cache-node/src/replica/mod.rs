@@ -5,6 +5,7 @@
 //! | `bells` | who wakes a link's sender |
 //! | `wire` | what a primary and a replica say to each other |
 //! | `link` | a link's connection: sessions, cycles, confirmations |
+//! | `fresh` | how old the copies that clients read are at the most |
 //! | `attach` | slots on their way to another owner |
 //! | `in_sync` | who is in sync, as the primary finds it |
 //! | `receive` | the replica's side |
@@ -15,6 +16,7 @@
 
 mod attach;
 mod bells;
+mod fresh;
 mod hand_over;
 mod handle;
 mod in_sync;
@@ -27,9 +29,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bells::{Bell, Bells};
+pub use fresh::Fresh;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-pub use handle::{Handle, LinkFigures, SourceFigures, timeout};
+pub use handle::{Asked, Handle, LinkCounts, LinkFigures, SourceFigures, timeout};
 use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot, slots_in};
 use hypercache_core::keyspace::Keyspace;
 pub use receive::Receiver;
@@ -86,7 +89,7 @@ impl Options {
         let context = Arc::new(Context {
             me: cluster.me(),
             serving: cluster.serving(),
-            handle: Handle::new(keyspace.clone()),
+            handle: Handle::new(keyspace.clone(), cluster.clone(), peers.clone()),
             attend: Notify::new(),
             leaving: Mutex::default(),
             stop: stopping,
@@ -118,8 +121,7 @@ impl Replication {
 
     /// Takes what other members send.
     pub fn receiver(&self) -> Receiver {
-        let Context { keyspace, serving, handle, .. } = &*self.context;
-        Receiver::new(keyspace.clone(), serving.clone(), handle.clone())
+        Receiver::new(self.context.clone())
     }
 
     /// Gives slots away, and says how far they are.
@@ -130,6 +132,7 @@ impl Replication {
     /// Serves the links until `stop` is true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
+        tasks.spawn(self.context.clone().keep_fresh());
         let mut linked: HashSet<u16> = HashSet::new();
         let mut changed = self.context.cluster.changed();
         loop {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::{MemberId, SLOTS, Slot, slots_in};
@@ -12,7 +13,7 @@ use hypercache_core::replica::{Receive, Received};
 use parking_lot::Mutex;
 
 use super::wire::{self, Came, Head, Said};
-use super::{Handle, handle};
+use super::{Context, Handle, handle};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 use crate::raft::Serving;
@@ -33,13 +34,16 @@ pub struct Receiver {
     keyspace: Arc<Keyspace>,
     serving: Arc<Serving>,
     handle: Handle,
+    context: Arc<Context>,
     sessions: Mutex<HashMap<MemberId, Arc<Mutex<Session>>>>,
 }
 
 impl Receiver {
     /// Takes what comes into this keyspace.
-    pub fn new(keyspace: Arc<Keyspace>, serving: Arc<Serving>, handle: Handle) -> Self {
-        Self { keyspace, serving, handle, sessions: Mutex::default() }
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        let Context { keyspace, serving, handle, .. } = &*context;
+        let (keyspace, serving, handle) = (keyspace.clone(), serving.clone(), handle.clone());
+        Self { keyspace, serving, handle, context, sessions: Mutex::default() }
     }
 
     fn session(&self, from: MemberId) -> Arc<Mutex<Session>> {
@@ -68,6 +72,7 @@ impl Receiver {
         let known = self.session(from);
         let mut known = known.lock();
         known.received = Received::new(session);
+        self.handle.began(from, session);
         Said::Known { incarnation: self.incarnation(), number: 0, refused: Vec::new() }
     }
 
@@ -105,6 +110,7 @@ impl Receiver {
                 known.received.done(number, &applied.refused, &applied.attached);
                 known.ticket = known.ticket.max(applied.ticket);
                 self.handle.took(from, body.len());
+                self.handle.did(from, session, number);
             }
         }
         let refused = known.received.refused().iter().map(wire::put_refusal).collect();
@@ -151,22 +157,43 @@ impl Receiver {
                 let (came, ticket) = self.piece(from, session, &piece, body);
                 return Ok((Said::Piece(came), ticket));
             }
-            Head::Ping | Head::Wait { .. } => Said::Here,
+            Head::Fresh => self.context.sent_to(from).ok_or("it is not the primary by a lease")?,
+            Head::Ping | Head::Wait { .. } | Head::OnDisk { .. } => Said::Here,
         };
         Ok((said, None))
     }
 }
 
+/// Whether all that was done here by now is on this member's disk, within a time.
+async fn is_on_disk(keyspace: &Keyspace, timeout_ms: u64) -> bool {
+    let journal = keyspace.journal();
+    let is_kept = journal.is_on()
+        && keyspace.policies().iter().any(|policy| policy.durability.mode.is_logged());
+    let time = Duration::from_millis(timeout_ms);
+    let there = tokio::time::timeout(time, journal.until_durable(journal.ticket()));
+    is_kept && matches!(there.await, Ok(Ok(())))
+}
+
 impl Handler for Receiver {
     fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer {
-        if let Some((Head::Wait { replicas, timeout_ms }, _)) = wire::read(&payload) {
-            let handle = self.handle.clone();
-            return Answer::Later(Box::pin(async move {
-                let timeout = handle::timeout(timeout_ms);
-                let have = handle.confirmed_by(replicas as usize, timeout).await;
-                wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX)))
-                    .map(Bytes::from)
-            }));
+        match wire::read(&payload) {
+            Some((Head::Wait { replicas, timeout_ms }, _)) => {
+                let handle = self.handle.clone();
+                return Answer::Later(Box::pin(async move {
+                    let timeout = handle::timeout(timeout_ms);
+                    let have = handle.confirmed_by(replicas as usize, timeout).await;
+                    wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX)))
+                        .map(Bytes::from)
+                }));
+            }
+            Some((Head::OnDisk { timeout_ms }, _)) => {
+                let keyspace = self.keyspace.clone();
+                return Answer::Later(Box::pin(async move {
+                    let is_there = is_on_disk(&keyspace, timeout_ms).await;
+                    wire::put_said(&Said::OnDisk(is_there)).map(Bytes::from)
+                }));
+            }
+            _ => {}
         }
         let answered = match payload.len() >= LARGE_BYTES {
             true => tokio::task::block_in_place(|| self.answer(from, &payload)),

@@ -36,6 +36,10 @@ pub enum Head {
     /// Of a primary: how many others have all that was written there by now, at least so many or after so
     /// many milliseconds.
     Wait { replicas: u32, timeout_ms: u64 },
+    /// Of a primary: what it has sent to the member that asks.
+    Fresh,
+    /// Of a replica: to say so once all that it has done by now is on its disk, within so many milliseconds.
+    OnDisk { timeout_ms: u64 },
 }
 
 /// What comes back.
@@ -55,6 +59,10 @@ pub enum Said {
     Here,
     /// So many have it.
     Have(u32),
+    /// All that was done in these slots by now is sent in a session up to a cycle.
+    Fresh { session: u64, number: u64, runs: Vec<(Slot, Slot)> },
+    /// Whether it is on the disk; not where nothing is kept on it.
+    OnDisk(bool),
 }
 
 /// A slot whose records were refused, and the newer epoch that is known of it, 0 for none.

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::blocked::{self, Answered};
 use super::place::{Place, place};
 use super::{
-    CROSS_SLOT, Caller, ForwardError, NO_QUORUM, REPLICAS_WAIT, Router, lacks_replicas, lost,
-    may_serve_again,
+    CROSS_SLOT, Caller, ForwardError, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, has_heir,
+    is_cut_off, lacks_replicas, lost,
 };
 use crate::clock::now_ms;
 use crate::peer;
@@ -41,6 +41,22 @@ pub enum Unblock {
     Timeout,
     /// With an error.
     Error,
+    /// The member stops: with another error, which is told to nobody; the connection ends.
+    Stop,
+}
+
+/// How a wait ends that is ended by [`Unblock::Stop`].
+pub const STOPPED: &str = "UNBLOCKED the member that this connection leads to stops";
+
+impl Unblock {
+    /// The error that it ends with; `None` if it ends with none.
+    pub fn error(self) -> Option<&'static str> {
+        match self {
+            Self::Timeout => None,
+            Self::Error => Some("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+            Self::Stop => Some(STOPPED),
+        }
+    }
 }
 
 /// Numbers of waits at other members. The time of the start makes them differ from those of the process
@@ -142,7 +158,7 @@ struct Patience(Option<Instant>);
 impl Patience {
     /// The view has changed.
     fn look(&mut self, router: &Router, view: &View) {
-        if view.quorum || view.is_outside() {
+        if !is_cut_off(view) {
             self.0 = None;
         } else {
             self.0.get_or_insert_with(|| router.deadline());
@@ -194,15 +210,13 @@ impl Router {
         let stopped = loop {
             let lease = self.lease();
             let view = self.0.cluster.view();
-            let alone = !view.quorum && !view.is_outside();
-            if alone && !waited {
+            let alone = is_cut_off(&view);
+            if alone && !waited && !self.waits_for_quorum() {
                 return Writer::new(out, caller.protocol).error(NO_QUORUM);
             }
             let began = Instant::now();
             let attempt = match place(&*view, spec, args) {
-                _ if alone => {
-                    Attempt::Later("this member reaches no majority of the voters".into())
-                }
+                _ if alone => Attempt::Later(NO_MAJORITY.into()),
                 Place::Here => {
                     self.block_here(
                         lease,
@@ -262,9 +276,9 @@ impl Router {
             }
         };
         let writer = &mut Writer::new(out, caller.protocol);
-        match stopped {
-            Unblock::Timeout => writer.null_array(),
-            Unblock::Error => writer.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+        match stopped.error() {
+            None => writer.null_array(),
+            Some(text) => writer.error(text),
         }
     }
 
@@ -425,7 +439,8 @@ impl Router {
             writer.error(UNBLOCKED);
             return Attempt::Done;
         }
-        if !may_serve_again(view, member, call.spec, call.args) {
+        // Waiting helps when it comes back at once, or somebody takes over from it.
+        if view.liveness(member) == Liveness::Down && !has_heir(view, call.spec, call.args) {
             writer.error(&lost(call.spec, &error));
             return Attempt::Done;
         }

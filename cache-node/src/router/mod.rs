@@ -8,6 +8,7 @@
 mod batch;
 mod blocked;
 mod blocking;
+mod copy;
 mod durable;
 mod envelope;
 mod forwarded;
@@ -31,7 +32,7 @@ use tokio::time::Instant;
 
 pub use batch::Batch;
 pub use blocked::Blocked;
-pub use blocking::Unblock;
+pub use blocking::{STOPPED, Unblock};
 pub use durable::{Awaited, CUT_OFF};
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
@@ -67,9 +68,16 @@ const WALK_TIMEOUT: Duration = Duration::from_secs(120);
 /// may take to leave, and come back.
 const REPLICAS_WAIT: Duration = Duration::from_secs(3);
 
+/// How long after the quorum was lost commands wait for it: a leader is elected anew in a part of that. One
+/// wait for all, so that a client that sends many waits no longer.
+const QUORUM_WAIT: Duration = Duration::from_millis(1500);
+
 /// The reply while this member has no quorum.
 pub const NO_QUORUM: &str =
     "CLUSTERDOWN The cluster is down: this member reaches no majority of the voters";
+
+/// What a command waits for meanwhile.
+const NO_MAJORITY: &str = "this member reaches no majority of the voters";
 
 /// Redis's words while what is on the disk is read.
 const LOADING: &str = "LOADING HyperCache is loading the dataset in memory";
@@ -190,6 +198,11 @@ impl Router {
         self.0.stats.shared()
     }
 
+    /// Where this member reaches no majority: whether what comes waits until it does.
+    fn waits_for_quorum(&self) -> bool {
+        self.0.cluster.quorum_may_return(QUORUM_WAIT)
+    }
+
     /// Runs a command if all it needs is here; else says where it runs.
     #[inline]
     pub fn try_here(
@@ -201,7 +214,10 @@ impl Router {
         out: &mut Writer<'_>,
     ) -> Tried {
         let Request { spec, args, known } = request;
-        if !view.quorum && !view.is_outside() {
+        if is_cut_off(view) {
+            if self.waits_for_quorum() {
+                return Tried::Later;
+            }
             out.error(NO_QUORUM);
             return Tried::Done;
         }
@@ -246,7 +262,7 @@ impl Router {
     ) {
         let lease = self.lease();
         let view = self.0.cluster.view();
-        let here = (view.quorum || view.is_outside()) && place(&*view, spec, args) == Place::Here;
+        let here = !is_cut_off(&view) && place(&*view, spec, args) == Place::Here;
         if here {
             let start = out.len();
             let Caller { store, protocol, .. } = caller;
@@ -339,10 +355,13 @@ impl Router {
                                 return;
                             }
                         },
-                        // Nothing was done there, or nothing that counts.
+                        // Nothing was done there, or nothing that counts. Waiting helps when it comes back at once,
+                        // or, where it is known to be away, somebody takes over from it soon.
                         Err(error)
                             if (error.never_sent() || spec.flags.contains(Flags::READONLY))
-                                && may_serve_again(&view, member, spec, args) =>
+                                && (view.liveness(member) != Liveness::Down
+                                    || has_heir(&view, spec, args)
+                                        && Instant::now() < replicas_by) =>
                         {
                             error.to_string()
                         }
@@ -355,6 +374,7 @@ impl Router {
                 Tried::Later => {
                     out.truncate(start);
                     match (place(&*view, spec, args), spec.run) {
+                        _ if is_cut_off(&view) => NO_MAJORITY.into(),
                         (Place::Here, Run::Walk(_)) if self.0.disk.is_loading() => {
                             return Writer::new(out, protocol).error(LOADING);
                         }
@@ -440,18 +460,23 @@ impl Router {
     }
 }
 
+/// Whether this member may answer nothing, because it reaches no majority of the voters.
+#[inline]
+fn is_cut_off(view: &View) -> bool {
+    !view.quorum && !view.is_outside()
+}
+
+/// Whether another member that is not away owns the slot of a command's keys as well.
+fn has_heir(view: &View, spec: &Spec, args: &[&[u8]]) -> bool {
+    let slot = spec.first_key(args).map(slot_of);
+    let owners = slot.map_or(&[][..], |slot| view.state.assignment.owners(slot));
+    owners.iter().skip(1).any(|owner| view.liveness(*owner) != Liveness::Down)
+}
+
 /// Whether a reply refuses a write because too few owners of its slot are in sync: nothing was done.
 #[inline]
 pub fn lacks_replicas(reply: &[u8]) -> bool {
     reply.first() == Some(&b'-') && reply.starts_with(b"-NOREPLICAS")
-}
-
-/// Whether it helps to wait for the slot of a command whose member did not answer: that member may be back at
-/// once, or, where it is known to be away, another owner take over.
-fn may_serve_again(view: &View, member: MemberId, spec: &Spec, args: &[&[u8]]) -> bool {
-    let others = |slot| view.state.assignment.in_sync(slot).iter().any(|owner| *owner != member);
-    view.liveness(member) != Liveness::Down
-        || spec.keys(args).first().is_some_and(|key| others(slot_of(key)))
 }
 
 /// The error for a command whose member did not answer: it says whether it may have run.

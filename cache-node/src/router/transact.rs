@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::envelope::{self, Watched};
 use super::place::{Owners, Place, place_whole};
 use super::wire::{self, Status};
-use super::{CROSS_SLOT, NO_QUORUM, REPLICAS_WAIT, Router, lost, scripts};
+use super::{CROSS_SLOT, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, is_cut_off, lost, scripts};
 use crate::clock::now_ms;
 use crate::peer;
 
@@ -67,6 +67,7 @@ impl Router {
             let lease = self.lease();
             let view = self.0.cluster.view();
             let waits_for = match self.whole(&view, watched, steps)? {
+                _ if is_cut_off(&view) => NO_MAJORITY.into(),
                 Place::Here => {
                     self.room().await;
                     let keys: Vec<_> = watched.iter().map(Watched::borrowed).collect();
@@ -136,7 +137,7 @@ impl Router {
 
     /// Where a transaction runs.
     fn whole(&self, view: &View, watched: &[Watched], steps: &[Step<'_>]) -> Result<Place, String> {
-        if !view.quorum && !view.is_outside() {
+        if is_cut_off(view) && !self.waits_for_quorum() {
             return Err(NO_QUORUM.into());
         }
         let over_all = steps.iter().find(|step| step.is_over_all_keys());
@@ -204,8 +205,12 @@ impl Router {
         let mut changed = self.0.cluster.changed();
         loop {
             let view = self.0.cluster.view();
-            if !view.quorum && !view.is_outside() {
-                return Err(NO_QUORUM.into());
+            if is_cut_off(&view) {
+                if !self.waits_for_quorum() {
+                    return Err(NO_QUORUM.into());
+                }
+                self.pause(deadline, &mut changed, NO_MAJORITY).await?;
+                continue;
             }
             let (mut again, mut waits_for) = (Vec::new(), String::new());
             for (owner, keys) in by_owner(|slot| view.owner(slot), &left) {

@@ -7,6 +7,7 @@
 
 mod backup;
 mod disk;
+mod replication;
 
 use std::fmt::Error;
 
@@ -15,6 +16,8 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use replication::ReplicationSnapshot;
 
 use super::process;
 use crate::memory;
@@ -73,6 +76,8 @@ pub struct Snapshot {
     pub memory: memory::Snapshot,
     /// The cluster, as this member sees it.
     pub cluster: ClusterSnapshot,
+    /// Its links to the other owners of slots.
+    pub replication: ReplicationSnapshot,
 }
 
 /// The cluster, as one member sees it.
@@ -123,6 +128,7 @@ impl Collector for Snapshot {
         self.encode_memory(&mut out)?;
         disk::encode(&self.disk, &mut out)?;
         backup::encode(&self.backups, &mut out)?;
+        replication::encode(&self.replication, &mut out)?;
         encode_process(&mut out)
     }
 }
@@ -525,6 +531,18 @@ mod tests {
                 slots_assigned: 16384,
                 ..ClusterSnapshot::default()
             },
+            replication: ReplicationSnapshot {
+                links: vec![(
+                    "demo-1".into(),
+                    crate::replica::LinkFigures {
+                        behind_bytes: 12,
+                        lag_ms: 250,
+                        ..Default::default()
+                    },
+                )],
+                slots_under_replicated: 3,
+                ..ReplicationSnapshot::default()
+            },
         }
     }
 
@@ -547,6 +565,10 @@ mod tests {
             "hypercache_store_filter_negatives_total{store=\"page_cache\"} 7",
             "hypercache_store_filter_false_positives_total{store=\"page_cache\"} 0",
             "hypercache_memory_limit_bytes 640",
+            "hypercache_replication_slots_under_replicated 3",
+            "hypercache_replication_link_behind_bytes{to=\"demo-1\"} 12",
+            "hypercache_replication_link_lag_seconds{to=\"demo-1\"} 0.25",
+            "# TYPE hypercache_replication_link_cycles_total counter",
             "# TYPE hypercache_log_fsyncs_total counter",
             "hypercache_disk_degraded 0",
             "hypercache_backup_errors_total 2",

@@ -16,20 +16,26 @@ use crate::admin::{
 /// Refuses a request, or not: method and path to status and message.
 pub type Refuse = Box<dyn Fn(&str, &str) -> Option<(u16, &'static str)> + Send>;
 
+const EVENTS: &str = "/apis/events.k8s.io/";
+
 #[derive(Default)]
 pub struct State {
     /// Objects by path.
     pub objects: BTreeMap<String, Value>,
     /// `METHOD path`, in order.
     pub requests: Vec<String>,
+    /// The reasons of all events, in order.
+    pub events: Vec<String>,
     /// What is refused.
     pub refuse: Option<Refuse>,
     version: u64,
 }
 
 impl State {
+    /// All that was written but events.
     pub fn writes(&self) -> Vec<&str> {
-        self.requests.iter().map(String::as_str).filter(|r| !r.starts_with("GET")).collect()
+        let is_write = |r: &&str| !r.starts_with("GET") && !r.contains(EVENTS);
+        self.requests.iter().map(String::as_str).filter(is_write).collect()
     }
 
     fn answer(&mut self, method: &str, path: &str, body: &[u8]) -> (u16, Value) {
@@ -58,6 +64,11 @@ impl State {
                 }
                 self.objects.insert(path.to_owned(), object.clone());
                 (200, object)
+            }
+            "POST" if path.starts_with(EVENTS) => {
+                let event: Value = serde_json::from_slice(body).unwrap();
+                self.events.push(event["reason"].as_str().unwrap_or_default().to_owned());
+                (201, event)
             }
             other => status(405, if other == "POST" { "no POST" } else { "no such method" }),
         }

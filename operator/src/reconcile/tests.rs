@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::fake::{self, State};
 use super::*;
+use crate::names::MANAGER;
 
 const NAMESPACE: &str = "/api/v1/namespaces/default";
 const SET: &str = "/apis/apps/v1/namespaces/default/statefulsets/demo";
@@ -44,6 +45,7 @@ impl World {
         let access: Arc<dyn ClusterAccess> = Arc::clone(&cache) as _;
         let context = Arc::new(Context {
             applier: Applier::new(client.clone(), metrics.clone()),
+            recorder: Recorder::new(client.clone(), MANAGER.into()),
             client,
             access,
             stores,
@@ -157,6 +159,7 @@ async fn a_new_resource_is_carried_out_with_one_request_an_object() {
             &format!("PATCH {STATUS}"),
         ]
     );
+    assert_eq!(api.events, ["CreateStarted"]);
     assert_eq!(action, Action::requeue(IN_PROGRESS));
     assert_eq!(world.cache.state.lock().unwrap().asked, 0, "nobody is there to ask");
 }
@@ -256,6 +259,17 @@ async fn members_do_not_start_without_their_configuration() {
     world.pass(&cluster(json!({}))).await.unwrap();
     assert!(!world.api.lock().unwrap().objects.contains_key(SET));
     assert_eq!(world.condition("ResourcesApplied").1, "ApiServerError");
+}
+
+#[tokio::test]
+async fn an_event_that_is_refused_keeps_nothing_from_being_done_and_is_not_told_later() {
+    let world = World::empty();
+    world.api.lock().unwrap().refuse =
+        Some(Box::new(|method, _| (method == "POST").then_some((403, "cannot create events"))));
+    let cluster = cluster(json!({}));
+    world.pass(&cluster).await.unwrap();
+    assert!(world.api.lock().unwrap().objects.contains_key(SET));
+    assert_eq!(world.api.lock().unwrap().events, [""; 0]);
 }
 
 #[tokio::test]
@@ -412,6 +426,8 @@ async fn the_chart_gives_the_rights_that_are_used_and_no_others() {
         used.push(("list".into(), watched.into()));
         used.push(("watch".into(), watched.into()));
     }
+    // One that is told again is counted in the first.
+    used.push(("patch".into(), "events.k8s.io events".into()));
     used.sort();
     used.dedup();
     assert_eq!(used, rights_of_the_chart());
@@ -431,7 +447,8 @@ fn verb(request: &str) -> (String, String) {
         [plural, ..] => (*plural).to_owned(),
         [] => panic!("{path}"),
     };
-    (method.to_lowercase(), format!("{group} {resource}"))
+    let verb = if method == "POST" { "create".to_owned() } else { method.to_lowercase() };
+    (verb, format!("{group} {resource}"))
 }
 
 fn rights_of_the_chart() -> Vec<(String, String)> {

@@ -21,9 +21,9 @@ pub use assignment::{Assignment, Run};
 pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
 pub use placement::{Owners, Placement, PlacementRun};
 pub use plan::{
-    Decision, Facts, Failover, Forecast, MAX_VOTERS, MemberForecast, Move, Planner, Positions,
-    REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, Waiting, bootstrap, fail_over, forecast, target,
-    to_be_asked,
+    Away, Decision, Facts, Failover, Forecast, MAX_VOTERS, MemberForecast, Move, Planner,
+    Positions, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, Waiting, bootstrap, fail_over,
+    forecast, target, to_be_asked,
 };
 pub use recovery::Remains;
 pub use reply::cluster_reply;

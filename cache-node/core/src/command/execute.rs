@@ -3,7 +3,7 @@
 use super::ops::texts;
 use super::ops::walk::Walk;
 use super::spec::{Run, RunKeys, RunWalk, Spec};
-use crate::keyspace::{Access, Hashed, Keyspace, Locked, NotServing, Refusal, Stores};
+use crate::keyspace::{Access, Hashed, Keyspace, Locked, NotServing, Refusal, Source, Stores};
 use crate::resp::Writer;
 use crate::store::StoreNumber;
 use smallvec::SmallVec;
@@ -130,6 +130,35 @@ impl Keyspace {
                 Ok(())
             }
         }
+    }
+
+    /// Runs a command that only reads, on this member's copy of its keys' slot, which came from a source so
+    /// far; what that lacks yet is for the caller to bound.
+    ///
+    /// # Errors
+    /// There is no such copy, or the command is not one that may run on it; nothing was written then.
+    pub fn execute_at_copy(
+        &self,
+        spec: &'static Spec,
+        store: StoreNumber,
+        args: &[&[u8]],
+        source: Source,
+        now_ms: u64,
+        out: &mut Writer<'_>,
+    ) -> Result<(), NotServing> {
+        let (none, keys) = (NotServing { slot: 0 }, spec.keys(args));
+        let (Some(first), false) = (keys.first(), spec.may_write()) else { return Err(none) };
+        let read = match spec.run {
+            Run::Keys(RunKeys::One(run)) => {
+                self.with_copied_key(store, first, source, now_ms, |key| run(key, args, out))
+            }
+            Run::Keys(RunKeys::Many(run)) => {
+                self.with_copied_keys(store, &keys, source, now_ms, |keys| run(keys, args, out))
+            }
+            _ => return Err(none),
+        };
+        // What else is wrong, its primary says.
+        read.map_err(|_| none)
     }
 
     /// One step of a `Run::Walk` command; true once its reply is written.

@@ -317,6 +317,7 @@ pub enum ShellCommand {
     Role,
     ReadOnly,
     ReadWrite,
+    Asking,
     Multi,
     Exec,
     Discard,

@@ -23,6 +23,7 @@
 mod access;
 mod applying;
 mod attaching;
+mod copies;
 mod effects;
 mod entry;
 mod eviction;
@@ -56,6 +57,7 @@ pub use access::{Access, Lifetime, Locked};
 use access::{Guards, Known};
 pub(crate) use applying::Applying;
 pub use attaching::{Attached, Piece, Pieces, Unattached, Void};
+pub use copies::Source;
 pub use effects::Needs;
 use effects::Sink;
 pub use entry::{Entry, Taken};

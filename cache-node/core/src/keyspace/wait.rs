@@ -271,6 +271,11 @@ impl State {
         self.tables.iter().any(|table| waits(table))
     }
 
+    fn blocking_keys(&self) -> usize {
+        let watches = self.tables.iter().filter_map(|table| table.watches.as_ref());
+        watches.map(|watches| watches.waits.keys.len()).sum()
+    }
+
     /// Ends all waits of the slot, whose member they have to ask for anew.
     pub fn end_waits(&mut self) {
         for table in &mut self.tables {
@@ -460,6 +465,12 @@ impl Keyspace {
             state.end_waits();
             cell.waited.store(false, Relaxed);
         }
+    }
+
+    /// How many keys somebody waits for, of this member's slots.
+    pub fn blocking_keys(&self) -> usize {
+        let waited = self.cells.iter().filter(|cell| cell.waited.load(Relaxed));
+        waited.map(|cell| cell.state.lock().blocking_keys()).sum()
     }
 
     /// What all waits of this member cost, in bytes.

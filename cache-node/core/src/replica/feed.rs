@@ -46,7 +46,21 @@ pub struct Feed {
     held_bytes: Arc<AtomicUsize>,
     /// Grows with every change of what is waited for that no link's cycle tells of.
     changes: AtomicU64,
+    /// How many gather changes at the moment, see [`Self::quietly`].
+    quiet: AtomicUsize,
     waiting: Mutex<Waiting>,
+}
+
+/// Many changes are under way.
+#[derive(Debug)]
+pub struct Quiet<'a>(&'a Feed);
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        self.0.quiet.fetch_sub(1, AcqRel);
+        // In any case: others may have changed something meanwhile, and told nobody.
+        self.0.tell();
+    }
 }
 
 impl Feed {
@@ -257,7 +271,9 @@ impl Feed {
         UntilMet::new(self, awaited.needs().to_vec())
     }
 
-    pub(super) fn changes(&self) -> u64 {
+    /// Counts the changes of who has what: while it, a link's session and the table are the same, so is how
+    /// that link's owners stand ([`SlotFeed::owner`]).
+    pub fn changes(&self) -> u64 {
         self.changes.load(Acquire)
     }
 
@@ -280,6 +296,19 @@ impl Feed {
     /// Something changed that those may wait for who wait for others: all look again.
     pub(crate) fn changed(&self) {
         self.changes.fetch_add(1, AcqRel);
+        if self.quiet.load(Acquire) == 0 {
+            self.tell();
+        }
+    }
+
+    /// Until what this gives is dropped those who wait are not told of single changes, as many come: they look
+    /// at its end.
+    pub fn quietly(&self) -> Quiet<'_> {
+        self.quiet.fetch_add(1, AcqRel);
+        Quiet(self)
+    }
+
+    fn tell(&self) {
         let waiting = std::mem::take(&mut self.waiting.lock().wakers);
         waiting.into_iter().for_each(|(_, waker)| waker.wake());
         self.links.load().iter().for_each(|link| link.journal().wake_awaiting());

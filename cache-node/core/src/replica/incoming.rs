@@ -188,6 +188,14 @@ impl SlotFeed {
         }
     }
 
+    /// Which stores come whole from a member in a session of its link, in an epoch: as a number. `None`: none
+    /// do.
+    pub(crate) fn comes_from(&self, from: MemberId, session: u64, epoch: u64) -> Option<u64> {
+        let it = self.incoming.as_ref()?;
+        let is_it = (it.from, it.session, it.epoch) == (from, session, epoch);
+        (is_it && it.joining.is_none()).then_some(it.coverage)
+    }
+
     /// What came so far is done, up to here.
     pub(crate) fn done(&mut self, sequence: u64) {
         if let Some(incoming) = &mut self.incoming {

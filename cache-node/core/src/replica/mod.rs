@@ -28,7 +28,7 @@ mod until;
 
 pub use awaits::Awaited;
 pub(crate) use feed::Fed;
-pub use feed::Feed;
+pub use feed::{Feed, Quiet};
 pub(crate) use incoming::Held;
 pub use incoming::{Incoming, Receive, Received, Refused};
 pub use link::{Cycle, Link};

@@ -59,6 +59,8 @@ pub struct State {
     pub cluster: raft::Handle,
     /// What this member holds.
     pub keyspace: Arc<Keyspace>,
+    /// How the links to other members are.
+    pub replicas: crate::replica::Handle,
     /// What the RESP server did.
     pub stats: Arc<Stats>,
     /// The effective configuration.

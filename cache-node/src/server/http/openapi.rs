@@ -395,6 +395,11 @@ fn schemas() -> Value {
         ]),
         "NewLeader": object(&[], &[("to", or_null("string", "The name of a member that votes and is alive; any unless given"))]),
         "Leader": object(&["leader"], &[("leader", text("Who leads now, by name"))]),
+        "Forgotten": object(&["promoted", "begun_empty", "waiting"], &[
+            ("promoted", integer("Slots that another owner answers for from now on")),
+            ("begun_empty", integer("Slots that begin empty, as nobody else has them")),
+            ("waiting", integer("Slots that wait for other members all the same")),
+        ]),
         "Plan": object(&["state", "slots", "moves", "members"], &[
             ("state", json!({ "enum": ["Done", "Moving", "Paused", "NoCluster"] })),
             ("epoch", integer("Of the table")),

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State as Of};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State as Of};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use hypercache_core::cluster::Steer;
@@ -71,6 +72,33 @@ pub async fn drain(Of(app): Of<App>, Path(name): Path<String>) -> Result<Respons
 pub async fn undrain(Of(app): Of<App>, Path(name): Path<String>) -> Result<Response, ApiError> {
     let detail = name.clone();
     steer(&app, Steer::Drain { name, drained: false }, detail).await
+}
+
+/// What `POST /api/admin/members/{name}/forget` takes in its query.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forget {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST /api/admin/members/{name}/forget`
+pub async fn forget(
+    Of(app): Of<App>,
+    Path(name): Path<String>,
+    query: Result<Query<Forget>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(Forget { dry_run }) = query.map_err(|error| {
+        ApiError::bad_request("invalid_query", format!("dry_run is true or false: {error}"))
+    })?;
+    let forgotten = within(&app, app.cluster.forget(&name, dry_run)).await?;
+    let detail = match dry_run {
+        true => format!("{name}, as a trial"),
+        false => format!("{name}, {} slots begin empty", forgotten.begun_empty),
+    };
+    let mut response = Json(forgotten).into_response();
+    response.extensions_mut().insert(Detail(detail));
+    Ok(response)
 }
 
 /// `POST /api/admin/rebalance/pause`

@@ -102,6 +102,12 @@ const NAME: Param =
     Param { name: "name", place: "path", kind: "string", about: "The store's name" };
 const MEMBER_NAME: Param =
     Param { name: "name", place: "path", kind: "string", about: "The member's name" };
+const DRY_RUN: Param = Param {
+    name: "dry_run",
+    place: "query",
+    kind: "boolean",
+    about: "Nothing is done, only told; false unless given",
+};
 const STORE: Param = Param {
     name: "store",
     place: "query",
@@ -405,6 +411,17 @@ pub const ROUTES: &[Route] = &[
         gives: (200, "Plan"),
         errors: &[400, 503, 504],
         handler: |m| on(m, rebalance::undrain),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/admin/members/{name}/forget",
+        id: "forgetMember",
+        summary: "The member never comes back: nobody waits for it, what only it had begins empty, and it is no member any more; ?dry_run=true only says what that would do",
+        params: &[MEMBER_NAME, DRY_RUN],
+        takes: None,
+        gives: (200, "Forgotten"),
+        errors: &[400, 503, 504],
+        handler: |m| on(m, rebalance::forget),
     },
     Route {
         method: Method::Put,

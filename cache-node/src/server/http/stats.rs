@@ -142,6 +142,7 @@ pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, A
             slots_owned: counts.get(&view.me).copied().map_or(0, u64::from),
             slots_assigned: u64::from(view.state.assignment.assigned()),
         },
+        replication: app.replicas.snapshot(),
     };
     let mut registry = Registry::default();
     app.metrics.register(&mut registry);

@@ -22,7 +22,7 @@ use super::clients::Client;
 use super::commands::{persistence, replication};
 use super::connection::{Connection, INPUT, account};
 use crate::clock::now_ms;
-use crate::router::{Unblock, wire};
+use crate::router::{STOPPED, Unblock, wire};
 use crate::server::stats::ticks;
 
 /// What a client may send behind a command that waits; more stays with the kernel.
@@ -108,6 +108,10 @@ impl Connection {
                 self.send(out).await?;
                 self.wait_for(waits, &client).await?;
             }
+        }
+        // Nothing was taken, and as for Redis's clients a connection that ends is no news.
+        if reply.get(1..).is_some_and(|text| text.starts_with(STOPPED.as_bytes())) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
         }
         client.last_ms.store(now_ms(), Relaxed);
         // To wait is no work.

@@ -73,9 +73,12 @@ pub struct Client {
     pub no_touch: AtomicBool,
     /// It waits for something: for keys, or the end of CLIENT PAUSE.
     pub waits: AtomicBool,
+    /// Nothing of it is under way: its connection waits for the next request.
+    pub idle: AtomicBool,
     /// What it says of itself.
     pub labels: Mutex<Labels>,
-    abort: OnceLock<AbortHandle>,
+    /// The I/O loop that it is on, and the way to end its task.
+    task: OnceLock<(usize, AbortHandle)>,
 }
 
 /// What a client says of itself.
@@ -92,14 +95,25 @@ pub struct Labels {
 impl Client {
     /// Ends the connection at its next wait, with what it still had to say unsaid.
     pub fn kill(&self) {
-        if let Some(abort) = self.abort.get() {
+        if let Some((_, abort)) = self.task.get() {
             abort.abort();
         }
     }
 
-    /// Hands over the way to end the connection's task.
-    pub fn set_abort(&self, abort: AbortHandle) {
-        let _ = self.abort.set(abort);
+    /// Ends the connection if it is on that loop, of whose thread this has to be called, and nothing of it is
+    /// under way; false if something is, so that it has to end by itself.
+    pub fn end_if_idle(&self, io_loop: usize) -> bool {
+        let is_there = self.task.get().is_some_and(|(at, _)| *at == io_loop);
+        let ends = is_there && self.idle.load(Relaxed);
+        if ends {
+            self.kill();
+        }
+        ends || !is_there
+    }
+
+    /// Hands over where the connection's task is, and the way to end it.
+    pub fn set_task(&self, io_loop: usize, abort: AbortHandle) {
+        let _ = self.task.set((io_loop, abort));
     }
 
     /// Hands over the way to end its wait.
@@ -253,8 +267,9 @@ impl Client {
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
             waits: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
             labels: Mutex::default(),
-            abort: OnceLock::new(),
+            task: OnceLock::new(),
         }
     }
 }

@@ -147,6 +147,11 @@ impl Connection {
             // Taken from the pool only when there is something to answer.
             let mut out = Vec::new();
             if next == Next::Read {
+                let is_idle = self.input.is_empty();
+                if is_idle && self.shared.closing.load(Relaxed) {
+                    return Ok(());
+                }
+                self.session.client.idle.store(is_idle, Relaxed);
                 let ran = match idle {
                     _ if self.session.subscriber.is_some() => self.read_or_hear(&mut out).await?,
                     None => self.read(&mut out).await?,
@@ -155,6 +160,7 @@ impl Connection {
                         Err(_) => return Ok(()),
                     },
                 };
+                self.session.client.idle.store(false, Relaxed);
                 match ran {
                     Some(after) => next = after,
                     None => return Ok(()),
@@ -270,6 +276,7 @@ impl Connection {
                         }
                         self.received(bytes.len());
                         if self.gathers(bytes) {
+                            self.session.client.idle.store(false, Relaxed);
                             self.input.extend_from_slice(bytes);
                             // To the end of the loop's queue, behind all that is readable now.
                             cx.waker().wake_by_ref();
@@ -534,6 +541,13 @@ impl Connection {
             if self.session.no_touch {
                 return false;
             }
+            if let Some(max_stale_ms) = self.session.max_stale_ms
+                && self.try_copy(view, Request { spec, args, known }, now_ms, max_stale_ms, out)
+            {
+                self.ran(spec, args, Some(&out[start..]));
+                return true;
+            }
+            let mut writer = Writer::new(out, self.session.protocol);
             match self.shared.router.try_here(
                 view,
                 Request { spec, args, known },
@@ -565,6 +579,22 @@ impl Connection {
         }
         self.ran(spec, args, Some(&out[start..]));
         true
+    }
+
+    /// Runs a read on this member's copy of another's slot, if that is young enough.
+    #[cold]
+    fn try_copy(
+        &self,
+        view: &View,
+        request: Request<'_>,
+        now_ms: u64,
+        max_stale_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (fresh, store) = (self.shared.replicas.fresh(), self.session.store);
+        let writer = &mut Writer::new(out, self.session.protocol);
+        let times = (now_ms, max_stale_ms);
+        self.shared.router.try_copy(view, fresh, request, store, times, writer)
     }
 
     /// Accounts for a command that ends now, and began when the one before it ended.

@@ -112,6 +112,8 @@ fn clients(out: &mut String, shared: &Shared, _: &View) {
         "watching_clients": watching(shared).0,
         "clients_in_timeout_table": 0,
         "total_watched_keys": watching(shared).1,
+        "total_blocking_keys": shared.keyspace().blocking_keys(),
+        "total_blocking_keys_on_nokey": 0,
         "paused_reason": if paused.is_some() { "client_pause" } else { "none" },
         "paused_actions": held,
         "paused_timeout_milliseconds": left_ms,
@@ -263,12 +265,36 @@ fn stats(out: &mut String, shared: &Shared, _: &View) {
 fn replication(out: &mut String, shared: &Shared, view: &View) {
     let links: Vec<_> = shared.replicas.links().into_iter().filter(|link| link.is_online).collect();
     let offset = links.iter().map(|link| link.offset).max().unwrap_or(0);
-    fields!(out, "role": "master", "connected_slaves": links.len());
+    // A member that is the primary of some slots is told as one; its role in others is in the table.
+    let is_primary = (0..SLOTS).any(|slot| view.is_mine(slot));
+    let sources = shared.replicas.sources();
+    match sources.last() {
+        Some(source) if !is_primary => {
+            let primary = view.member(source.member);
+            let (host, port) = primary.map_or(("?", 0), |m| (m.host.as_str(), m.resp_port));
+            fields!(out,
+                "role": "slave",
+                "master_host": host,
+                "master_port": port,
+                "master_link_status": "up",
+                "master_last_io_seconds_ago": source.ago_ms / 1000,
+                "master_sync_in_progress": 0,
+                "slave_read_repl_offset": source.bytes,
+                "slave_repl_offset": source.bytes,
+                "slave_read_only": 1,
+            );
+        }
+        _ => {
+            fields!(out, "role": "master");
+        }
+    }
+    fields!(out, "connected_slaves": links.len());
     for (link, n) in links.iter().zip(0..) {
         let member = view.member(link.member);
         let (host, port) = member.map_or(("?", 0), |m| (m.host.as_str(), m.resp_port));
-        let behind = link.behind_bytes;
-        let (offset, lag_s) = (link.offset, link.lag_ms / 1000);
+        // As in Redis, the offset is how far the other one is.
+        let offset = link.offset.saturating_sub(link.behind_cycles);
+        let (behind, lag_s) = (link.behind_bytes, link.lag_ms / 1000);
         line(
             out,
             format_args!(
@@ -276,8 +302,17 @@ fn replication(out: &mut String, shared: &Shared, view: &View) {
             ),
         );
     }
-    fields!(out, "master_repl_offset": offset);
-    for (source, n) in shared.replicas.sources().iter().zip(0..) {
+    let state = shared.replicas.snapshot();
+    fields!(out,
+        "master_failover_state": "no-failover",
+        "master_replid": shared.run_id,
+        "master_replid2": "0".repeat(40),
+        "master_repl_offset": offset,
+        "second_repl_offset": -1,
+        "slots_primary": state.slots_primary,
+        "slots_under_replicated": state.slots_under_replicated,
+    );
+    for (source, n) in sources.iter().zip(0..) {
         let name = view.member(source.member).map_or("?", |member| member.name.as_str());
         let (bytes, ago_ms) = (source.bytes, source.ago_ms);
         line(out, format_args!("source{n}:name={name},bytes={bytes},last_ms_ago={ago_ms}"));

@@ -22,7 +22,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use hypercache_core::keyspace::{EventClasses, Keyspace};
 use hypercache_core::resp::Limits;
@@ -35,7 +36,7 @@ use crate::clock::now_ms;
 use crate::config::{Config, Secret};
 use crate::memory::Memory;
 use crate::pubsub::PubSub;
-use crate::router::Router;
+use crate::router::{Router, Unblock};
 use crate::server::stats::{Cell, Count, Stats, Thresholds};
 use crate::telemetry::process;
 use clients::{Client, Clients};
@@ -45,6 +46,9 @@ use connection::Connection;
 const BACKLOG: i32 = 1024;
 /// Accepted connections that a loop may be behind with.
 const HANDOVER: usize = 256;
+
+/// Between two looks whether all connections have ended.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +139,8 @@ pub struct Shared {
     pub(crate) port: u16,
     /// 40 hex digits, other ones at each start.
     pub(crate) run_id: String,
+    /// The server stops: a connection ends when all that it was asked is answered.
+    pub(crate) closing: AtomicBool,
 }
 
 impl Shared {
@@ -215,6 +221,7 @@ impl Options {
             started_ms: self.started_ms,
             port: self.listener.port,
             run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
+            closing: AtomicBool::new(false),
         });
         let serves = for_scripts::ForScripts::new(&shared);
         shared.router.scripts().set_outside(Box::new(serves));
@@ -266,20 +273,21 @@ impl Server {
         move || shared.tunables.read().password.clone()
     }
 
-    /// Accepts and serves until `stop` says so; then ends every connection.
+    /// Accepts and serves until `stop` says so; then answers what has come, and ends every connection: those
+    /// that are not done within `grace` as they are.
     ///
     /// # Errors
     /// A loop cannot be started.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    pub async fn run(self, mut stop: watch::Receiver<bool>, grace: Duration) -> Result<(), Error> {
         let mut loops = Vec::new();
         let mut threads = Vec::new();
         for index in 0..self.threads {
             let (give, take) = mpsc::channel(HANDOVER);
-            let shared = self.shared.clone();
+            let (shared, stop) = (self.shared.clone(), stop.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("io-{index}"))
                 .stack_size(crate::script::STACK_BYTES);
-            let runtime = move || serve_loop(index, shared, take);
+            let runtime = move || serve_loop(index, shared, take, stop);
             threads.push(thread.spawn(runtime).map_err(|source| Error::Loop { index, source })?);
             loops.push(give);
         }
@@ -303,6 +311,11 @@ impl Server {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
+        }
+        drop(self.listener);
+        let until = Instant::now() + grace;
+        while !self.shared.clients.is_empty() && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
         }
         drop(loops);
         for client in self.shared.clients.all() {
@@ -345,8 +358,24 @@ struct Arrival {
     client: Arc<Client>,
 }
 
+/// Ends the connections of this loop that wait for nothing but a request, and the waits of those that wait for
+/// keys; all others end once they have answered.
+fn close(index: usize, shared: &Shared) {
+    shared.closing.store(true, Relaxed);
+    for client in shared.clients.all() {
+        if !client.end_if_idle(index) {
+            blocked::unblock(&client, Unblock::Stop);
+        }
+    }
+}
+
 /// The body of one I/O loop's thread.
-fn serve_loop(index: usize, shared: Arc<Shared>, mut arrivals: mpsc::Receiver<Arrival>) {
+fn serve_loop(
+    index: usize,
+    shared: Arc<Shared>,
+    mut arrivals: mpsc::Receiver<Arrival>,
+    mut stop: watch::Receiver<bool>,
+) {
     let built = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default());
@@ -360,6 +389,7 @@ fn serve_loop(index: usize, shared: Arc<Shared>, mut arrivals: mpsc::Receiver<Ar
     runtime.block_on(async move {
         let mut tasks = tokio::task::JoinSet::new();
         let gathered = Rc::new(ahead::Gathered::default());
+        let mut is_closing = false;
         loop {
             tokio::select! {
                 arrival = arrivals.recv() => match arrival {
@@ -374,7 +404,7 @@ fn serve_loop(index: usize, shared: Arc<Shared>, mut arrivals: mpsc::Receiver<Ar
                         match TcpStream::from_std(stream) {
                             Ok(stream) => {
                                 let task = Connection::serve(stream, this, client.clone());
-                                client.set_abort(tasks.spawn_local(task));
+                                client.set_task(index, tasks.spawn_local(task));
                             }
                             Err(error) => {
                                 tracing::warn!(%error, "a connection cannot join its I/O loop");
@@ -385,6 +415,10 @@ fn serve_loop(index: usize, shared: Arc<Shared>, mut arrivals: mpsc::Receiver<Ar
                     }
                     None => break,
                 },
+                _ = stop.wait_for(|stop| *stop), if !is_closing => {
+                    is_closing = true;
+                    close(index, &shared);
+                }
                 // Reap what has ended, so that the set does not grow.
                 Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             }

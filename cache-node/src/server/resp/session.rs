@@ -47,6 +47,8 @@ pub struct Session {
     pub notices: bool,
     /// CLIENT NO-TOUCH: its commands are no use of their keys.
     pub no_touch: bool,
+    /// READONLY: reads may be answered from a copy that is no older than so many milliseconds.
+    pub max_stale_ms: Option<u64>,
     /// What it listens to, while it does.
     pub subscriber: Option<Box<Subscriber>>,
 }
@@ -65,6 +67,7 @@ impl Session {
             replies: Replies::Wanted,
             notices: false,
             no_touch: false,
+            max_stale_ms: None,
             subscriber: None,
         }
     }
@@ -114,6 +117,12 @@ impl Session {
         self.client.no_touch.store(on, Relaxed);
     }
 
+    /// Says how old a copy may be that reads are answered from; `None`: none are.
+    pub fn set_max_stale(&mut self, max_stale_ms: Option<u64>) {
+        self.max_stale_ms = max_stale_ms;
+        self.client.reads_replicas.store(max_stale_ms.is_some(), Relaxed);
+    }
+
     /// Chooses a store.
     pub fn set_store(&mut self, store: StoreNumber) {
         self.store = store;
@@ -134,7 +143,7 @@ impl Session {
         self.set_authenticated(authenticated);
         self.client.labels.lock().name.clear();
         self.client.no_evict.store(false, Relaxed);
-        self.client.reads_replicas.store(false, Relaxed);
+        self.set_max_stale(None);
         self.set_no_touch(false);
         self.replies = Replies::Wanted;
         self.subscriber = None;

@@ -17,6 +17,9 @@ pub enum ClusterCommand {
     Members(ShowArgs),
     /// Have a member give all its slots away; it stays a member
     Drain(DrainArgs),
+    /// Forget a member that never comes back, so that nobody waits for it. Says what is lost, and does it with
+    /// --yes. Ends with 1 while slots wait for others
+    Forget(ForgetArgs),
     /// Give members other weights than they say themselves, or show them
     Weights(WeightsArgs),
     /// Bound what goes from one member to another one in a second while slots are on their way
@@ -92,6 +95,19 @@ pub struct DrainArgs {
     /// Whether to wait.
     #[command(flatten)]
     pub watch: Watch,
+}
+
+/// Flags of `cluster forget`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ForgetArgs {
+    /// The member's name
+    pub member: String,
+    /// Do it. Without it, only what would become of its slots is told
+    #[arg(long)]
+    pub yes: bool,
+    /// Whom.
+    #[command(flatten)]
+    pub ask: Ask,
 }
 
 /// Flags of `cluster weights`.

@@ -105,6 +105,13 @@ async fn carry_out(
             let path = format!("/api/admin/members/{}/drain", escaped(&args.member));
             steer(&client(&args.ask)?, &args.ask, Some(&args.watch), method, &path, None).await
         }
+        ClusterCommand::Forget(args) => {
+            let path = format!("/api/admin/members/{}/forget", escaped(&args.member));
+            let path = format!("{path}?dry_run={}", !args.yes);
+            let done = client(&args.ask)?.ask("POST", &path, None).await?;
+            print(&args.ask, &done, |done| show::forgotten(done, &args.member, args.yes));
+            Ok(if done["waiting"] == 0 { Ended::Well } else { Ended::NotWell })
+        }
         ClusterCommand::Weights(args) if args.weights.is_empty() => {
             let plan = client(&args.ask)?.ask("GET", "/api/admin/plan", None).await?;
             print(&args.ask, &plan["members"], |_| show::weights(&plan));

@@ -208,6 +208,27 @@ pub fn progress(plan: &Value, most: u64) -> String {
     )
 }
 
+/// What became of a forgotten member's slots, or would.
+pub fn forgotten(done: &Value, member: &str, is_done: bool) -> String {
+    let of = |name: &str| done[name].as_u64().unwrap_or(0);
+    let (promoted, begun, waiting) = (of("promoted"), of("begun_empty"), of("waiting"));
+    let mut text = match is_done {
+        true => format!("{member}: {promoted} slots have another primary, {begun} begin empty\n"),
+        false => format!(
+            "without {member}: {promoted} slots get another primary, {begun} begin empty: what they held is lost\n"
+        ),
+    };
+    if waiting > 0 {
+        text += &format!(
+            "{waiting} slots wait for other members; {member} stays as long as that is so\n"
+        );
+    }
+    if !is_done {
+        text += "nothing is done yet: --yes does it\n";
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

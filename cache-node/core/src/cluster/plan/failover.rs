@@ -25,6 +25,17 @@ pub struct Waiting {
     pub slots: u32,
 }
 
+/// Members that cannot serve.
+#[derive(Debug, Clone, Copy)]
+pub struct Away<'a> {
+    /// All of them.
+    pub dead: &'a BTreeSet<MemberId>,
+    /// Those whose processes are known to be gone, and their memory with them; the others are silent.
+    pub gone: &'a BTreeSet<MemberId>,
+    /// Those that never come back, as an operator says: nobody waits for them.
+    pub lost: &'a BTreeSet<MemberId>,
+}
+
 /// What to do about members that cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Failover {
@@ -46,9 +57,7 @@ enum Fate {
 
 struct Failing<'a> {
     state: &'a ClusterState,
-    dead: &'a BTreeSet<MemberId>,
-    /// Of the dead, those whose processes are gone, and their memory with them.
-    gone: &'a BTreeSet<MemberId>,
+    away: Away<'a>,
     /// This one is there again, with what its disk has; it may not be a primary as if nothing
     /// had happened.
     restarted: Option<MemberId>,
@@ -65,8 +74,9 @@ pub fn to_be_asked(
     dead: &BTreeSet<MemberId>,
     restarted: Option<MemberId>,
 ) -> BTreeMap<MemberId, Vec<(Slot, Slot)>> {
-    let (positions, gone) = (Positions::new(), BTreeSet::new());
-    let failing = Failing::new(state, dead, &gone, restarted, &positions);
+    let (positions, none) = (Positions::new(), BTreeSet::new());
+    let away = Away { dead, gone: &none, lost: &none };
+    let failing = Failing::new(state, away, restarted, &positions);
     let mut asked: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
     for (slot, placement) in failing.slots() {
         let heirs = failing.heirs(placement);
@@ -79,22 +89,20 @@ pub fn to_be_asked(
 }
 
 /// What becomes of the slots of members that are dead, or of one that was restarted and asks to be
-/// let in again. `gone`: those of the dead whose processes are known to be gone; the others are silent. `alive`
-/// says who could begin a slot anew.
+/// let in again. `alive` says who could begin a slot anew.
 pub fn fail_over(
     state: &ClusterState,
-    dead: &BTreeSet<MemberId>,
-    gone: &BTreeSet<MemberId>,
+    away: Away<'_>,
     restarted: Option<MemberId>,
     positions: &Positions,
     alive: impl Fn(MemberId) -> bool,
 ) -> Failover {
-    let failing = Failing::new(state, dead, gone, restarted, positions);
+    let failing = Failing::new(state, away, restarted, positions);
     let ring = Ring::new(
         state
             .members
             .values()
-            .filter(|m| !state.is_leaving(&m.name) && alive(m.id) && !dead.contains(&m.id)),
+            .filter(|m| !state.is_leaving(&m.name) && alive(m.id) && !away.dead.contains(&m.id)),
     );
     let mut acts: BTreeMap<Act, Vec<Slot>> = BTreeMap::new();
     let mut waiting: BTreeMap<Vec<MemberId>, u32> = BTreeMap::new();
@@ -115,8 +123,7 @@ pub fn fail_over(
 impl<'a> Failing<'a> {
     fn new(
         state: &'a ClusterState,
-        dead: &'a BTreeSet<MemberId>,
-        gone: &'a BTreeSet<MemberId>,
+        away: Away<'a>,
         restarted: Option<MemberId>,
         positions: &'a Positions,
     ) -> Self {
@@ -126,8 +133,7 @@ impl<'a> Failing<'a> {
         let single = |store: &StorePolicy| store.replication_factor == 1 && kept(store);
         Self {
             state,
-            dead,
-            gone,
+            away,
             restarted,
             positions,
             nothing_is_kept: !state.stores.iter().any(kept),
@@ -142,14 +148,14 @@ impl<'a> Failing<'a> {
             (0..SLOTS).filter_map(|slot| Some((slot, self.state.assignment.placement(slot)?)));
         placed.filter(|(_, placement)| match (placement.primary(), self.restarted) {
             (primary, Some(_)) if primary == self.restarted => placement.in_sync.len() > 1,
-            (Some(primary), None) => self.dead.contains(&primary),
+            (Some(primary), None) => self.away.dead.contains(&primary),
             _ => false,
         })
     }
 
     /// The owners that could be the primary, in the owners' order.
     fn heirs(&self, placement: &Placement) -> Vec<MemberId> {
-        let there = |id: &&MemberId| !self.dead.contains(id);
+        let there = |id: &&MemberId| !self.away.dead.contains(id);
         placement.in_sync.iter().filter(there).copied().collect()
     }
 
@@ -157,7 +163,8 @@ impl<'a> Failing<'a> {
         let heirs = self.heirs(placement);
         let epoch = placement.epoch;
         if heirs.is_empty() {
-            if self.nothing_is_kept
+            let is_lost = placement.in_sync.iter().all(|id| self.away.lost.contains(id));
+            if (self.nothing_is_kept || is_lost)
                 && let Some(to) = ring.walk(slot).next()
             {
                 return Fate::Act(Act::Restart { epoch, to });
@@ -207,7 +214,7 @@ impl<'a> Failing<'a> {
             let holders = placement.owners.iter().take(factor).copied();
             let holders: Vec<_> = holders.filter(|id| placement.in_sync.contains(id)).collect();
             let is_lost = |id: &MemberId| {
-                self.dead.contains(id) || Some(*id) == self.restarted && !is_on_disk
+                self.away.dead.contains(id) || Some(*id) == self.restarted && !is_on_disk
             };
             let lost = holders.iter().filter(|id| is_lost(id)).count();
             let may_lack = match store.acks {
@@ -215,8 +222,10 @@ impl<'a> Failing<'a> {
                 // Whoever is in sync has all that was acknowledged.
                 Acks::All | Acks::One => lost == holders.len(),
             };
-            let comes_back =
-                |id: &MemberId| self.dead.contains(id) && (is_on_disk || !self.gone.contains(id));
+            let comes_back = |id: &MemberId| {
+                let Away { dead, gone, lost } = self.away;
+                dead.contains(id) && !lost.contains(id) && (is_on_disk || !gone.contains(id))
+            };
             if may_lack {
                 needed.extend(holders.into_iter().filter(comes_back));
             }

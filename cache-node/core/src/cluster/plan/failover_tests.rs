@@ -11,6 +11,7 @@ struct Case {
     state: ClusterState,
     dead: BTreeSet<MemberId>,
     gone: BTreeSet<MemberId>,
+    lost: BTreeSet<MemberId>,
     restarted: Option<MemberId>,
     positions: Positions,
 }
@@ -33,6 +34,7 @@ fn case(in_sync: &[MemberId], store: StorePolicy) -> Case {
         state,
         dead: [A].into(),
         gone: BTreeSet::new(),
+        lost: BTreeSet::new(),
         restarted: None,
         positions: Positions::new(),
     }
@@ -65,6 +67,12 @@ impl Case {
         self
     }
 
+    /// These never come back.
+    fn lost(mut self, lost: &[MemberId]) -> Self {
+        self.lost = lost.iter().copied().collect();
+        self
+    }
+
     fn restarted(mut self, id: MemberId) -> Self {
         self.restarted = Some(id);
         self.dead.remove(&id);
@@ -72,7 +80,8 @@ impl Case {
     }
 
     fn decide(&self) -> Failover {
-        fail_over(&self.state, &self.dead, &self.gone, self.restarted, &self.positions, |_| true)
+        let away = Away { dead: &self.dead, gone: &self.gone, lost: &self.lost };
+        fail_over(&self.state, away, self.restarted, &self.positions, |_| true)
     }
 
     fn asked(&self) -> Vec<MemberId> {
@@ -224,4 +233,24 @@ fn what_is_decided_does_what_it_says_in_the_table() {
         (&[C, B, A][..], &[C][..])
     );
     assert_eq!(case.decide(), Failover::default());
+}
+
+#[test]
+fn nobody_waits_for_a_member_that_is_lost_and_what_only_it_had_begins_anew() {
+    let quorum = store(3, Acks::Quorum, Mode::Aof);
+    let silent = || case(&[A, B, C], quorum.clone()).dead(&[A, B]);
+    assert_eq!(silent().decide().waiting, [Waiting { members: vec![A, B], slots: 10 }]);
+    assert_eq!(
+        silent().lost(&[A]).decide().waiting,
+        [Waiting { members: vec![B], slots: 10 }],
+        "the other one may come back"
+    );
+    assert_eq!(silent().lost(&[A, B]).decide(), promote(C));
+    let alone = || case(&[A], store(1, Acks::One, Mode::Aof));
+    assert_eq!(alone().decide().waiting, [Waiting { members: vec![A], slots: 10 }]);
+    let begun = alone().lost(&[A]).decide();
+    assert!(
+        matches!(begun.steps[..], [Step { act: Act::Restart { epoch: 7, .. }, .. }]),
+        "{begun:?}"
+    );
 }

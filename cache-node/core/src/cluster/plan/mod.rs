@@ -7,7 +7,7 @@ mod moves;
 mod target;
 mod voters;
 
-pub use failover::{Failover, Positions, Waiting, fail_over, to_be_asked};
+pub use failover::{Away, Failover, Positions, Waiting, fail_over, to_be_asked};
 pub use forecast::{Forecast, MemberForecast, Move, forecast};
 pub use members::bootstrap;
 pub use target::target;

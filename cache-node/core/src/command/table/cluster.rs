@@ -80,7 +80,7 @@ pub(super) const CLUSTER_LIST: [Spec; 8] = [
 static CLUSTER: [Spec; 8] = numbered(CLUSTER_LIST, super::CLUSTER_FIRST);
 
 /// The commands of this family.
-pub(super) const LIST: [Spec; 3] = [
+pub(super) const LIST: [Spec; 4] = [
     Spec::new(
         "cluster",
         -2,
@@ -92,8 +92,19 @@ pub(super) const LIST: [Spec; 3] = [
     .run(Run::Shell(Container))
     .subcommands(&CLUSTER),
     Spec::new(
-        "readonly",
+        "asking",
         1,
+        Group::Cluster,
+        "3.0.0",
+        "O(1)",
+        "Says that the next command was sent by an ASK.",
+    )
+    .flags(F::FAST)
+    .acl(Acl::CONNECTION)
+    .run(Run::Shell(Asking)),
+    Spec::new(
+        "readonly",
+        -1,
         Group::Cluster,
         "3.0.0",
         "O(1)",

@@ -4,6 +4,11 @@
 /// Commands that are here and differ, and in what. The names are those of the table.
 pub const DIFFERS: &[(&str, &str)] = &[
     (
+        "asking",
+        "answers OK and changes nothing: a slot is another member's at one moment, with all that it holds, so that nobody \
+         is sent by an ASK",
+    ),
+    (
         "bgrewriteaof",
         "snapshots of all logged stores, after which the log before them goes; an error when no store is logged",
     ),
@@ -105,8 +110,12 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("multi", "a MULTI or WATCH inside it spoils the transaction, as in Valkey 9.1; see EXEC"),
     ("publish", "to subscribers on all members; the number told is of those on this one"),
     ("randomkey", "of any member"),
-    ("readonly", "changes nothing: every member answers for every key"),
-    ("readwrite", "changes nothing: every member answers for every key"),
+    (
+        "readonly",
+        "`READONLY [MAXSTALE milliseconds]`: reads over one slot are answered from this member's copy while that is \
+         surely no older than so (1000 by default, up to 60000); all others go to the slot's primary",
+    ),
+    ("readwrite", "ends READONLY"),
     ("save", "waits, and other clients go on; as BGSAVE"),
     ("scan", "of all members; cursors have 64 bits and carry the slot"),
     ("select", "takes the number or the name of a store"),
@@ -129,8 +138,8 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ),
     (
         "waitaof",
-        "waits for all that was written on the member that the client is connected to, with `fsync never` too; it asks no \
-         replicas, so the second number is 0",
+        "waits for all that was written on the member that the client is connected to, with `fsync never` too; other members \
+         count once they have it on their disks",
     ),
     ("zrank", "takes `WITHSCORE`, as Redis 7.2 and Valkey"),
     ("zrevrank", "takes `WITHSCORE`, as Redis 7.2 and Valkey"),

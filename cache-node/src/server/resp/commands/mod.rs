@@ -21,8 +21,6 @@ pub(crate) use connection::REDIS_VERSION;
 pub use pubsub::allowed_while_subscribed;
 pub(super) use transactions::{abandon, refused};
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use hypercache_core::command::{Run, ShellCommand, Spec, introspect};
 use hypercache_core::resp::Writer;
 
@@ -134,10 +132,11 @@ pub fn run(
         C::WaitAof => persistence::wait_aof_now(&context, args, writer),
         C::Wait => replication::wait_now(&context, args, writer),
         C::Role => replication::role(&context, writer),
-        // Every member answers reads and writes of its slots, so the mode changes nothing.
-        C::ReadOnly | C::ReadWrite => {
-            let reads = command == C::ReadOnly;
-            context.session.client.reads_replicas.store(reads, Relaxed);
+        C::ReadOnly => replication::read_only(&mut context, args, writer),
+        // Slots move at one moment, with all that they hold: nobody was sent by an ASK.
+        C::Asking => writer.simple("OK"),
+        C::ReadWrite => {
+            context.session.set_max_stale(None);
             writer.simple("OK");
         }
         C::Multi => transactions::multi(&mut context, writer),

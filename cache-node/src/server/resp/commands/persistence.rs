@@ -1,5 +1,6 @@
 //! SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF and WAITAOF.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use hypercache_core::resp::Writer;
@@ -82,7 +83,7 @@ pub(in crate::server::resp) fn is_logged(shared: &Shared) -> bool {
 /// What WAITAOF asks for: how many disks (this one), and how long.
 struct Wanted {
     local: bool,
-    replicas: bool,
+    replicas: usize,
     /// `None`: for ever.
     timeout: Option<Duration>,
 }
@@ -95,8 +96,7 @@ fn wanted(shared: &Shared, args: &[&[u8]]) -> Result<Wanted, &'static str> {
         None => return Err("ERR value is not an integer or out of range"),
     };
     let replicas = match number(args.get(2)) {
-        Some(0) => false,
-        Some(1..) => true,
+        Some(replicas @ 0..) => usize::try_from(replicas).unwrap_or(usize::MAX),
         Some(_) | None => return Err("ERR value is out of range, must be positive"),
     };
     let timeout = match number(args.get(3)) {
@@ -111,15 +111,15 @@ fn wanted(shared: &Shared, args: &[&[u8]]) -> Result<Wanted, &'static str> {
     Ok(Wanted { local, replicas, timeout })
 }
 
-/// How many disks have it: this one, or none; and no replica's, as there is none.
-fn answer(here: bool, out: &mut Writer<'_>) {
+/// How many disks have it: this one, or none; and how many other members'.
+fn answer(here: bool, others: usize, out: &mut Writer<'_>) {
     out.array(2);
     out.integer(here.into());
-    out.integer(0);
+    out.integer(i64::try_from(others).unwrap_or(i64::MAX));
 }
 
-/// WAITAOF numlocal numreplicas timeout: waits until what was written here before it is on the disk, for
-/// ever if it asks for replicas' disks and gives no time, as Redis does; until it is `unblocked`.
+/// WAITAOF numlocal numreplicas timeout: waits until what was written here before it is on the disk, and on the
+/// disks of so many other members; until it is `unblocked`.
 pub(in crate::server::resp) async fn wait_aof(
     shared: &Shared,
     args: &[&[u8]],
@@ -133,6 +133,7 @@ pub(in crate::server::resp) async fn wait_aof(
     let journal = shared.keyspace().journal();
     let ticket = journal.ticket();
     let is_here = || is_kept(shared) && journal.is_durable(ticket);
+    let (asked, others) = (shared.replicas.asked(), Cell::new(0));
     let done = async {
         while local && !is_here() {
             // A disk that failed may heal.
@@ -140,9 +141,8 @@ pub(in crate::server::resp) async fn wait_aof(
                 tokio::time::sleep(LOOK).await;
             }
         }
-        if replicas {
-            // There are none.
-            std::future::pending::<()>().await;
+        if replicas > 0 {
+            shared.replicas.until_on_disk(asked, replicas, |have| others.set(have)).await;
         }
     };
     let over = async {
@@ -156,12 +156,12 @@ pub(in crate::server::resp) async fn wait_aof(
         () = done => {}
         () = over => {}
         how = unblocked => {
-            if how == Unblock::Error {
-                return out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            if let Some(text) = how.error() {
+                return out.error(text);
             }
         }
     }
-    answer(is_here(), out);
+    answer(is_here(), others.get(), out);
 }
 
 /// Whether there is a log that something is written to.
@@ -177,7 +177,7 @@ fn is_durable(shared: &Shared) -> bool {
 /// WAITAOF inside a transaction, where nobody waits.
 pub(super) fn wait_aof_now(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     match wanted(context.shared, args) {
-        Ok(_) => answer(is_durable(context.shared), out),
+        Ok(_) => answer(is_durable(context.shared), 0, out),
         Err(text) => out.error(text),
     }
 }

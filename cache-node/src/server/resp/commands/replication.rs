@@ -1,4 +1,4 @@
-//! ROLE and WAIT.
+//! ROLE, WAIT and READONLY.
 
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ pub(in crate::server::resp) async fn wait(
         biased;
         have = shared.replicas.confirmed_by(replicas, timeout) => have,
         how = unblocked => {
-            if how == Unblock::Error {
-                return out.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+            if let Some(text) = how.error() {
+                return out.error(text);
             }
             now(shared)
         }
@@ -97,4 +97,28 @@ pub(super) fn role(context: &Context<'_>, out: &mut Writer<'_>) {
         out.bulk(port.to_string().as_bytes());
         out.bulk(link.offset.to_string().as_bytes());
     }
+}
+
+/// How old a copy may be if READONLY does not say it, in milliseconds.
+const MAX_STALE_MS: u64 = 1000;
+/// The oldest that a client may ask for.
+const MOST_STALE_MS: i64 = 60_000;
+
+/// READONLY [MAXSTALE milliseconds]: reads are answered from this member's copy of a slot while that is surely no
+/// older than so.
+pub(super) fn read_only(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
+    let max_stale_ms = match args {
+        [_] => MAX_STALE_MS,
+        [_, word, ms] if word.eq_ignore_ascii_case(b"MAXSTALE") => match integer(ms) {
+            Some(ms @ 1..=MOST_STALE_MS) => ms as u64,
+            _ => {
+                return out.error(&format!(
+                    "ERR MAXSTALE must be a number of milliseconds from 1 to {MOST_STALE_MS}"
+                ));
+            }
+        },
+        _ => return out.error("ERR syntax error"),
+    };
+    context.session.set_max_stale(Some(max_stale_ms));
+    out.simple("OK");
 }
