@@ -252,6 +252,19 @@ fn a_request_waits_for_a_new_leader_and_primary_so_that_one_retry_at_once_is_eno
 }
 
 #[test]
+fn a_replica_that_was_started_again_is_in_sync_again_though_nobody_writes() {
+    let _alone = alone();
+    let mut cluster = Cluster::start([0, 1, 2], STORES);
+    wait_in_sync(&cluster);
+    for dies in [0, 1, 2, 0, 1] {
+        cluster.members[dies].kill();
+        cluster.members[dies] = launch(STORES, cluster.ports[dies], &cluster.flags[dies]);
+        cluster.wait_whole();
+        wait_in_sync(&cluster);
+    }
+}
+
+#[test]
 fn l22_a_minority_never_answers_ok_to_a_quorum_write() {
     let _alone = alone();
     let mut cluster = Cluster::start([2, 1, 0], STORES);

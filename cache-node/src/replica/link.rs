@@ -28,7 +28,8 @@ const HELLO: Duration = Duration::from_secs(2);
 const BACKOFF: Duration = Duration::from_millis(100);
 /// How often it is looked for what no bell tells of.
 const TICK: Duration = Duration::from_millis(50);
-/// A link of which nothing is asked is asked whether it is there so often.
+/// A peer is asked so often whether it is there, and knows the session: it may have been started again between
+/// two cycles.
 const PING: Duration = Duration::from_millis(300);
 /// So many cycles are on their way at once: what comes meanwhile goes together.
 const MOST_CYCLES: usize = 4;
@@ -217,7 +218,7 @@ impl Sender {
             if pinged.elapsed() >= PING && self.on_the_way.pings == 0 {
                 pinged = Instant::now();
                 self.on_the_way.pings += 1;
-                self.send(Asked::Ping, &Head::Ping, |_| {})?;
+                self.send(Asked::Ping, &Head::Hello { session: self.session }, |_| {})?;
             }
             tokio::select! {
                 Some((asked, reply)) = self.on_the_way.answers.next() => {
@@ -297,10 +298,12 @@ impl Sender {
                 Ok(())
             }
             (Asked::Cycle { .. }, Said::Unknown { .. }) => Err(Broken::Session),
-            (Asked::Ping, Said::Here) => {
+            (Asked::Ping, Said::Known { .. }) => {
                 self.on_the_way.pings = 0;
                 Ok(())
             }
+            // Another process than that with which the session began, which has nothing of it.
+            (Asked::Ping, Said::Unknown { .. }) => Err(Broken::Session),
             (Asked::Positions, Said::Positions(positions)) => {
                 attaching.positions(self, &positions);
                 Ok(())

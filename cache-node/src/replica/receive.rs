@@ -158,7 +158,8 @@ impl Receiver {
                 return Ok((Said::Piece(came), ticket));
             }
             Head::Fresh => self.context.sent_to(from).ok_or("it is not the primary by a lease")?,
-            Head::Ping | Head::Wait { .. } | Head::OnDisk { .. } => Said::Here,
+            // Answered later.
+            Head::Wait { .. } | Head::OnDisk { .. } => return Err("it takes longer".to_owned()),
         };
         Ok((said, None))
     }

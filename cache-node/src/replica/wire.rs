@@ -31,8 +31,6 @@ pub enum Head {
         store: StoreNumber,
         is_last: bool,
     },
-    /// To say that it is there.
-    Ping,
     /// Of a primary: how many others have all that was written there by now, at least so many or after so
     /// many milliseconds.
     Wait { replicas: u32, timeout_ms: u64 },
@@ -55,8 +53,6 @@ pub enum Said {
     Positions(Vec<Option<(u64, u64, u64)>>),
     /// What came of a piece.
     Piece(Came),
-    /// It is there.
-    Here,
     /// So many have it.
     Have(u32),
     /// All that was done in these slots by now is sent in a session up to a cycle.
