@@ -97,6 +97,21 @@ fn what_was_acknowledged_outlives_the_death_of_any_member() {
 }
 
 #[test]
+fn who_asks_another_member_waits_for_the_fail_over_and_is_told_no_error() {
+    let _alone = alone();
+    let mut cluster = Cluster::start([0, 1, 2], STORES);
+    wait_in_sync(&cluster);
+    write(&cluster, 0, "1", 100, 0);
+    let mut raw = cluster.raw(0);
+    select(&mut raw, "1");
+    cluster.members[1].kill();
+    for n in 0..100 {
+        let got = raw.ask(&[b"GET", format!("k{n}").as_bytes()]);
+        assert_eq!(got, value(&format!("v0:{n}")), "k{n}: {}", got.escape_ascii());
+    }
+}
+
+#[test]
 fn l28_what_was_deleted_while_a_member_was_away_stays_deleted_when_it_serves_again() {
     let _alone = alone();
     let mut cluster = Cluster::start([0, 1, 2], STORES);

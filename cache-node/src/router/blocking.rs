@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::blocked::{self, Answered};
 use super::place::{Place, place};
 use super::{
-    CROSS_SLOT, Caller, ForwardError, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, is_cut_off,
-    lacks_replicas, lost,
+    CROSS_SLOT, Caller, ForwardError, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, has_heir,
+    is_cut_off, lacks_replicas, lost,
 };
 use crate::clock::now_ms;
 use crate::peer;
@@ -439,8 +439,8 @@ impl Router {
             writer.error(UNBLOCKED);
             return Attempt::Done;
         }
-        // Waiting helps when it comes back at once, not when it is known to be away.
-        if view.liveness(member) == Liveness::Down {
+        // Waiting helps when it comes back at once, or somebody takes over from it.
+        if view.liveness(member) == Liveness::Down && !has_heir(view, call.spec, call.args) {
             writer.error(&lost(call.spec, &error));
             return Attempt::Done;
         }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hypercache_core::cluster::{Liveness, MemberId, Slot, View, slot_of};
-use hypercache_core::command::{self, Known, Run, Spec};
+use hypercache_core::command::{self, Flags, Known, Run, Spec};
 use hypercache_core::keyspace::Keyspace;
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use hypercache_core::store::StoreNumber;
@@ -64,8 +64,9 @@ impl Owners for View {
 /// How long a command over all of this member's keys may take that a client of it sent.
 const WALK_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long a write waits until as many owners of its slot are in sync as it needs.
-const REPLICAS_WAIT: Duration = Duration::from_secs(1);
+/// How long a write waits until as many owners of its slot are in sync as it needs: longer than one that is silent
+/// may take to leave, and come back.
+const REPLICAS_WAIT: Duration = Duration::from_secs(3);
 
 /// How long after the quorum was lost commands wait for it: a leader is elected anew in a part of that. One
 /// wait for all, so that a client that sends many waits no longer.
@@ -354,18 +355,16 @@ impl Router {
                                 return;
                             }
                         },
-                        // Waiting helps when it comes back at once, not when it is known to be away and nobody
-                        // takes over from it soon.
+                        // Nothing was done there, or nothing that counts. Waiting helps when it comes back at once,
+                        // or, where it is known to be away, somebody takes over from it soon.
                         Err(error)
-                            if view.liveness(member) == Liveness::Down
-                                && !(error.never_sent()
-                                    && has_heir(&view, spec, args)
-                                    && Instant::now() < replicas_by) =>
+                            if (error.never_sent() || spec.flags.contains(Flags::READONLY))
+                                && (view.liveness(member) != Liveness::Down
+                                    || has_heir(&view, spec, args)
+                                        && Instant::now() < replicas_by) =>
                         {
-                            Writer::new(out, protocol).error(&lost(spec, &error));
-                            return;
+                            error.to_string()
                         }
-                        Err(error) if error.never_sent() => error.to_string(),
                         Err(error) => {
                             Writer::new(out, protocol).error(&lost(spec, &error));
                             return;
@@ -482,6 +481,7 @@ pub fn lacks_replicas(reply: &[u8]) -> bool {
 
 /// The error for a command whose member did not answer: it says whether it may have run.
 fn lost(spec: &Spec, error: &ForwardError) -> String {
-    let doubt = if spec.may_write() { "; the write may have been done" } else { "" };
+    let doubt =
+        if spec.may_write() && !error.never_sent() { "; the write may have been done" } else { "" };
     format!("CLUSTERDOWN The slot's member did not answer: {error}{doubt}")
 }

@@ -50,7 +50,7 @@ pub fn try_for<T>(mut condition: impl FnMut() -> Option<T>) -> Option<T> {
     None
 }
 
-/// A member that runs as a process of its own, ended with this value.
+/// A member that runs as a process of its own, ended with this value. `TEST_HYPERCACHE` names another build.
 pub struct Member {
     process: Child,
     pub resp_port: u16,
@@ -85,7 +85,9 @@ impl Member {
         let file = directory.path().join("config.yaml");
         std::fs::write(&file, yaml).unwrap();
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hypercache"));
+        let program = std::env::var("TEST_HYPERCACHE");
+        let mut command =
+            Command::new(program.as_deref().unwrap_or(env!("CARGO_BIN_EXE_hypercache")));
         command
             .args(["server", "--threads", "2", "--resp-port", &resp_port.to_string()])
             .args([

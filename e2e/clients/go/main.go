@@ -1,5 +1,5 @@
-// hc-go writes, reads back and deletes numbered keys with go-redis (see
-// ../README.md).
+// hc-go writes, reads back and deletes numbered keys with go-redis, or works until
+// it is stopped (see ../README.md).
 package main
 
 import (
@@ -19,16 +19,17 @@ const (
 )
 
 type report struct {
-	Client string `json:"client"`
-	Mode   string `json:"mode"`
-	Action string `json:"action"`
-	Count  int    `json:"count"`
-	Wrong  int    `json:"wrong"`
-	First  string `json:"first,omitempty"`
+	Client  string `json:"client"`
+	Version string `json:"version,omitempty"`
+	Mode    string `json:"mode"`
+	Action  string `json:"action"`
+	Count   int    `json:"count"`
+	Wrong   int    `json:"wrong"`
+	First   string `json:"first,omitempty"`
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: hc-go plain|cluster fill|check|wipe HOST:PORT COUNT PREFIX")
+	fmt.Fprintln(os.Stderr, "usage: hc-go plain|cluster fill|check|wipe|work HOST:PORT COUNT PREFIX")
 	os.Exit(2)
 }
 
@@ -41,24 +42,36 @@ func main() {
 	if err != nil || count < 0 {
 		usage()
 	}
+	if action == "work" {
+		work(mode, address, count, prefix)
+		return
+	}
 	client := connect(mode, address)
 	defer client.Close()
 	result := report{Client: "go-redis", Mode: mode, Action: action, Count: count}
 	for first := 0; first < count; first += batch {
 		wrong, err := run(client, action, prefix, first, min(first+batch, count))
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "hc-go:", err)
-			os.Exit(1)
+			fail(err)
 		}
 		if len(wrong) > 0 && result.Wrong == 0 {
 			result.First = wrong[0]
 		}
 		result.Wrong += len(wrong)
 	}
+	finish(result)
+}
+
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "hc-go:", err)
+	os.Exit(1)
+}
+
+// finish prints the last line, and ends with an error if anything was wrong.
+func finish(result report) {
 	line, err := json.Marshal(result)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "hc-go:", err)
-		os.Exit(1)
+		fail(err)
 	}
 	fmt.Println(string(line))
 	if result.Wrong > 0 {

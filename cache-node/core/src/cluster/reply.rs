@@ -63,7 +63,10 @@ fn slots(view: &View, out: &mut Writer) {
     let runs = view.state.assignment.runs();
     out.array(runs.len());
     for run in runs {
-        let owners: Vec<&Member> = run.owners.iter().filter_map(|id| view.member(*id)).collect();
+        let mut owners: Vec<&Member> =
+            run.owners.iter().filter_map(|id| view.member(*id)).collect();
+        // Clients go to the first one. Until another is the primary, whoever is there waits for it with them.
+        owners.sort_by_key(|member| view.liveness(member.id) == Liveness::Down);
         out.array(2 + owners.len());
         out.integer(i64::from(run.first));
         out.integer(i64::from(run.last));
@@ -421,18 +424,29 @@ mod tests {
         view
     }
 
+    /// The ids of the nodes of a run of slots.
+    fn ids(run: &Reply) -> Vec<Reply> {
+        let Reply::Array(parts) = run else { panic!() };
+        let id = |node: &Reply| match node {
+            Reply::Array(node) => node[2].clone(),
+            other => panic!("{other:?}"),
+        };
+        parts[2..].iter().map(id).collect()
+    }
+
+    #[test]
+    fn a_primary_that_is_away_stands_behind_its_replicas_so_that_nobody_is_sent_to_it() {
+        let mut view = with_replicas();
+        view.liveness.insert(2, Liveness::Down);
+        let out = ask(&view, &[b"slots"], Protocol::Resp3);
+        let Reply::Array(runs) = Reply::parse(&out).unwrap().unwrap().0 else { panic!() };
+        assert_eq!(ids(&runs[0]), [bulk(&node_id(3)), bulk(&node_id(2))]);
+    }
+
     #[test]
     fn replicas_stand_behind_their_primaries() {
         let out = ask(&with_replicas(), &[b"slots"], Protocol::Resp3);
         let Reply::Array(runs) = Reply::parse(&out).unwrap().unwrap().0 else { panic!() };
-        let ids = |run: &Reply| {
-            let Reply::Array(parts) = run else { panic!() };
-            let id = |node: &Reply| match node {
-                Reply::Array(node) => node[2].clone(),
-                other => panic!("{other:?}"),
-            };
-            parts[2..].iter().map(id).collect::<Vec<_>>()
-        };
         assert_eq!(runs.len(), 6);
         assert_eq!(ids(&runs[0]), [bulk(&node_id(2)), bulk(&node_id(3))]);
         assert_eq!(ids(&runs[1]), [bulk(&node_id(1))]);

@@ -9,6 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+/// Links, each with a cycle.
+type Cycles = SmallVec<[(Arc<Link>, Ticket); 4]>;
+
 /// Ready when all needs are met, or one of their slots was lost.
 #[derive(Debug)]
 #[must_use = "nobody waits before it is polled"]
@@ -37,8 +40,8 @@ impl<'f> UntilMet<'f> {
 
     /// The first cycle of each link that is waited for; and whether there are links that have confirmed what
     /// was waited for.
-    fn awaited(&self) -> (SmallVec<[(Arc<Link>, Ticket); 4]>, bool) {
-        let mut awaited = SmallVec::<[(Arc<Link>, Ticket); 4]>::new();
+    fn awaited(&self) -> (Cycles, bool) {
+        let mut awaited = Cycles::new();
         let mut has_confirmed = false;
         for need in &self.needs {
             self.feed.look(need.slot, |slot| {
