@@ -28,6 +28,8 @@ use crate::telemetry;
 const CONTROL_THREADS: usize = 2;
 /// How long requests that are under way may take to end once the member is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often a member that stops hands over what came to it meanwhile.
+const GIVE_BACK: Duration = Duration::from_millis(100);
 /// How long the last spans may take to be sent.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 /// Keys that one step of the expiry cycle looks at.
@@ -302,7 +304,18 @@ async fn serve(config: Config) -> Result<(), Error> {
     handle.step_down().await;
     // What they have asked is answered while this member is one of the cluster's yet.
     close.send_replace(true);
-    let _ = tokio::time::timeout(2 * GRACE, is_closed.wait_for(|closed| *closed)).await;
+    let closed = tokio::time::timeout(2 * GRACE, is_closed.wait_for(|closed| *closed));
+    let gives_back = async {
+        loop {
+            tokio::time::sleep(GIVE_BACK).await;
+            hand_over.all(GRACE).await;
+        }
+    };
+    tokio::select! {
+        _ = closed => {}
+        () = gives_back => {}
+    }
+    hand_over.all(GRACE).await;
     handle.shutdown().await;
     stop.send_replace(true);
     let rest = async { while parts.join_next().await.is_some() {} };

@@ -307,7 +307,8 @@ fn the_dead_are_known_to_all_and_the_living_are_not_taken_for_dead_under_loss() 
         crowd.members[*number as usize] = None;
     }
     let living = (size - 3) as usize;
-    for _ in 0..40 {
+    // Rumours reach nearly all within seconds; who has missed one finds out when it asks the dead itself.
+    for _ in 0..600 {
         crowd.run(500);
         if crowd.known_us.len() == 3 && crowd.known_us.values().all(|times| times.len() >= living) {
             break;

@@ -1,6 +1,7 @@
 //! Slots that are given to another owner, with everything: they are served no more, the other confirms all,
 //! and then the table names it.
 
+use std::sync::atomic::Ordering::Acquire;
 use std::time::Duration;
 
 use hypercache_core::cluster::{MemberId, Slot};
@@ -28,6 +29,11 @@ impl Context {
 
     async fn hand_some_over(&self, slots: &[Slot], to: MemberId) -> usize {
         let Some(link) = self.serving.link(to) else { return 0 };
+        // What it has confirmed before says nothing of a process that is gone.
+        let state = self.handle.state_of(to);
+        if !state.is_up.load(Acquire) {
+            return 0;
+        }
         let lacks = |slot: &Slot| {
             let holds = |store| self.keyspace.count_keys_in_slot(store, *slot) > 0;
             self.serving.lacks(*slot, to, holds)
@@ -64,7 +70,7 @@ impl Context {
         };
         // Nothing comes any more: what is lacked now was written since it was looked at first.
         let there: Vec<Slot> = there.into_iter().filter(|slot| !lacks(slot)).collect();
-        if !there.is_empty() {
+        if !there.is_empty() && state.is_up.load(Acquire) {
             self.propose(&there, self.serving.hand_over(&there, to)).await;
         }
         let state = self.serving.state();

@@ -49,10 +49,15 @@ pub(super) async fn keep(context: Arc<Context>, link: Arc<Link>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = tick.tick() => {}
-            // Much changes at once, mostly.
-            () = context.attend.notified() => sleep(LOOK).await,
+            () = attended(&context) => {}
         }
     }
+}
+
+/// Something is there, and what comes at the same time: much changes at once, mostly.
+async fn attended(context: &Context) {
+    context.attend.notified().await;
+    sleep(LOOK).await;
 }
 
 struct Keeper {
@@ -84,7 +89,7 @@ struct Looked {
 impl Keeper {
     async fn step(&mut self) {
         let context = self.context.clone();
-        if !context.cluster.view().quorum {
+        if !context.cluster.view().quorum || context.stops.load(Acquire) {
             return;
         }
         let is_up = self.state.is_up.load(Acquire);
@@ -232,6 +237,9 @@ impl Context {
     pub(super) async fn let_go(&self, slots: &[Slot], member: MemberId) -> usize {
         let Some(link) = self.serving.link(member) else { return 0 };
         let _alone = self.leaving.lock().await;
+        if self.stops.load(Acquire) {
+            return 0;
+        }
         let table = self.serving.state();
         let copies = table.replication_factor();
         let spared = |slot: &Slot| {

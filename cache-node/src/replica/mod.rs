@@ -26,6 +26,7 @@ mod wire;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::*};
 use std::time::Duration;
 
 pub use bells::{Bell, Bells};
@@ -68,6 +69,8 @@ pub(crate) struct Context {
     attend: Notify,
     /// Held while owners leave in-sync sets.
     leaving: Mutex<()>,
+    /// This member stops: who is in sync stays so, as it may be the next primary of what comes here yet.
+    stops: AtomicBool,
     stop: watch::Receiver<bool>,
 }
 
@@ -92,6 +95,7 @@ impl Options {
             handle: Handle::new(keyspace.clone(), cluster.clone(), peers.clone()),
             attend: Notify::new(),
             leaving: Mutex::default(),
+            stops: AtomicBool::new(false),
             stop: stopping,
             keyspace,
             cluster,
@@ -205,10 +209,12 @@ fn on_its_own(
 }
 
 impl HandOver {
-    /// Hands all slots over in which another owner is in sync that seems to be there, within a time.
+    /// Hands all slots over in which another owner is in sync that seems to be there, within a time. From the first
+    /// call on this member takes nobody out of sync, and hands over what is given to it for balance meanwhile.
     pub async fn all(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let context = &self.0;
+        context.stops.store(true, Release);
         let view = context.cluster.view();
         let state = context.serving.state();
         let mut heirs: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
