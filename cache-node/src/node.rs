@@ -304,18 +304,15 @@ async fn serve(config: Config) -> Result<(), Error> {
     handle.step_down().await;
     // What they have asked is answered while this member is one of the cluster's yet.
     close.send_replace(true);
-    let closed = tokio::time::timeout(2 * GRACE, is_closed.wait_for(|closed| *closed));
-    let gives_back = async {
-        loop {
-            tokio::time::sleep(GIVE_BACK).await;
-            hand_over.all(GRACE).await;
+    let until = Instant::now() + 2 * GRACE;
+    loop {
+        let closed = tokio::time::timeout(GIVE_BACK, is_closed.wait_for(|closed| *closed)).await;
+        // Never broken off: what is fenced is handed over or kept.
+        hand_over.all(GRACE).await;
+        if closed.is_ok() || Instant::now() >= until {
+            break;
         }
-    };
-    tokio::select! {
-        _ = closed => {}
-        () = gives_back => {}
     }
-    hand_over.all(GRACE).await;
     handle.shutdown().await;
     stop.send_replace(true);
     let rest = async { while parts.join_next().await.is_some() {} };

@@ -24,10 +24,6 @@ fn ok(reply: &[u8]) -> bool {
     reply == b"+OK\r\n"
 }
 
-fn select(raw: &mut Raw, store: &str) {
-    assert_eq!(raw.ask(&[b"SELECT", store.as_bytes()]), b"+OK\r\n");
-}
-
 fn value(text: &str) -> Vec<u8> {
     format!("${}\r\n{text}\r\n", text.len()).into_bytes()
 }
@@ -49,8 +45,7 @@ fn wait_in_sync(cluster: &Cluster) {
 
 /// Writes until each of so many keys was acknowledged, by a client that tries again.
 fn write(cluster: &Cluster, through: usize, store: &str, keys: usize, round: usize) {
-    let mut raw = cluster.raw(through);
-    select(&mut raw, store);
+    let mut raw = cluster.selected(through, store);
     for n in 0..keys {
         let (key, text) = (format!("k{n}"), format!("v{round}:{n}"));
         wait_for("an acknowledged write", || {
@@ -60,8 +55,7 @@ fn write(cluster: &Cluster, through: usize, store: &str, keys: usize, round: usi
 }
 
 fn read(cluster: &Cluster, through: usize, store: &str, keys: usize, round: usize) {
-    let mut raw = cluster.raw(through);
-    select(&mut raw, store);
+    let mut raw = cluster.selected(through, store);
     for n in 0..keys {
         let (key, text) = (format!("k{n}"), format!("v{round}:{n}"));
         let got = wait_for("an answer", || {
@@ -102,8 +96,7 @@ fn who_asks_another_member_waits_for_the_fail_over_and_is_told_no_error() {
     let mut cluster = Cluster::start([0, 1, 2], STORES);
     wait_in_sync(&cluster);
     write(&cluster, 0, "1", 100, 0);
-    let mut raw = cluster.raw(0);
-    select(&mut raw, "1");
+    let mut raw = cluster.selected(0, "1");
     cluster.members[1].kill();
     for n in 0..100 {
         let got = raw.ask(&[b"GET", format!("k{n}").as_bytes()]);
@@ -118,8 +111,7 @@ fn l28_what_was_deleted_while_a_member_was_away_stays_deleted_when_it_serves_aga
     wait_in_sync(&cluster);
     write(&cluster, 1, "1", 100, 0);
     cluster.members[0].kill();
-    let mut raw = cluster.raw(1);
-    select(&mut raw, "1");
+    let mut raw = cluster.selected(1, "1");
     for n in 0..100 {
         let key = format!("k{n}");
         // A try that ended with an error may have deleted it.
@@ -141,8 +133,7 @@ fn l28_what_was_deleted_while_a_member_was_away_stays_deleted_when_it_serves_aga
     // Each of the others in turn leaves the one that was away to answer.
     for dies in [1, 2] {
         cluster.members[dies].kill();
-        let mut raw = cluster.raw(0);
-        select(&mut raw, "1");
+        let mut raw = cluster.selected(0, "1");
         for n in 0..100 {
             let key = format!("k{n}");
             let got = wait_for("an answer", || {
@@ -175,8 +166,7 @@ fn a_member_that_is_told_to_stop_hands_its_slots_over_and_loses_no_write() {
         "{}",
         reply.escape_ascii()
     );
-    let mut raw = cluster.raw(1);
-    select(&mut raw, "1");
+    let mut raw = cluster.selected(1, "1");
     let reply = raw.ask(&[b"WAIT", b"1", b"5000"]);
     assert_eq!(reply, b":1\r\n");
 }
@@ -186,13 +176,11 @@ fn a_member_that_is_told_to_stop_answers_every_request_that_it_does() {
     let _alone = alone();
     let mut cluster = Cluster::start([2, 0, 1], STORES);
     wait_in_sync(&cluster);
-    let mut blocked = cluster.raw(0);
-    select(&mut blocked, "1");
+    let mut blocked = cluster.selected(0, "1");
     blocked.command(&[b"BLPOP", b"nothing", b"0"]);
     let clients: Vec<_> = (0..8)
         .map(|n| {
-            let mut raw = cluster.raw(0);
-            select(&mut raw, "1");
+            let mut raw = cluster.selected(0, "1");
             let key = format!("c{n}");
             let mut answered = 0;
             while answered < 20 {
@@ -212,8 +200,7 @@ fn a_member_that_is_told_to_stop_answers_every_request_that_it_does() {
         .collect();
     assert_eq!(cluster.members[0].terminate(), Some(0));
     assert!(blocked.ended(), "who waits is told nothing: nothing was taken");
-    let mut raw = cluster.raw(1);
-    select(&mut raw, "1");
+    let mut raw = cluster.selected(1, "1");
     for client in clients {
         let (key, answered) = client.join().unwrap();
         assert_eq!(raw.ask(&[b"GET", key.as_bytes()]), value(&answered.to_string()), "{key}");
@@ -232,8 +219,7 @@ fn a_request_waits_for_a_new_leader_and_primary_so_that_one_retry_at_once_is_eno
     };
     let leader = wait_for("a leader", || (0..3).find(leads));
     let other = (leader + 1) % 3;
-    let mut raw = cluster.raw(other);
-    select(&mut raw, "1");
+    let mut raw = cluster.selected(other, "1");
     cluster.members[leader].kill();
     for n in 0..60 {
         let (key, text) = (format!("k{n}"), format!("v1:{n}"));
@@ -269,8 +255,7 @@ fn l22_a_minority_never_answers_ok_to_a_quorum_write() {
     let _alone = alone();
     let mut cluster = Cluster::start([2, 1, 0], STORES);
     wait_in_sync(&cluster);
-    let mut raw = cluster.raw(0);
-    select(&mut raw, "1");
+    let mut raw = cluster.selected(0, "1");
     cluster.members[1].kill();
     cluster.members[2].kill();
     for n in 0..50 {
@@ -287,9 +272,8 @@ fn l21_concurrent_writes_through_different_members_leave_one_value_everywhere() 
     wait_in_sync(&cluster);
     std::thread::scope(|scope| {
         for i in 0..3 {
-            let mut raw = cluster.raw(i);
+            let mut raw = cluster.selected(i, "1");
             scope.spawn(move || {
-                select(&mut raw, "1");
                 for n in 0..300 {
                     let text = format!("{i}:{n}");
                     let key = format!("k{}", n % 10);
@@ -302,8 +286,7 @@ fn l21_concurrent_writes_through_different_members_leave_one_value_everywhere() 
     });
     let mut seen: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for i in 0..3 {
-        let mut raw = cluster.raw(i);
-        select(&mut raw, "1");
+        let mut raw = cluster.selected(i, "1");
         for n in 0..10 {
             let key = format!("k{n}");
             let got = raw.ask(&[b"GET", key.as_bytes()]);

@@ -11,19 +11,13 @@ const STORES: &str = "stores:\n  q: {number: 1, replication_factor: 3, acks: quo
                       o: {number: 3, replication_factor: 3, acks: one}\n";
 const KEYS: usize = 60;
 
-fn selected(cluster: &Cluster, member: usize, store: &str) -> Raw {
-    let mut raw = cluster.raw(member);
-    assert_eq!(raw.ask(&[b"SELECT", store.as_bytes()]), b"+OK\r\n");
-    raw
-}
-
 fn key(n: usize) -> Vec<u8> {
     format!("k{n}").into_bytes()
 }
 
 /// Writes until each key was acknowledged, by a client that tries again.
 fn write(cluster: &Cluster, through: usize, store: &str, value: &[u8]) {
-    let mut raw = selected(cluster, through, store);
+    let mut raw = cluster.selected(through, store);
     for n in 0..KEYS {
         wait_for("an acknowledged write", || {
             (raw.ask(&[b"SET", &key(n), value]) == b"+OK\r\n").then_some(())
@@ -44,7 +38,7 @@ fn a_member_that_was_paused_answers_nothing_that_others_have_overwritten_meanwhi
     }
     let all = || (0..KEYS).flat_map(|n| ["1", "3"].map(|store| (n, store)));
     let mut waiting: Vec<(usize, &str, Raw)> =
-        all().map(|(n, store)| (n, store, selected(&cluster, 0, store))).collect();
+        all().map(|(n, store)| (n, store, cluster.selected(0, store))).collect();
     cluster.members[0].pause();
     // What is on its way when it wakes: reads, alone and behind others, and a write.
     for (n, _, raw) in &mut waiting {
@@ -76,7 +70,7 @@ fn a_member_that_was_paused_answers_nothing_that_others_have_overwritten_meanwhi
     println!("{answered} were answered, {refused} were refused");
     // And it serves again, with what the others have.
     for store in ["1", "3"] {
-        let mut raw = selected(&cluster, 0, store);
+        let mut raw = cluster.selected(0, store);
         for n in 0..KEYS {
             let got = wait_for("an answer", || {
                 let reply = raw.ask(&[b"GET", &key(n)]);

@@ -24,18 +24,12 @@ fn cluster() -> Cluster {
     cluster
 }
 
-fn selected(cluster: &Cluster, member: usize, store: &str) -> Raw {
-    let mut raw = cluster.raw(member);
-    assert_eq!(raw.ask(&[b"SELECT", store.as_bytes()]), b"+OK\r\n");
-    raw
-}
-
 fn key(n: usize) -> Vec<u8> {
     format!("k{n}").into_bytes()
 }
 
 fn write(cluster: &Cluster, store: &str, value: &[u8]) {
-    let mut raw = selected(cluster, 0, store);
+    let mut raw = cluster.selected(0, store);
     for n in 0..KEYS {
         let mut last = Vec::new();
         let done = try_for(|| {
@@ -62,7 +56,7 @@ fn forwarded(raw: &mut Raw) -> u64 {
 fn readonly_answers_from_copies_that_are_young_enough_and_from_primaries_else() {
     let mut cluster = cluster();
     write(&cluster, "2", b"old");
-    let mut reader = selected(&cluster, 1, "2");
+    let mut reader = cluster.selected(1, "2");
     let mut control = cluster.raw(1);
     assert_eq!(reader.ask(&[b"ASKING"]), b"+OK\r\n");
     for bad in [&[&b"READONLY"[..], b"MAXSTALE", b"0"][..], &[b"READONLY", b"MAXSTALE"]] {
@@ -122,7 +116,7 @@ fn waitaof_counts_members_that_have_it_on_their_disks_and_metrics_tell_of_the_li
     let cluster = cluster();
     write(&cluster, "4", b"v");
     for member in 0..3 {
-        let mut raw = selected(&cluster, member, "4");
+        let mut raw = cluster.selected(member, "4");
         assert_eq!(raw.ask(&[b"WAITAOF", b"1", b"2", b"20000"]), b"*2\r\n:1\r\n:2\r\n");
         assert_eq!(raw.ask(&[b"WAITAOF", b"1", b"3", b"300"]), b"*2\r\n:1\r\n:2\r\n");
         let metrics = cluster.members[member].http("GET /metrics");

@@ -7,7 +7,8 @@ use super::{
     shared::Shared,
 };
 use hypercache_core::cluster::{
-    Act, Away, Change, ClusterState, Liveness, MemberId, Positions, Slot, fail_over, to_be_asked,
+    Act, Away, Change, ClusterState, Liveness, MemberId, Positions, Slot, Step, fail_over,
+    to_be_asked,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,16 +62,12 @@ async fn step(shared: &Arc<Shared>) {
     if decided.steps.is_empty() {
         return;
     }
-    let slots = |act: fn(&Act) -> bool| -> usize {
-        let steps = decided.steps.iter().filter(|step| act(&step.act));
-        steps.flat_map(|step| &step.runs).map(|(a, b)| usize::from(b - a) + 1).sum()
-    };
     let names: Vec<&str> =
         dead.iter().filter_map(|id| state.members.get(id)).map(|m| m.name.as_str()).collect();
     tracing::warn!(
         dead = ?names,
-        promoted = slots(|act| matches!(act, Act::Promote { .. })),
-        begun_anew = slots(|act| matches!(act, Act::Restart { .. })),
+        promoted = slots_of(&decided.steps, |act| matches!(act, Act::Promote { .. })),
+        begun_anew = slots_of(&decided.steps, |act| matches!(act, Act::Restart { .. })),
         "slots of members that cannot serve get other primaries"
     );
     let deadline = Instant::now() + STEP_TIMEOUT;
@@ -81,6 +78,12 @@ async fn step(shared: &Arc<Shared>) {
             sleep(AGAIN).await;
         }
     }
+}
+
+/// How many slots steps with such acts are about.
+pub(super) fn slots_of(steps: &[Step], is: fn(&Act) -> bool) -> u32 {
+    let runs = steps.iter().filter(|step| is(&step.act)).flat_map(|step| &step.runs);
+    runs.map(|(first, last)| u32::from(last - first) + 1).sum()
 }
 
 pub(super) fn alive(shared: &Shared) -> BTreeSet<MemberId> {

@@ -104,14 +104,10 @@ async fn decide(
     let alive = failover::alive(shared);
     let away = Away { dead, gone: &gone, lost: &lost };
     let decided = fail_over(state, away, None, &positions, |id| alive.contains(&id));
-    let count = |steps: &[Step], is: fn(&Act) -> bool| -> u32 {
-        let runs = steps.iter().filter(|step| is(&step.act)).flat_map(|step| &step.runs);
-        runs.map(|(first, last)| u32::from(last - first) + 1).sum()
-    };
     let mut steps = decided.steps;
     let next = Forgotten {
-        promoted: count(&steps, |act| matches!(act, Act::Promote { .. })),
-        begun_empty: count(&steps, |act| matches!(act, Act::Restart { .. })),
+        promoted: failover::slots_of(&steps, |act| matches!(act, Act::Promote { .. })),
+        begun_empty: failover::slots_of(&steps, |act| matches!(act, Act::Restart { .. })),
         waiting: decided.waiting.iter().map(|waiting| waiting.slots).sum(),
     };
     let is_left = |slot: &Slot| {

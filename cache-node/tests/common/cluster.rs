@@ -62,6 +62,13 @@ impl Cluster {
     pub fn raw(&self, i: usize) -> Raw {
         self.members[i].raw()
     }
+
+    /// The same, with a store selected.
+    pub fn selected(&self, i: usize, store: &str) -> Raw {
+        let mut raw = self.raw(i);
+        assert_eq!(raw.ask(&[b"SELECT", store.as_bytes()]), b"+OK\r\n");
+        raw
+    }
 }
 
 /// Starts one member and waits for nothing.
