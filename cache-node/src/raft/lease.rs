@@ -59,6 +59,11 @@ impl Standing {
         if until_ms > now_ms {
             let _ = self.follows_until_ms.compare_exchange(0, until_ms, AcqRel, Acquire);
         }
+        self.follows(now_ms)
+    }
+
+    /// Whether what a leader granted it holds yet.
+    pub fn follows(&self, now_ms: u64) -> bool {
         now_ms < self.follows_until_ms.load(Acquire)
     }
 
@@ -68,6 +73,17 @@ impl Standing {
             u64::try_from(rest.as_millis()).unwrap_or(u64::MAX).saturating_add(now_ms)
         });
         self.leads_until_ms.store(until_ms, Release);
+    }
+
+    /// It does not lead any more. What a majority granted it as the leader holds until it is over, as whoever
+    /// leads now waits for that: it goes on as a follower, without a break.
+    pub fn leads_no_more(&self, now_ms: u64) {
+        let until_ms = self.leads_until_ms.load(Acquire);
+        if until_ms > now_ms && until_ms != u64::MAX {
+            self.follows_until_ms.fetch_max(until_ms, AcqRel);
+        }
+        // Last, so that there is a lease at each moment.
+        self.leads_until_ms.store(0, Release);
     }
 
     /// It was found without a majority: leases that were taken before do not hold any more.
@@ -194,5 +210,25 @@ mod tests {
         standing.lead_for(None, 105);
         assert!(!standing.holds(lease, || 106));
         assert!(!standing.is_broken(106), "it was given up, and not over");
+    }
+
+    #[test]
+    fn who_let_another_one_lead_goes_on_with_its_lease_and_by_the_new_leader_s_word() {
+        let standing = Standing::default();
+        standing.lead_for(Some(Duration::from_millis(700)), 1000);
+        let lease = standing.lease();
+        standing.leads_no_more(1100);
+        assert!(standing.follow(1100));
+        assert!(standing.holds(lease, || 1699) && !standing.holds(lease, || 1700));
+        standing.heard(1200);
+        assert!(standing.holds(lease, || 1999) && !standing.holds(lease, || 2000));
+    }
+
+    #[test]
+    fn who_led_until_its_lease_was_over_has_none_when_it_hears_that_another_one_leads() {
+        let standing = Standing::default();
+        standing.lead_for(Some(Duration::from_millis(700)), 1000);
+        standing.leads_no_more(1700);
+        assert!(!standing.follow(1700));
     }
 }

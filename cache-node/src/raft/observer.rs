@@ -142,9 +142,11 @@ fn majority(shared: &Shared, metrics: &Metrics) -> bool {
             (false, None) => None,
         };
         standing.lead_for(rest, boot_ms());
-        return rest.is_some();
+        // Until a majority has answered its first word it has what the leader before it granted. Whoever leads
+        // next waits for longer than that.
+        return rest.is_some() || standing.follows(boot_ms());
     }
-    standing.lead_for(None, boot_ms());
+    standing.leads_no_more(boot_ms());
     standing.follow(boot_ms())
 }
 

@@ -17,7 +17,9 @@ use crate::raft::Lease;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The reply to what ran here and may not be answered any more.
-pub const CUT_OFF: &str = "CLUSTERDOWN This member reached no majority of the voters any more when this had \
+///
+/// No `CLUSTERDOWN`: clients of clusters take that for "not done", and ask again.
+pub const CUT_OFF: &str = "UNKNOWN This member reached no majority of the voters any more when this had \
                            run; it may have been done";
 
 /// Replies in a row of replies, and what they wait for together.

@@ -481,7 +481,10 @@ pub fn lacks_replicas(reply: &[u8]) -> bool {
 
 /// The error for a command whose member did not answer: it says whether it may have run.
 fn lost(spec: &Spec, error: &ForwardError) -> String {
-    let doubt =
-        if spec.may_write() && !error.never_sent() { "; the write may have been done" } else { "" };
-    format!("CLUSTERDOWN The slot's member did not answer: {error}{doubt}")
+    // No `CLUSTERDOWN` where it may have: clients of clusters take that for "not done", and ask again.
+    if spec.may_write() && !error.never_sent() {
+        format!("UNKNOWN The slot's member did not answer: {error}; the write may have been done")
+    } else {
+        format!("CLUSTERDOWN The slot's member did not answer: {error}")
+    }
 }

@@ -119,8 +119,8 @@ impl Router {
                         Err(error) if error.never_sent() => error.to_string(),
                         Err(error) if steps.iter().any(|step| step.spec.may_write()) => {
                             return Err(format!(
-                                "{}; the transaction may have been done",
-                                lost(exec, &error)
+                                "UNKNOWN The slot's member did not answer: {error}; the transaction may have \
+                                 been done"
                             ));
                         }
                         Err(error) => return Err(lost(exec, &error)),

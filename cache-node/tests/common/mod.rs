@@ -172,6 +172,16 @@ impl Member {
     /// Nothing of the process runs until [`Self::resume`].
     pub fn pause(&self) {
         self.signal("STOP");
+        // Each thread stops when it is its turn, and answers until then.
+        let tasks = format!("/proc/{}/task", self.process.id());
+        wait_for("a process that stands still", || {
+            let stands = |task: std::io::Result<std::fs::DirEntry>| {
+                let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+                // The state follows the name, which is in brackets.
+                stat.is_ok_and(|stat| stat.rsplit(") ").next().unwrap().starts_with('T'))
+            };
+            std::fs::read_dir(&tasks).unwrap().all(stands).then_some(())
+        });
     }
 
     /// The process runs again.

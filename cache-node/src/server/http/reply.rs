@@ -37,6 +37,7 @@ fn error(text: &str) -> ApiError {
         "OOM" => (StatusCode::INSUFFICIENT_STORAGE, "out_of_memory"),
         _ if text == router::NO_QUORUM => (StatusCode::SERVICE_UNAVAILABLE, "no_quorum"),
         "CLUSTERDOWN" => (StatusCode::GATEWAY_TIMEOUT, "deadline_exceeded"),
+        "UNKNOWN" => (StatusCode::GATEWAY_TIMEOUT, "outcome_unknown"),
         "TRYAGAIN" | "LOADING" | "MOVED" | "ASK" => (StatusCode::SERVICE_UNAVAILABLE, "try_again"),
         "ERR" if rest.contains("exceeds maximum allowed size") => {
             (StatusCode::PAYLOAD_TOO_LARGE, "too_large")
@@ -62,6 +63,7 @@ mod tests {
             ("OOM command not allowed when used memory > 'maxmemory'.", 507, "out_of_memory"),
             (router::NO_QUORUM, 503, "no_quorum"),
             ("CLUSTERDOWN Hash slot not served within 5s", 504, "deadline_exceeded"),
+            (router::CUT_OFF, 504, "outcome_unknown"),
             ("TRYAGAIN later", 503, "try_again"),
             ("ERR string exceeds maximum allowed size (proto-max-bulk-len)", 413, "too_large"),
             ("ERR value is not an integer or out of range", 400, "refused"),

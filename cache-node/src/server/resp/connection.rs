@@ -25,7 +25,7 @@ use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::raft::Lease;
-use crate::router::{Awaited, Batch, CUT_OFF, Request, Tried, lacks_replicas, wire};
+use crate::router::{Awaited, Batch, CUT_OFF, NO_QUORUM, Request, Tried, lacks_replicas, wire};
 use crate::server::stats::{Count, ticks, watch};
 use hypercache_core::cluster::View;
 
@@ -84,6 +84,8 @@ pub struct Connection {
     lease: Lease,
     /// Some of them ran here since.
     ran_here: bool,
+    /// And one of these may have written.
+    wrote_here: bool,
     /// The next command has to wait until the log has room for it.
     is_full: bool,
     /// When the command before ended, in ticks.
@@ -128,6 +130,7 @@ impl Connection {
             awaited: Awaited::default(),
             lease,
             ran_here: false,
+            wrote_here: false,
             is_full: false,
             since: 0,
             pausing: false,
@@ -169,8 +172,9 @@ impl Connection {
                 out = take_output();
                 next = self.run_kept(&mut out);
             }
+            let wrote_here = std::mem::take(&mut self.wrote_here);
             if std::mem::take(&mut self.ran_here) && !self.shared.router.holds(self.lease) {
-                return self.cut_off(out).await;
+                return self.cut_off(wrote_here, out).await;
             }
             if !self.batch.is_empty() {
                 let batch = std::mem::take(&mut self.batch);
@@ -221,10 +225,10 @@ impl Connection {
     /// Commands ran while this member's lease ended, and nobody knows which of them may be answered. That is
     /// told once, and the connection ends, as replies are known by their order only.
     #[cold]
-    async fn cut_off(&mut self, mut out: Vec<u8>) -> std::io::Result<()> {
+    async fn cut_off(&mut self, wrote: bool, mut out: Vec<u8>) -> std::io::Result<()> {
         out.clear();
         tracing::info!(client = self.session.client.id, "the lease ended: connection closed");
-        Writer::new(&mut out, self.session.protocol).error(CUT_OFF);
+        Writer::new(&mut out, self.session.protocol).error(if wrote { CUT_OFF } else { NO_QUORUM });
         let _ = tokio::time::timeout(FAREWELL, self.send(&mut out)).await;
         give_output(out);
         Ok(())
@@ -559,7 +563,10 @@ impl Connection {
                     out.truncate(start);
                     return false;
                 }
-                Tried::Done => self.ran_here |= view.quorum,
+                Tried::Done => {
+                    self.ran_here |= view.quorum;
+                    self.wrote_here |= spec.may_write();
+                }
                 Tried::There(_) if self.session.replies != Replies::Wanted => {
                     out.truncate(start);
                     return false;
