@@ -108,6 +108,8 @@ struct Inner {
     open: HashSet<(Slot, MemberId)>,
     /// Owners that are to be the primary: they get all stores.
     heirs: BTreeMap<Slot, MemberId>,
+    /// The last table's epoch by which a member ceased to own a slot of which this one is the primary.
+    removed: BTreeMap<MemberId, u64>,
     /// The table knew this process.
     known: bool,
 }
@@ -131,6 +133,7 @@ impl Serving {
             fenced: BTreeMap::new(),
             open: HashSet::new(),
             heirs: BTreeMap::new(),
+            removed: BTreeMap::new(),
             known: false,
         };
         let bells = Arc::default();
@@ -160,6 +163,12 @@ impl Serving {
     /// The epoch of the table that is in force here.
     pub fn epoch(&self) -> u64 {
         self.inner.lock().state.epoch
+    }
+
+    /// The epoch of the last table by which a member ceased to own a slot of which this one is the primary; 0: it
+    /// never did. It may own that slot again since.
+    pub fn removed(&self, member: MemberId) -> u64 {
+        self.inner.lock().removed.get(&member).copied().unwrap_or(0)
     }
 
     /// Whether a table knows this process.
@@ -197,6 +206,11 @@ impl Serving {
                     .is_some_and(|heir| !mine || new.is_none_or(|placement| !placement.owns(*heir)))
             {
                 inner.heirs.remove(&slot);
+            }
+            if mine && is_new {
+                let owners = old.map_or(&[][..], |placement| &placement.owners[..]);
+                let gone = owners.iter().filter(|owner| !new.is_some_and(|p| p.owns(**owner)));
+                inner.removed.extend(gone.map(|owner| (*owner, state.epoch)));
             }
             let mut serve = mine && !inner.fenced.contains_key(&slot);
             let at = usize::from(slot);

@@ -331,3 +331,19 @@ fn l22_commands_that_race_with_a_hand_over_are_kept_or_refused_by_the_real_keysp
         }
     }
 }
+
+#[test]
+fn it_is_known_by_which_table_a_member_ceased_to_own_a_slot_also_when_it_owns_it_again() {
+    let (_, serving) = serving(0);
+    let mut table = Table::new();
+    table.show(&serving);
+    assert_eq!(serving.removed(2), 0);
+    table.step(Act::RemoveOwner(2));
+    table.show(&serving);
+    let epoch = serving.epoch();
+    assert_eq!((serving.removed(2), serving.removed(3)), (epoch, 0));
+    table.step(Act::AddOwner(2));
+    table.show(&serving);
+    assert_eq!(serving.removed(2), epoch);
+    assert!(serving.epoch() > epoch);
+}

@@ -37,8 +37,10 @@ pub(super) struct Attaching {
     is_more: bool,
     /// Asked for, in order.
     asked: Vec<Slot>,
-    /// What they said.
-    queue: VecDeque<(Slot, Position)>,
+    /// The epoch of the table by which that was asked.
+    epoch: u64,
+    /// What they said, and by the table of which epoch they were asked.
+    queue: VecDeque<(Slot, Position, u64)>,
     /// Slots whose pieces are being taken, one after the other.
     pieces: VecDeque<(Slot, Pieces)>,
     /// The last cycle in which there is a mark of these.
@@ -85,8 +87,8 @@ impl Attaching {
         if asked.is_empty() {
             return Ok(());
         }
-        let head = Head::Positions { runs: slot_runs(asked.iter().copied()) };
-        self.asked = asked;
+        let head = Head::Positions { runs: slot_runs(asked.iter().copied()), epoch: state.epoch };
+        (self.asked, self.epoch) = (asked, state.epoch);
         sender.send(Asked::Positions, &head, |_| {})
     }
 
@@ -100,11 +102,13 @@ impl Attaching {
             match sender.context.keyspace.feed().look(slot, |feed| feed.owner(&sender.link)) {
                 Some(Some(owner)) if !owner.is_whole => {
                     goes_on = true;
-                    self.queue.push_back((slot, position));
+                    self.queue.push_back((slot, position, self.epoch));
                 }
                 _ => {}
             }
         }
+        // It has to read its disk first, or to hear of the table: it is asked again, and not at once.
+        self.is_more &= goes_on;
         if goes_on {
             tracing::debug!(
                 member = sender.to.name,
@@ -169,9 +173,11 @@ impl Attaching {
 
     /// Attaches the next slot; false if there is none.
     fn begin(&mut self, sender: &Sender) -> Result<bool, Broken> {
-        let Some((slot, theirs)) = self.queue.pop_front() else { return Ok(false) };
+        let Some((slot, theirs, epoch)) = self.queue.pop_front() else { return Ok(false) };
         let (context, link) = (&sender.context, &sender.link);
-        if !context.keyspace.is_serving(slot) {
+        // Where it was an owner no more for a while since it was asked, it may not know that it is one again: when it
+        // hears that it was none, it drops what it was given.
+        if !context.keyspace.is_serving(slot) || context.serving.removed(link.member()) > epoch {
             return Ok(true);
         }
         match context.keyspace.attach(slot, link, theirs, now_ms()) {

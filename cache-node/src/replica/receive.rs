@@ -119,9 +119,12 @@ impl Receiver {
         Ok((Said::Done { refused }, ticket))
     }
 
-    fn positions(&self, runs: &[(Slot, Slot)]) -> Said {
+    /// How far this member's copies are. Before its table is the one by which the primary asks it says nothing: an
+    /// older one that is still to come may tell it that it is no owner, and it would drop what it was given.
+    fn positions(&self, runs: &[(Slot, Slot)], epoch: u64) -> Said {
+        let knows = self.serving.epoch() >= epoch;
         let position = |slot: Slot| {
-            let is_read = self.serving.slots().is_read(slot);
+            let is_read = knows && self.serving.slots().is_read(slot);
             is_read.then(|| wire::put_position(self.keyspace.feed().position(slot)))
         };
         Said::Positions(slots_in(runs).take(usize::from(SLOTS)).map(position).collect())
@@ -151,7 +154,7 @@ impl Receiver {
             Head::Cycle { session, number, frames } => {
                 return self.cycle(from, session, number, &frames, body);
             }
-            Head::Positions { runs } => self.positions(&runs),
+            Head::Positions { runs, epoch } => self.positions(&runs, epoch),
             Head::Piece { session, slot, attachment, number, store, is_last } => {
                 let piece = Piece { slot, attachment, number, store, is_last };
                 let (came, ticket) = self.piece(from, session, &piece, body);

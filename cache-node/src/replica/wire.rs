@@ -20,8 +20,8 @@ pub enum Head {
     Begin { session: u64 },
     /// A cycle of a session, whose frames are so long.
     Cycle { session: u64, number: u64, frames: Vec<u32> },
-    /// How far it is with runs of slots.
-    Positions { runs: Vec<(Slot, Slot)> },
+    /// How far it is with runs of slots, of which it is an owner by the table of that epoch.
+    Positions { runs: Vec<(Slot, Slot)>, epoch: u64 },
     /// A piece of a slot, in a session.
     Piece {
         session: u64,
@@ -49,7 +49,7 @@ pub enum Said {
     Unknown { incarnation: u64 },
     /// The cycle is done, and all before it.
     Done { refused: Vec<Refusal> },
-    /// By slot, in order; `None` where what is on its disk is not read yet.
+    /// By slot, in order; `None` where what is on its disk is not read yet, or its table is an older one.
     Positions(Vec<Option<(u64, u64, u64)>>),
     /// What came of a piece.
     Piece(Came),
