@@ -16,7 +16,9 @@ fn the_chart_passes_lint_and_the_api_servers_strict_check() -> Result<()> {
     in_space("chart", |space| {
         let chart = chart();
         helm(space.kube(), &["lint", "--strict", &chart])?.checked("helm lint")?;
-        for values in [&[][..], &["--set", "monitoring.enabled=true"][..]] {
+        for values in
+            [&[][..], &["--set", "monitoring.enabled=true,monitoring.dashboards.enabled=true"][..]]
+        {
             let mut words = vec!["template", RELEASE, &chart, "--namespace", OPERATOR_NAMESPACE];
             words.extend_from_slice(values);
             let objects = helm(space.kube(), &words)?.checked("helm template")?;

@@ -41,6 +41,14 @@ fn o1_a_cluster_grows_and_shrinks_with_its_data() -> Result<()> {
             ensure!(slots(member)? > 0, "member {member} owns no slot");
         }
 
+        until("an event tells of it", 30, || {
+            let about = format!("--field-selector=involvedObject.name={}", cluster.name());
+            let told =
+                cluster.kubectl(&["get", "events", &about, "-o", "jsonpath={.items[*].reason}"])?;
+            let told: Vec<&str> = told.split_whitespace().collect();
+            Ok(["CreateStarted", "ScaleOutStarted", "Ready"].iter().all(|one| told.contains(one)))
+        })?;
+
         // out, with data: slots move with their keys, and every member answers for all meanwhile
         client.keys("hc-python", "plain", "fill", cluster.name(), KEYS, "kept")?;
         scale(4)?;

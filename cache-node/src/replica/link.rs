@@ -4,7 +4,7 @@
 //! After that the peer is asked how far it is; what it has not done is sent again, or a session begins.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hypercache_core::cluster::Member;
 use hypercache_core::replica::{Cycle, Link};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::attach::Attaching;
 use super::handle::{LinkState, count};
@@ -31,8 +31,12 @@ const TICK: Duration = Duration::from_millis(50);
 /// A peer is asked so often whether it is there, and knows the session: it may have been started again between
 /// two cycles.
 const PING: Duration = Duration::from_millis(300);
-/// So many cycles are on their way at once: what comes meanwhile goes together.
+/// So many cycles are on their way at once.
 const MOST_CYCLES: usize = 4;
+/// While one is on its way, what comes goes together with the next, which waits for its answer, but not for longer
+/// than this: a peer that is near answers sooner, and takes few cycles with much in them; one that is far does not
+/// make writers wait for two ways.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// What was asked.
 pub(super) enum Asked {
@@ -81,6 +85,8 @@ pub(super) struct Sender {
     pub session: u64,
     /// The last cycle that was sent over this connection, or before it.
     pub sent: u64,
+    /// When.
+    pub sent_at: Instant,
 }
 
 /// Serves a link until the member stops.
@@ -129,6 +135,7 @@ async fn connected(
         to,
         session: 0,
         sent: 0,
+        sent_at: Instant::now(),
     };
     match sender.greet().await {
         Ok(()) => match sender.run(bell).await {
@@ -206,6 +213,7 @@ impl Sender {
         let mut attaching = Attaching::default();
         let (mut pinged, mut looked) = (Instant::now(), Instant::now() - TICK);
         let mut epoch = 0;
+        let mut gathered = pin!(sleep_until(Instant::now()));
         loop {
             self.pump()?;
             // A table that changed rings the bell. What a new primary has to attach keeps writers waiting.
@@ -223,6 +231,12 @@ impl Sender {
                 self.on_the_way.pings += 1;
                 self.send(Asked::Ping, &Head::Hello { session: self.session }, |_| {})?;
             }
+            // Else what was appended goes with the answer that is expected.
+            let sends = self.may_send();
+            let gathers = !sends && self.on_the_way.cycles < MOST_CYCLES;
+            if gathers {
+                gathered.as_mut().reset(self.sent_at + GATHER);
+            }
             tokio::select! {
                 Some((asked, reply)) = self.on_the_way.answers.next() => {
                     self.answered(asked, reply, &mut attaching)?;
@@ -234,7 +248,8 @@ impl Sender {
                         self.answered(asked, reply, &mut attaching)?;
                     }
                 }
-                () = bell.rung() => {}
+                () = bell.rung(), if sends => {}
+                () = gathered.as_mut(), if gathers => {}
                 _ = tick.tick() => {}
                 () = std::future::ready(()), if goes_on => tokio::task::yield_now().await,
             }
@@ -246,7 +261,7 @@ impl Sender {
         if self.link.session() != self.session {
             return Err(Broken::Session);
         }
-        while self.on_the_way.cycles < MOST_CYCLES
+        while self.may_send()
             && let Some(cycle) = self.link.take()
         {
             if cycle.session != self.session {
@@ -257,13 +272,19 @@ impl Sender {
         Ok(())
     }
 
+    fn may_send(&self) -> bool {
+        let cycles = self.on_the_way.cycles;
+        let is_due = || self.sent_at.elapsed() >= GATHER || self.link.pending().1;
+        cycles == 0 || cycles < MOST_CYCLES && is_due()
+    }
+
     fn send_cycle(&mut self, cycle: &Cycle) -> Result<(), Broken> {
         let Cycle { session, number, frames } = cycle;
         let (session, number) = (*session, *number);
         let lens = frames.iter().map(|frame| u32::try_from(frame.len()).unwrap_or(u32::MAX));
         let head = Head::Cycle { session, number, frames: lens.collect() };
         self.on_the_way.cycles += 1;
-        self.sent = number;
+        (self.sent, self.sent_at) = (number, Instant::now());
         count(&self.state.counters.cycles, 1);
         count(&self.state.counters.sent_bytes, cycle.bytes() as u64);
         self.send(Asked::Cycle { session, number }, &head, |out| {

@@ -15,6 +15,7 @@ mod info_disk;
 pub mod pause;
 mod session;
 mod transaction;
+mod wakes;
 
 pub(crate) use commands::REDIS_VERSION;
 
@@ -41,6 +42,7 @@ use crate::server::stats::{Cell, Count, Stats, Thresholds};
 use crate::telemetry::process;
 use clients::{Client, Clients};
 use connection::Connection;
+use wakes::Wakes;
 
 /// Connections that the kernel holds for us while we accept others.
 const BACKLOG: i32 = 1024;
@@ -389,6 +391,9 @@ fn serve_loop(
     runtime.block_on(async move {
         let mut tasks = tokio::task::JoinSet::new();
         let gathered = Rc::new(ahead::Gathered::default());
+        let wakes = Wakes::of_this_thread();
+        let woken = wakes.clone();
+        tasks.spawn_local(async move { woken.pass_on().await });
         let mut is_closing = false;
         loop {
             tokio::select! {
@@ -404,6 +409,7 @@ fn serve_loop(
                         match TcpStream::from_std(stream) {
                             Ok(stream) => {
                                 let task = Connection::serve(stream, this, client.clone());
+                                let task = wakes.clone().together(task);
                                 client.set_task(index, tasks.spawn_local(task));
                             }
                             Err(error) => {
