@@ -6,6 +6,7 @@ pub mod clock;
 pub mod config;
 pub mod disk;
 pub mod gossip;
+pub mod loops;
 pub mod memory;
 pub mod node;
 pub mod peer;

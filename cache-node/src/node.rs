@@ -13,6 +13,7 @@ use crate::backup;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::disk;
+use crate::loops;
 use crate::memory::{self, Memory};
 use crate::pubsub::{self, PubSub};
 use crate::raft;
@@ -59,6 +60,9 @@ pub enum Error {
     /// The HTTP server.
     #[error(transparent)]
     Http(#[from] http::Error),
+    /// The I/O loops.
+    #[error(transparent)]
+    Loops(#[from] loops::Error),
     /// What is kept on disk.
     #[error(transparent)]
     Disk(#[from] disk::Error),
@@ -126,6 +130,8 @@ async fn serve(config: Config) -> Result<(), Error> {
     let resp_listener = resp::listen(SocketAddr::new(network.bind, network.resp_port))?;
     let http_listener = http::listen(SocketAddr::new(network.bind, network.http_port)).await?;
 
+    let threads = loops::Threads::start(config.node.threads, script::STACK_BYTES)?;
+    let loops = threads.loops();
     let disk = disk::Options {
         data_dir: config.node.data_dir.clone(),
         keyspace: keyspace.clone(),
@@ -150,6 +156,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         secret: config.cluster.secret.as_ref().map(|s| s.expose().to_owned()),
         stores: config.stores.clone(),
         move_bytes_per_second: config.cluster.move_bytes_per_second,
+        loops: loops.clone(),
     }
     .build(disk.gate())
     .await?;
@@ -178,6 +185,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         keyspace: keyspace.clone(),
         cluster: handle.clone(),
         peers: cluster.peers(),
+        loops: loops.clone(),
     }
     .build();
     cluster.on_replicate(Arc::new(replication.receiver()));
@@ -194,7 +202,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     let gossip_port = cluster.gossip_port();
     let resp = resp::Options {
         listener: resp_listener,
-        threads: config.node.threads,
+        loops,
         router: router.clone(),
         pubsub,
         stats: stats.clone(),
@@ -256,9 +264,9 @@ async fn serve(config: Config) -> Result<(), Error> {
     let (close, closing) = watch::channel(false);
     let (closed, mut is_closed) = watch::channel(false);
     parts.spawn(async move {
-        let ran = resp.run(closing, GRACE).await;
+        resp.run(closing, GRACE).await;
         closed.send_replace(true);
-        ran.map(|()| "the RESP server").map_err(Error::from)
+        Ok("the RESP server")
     });
     let mut stopped = stopping.clone();
     parts.spawn(async move {
@@ -319,6 +327,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     if tokio::time::timeout(GRACE + Duration::from_secs(1), rest).await.is_err() {
         tracing::warn!("not everything ended in time");
     }
+    threads.end(GRACE).await;
     tokio::task::spawn_blocking(move || kept.stop()).await?;
     ended
 }

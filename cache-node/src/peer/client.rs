@@ -1,6 +1,7 @@
 //! Asking other members.
 
 use super::{Error, Held, Identity, Kind, MAX_PAYLOAD_BYTES, Secret, connection};
+use crate::loops::Loops;
 use bytes::Bytes;
 use hypercache_core::cluster::{Member, MemberId};
 use parking_lot::RwLock;
@@ -41,6 +42,8 @@ pub struct Client {
 struct Shared {
     /// Where connections live: not on whichever loop happens to ask first.
     runtime: tokio::runtime::Handle,
+    /// Where those live that replicate: with the link's other tasks.
+    loops: Loops,
     me: Arc<Identity>,
     secret: Secret,
     peers: RwLock<HashMap<MemberId, Arc<Peer>>>,
@@ -163,16 +166,23 @@ impl Future for Pending {
     }
 }
 
+impl Shared {
+    fn replicates_on(&self, member: MemberId) -> tokio::runtime::Handle {
+        if self.loops.is_empty() { self.runtime.clone() } else { self.loops.of(member) }
+    }
+}
+
 impl Client {
-    /// A client that has no connections yet. They will live on the runtime that this is called in;
-    /// the client may be used from any.
+    /// A client that has no connections yet. They will live on the runtime that this is called in, those that
+    /// replicate on the loop of the other member's number; the client may be used from any.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn new(me: Arc<Identity>, secret: Secret) -> Self {
+    pub fn new(me: Arc<Identity>, secret: Secret, loops: Loops) -> Self {
         Self {
             shared: Arc::new(Shared {
                 runtime: tokio::runtime::Handle::current(),
+                loops,
                 me,
                 secret,
                 peers: RwLock::default(),
@@ -264,19 +274,20 @@ impl Client {
         if let Some(peer) = peers.get(&to.id).filter(fits) {
             return peer.clone();
         }
+        let runtime = &self.shared.runtime;
         let peer = Arc::new(Peer {
             host: to.host.clone(),
             port: to.gossip_port,
-            control: self.lane(to),
-            forward: (0..FORWARD_LANES).map(|_| self.lane(to)).collect(),
-            wait: self.lane(to),
-            replicate: self.lane(to),
+            control: self.lane(to, runtime),
+            forward: (0..FORWARD_LANES).map(|_| self.lane(to, runtime)).collect(),
+            wait: self.lane(to, runtime),
+            replicate: self.lane(to, &self.shared.replicates_on(to.id)),
         });
         peers.insert(to.id, peer.clone());
         peer
     }
 
-    fn lane(&self, to: &Member) -> Lane {
+    fn lane(&self, to: &Member, runtime: &tokio::runtime::Handle) -> Lane {
         let (queue, requests) = mpsc::unbounded_channel();
         let load = Arc::new(Load {
             member: to.name.clone(),
@@ -286,7 +297,7 @@ impl Client {
             heard_ms: AtomicU64::new(0),
             reset: Notify::new(),
         });
-        self.shared.runtime.spawn(connection::drive(self.target(to), load.clone(), requests));
+        runtime.spawn(connection::drive(self.target(to), load.clone(), requests));
         Lane { queue, load }
     }
 

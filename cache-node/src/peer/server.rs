@@ -4,6 +4,7 @@ use super::{
     Answer, Handler, Identity, Kind, Secret,
     wire::{self, Frame},
 };
+use crate::loops::Loops;
 use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::MemberId;
 use std::{
@@ -68,10 +69,11 @@ pub struct Server {
     me: Arc<Identity>,
     secret: Secret,
     handlers: Arc<Handlers>,
+    loops: Loops,
 }
 
 impl Server {
-    /// Listens.
+    /// Listens. Connections that replicate are served on the loops, the others where this runs.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -80,9 +82,10 @@ impl Server {
         me: Arc<Identity>,
         secret: Secret,
         handlers: Arc<Handlers>,
+        loops: Loops,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
-        Ok(Self { listener, me, secret, handlers })
+        Ok(Self { listener, me, secret, handlers, loops })
     }
 
     /// Where it listens.
@@ -118,7 +121,7 @@ impl Server {
                 continue;
             };
             let (me, secret) = (self.me.clone(), self.secret.clone());
-            let handlers = self.handlers.clone();
+            let (handlers, loops) = (self.handlers.clone(), self.loops.clone());
             connections.spawn(async move {
                 let mut stream = stream;
                 let greeted = timeout(HANDSHAKE_TIMEOUT, wire::welcome(&mut stream, &me, &secret));
@@ -131,7 +134,7 @@ impl Server {
                     Err(_) => return,
                 };
                 drop(permit);
-                if let Err(error) = serve(stream, member, &handlers).await {
+                if let Err(error) = place(stream, member, handlers, &loops).await {
                     tracing::debug!(%from, %error, "a member's connection ended");
                 }
             });
@@ -140,9 +143,30 @@ impl Server {
     }
 }
 
+/// Answers one connection's requests: here, or where replication runs, if that is what it is for.
+async fn place(
+    stream: TcpStream,
+    from: MemberId,
+    handlers: Arc<Handlers>,
+    loops: &Loops,
+) -> io::Result<()> {
+    super::tune(&stream)?;
+    let mut head = [0; wire::FRAME_HEAD_BYTES];
+    // Of less than a head nothing is known; it is served here all the same.
+    let is_whole = stream.peek(&mut head).await? == head.len();
+    if loops.is_empty() || !is_whole || wire::tag(&head) != Kind::Replicate as u8 {
+        return serve(stream, from, &handlers).await;
+    }
+    let stream = stream.into_std()?;
+    // It ends with this one.
+    let mut there = JoinSet::new();
+    let answers = async move { serve(TcpStream::from_std(stream)?, from, &handlers).await };
+    there.spawn_on(answers, &loops.of(from));
+    there.join_next().await.map_or(Ok(()), |ended| ended.unwrap_or_else(|error| Err(error.into())))
+}
+
 /// Answers one connection's requests.
 async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io::Result<()> {
-    super::tune(&stream)?;
     let (mut read, mut write) = stream.split();
     let (done, mut answered) = mpsc::channel::<Late>(MAX_LATER);
     let mut later = 0usize;

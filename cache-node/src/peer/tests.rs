@@ -1,4 +1,5 @@
 use super::*;
+use crate::loops::{Loops, Threads};
 use hypercache_core::cluster::Member;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -48,7 +49,8 @@ async fn server(member: MemberId, cluster: u64, secret: Option<&str>) -> Fixture
     assert!(handlers.set(Kind::Control, Arc::new(Echo)));
     let me = Arc::new(Identity::new(member, cluster));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let server = Server::bind(address, me, Secret::new(secret), handlers).await.unwrap();
+    let server =
+        Server::bind(address, me, Secret::new(secret), handlers, Loops::default()).await.unwrap();
     let address = server.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(server.run(stopped));
@@ -70,11 +72,44 @@ fn member_at(id: MemberId, gossip_port: u16) -> Member {
 }
 
 fn client(cluster: u64, secret: Option<&str>) -> Client {
-    Client::new(Arc::new(Identity::new(1, cluster)), Secret::new(secret))
+    Client::new(Arc::new(Identity::new(1, cluster)), Secret::new(secret), Loops::default())
 }
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
+}
+
+/// Answers with the name of the thread that it was asked on.
+struct Where;
+
+impl Handler for Where {
+    fn call(&self, _: MemberId, _: Bytes, out: &mut BytesMut) -> Answer {
+        out.extend_from_slice(std::thread::current().name().unwrap_or("").as_bytes());
+        Answer::Now
+    }
+}
+
+#[tokio::test]
+async fn what_replicates_is_answered_on_a_loop_and_the_rest_is_not() {
+    let threads = Threads::start(2, 2 << 20).unwrap();
+    let handlers = Arc::new(Handlers::default());
+    assert!(handlers.set(Kind::Replicate, Arc::new(Where)));
+    assert!(handlers.set(Kind::Control, Arc::new(Where)));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let (me, secret) = (Arc::new(Identity::new(2, 5)), Secret::new(None));
+    let server =
+        Server::bind(address, me, secret.clone(), handlers, threads.loops()).await.unwrap();
+    let to = member_at(2, server.local_addr().unwrap().port());
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(server.run(stopped));
+    let client = Client::new(Arc::new(Identity::new(1, 5)), secret, threads.loops());
+    let answer = client.call(&to, Kind::Replicate, Bytes::new(), soon()).await.unwrap();
+    assert_eq!(answer, "io-1", "the loop of the asking member's number");
+    let answer = client.call(&to, Kind::Control, Bytes::new(), soon()).await.unwrap();
+    assert!(!answer.starts_with(b"io-"), "{answer:?}");
+    stop.send_replace(true);
+    timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
+    threads.end(Duration::from_secs(20)).await;
 }
 
 async fn ask(client: &Client, to: &Member, payload: &'static [u8]) -> Result<Bytes, Error> {

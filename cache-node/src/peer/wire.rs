@@ -28,7 +28,8 @@ pub const VERSION: u16 = 2;
 const MAGIC: [u8; 4] = *b"HCPR";
 const HELLO_BYTES: usize = 4 + 2 + 8 + 8 + 8 + 16;
 const WELCOME_BYTES: usize = 4 + 2 + 1 + 8 + 8 + 16;
-const FRAME_HEAD_BYTES: usize = 4 + 4 + 1;
+/// The bytes before a frame's payload: length, number, kind.
+pub const FRAME_HEAD_BYTES: usize = 4 + 4 + 1;
 /// The most that room is made for ahead of what arrives: a length alone costs nothing (S1).
 const READ_AHEAD_BYTES: usize = 1 << 20;
 
@@ -167,6 +168,11 @@ pub fn take_frame(input: &mut BytesMut) -> io::Result<Option<Frame>> {
     frame.advance(4);
     let (number, tag) = (frame.get_u32(), frame.get_u8());
     Ok(Some(Frame { number, tag, payload: frame.freeze() }))
+}
+
+/// What a frame is, as its head says.
+pub fn tag(head: &[u8; FRAME_HEAD_BYTES]) -> u8 {
+    head[FRAME_HEAD_BYTES - 1]
 }
 
 /// Appends a frame.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     gossip,
+    loops::Loops,
     peer::{self, Handlers, Identity, Kind, Secret, Server},
 };
 use arc_swap::ArcSwap;
@@ -68,6 +69,8 @@ pub struct Options {
     pub stores: Vec<StorePolicy>,
     /// The bytes of slots on their way to one member in a second, unless the table says others.
     pub move_bytes_per_second: u64,
+    /// Where connections that replicate are served.
+    pub loops: Loops,
 }
 
 /// A member's part in the cluster, ready to run.
@@ -111,6 +114,7 @@ async fn bind(
     me: &Arc<Identity>,
     secret: &Secret,
     handlers: &Arc<Handlers>,
+    loops: &Loops,
 ) -> Result<(UdpSocket, Server, u16), Error> {
     let failed = |what: &str, error: io::Error| Error::Bind {
         what: format!("{what} {address} (gossip port)"),
@@ -121,7 +125,8 @@ async fn bind(
         let socket = UdpSocket::bind(address).await.map_err(|error| failed("UDP", error))?;
         let port = socket.local_addr().map_err(|error| failed("UDP", error))?.port();
         let tcp = SocketAddr::new(address.ip(), port);
-        match Server::bind(tcp, me.clone(), secret.clone(), handlers.clone()).await {
+        let server = Server::bind(tcp, me.clone(), secret.clone(), handlers.clone(), loops.clone());
+        match server.await {
             Ok(server) => return Ok((socket, server, port)),
             Err(error) if address.port() == 0 && attempts < 20 => {
                 tracing::debug!(%error, port, "taken over TCP: another one");
@@ -162,7 +167,8 @@ impl Options {
         let secret = Secret::new(self.secret.as_deref());
         let handlers = Arc::new(Handlers::default());
         let address = SocketAddr::new(self.bind, self.gossip_port);
-        let (socket, server, gossip_port) = bind(address, &identity, &secret, &handlers).await?;
+        let (socket, server, gossip_port) =
+            bind(address, &identity, &secret, &handlers, &self.loops).await?;
         let me = Member {
             id,
             name: self.name,
@@ -185,7 +191,7 @@ impl Options {
         .build(socket)
         .map_err(|error| Error::Failed(error.to_string()))?;
 
-        let peers = peer::Client::new(identity.clone(), secret);
+        let peers = peer::Client::new(identity.clone(), secret, self.loops);
         let links = Arc::new(Links::new(id, incarnation, peers));
         let raft = super::types::Raft::build(
             id,

@@ -41,6 +41,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::loops::Loops;
 use crate::peer;
 use crate::raft::{self, Copies, Serving};
 
@@ -55,6 +56,8 @@ pub struct Options {
     pub cluster: raft::Handle,
     /// The way to the other members.
     pub peers: peer::Client,
+    /// Where the links are served: with their connections, on the loop of the other member's number.
+    pub loops: Loops,
 }
 
 /// What the tasks share.
@@ -77,6 +80,7 @@ pub(crate) struct Context {
 /// Replication, ready to run.
 pub struct Replication {
     context: Arc<Context>,
+    loops: Loops,
     stop: watch::Sender<bool>,
 }
 
@@ -87,7 +91,7 @@ pub struct HandOver(Arc<Context>);
 impl Options {
     /// Prepares it. Nothing runs yet.
     pub fn build(self) -> Replication {
-        let Self { keyspace, cluster, peers } = self;
+        let Self { keyspace, cluster, peers, loops } = self;
         let (stop, stopping) = watch::channel(false);
         let context = Arc::new(Context {
             me: cluster.me(),
@@ -101,7 +105,7 @@ impl Options {
             cluster,
             peers,
         });
-        Replication { context, stop }
+        Replication { context, loops, stop }
     }
 }
 
@@ -143,7 +147,9 @@ impl Replication {
             for link in self.context.keyspace.feed().links().iter() {
                 if linked.insert(link.index()) {
                     let bell = self.context.serving.bells().of(link.member());
-                    tasks.spawn(link::drive(self.context.clone(), link.clone(), bell));
+                    let loops = &self.loops;
+                    let drive = link::drive(self.context.clone(), link.clone(), bell);
+                    tasks.spawn_on(drive, &loops.of(link.member()));
                     tasks.spawn(in_sync::keep(self.context.clone(), link.clone()));
                 }
             }

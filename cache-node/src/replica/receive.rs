@@ -18,9 +18,6 @@ use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 use crate::raft::Serving;
 
-/// What is larger takes long enough to tell the runtime that a thread is busy with it.
-const LARGE_BYTES: usize = 256 << 10;
-
 /// What is known of a primary's session.
 #[derive(Debug, Default)]
 struct Session {
@@ -199,11 +196,7 @@ impl Handler for Receiver {
             }
             _ => {}
         }
-        let answered = match payload.len() >= LARGE_BYTES {
-            true => tokio::task::block_in_place(|| self.answer(from, &payload)),
-            false => self.answer(from, &payload),
-        };
-        let (said, ticket) = match answered {
+        let (said, ticket) = match self.answer(from, &payload) {
             Ok(answered) => answered,
             Err(reason) => return Answer::Refused(reason),
         };

@@ -1,7 +1,7 @@
 //! The RESP server: one I/O loop per core, connections spread over them.
 //!
 //! One task accepts and hands each connection to the next loop in turn, which then keeps it. A
-//! loop is a thread with a runtime of its own; nothing of a connection ever leaves its loop, but
+//! [loop](crate::loops) is a thread with a runtime of its own; nothing of a connection ever leaves its loop, but
 //! any loop may run a command on any slot.
 
 mod ahead;
@@ -15,7 +15,6 @@ mod info_disk;
 pub mod pause;
 mod session;
 mod transaction;
-mod wakes;
 
 pub(crate) use commands::REDIS_VERSION;
 
@@ -30,11 +29,11 @@ use hypercache_core::keyspace::{EventClasses, Keyspace};
 use hypercache_core::resp::Limits;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::now_ms;
 use crate::config::{Config, Secret};
+use crate::loops::{Loops, Wakes};
 use crate::memory::Memory;
 use crate::pubsub::PubSub;
 use crate::router::{Router, Unblock};
@@ -42,7 +41,6 @@ use crate::server::stats::{Cell, Count, Stats, Thresholds};
 use crate::telemetry::process;
 use clients::{Client, Clients};
 use connection::Connection;
-use wakes::Wakes;
 
 /// Connections that the kernel holds for us while we accept others.
 const BACKLOG: i32 = 1024;
@@ -60,14 +58,6 @@ pub enum Error {
     Bind {
         /// The address in question.
         addr: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A loop's thread or runtime could not be made.
-    #[error("cannot start I/O loop {index} (node.threads): {source}")]
-    Loop {
-        /// Which loop.
-        index: usize,
         /// What the system said.
         source: std::io::Error,
     },
@@ -101,8 +91,8 @@ pub struct Tunables {
 pub struct Options {
     /// Where clients connect.
     pub listener: Listener,
-    /// How many I/O loops.
-    pub threads: usize,
+    /// Where connections are served.
+    pub loops: Loops,
     /// Runs the commands.
     pub router: Router,
     /// Publishes, and knows who subscribes.
@@ -178,7 +168,7 @@ impl Loop {
 /// A RESP server that listens, but does not accept yet.
 pub struct Server {
     listener: TcpListener,
-    threads: usize,
+    loops: Loops,
     shared: Arc<Shared>,
 }
 
@@ -227,7 +217,7 @@ impl Options {
         });
         let serves = for_scripts::ForScripts::new(&shared);
         shared.router.scripts().set_outside(Box::new(serves));
-        Server { listener: self.listener.listener, threads: self.threads.max(1), shared }
+        Server { listener: self.listener.listener, loops: self.loops, shared }
     }
 }
 
@@ -278,19 +268,13 @@ impl Server {
     /// Accepts and serves until `stop` says so; then answers what has come, and ends every connection: those
     /// that are not done within `grace` as they are.
     ///
-    /// # Errors
-    /// A loop cannot be started.
-    pub async fn run(self, mut stop: watch::Receiver<bool>, grace: Duration) -> Result<(), Error> {
-        let mut loops = Vec::new();
-        let mut threads = Vec::new();
-        for index in 0..self.threads {
+    pub async fn run(self, mut stop: watch::Receiver<bool>, grace: Duration) {
+        let (mut loops, mut ends) = (Vec::new(), Vec::new());
+        for index in 0..self.loops.len() {
             let (give, take) = mpsc::channel(HANDOVER);
             let (shared, stop) = (self.shared.clone(), stop.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("io-{index}"))
-                .stack_size(crate::script::STACK_BYTES);
-            let runtime = move || serve_loop(index, shared, take, stop);
-            threads.push(thread.spawn(runtime).map_err(|source| Error::Loop { index, source })?);
+            let serve = move || serve_loop(index, shared, take, stop);
+            ends.push(self.loops.run(index, serve).await);
             loops.push(give);
         }
         let mut next = 0;
@@ -323,13 +307,8 @@ impl Server {
         for client in self.shared.clients.all() {
             client.kill();
         }
-        let joined = tokio::task::spawn_blocking(move || {
-            threads.into_iter().for_each(|thread| {
-                let _ = thread.join();
-            });
-        });
-        let _ = tokio::time::timeout(Duration::from_secs(5), joined).await;
-        Ok(())
+        let ended = futures::future::join_all(ends);
+        let _ = tokio::time::timeout(Duration::from_secs(5), ended).await;
     }
 
     /// Enters a connection, or tells it that there are too many.
@@ -371,64 +350,50 @@ fn close(index: usize, shared: &Shared) {
     }
 }
 
-/// The body of one I/O loop's thread.
-fn serve_loop(
+/// Serves the connections of one I/O loop, on its thread.
+async fn serve_loop(
     index: usize,
     shared: Arc<Shared>,
     mut arrivals: mpsc::Receiver<Arrival>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let built = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default());
-    let runtime = match built {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(index, %error, "an I/O loop cannot start");
-            return;
-        }
-    };
-    runtime.block_on(async move {
-        let mut tasks = tokio::task::JoinSet::new();
-        let gathered = Rc::new(ahead::Gathered::default());
-        let wakes = Wakes::of_this_thread();
-        let woken = wakes.clone();
-        tasks.spawn_local(async move { woken.pass_on().await });
-        let mut is_closing = false;
-        loop {
-            tokio::select! {
-                arrival = arrivals.recv() => match arrival {
-                    Some(Arrival { stream, client }) => {
-                        let idle_timeout = shared.tunables.read().idle_timeout;
-                        let this = Rc::new(Loop {
-                            index,
-                            shared: shared.clone(),
-                            idle_timeout,
-                            gathered: gathered.clone(),
-                        });
-                        match TcpStream::from_std(stream) {
-                            Ok(stream) => {
-                                let task = Connection::serve(stream, this, client.clone());
-                                let task = wakes.clone().together(task);
-                                client.set_task(index, tasks.spawn_local(task));
-                            }
-                            Err(error) => {
-                                tracing::warn!(%error, "a connection cannot join its I/O loop");
-                                shared.clients.leave(client.id);
-                                this.cell().add(Count::ConnectionsClosed, 1);
-                            }
+    let mut tasks = tokio::task::JoinSet::new();
+    let gathered = Rc::new(ahead::Gathered::default());
+    let wakes = Wakes::of_this_thread();
+    let mut is_closing = false;
+    loop {
+        tokio::select! {
+            arrival = arrivals.recv() => match arrival {
+                Some(Arrival { stream, client }) => {
+                    let idle_timeout = shared.tunables.read().idle_timeout;
+                    let this = Rc::new(Loop {
+                        index,
+                        shared: shared.clone(),
+                        idle_timeout,
+                        gathered: gathered.clone(),
+                    });
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => {
+                            let task = Connection::serve(stream, this, client.clone());
+                            let task = wakes.clone().together(task);
+                            client.set_task(index, tasks.spawn_local(task));
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "a connection cannot join its I/O loop");
+                            shared.clients.leave(client.id);
+                            this.cell().add(Count::ConnectionsClosed, 1);
                         }
                     }
-                    None => break,
-                },
-                _ = stop.wait_for(|stop| *stop), if !is_closing => {
-                    is_closing = true;
-                    close(index, &shared);
                 }
-                // Reap what has ended, so that the set does not grow.
-                Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+                None => break,
+            },
+            _ = stop.wait_for(|stop| *stop), if !is_closing => {
+                is_closing = true;
+                close(index, &shared);
             }
+            // Reap what has ended, so that the set does not grow.
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
         }
-        tasks.shutdown().await;
-    });
+    }
+    tasks.shutdown().await;
 }

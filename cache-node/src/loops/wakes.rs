@@ -37,15 +37,15 @@ struct Task {
 }
 
 impl Wakes {
-    /// Those of a loop, which this thread is from now on.
+    /// Those of this thread, which is a loop.
     pub fn of_this_thread() -> Arc<Self> {
-        let wakes = Arc::<Self>::default();
-        MINE.set(Some(Arc::clone(&wakes)));
-        wakes
+        MINE.with_borrow_mut(|mine| Arc::clone(mine.get_or_insert_default()))
     }
 
     fn is_mine(&self) -> bool {
-        MINE.with_borrow(|mine| mine.as_ref().is_some_and(|mine| std::ptr::eq(&raw const **mine, self)))
+        MINE.with_borrow(|mine| {
+            mine.as_ref().is_some_and(|mine| std::ptr::eq(&raw const **mine, self))
+        })
     }
 
     /// Wakes what others have woken, for as long as it is polled.
@@ -73,7 +73,8 @@ impl Wakes {
                 None => {
                     let waker = cx.waker().clone();
                     let wakes = Arc::clone(&self);
-                    let told = Task { waker: waker.clone(), wakes, is_woken: AtomicBool::new(false) };
+                    let told =
+                        Task { waker: waker.clone(), wakes, is_woken: AtomicBool::new(false) };
                     known.insert((waker, Waker::from(Arc::new(told))))
                 }
             };
@@ -105,6 +106,7 @@ impl Wake for Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
     use std::rc::Rc;
     use std::time::Duration;
     use tokio::sync::oneshot;
@@ -114,7 +116,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let local = tokio::task::LocalSet::new();
         let wakes = Wakes::of_this_thread();
-        let done = Rc::new(std::cell::Cell::new(0));
+        let (begun, done) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let all = async {
             let passing = Arc::clone(&wakes);
             let passing = tokio::task::spawn_local(async move { passing.pass_on().await });
@@ -123,15 +125,18 @@ mod tests {
             for _ in 0..100 {
                 let (sender, receiver) = oneshot::channel::<()>();
                 senders.push(sender);
-                let done = Rc::clone(&done);
+                let (begun, done) = (Rc::clone(&begun), Rc::clone(&done));
                 let task = async move {
+                    begun.set(begun.get() + 1);
                     receiver.await.unwrap();
                     done.set(done.get() + 1);
                 };
                 tasks.push(tokio::task::spawn_local(Arc::clone(&wakes).together(task)));
             }
-            // They wait by now; the loop stands still while all are woken.
-            tokio::task::yield_now().await;
+            while begun.get() < 100 {
+                tokio::task::yield_now().await;
+            }
+            // The loop stands still while all are woken.
             let other = std::thread::spawn(move || {
                 senders.into_iter().for_each(|sender| sender.send(()).unwrap());
             });
