@@ -25,14 +25,20 @@ const MOST_ATTACHED: usize = 64;
 const MOST_PIECES: usize = 256;
 /// and so many bytes of them.
 const MOST_BYTES: usize = 8 << 20;
-/// After so many bytes, others have their turn.
-const MOST_AT_ONCE: u64 = 1 << 20;
+/// After so many bytes, others have their turn: clients of this loop among them.
+const MOST_AT_ONCE: u64 = 256 << 10;
 /// At a low rate fewer: as many as may go in so much of a second.
 const PART_OF_A_SECOND: u64 = 10;
+
+/// Where nothing was found and nothing has changed, it is looked again after so long: what is read from this member's
+/// disk, and what is served again, no change tells of.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Attaching {
+    /// When nothing was found last; at which epoch of the table, after how many changes of the feed, in which session.
+    found_none: Option<(Instant, (u64, u64, u64))>,
     /// There may be more to ask for than was asked for last.
     is_more: bool,
     /// Asked for, in order.
@@ -68,6 +74,12 @@ impl Attaching {
         }
         let (context, link) = (&sender.context, &sender.link);
         let (state, me) = (context.serving.state(), context.me);
+        // Before it is looked: what changes meanwhile is looked at again.
+        let at = (state.epoch, context.keyspace.feed().changes(), link.session());
+        if self.found_none.is_some_and(|(when, then)| then == at && when.elapsed() < LOOK_AGAIN) {
+            return Ok(());
+        }
+        self.found_none = None;
         let lacks = |slot: &Slot| {
             let placement = state.assignment.placement(*slot);
             let is_ours = |p: &Placement| p.primary() == Some(me) && p.owns(link.member());
@@ -85,6 +97,7 @@ impl Attaching {
         let asked: Vec<Slot> = (0..SLOTS).filter(lacks).take(MOST_ASKED).collect();
         self.is_more = asked.len() == MOST_ASKED;
         if asked.is_empty() {
+            self.found_none = Some((Instant::now(), at));
             return Ok(());
         }
         let head = Head::Positions { runs: slot_runs(asked.iter().copied()), epoch: state.epoch };
@@ -210,6 +223,7 @@ impl Attaching {
         bytes: usize,
         came: Came,
     ) {
+        self.found_none = None;
         self.on_the_way = self.on_the_way.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
         let context = &sender.context;
