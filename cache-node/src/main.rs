@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Command::Cluster { command } => {
             return ExitCode::from(tools::cluster::run(&command, env));
         }
+        Command::Load(args) => return ExitCode::from(tools::load::run(&args, env)),
         Command::Log { command } => return ExitCode::from(tools::log::run(&command)),
     };
     match done {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::backup::command::BackupCommand;
 use crate::tools::cluster::ClusterCommand;
+use crate::tools::load::LoadArgs;
 use crate::tools::log::LogCommand;
 
 /// A distributed cache that speaks Redis's protocol and HTTP.
@@ -40,6 +41,9 @@ pub enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
+    /// Ask servers as many users would, and tell how long they took. Ends with 0: all was answered, 1: there were
+    /// errors that were not asked for, or requests that were too late, 2: refused, 3: no server answered
+    Load(Box<LoadArgs>),
     /// Read, check, repair or export the log and snapshots of a data directory
     Log {
         /// What to do with it.

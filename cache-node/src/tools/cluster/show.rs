@@ -5,36 +5,10 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::config::units::format_size;
+use crate::tools::table::table;
 
 /// The width of a progress bar.
 const BAR: usize = 30;
-
-/// Rows below a head; the first column to the left, numbers to the right.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = (0..head.len())
-        .map(|i| {
-            let cells = rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count());
-            cells.chain([head[i].chars().count()]).max().unwrap_or(0)
-        })
-        .collect();
-    let mut text = String::new();
-    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
-    for row in std::iter::once(&head).chain(rows) {
-        let mut line = String::new();
-        for (i, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let is_number = rows.iter().all(|row| {
-                row.get(i).is_none_or(|c| c == "-" || c.starts_with(|c: char| c.is_ascii_digit()))
-            });
-            let space = " ".repeat(width - cell.chars().count());
-            let _ = match is_number && i > 0 {
-                true => write!(line, "{space}{cell}  "),
-                false => write!(line, "{cell}{space}  "),
-            };
-        }
-        let _ = writeln!(text, "{}", line.trim_end());
-    }
-    text
-}
 
 fn word(value: &Value) -> String {
     match value {
