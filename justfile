@@ -12,6 +12,14 @@ up:
 local:
     scripts/up --local
 
+# Three members, and Prometheus and Grafana beside them
+system *words:
+    scripts/start-system {{ words }}
+
+# A load on them that changes, such as: just load 5
+load *words:
+    scripts/generate-dashboard-load {{ words }}
+
 # Take away what up brought
 down:
     scripts/down

@@ -52,6 +52,21 @@ until_ok() {
     done
 }
 
+# listens PORT: somebody does, on this machine.
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# http_ok PORT PATH: answered with 200
+http_ok() (
+    exec 3<>"/dev/tcp/127.0.0.1/$1"
+    printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$2" >&3
+    IFS= read -r -t 5 line <&3
+    [[ $line == *" 200 "* ]]
+)
+
+# ours PID: alive, and started by scripts/up or start-system here. A number may have been given to another process
+# since.
+ours() { [ -r "/proc/$1/cmdline" ] && tr '\0' ' ' <"/proc/$1/cmdline" | grep -qF "$root/.local/"; }
+
 # apt_get PACKAGE...: those of them that are missing, where this is a Debian and
 # we may install.
 apt_get() {
@@ -74,16 +89,19 @@ build_binaries() {
         --package hypercache --package hypercache-operator --bins
 }
 
-# The server's program: HYPERCACHE's, one that was built here, or the PATH's.
-hypercache() {
+# The path of the server's program: HYPERCACHE's, one that was built here, or the PATH's.
+hypercache_program() {
     local binary
     for binary in "${HYPERCACHE:-}" "$target/release/hypercache" "$target/e2e/hypercache" "$target/debug/hypercache"; do
         [ -n "$binary" ] && [ -x "$binary" ] || continue
-        "$binary" "$@"
+        printf '%s\n' "$binary"
         return
     done
-    command hypercache "$@"
+    type -P hypercache || die "no hypercache here: cargo build --release -p hypercache"
 }
+
+# It, with arguments.
+hypercache() { "$(hypercache_program)" "$@"; }
 
 # Docker, kind, kubectl and helm, and the image of kind's nodes.
 kind_tools() {
