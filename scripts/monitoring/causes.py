@@ -1,0 +1,201 @@
+"""Alerts, fired by what they are about, and quiet once that is gone."""
+import re
+import subprocess
+
+from system import Failed, System, wait_for
+
+# `for:` and windows are shortened in a copy of the rules: the causes and the conditions are the real ones.
+WINDOWS = {"5m": "10s", "10m": "10s", "15m": "10s", "30m": "15s", "1h": "15s", "6h": "20s"}
+
+# So many looks in turn, a fifth of a second apart, find nothing that fires.
+CALM = 20
+# Those that need a disk that can be filled, which only root can mount.
+OF_DISK = ["DiskFailing", "LogErrors", "SnapshotsFailing"]
+# Those that other tests fire: grafana/rules/tests, by promtool.
+BY_PROMTOOL = {
+    "HyperCacheHitRatioFell": "needs an hour of another ratio",
+    "HyperCacheMemoryFillsSoon": "needs hours of growth",
+    "HyperCacheBackupTooOld": "needs 26 hours",
+    "HyperCacheVersionsDiffer": "needs another version",
+    "HyperCacheFsyncSlow": "needs a slow disk",
+    "HyperCacheReplicationBacklog": "needs a network that is slower than the writes",
+    "HyperCacheSlotsWithoutOwner": "needs a table without owners",
+    "HyperCacheMemberCutOff": "needs a network that can be cut",
+    "HyperCacheOperatorDown": "needs an API server",
+    "HyperCacheOperatorFailing": "needs an API server",
+    "HyperCacheOperatorRefused": "needs an API server",
+    "HyperCacheOperatorCannotReachClusters": "needs an API server",
+    "HyperCacheOperatorNeverSettles": "needs an API server",
+}
+
+
+def shortened(text):
+    """The rules with short windows, and without a wait before they fire."""
+    text = re.sub(r"^( +for:) \w+", r"\1 1s", text, flags=re.M)
+    return re.sub(r"\[(\d+[mh])\]", lambda m: f"[{WINDOWS.get(m[1], m[1])}]", text)
+
+
+class Alerts:
+    """What fires in a system."""
+
+    def __init__(self, system):
+        self.system = system
+        self.broken = []
+        self.fired = set()
+        self.left = set()
+
+    def firing(self):
+        result = self.system.query('ALERTS{alertstate="firing"}')
+        return {series["metric"]["alertname"] for series in result}
+
+    def fire(self, names, what, again=lambda: None):
+        """Waits for alerts by their cause, which `again` makes happen once more."""
+        left = {f"HyperCache{name}" for name in names}
+
+        def fired():
+            again()
+            left.difference_update(self.firing())
+            return not left
+
+        try:
+            wait_for(f"{what}: {', '.join(sorted(left))}", fired, 60)
+        except Failed as error:
+            self.broken.append(f"{error}; not fired: {', '.join(sorted(left))}")
+        self.fired |= {f"HyperCache{name}" for name in names} - left
+        print(f"{what}: {', '.join(names)}", "fired" if not left else f"but not {', '.join(sorted(left))}", flush=True)
+
+    def leave(self, names, why):
+        """What cannot be fired here."""
+        self.left |= {f"HyperCache{name}" for name in names}
+        print(f"left to promtool: {', '.join(names)}: {why}")
+
+    def quiet(self, what):
+        """Waits until nothing fires any more, however often it is asked."""
+        calm = 0
+
+        def settled():
+            nonlocal calm
+            calm = 0 if self.firing() else calm + 1
+            return calm == CALM
+
+        try:
+            wait_for(f"{what}: nothing fires", settled)
+            print(f"{what}: quiet", flush=True)
+        except Failed as error:
+            self.broken.append(f"{error}; {', '.join(sorted(self.firing()))} still do")
+
+
+def requests(system, alerts):
+    """Errors of clients, refused writes and connections, evictions."""
+    flags = ("--duration", "10m", "--quiet", "--rate", "200", "--connections", "4")
+    load = system.load(*flags, "--faults", "0.3")
+    alerts.fire(["ErrorBudgetFast", "ErrorBudgetSlow"], "a third of the requests are wrong")
+    end(load)
+    load = system.load(*flags, "--store", "3", "--mix", "set", "--value-size", "16KB")
+    alerts.fire(["WritesRefused"], "a store without eviction is full")
+    end(load)
+    load = system.load(*flags, "--store", "2", "--mix", "set", "--value-size", "16KB")
+    alerts.fire(["EvictionStorm"], "a small store is written to without end")
+    end(load)
+    held = [system.load("--duration", "10m", "--quiet", "--rate", "10", "--connections", "60", members=[i]) for i in range(3)]
+    more = [system.load("--duration", "2s", "--quiet", "--timeout", "1s", "--connections", "60", members=[i]) for i in range(3)]
+    alerts.fire(["ConnectionsRefused"], "more clients than a member takes")
+    for load in held + more:
+        end(load)
+    alerts.quiet("the loads have ended")
+
+
+def members(system, alerts):
+    """Members that stand still, are gone, and come back."""
+    load = system.load("--duration", "10m", "--quiet", "--rate", "200", "--timeout", "2s", "--connections", "4",
+                       "--store", "1", members=[0, 1])
+    http = system.load("--duration", "10m", "--quiet", "--rate", "50", "--timeout", "2s", "--connections", "4", "--store",
+                       "user_sessions", http=True, members=[0, 1])
+    system.kill(2)
+    alerts.fire(["MemberDown", "MemberLost", "QuorumAtRisk", "UnderReplicated", "ForwardErrors"], "a member is gone")
+    system.kill(1)
+    alerts.fire(["QuorumLost", "SlotsUnserved", "HttpErrors", "ReplicationLag"], "two of three members are gone")
+    end(load)
+    end(http)
+    for i in (1, 2):
+        system.start(i)
+    wait_for("three members that are well", lambda: all(map(system.healthy, range(3))))
+    alerts.quiet("they are back")
+    for _ in range(3):
+        system.kill(2)
+        system.start(2)
+        wait_for("it is back, and was scraped", lambda: system.healthy(2) and system.query(
+            'time() - hypercache_process_start_time_seconds{member="member-2"} < 5'))
+    alerts.fire(["MemberRestarts"], "a member is started again and again")
+    alerts.quiet("it stays")
+
+
+def disk(system, alerts):
+    """A disk that is full, a log that was damaged, a storage that takes no backup."""
+    load = system.load("--duration", "10m", "--quiet", "--rate", "50", "--connections", "4", "--store", "1", "--mix", "set")
+    in_the_way = system.folder / "backups"
+    in_the_way.write_text("not a directory")
+    alerts.fire(["BackupFailing"], "backups go where no directory can be", lambda: system.admin(0, "backup"))
+    in_the_way.unlink()
+    if system.small_disk:
+        ballast = system.fill_disk()
+        alerts.fire(OF_DISK, "a disk is full")
+        ballast.unlink()
+        alerts.quiet("there is room again")
+    else:
+        alerts.leave(OF_DISK, "only root can mount a disk that can be filled")
+    end(load)
+    system.kill(2)
+    damage(system.data(2))
+    system.start(2)
+    alerts.fire(["DataDamaged"], "a log was damaged")
+    system.kill(2)
+    subprocess.run([system.program, "log", "repair", system.data(2)], check=True, stdout=subprocess.DEVNULL)
+    system.start(2)
+    alerts.quiet("it was repaired")
+
+
+def damage(data):
+    """Flips bits in the middle of the largest segment of a log."""
+    segment = max(data.rglob("*.hclg"), key=lambda path: path.stat().st_size)
+    content = bytearray(segment.read_bytes())
+    written = len(content.rstrip(b"\0"))
+    content[written // 2] ^= 0xFF
+    segment.write_bytes(content)
+
+
+def memory(system, alerts):
+    """A member that may hold less than it is given."""
+    flags = ("--duration", "10m", "--quiet", "--rate", "400", "--connections", "4", "--mix", "set", "--value-size", "64KB")
+    load = system.load(*flags, "--store", "4")
+    alerts.fire(["MemoryPressure"], "more is written than members may hold, and may leave")
+    end(load)
+    load = system.load(*flags, "--store", "5")
+    alerts.fire(["MemoryExhausted"], "more is written than members may hold, and has to stay")
+    end(load)
+    system.flush()
+    alerts.quiet("all keys are gone")
+
+
+def end(load):
+    load.terminate()
+    load.wait()
+
+
+def fire_all(program):
+    """What did not fire, or did not go quiet."""
+    with System(program, shortened) as system:
+        alerts = Alerts(system)
+        alerts.quiet("at the beginning")
+        requests(system, alerts)
+        disk(system, alerts)
+        members(system, alerts)
+        all_names = {rule["name"] for rule in system.rules() if rule["type"] == "alerting"}
+    broken, fired, left = alerts.broken, alerts.fired, alerts.left | set(BY_PROMTOOL)
+    with System(program, shortened, memory_limit="96MB") as system:
+        alerts = Alerts(system)
+        memory(system, alerts)
+    broken, fired = broken + alerts.broken, fired | alerts.fired
+    print(f"{len(fired)} of {len(all_names)} alerts fired by their causes; {len(left)} are left to grafana/rules/tests")
+    unknown = all_names - fired - left
+    return broken + [f"{name} was not fired, and nothing says why not" for name in sorted(unknown)]
