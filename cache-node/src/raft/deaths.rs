@@ -26,6 +26,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a member that was not seen yet is taken for one that starts.
 const TIME_TO_START: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(100);
+/// A process that has just ended takes connections for a moment yet, and drops them: it is tried again sooner, and each
+/// time after twice as long.
+const AGAIN_SOON: Duration = Duration::from_millis(5);
 
 /// Members whose processes are gone.
 pub struct Deaths {
@@ -159,6 +162,7 @@ async fn watch_one(shared: Arc<Shared>, member: Member) {
     // restart of everything: it is given time to come.
     let began = Instant::now();
     let mut was_there = false;
+    let mut again = AGAIN;
     loop {
         let connected = shared.links.peers.hold(&member, CONNECT_TIMEOUT).await;
         match connected {
@@ -166,6 +170,7 @@ async fn watch_one(shared: Arc<Shared>, member: Member) {
                 was_there = true;
                 shared.deaths.set(member.id, false);
                 held.ended().await;
+                again = AGAIN_SOON;
                 continue; // at once: is it gone, or was it only the connection?
             }
             Err(error)
@@ -179,6 +184,7 @@ async fn watch_one(shared: Arc<Shared>, member: Member) {
             }
             Err(_) => {}
         }
-        sleep(AGAIN).await;
+        sleep(again).await;
+        again = AGAIN.min(2 * again);
     }
 }

@@ -7,8 +7,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// One voter after the other, so that they do not split the votes.
-const NEXT_VOTER: Duration = Duration::from_millis(150);
-const AGAIN: Duration = Duration::from_millis(50);
+const NEXT_VOTER: Duration = Duration::from_millis(60);
+const AGAIN: Duration = Duration::from_millis(30);
 
 /// Campaigns when the leader is gone, until the member stops.
 pub async fn follow(shared: Arc<Shared>) {

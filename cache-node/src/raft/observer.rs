@@ -63,7 +63,8 @@ fn look(shared: &Arc<Shared>) {
         shared.links.standing.lost();
         *shared.links.decided.lock() = None;
     }
-    shared.links.leads.store(majority && leads(&metrics), Ordering::Release);
+    let leads = majority && leads(&metrics);
+    let led = shared.links.leads.swap(leads, Ordering::AcqRel);
     let rumours = shared.gossip.rumours().borrow().clone();
     let state = shared.table.borrow().clone();
 
@@ -119,6 +120,10 @@ fn look(shared: &Arc<Shared>) {
             state,
         },
     );
+    if leads && !led {
+        // The view says as much already; those who wait for their turn to lead do not know it yet.
+        shared.changed.send_modify(|version| *version += 1);
+    }
     if is_broken {
         shared.links.answered.notify_one();
     }
