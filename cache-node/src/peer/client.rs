@@ -259,6 +259,18 @@ impl Client {
         }
     }
 
+    /// Gives up what waits for a member's answer to forwarded commands: others have taken over from it, and it does not
+    /// answer. Whoever asked is told that the request may have reached it.
+    pub fn give_up(&self, member: MemberId) {
+        if let Some(peer) = self.shared.peers.read().get(&member) {
+            let lanes = peer.forward.iter().chain([&peer.wait]);
+            let waits = lanes.filter(|lane| lane.load.requests.load(Ordering::Relaxed) > 0);
+            // Those that are there now: the next connection is not meant. One that is being written to is given up
+            // when this is asked again.
+            waits.for_each(|lane| lane.load.reset.notify_waiters());
+        }
+    }
+
     /// Gives up the connections and addresses of all other members.
     pub fn retain(&self, members: &HashSet<MemberId>) {
         self.shared.peers.write().retain(|id, _| members.contains(id));

@@ -107,6 +107,12 @@ fn look(shared: &Arc<Shared>) {
         .filter_map(|rumour| Some((rumour.seen.member.id, rumour.address?.to_string())))
         .collect();
     tell_gossip(shared, &metrics, &liveness, &state);
+    let silent: Vec<MemberId> = liveness
+        .iter()
+        .filter(|(_, seems)| **seems != Liveness::Alive)
+        .map(|(id, _)| *id)
+        .collect();
+    let primaries = if silent.is_empty() { BTreeMap::new() } else { state.assignment.counts() };
     publish(
         shared,
         View {
@@ -120,6 +126,10 @@ fn look(shared: &Arc<Shared>) {
             state,
         },
     );
+    // Others have its slots: who forwarded to it learns sooner than by his deadline that no answer will come.
+    for id in silent.into_iter().filter(|id| !primaries.contains_key(id)) {
+        shared.links.peers.give_up(id);
+    }
     if leads && !led {
         // The view says as much already; those who wait for their turn to lead do not know it yet.
         shared.changed.send_modify(|version| *version += 1);
