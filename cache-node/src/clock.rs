@@ -1,12 +1,6 @@
 //! The wall clock, read in one place.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Milliseconds since the Unix epoch; 0 for a clock set before it.
-#[inline]
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
-}
+pub use hypercache_log::{now_ms, timestamp as rfc3339};
 
 /// Milliseconds since this machine started, by a clock that nobody sets and that goes on while the machine
 /// sleeps (`CLOCK_BOOTTIME`). Never 0.
@@ -20,15 +14,6 @@ pub fn boot_ms() -> u64 {
 }
 
 const DAY_MS: u64 = 86_400_000;
-
-/// Unix milliseconds as RFC 3339 has them, in UTC: `2026-11-29T02:44:38.123Z`.
-pub fn rfc3339(ms: u64) -> String {
-    let (year, month, day) = date(ms / DAY_MS);
-    let of_day = ms % DAY_MS;
-    let (seconds, ms) = (of_day / 1000, of_day % 1000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
 
 /// The date of a day that is so many days after 1970-01-01, in the Gregorian calendar (Hinnant,
 /// "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).

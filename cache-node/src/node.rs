@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hypercache_core::keyspace::{self, Keyspace};
+use hypercache_log::Levels;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -20,6 +21,7 @@ use crate::raft;
 use crate::replica;
 use crate::router::{self, Blocked, Forwarded, Router};
 use crate::script::{self, Scripts};
+use crate::server::logins::Logins;
 use crate::server::resp::pause::Pause;
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
@@ -94,9 +96,9 @@ pub fn run(config: Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(system("threads"))?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, guard.levels()));
     if let Err(error) = &served {
-        tracing::error!(%error, "the member stops");
+        tracing::error!(action = "member-stops", %error, "the member stops");
     }
     runtime.shutdown_timeout(Duration::from_secs(1));
     guard.shutdown(LAST_SPANS);
@@ -112,7 +114,7 @@ fn random_seeds() -> Result<[u64; 2], Error> {
     Ok([number(a), number(b)])
 }
 
-async fn serve(config: Config) -> Result<(), Error> {
+async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
     let started_ms = now_ms();
     // Before anything else, so that no signal is missed.
     let mut terminated = signal(SignalKind::terminate()).map_err(system("signals"))?;
@@ -200,6 +202,7 @@ async fn serve(config: Config) -> Result<(), Error> {
     let events = pubsub::Events::new(keyspace.clone(), handle.clone(), pubsub.clone());
 
     let gossip_port = cluster.gossip_port();
+    let logins = Arc::new(Logins::default());
     let resp = resp::Options {
         listener: resp_listener,
         loops,
@@ -210,6 +213,8 @@ async fn serve(config: Config) -> Result<(), Error> {
         replicas: replicas.clone(),
         config: config.clone(),
         memory: memory.clone(),
+        levels: levels.clone(),
+        logins: logins.clone(),
         started_ms,
     }
     .build();
@@ -228,12 +233,13 @@ async fn serve(config: Config) -> Result<(), Error> {
             memory: memory.clone(),
             backups,
             password: Arc::new(password),
+            logins,
             started_ms,
         },
     );
 
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        action = "member-serves",
         bind = %network.bind,
         resp_port = resp.port(),
         http_port = http.address().port(),
@@ -306,7 +312,7 @@ async fn serve(config: Config) -> Result<(), Error> {
             Err(broken) => Err(broken.into()),
         },
     };
-    tracing::info!("the member stops");
+    tracing::info!(action = "member-stops", "the member stops");
     // First others get what this one has, and learn that it goes; clients are served until then.
     hand_over.all(GRACE).await;
     handle.step_down().await;
@@ -321,11 +327,13 @@ async fn serve(config: Config) -> Result<(), Error> {
             break;
         }
     }
+    // What is asked of Raft from now on fails because it was told to stop: no error of anybody's.
+    let _ = levels.silence("openraft");
     handle.shutdown().await;
     stop.send_replace(true);
     let rest = async { while parts.join_next().await.is_some() {} };
     if tokio::time::timeout(GRACE + Duration::from_secs(1), rest).await.is_err() {
-        tracing::warn!("not everything ended in time");
+        tracing::warn!(action = "stop-not-in-time", "not everything ended in time");
     }
     threads.end(GRACE).await;
     tokio::task::spawn_blocking(move || kept.stop()).await?;

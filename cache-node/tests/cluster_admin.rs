@@ -89,17 +89,18 @@ fn start(data: &tempfile::TempDir, i: usize, first: Option<&Member>) -> Member {
     member
 }
 
-/// The audit's lines: action, outcome, detail.
+/// The audit's lines about HTTP requests: action, result, detail.
 fn audit(member: &Member) -> Vec<(String, String, Value)> {
     let log = member.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let audit = lines.filter(|line| line["target"] == "audit");
+    let audit = lines.filter(|line| line["url.path"].is_string());
     audit
         .map(|line| {
-            let fields = &line["fields"];
-            let word = |name: &str| fields[name].as_str().unwrap_or_default().to_owned();
-            assert!(word("from").starts_with("127.0.0.1:"), "{line}");
-            (word("action"), word("outcome"), fields["detail"].clone())
+            let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            assert_eq!(line["event.dataset"], "hypercache.audit", "{line}");
+            assert!(word("source.address").starts_with("127.0.0.1:"), "{line}");
+            let detail = line["hypercache.audit.detail"].clone();
+            (word("event.action"), word("hypercache.audit.result"), detail)
         })
         .collect()
 }

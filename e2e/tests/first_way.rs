@@ -60,17 +60,19 @@ fn redis_cli_and_http_read_and_write_through_the_service() -> Result<()> {
         ensure!(status == 200, "/health: {status} {body}");
 
         // logs are lines of JSON, the members' and the operator's
-        let members = (space.namespace(), "statefulset/first", "time");
-        let operator = (OPERATOR_NAMESPACE, "deployment/hypercache-operator", "timestamp");
-        for (namespace, what, time) in [members, operator] {
+        let members = (space.namespace(), "statefulset/first", "hypercache");
+        let operator =
+            (OPERATOR_NAMESPACE, "deployment/hypercache-operator", "hypercache-operator");
+        for (namespace, what, service) in [members, operator] {
             let text = space.kube().run(&["-n", namespace, "logs", what, "--tail=200"])?;
             ensure!(!text.is_empty(), "{what} logs nothing");
             for line in text.lines() {
                 let entry: Value =
                     serde_json::from_str(line).with_context(|| format!("{what} logged: {line}"))?;
-                for key in ["level", "target", "message", time] {
+                for key in ["@timestamp", "log.level", "log.logger", "message", "event.dataset"] {
                     ensure!(entry.get(key).is_some(), "{what} logged no {key}: {line}");
                 }
+                ensure!(entry["service.name"] == service, "{what} logged: {line}");
             }
         }
 

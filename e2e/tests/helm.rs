@@ -16,13 +16,22 @@ fn the_chart_passes_lint_and_the_api_servers_strict_check() -> Result<()> {
     in_space("chart", |space| {
         let chart = chart();
         helm(space.kube(), &["lint", "--strict", &chart])?.checked("helm lint")?;
-        for values in
-            [&[][..], &["--set", "monitoring.enabled=true,monitoring.dashboards.enabled=true"][..]]
-        {
+        let filebeat = [
+            "--set",
+            "logging.filebeat.enabled=true",
+            "--set",
+            "logging.filebeat.elasticsearch.url=http://elasticsearch:9200",
+            "--set",
+            "logging.filebeat.elasticsearch.secretName=elasticsearch",
+        ];
+        let monitoring = ["--set", "monitoring.enabled=true,monitoring.dashboards.enabled=true"];
+        for values in [&[][..], &monitoring, &filebeat] {
             let mut words = vec!["template", RELEASE, &chart, "--namespace", OPERATOR_NAMESPACE];
             words.extend_from_slice(values);
             let objects = helm(space.kube(), &words)?.checked("helm template")?;
             ensure!(objects.contains("kind: Deployment"), "no Deployment in the chart");
+            let has_filebeat = objects.contains("kind: DaemonSet");
+            ensure!(has_filebeat == (values == filebeat), "DaemonSet with {values:?}");
             space
                 .kube()
                 .outcome_with(
@@ -42,6 +51,11 @@ fn the_chart_passes_lint_and_the_api_servers_strict_check() -> Result<()> {
         let outcome =
             helm(space.kube(), &["template", RELEASE, &chart, "--set", "replicaCount=many"])?;
         ensure!(!outcome.ok, "a value of the wrong type passes the schema");
+        let outcome = helm(
+            space.kube(),
+            &["template", RELEASE, &chart, "--set", "logging.filebeat.enabled=true"],
+        )?;
+        ensure!(!outcome.ok, "Filebeat goes without a place for its lines");
         Ok(())
     })
 }

@@ -87,15 +87,22 @@ impl Applier {
             match outcome {
                 Ok(()) => {
                     self.metrics.step(action, "ok");
-                    tracing::info!(namespace, object, action, "carried out");
+                    tracing::info!(
+                        action = "step-done",
+                        namespace,
+                        object,
+                        step = action,
+                        "carried out"
+                    );
                 }
                 Err(error) => {
                     let problem = problem(&object, &error);
                     self.metrics.step(action, &problem.kind);
                     tracing::warn!(
+                        action = "step-refused",
                         namespace,
                         object,
-                        action,
+                        step = action,
                         reason = problem.kind,
                         error = problem.message,
                         "refused"

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), String> {
     let options = Options::parse();
-    telemetry::start_log(&options.log)?;
+    telemetry::start_log(&options.log, &options.pod)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let operator = options.build().await.map_err(|error| error.to_string())?;

@@ -111,7 +111,11 @@ impl Operator {
                 Ok(())
             });
         }
-        tracing::info!(namespaces = ?self.options.namespaces, "the operator runs");
+        tracing::info!(
+            action = "operator-runs",
+            namespaces = ?self.options.namespaces,
+            "the operator runs"
+        );
         let mut stop = std::pin::pin!(stop);
         let outcome = loop {
             tokio::select! {
@@ -127,11 +131,11 @@ impl Operator {
             }
         };
         self.metrics.set_ready(false);
-        tracing::info!("the operator stops");
+        tracing::info!(action = "operator-stops", "the operator stops");
         let _ = stopping.send(true);
         let all = async { while parts.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_TIMEOUT, all).await.is_err() {
-            tracing::warn!("passes did not end in time");
+            tracing::warn!(action = "stop-not-in-time", "passes did not end in time");
         }
         outcome
     }
@@ -273,7 +277,7 @@ impl Scope {
         )
         .for_each(|outcome| async {
             if let Err(error) = outcome {
-                tracing::debug!(%error, "a pass did not succeed");
+                tracing::debug!(action = "pass-failed", %error, "a pass did not succeed");
             }
         })
         .await;

@@ -22,9 +22,13 @@ pub struct Options {
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub concurrency: u16,
 
-    /// What is logged: a level, or levels by part such as `info,kube=debug`.
+    /// What is logged: a level for the operator itself, or levels by part such as `info,kube=debug`.
     #[arg(long, env = "HYPERCACHE_OPERATOR_LOG", default_value = "info")]
     pub log: String,
+
+    /// The name of this process in its log: the pod's.
+    #[arg(long, env = "HOSTNAME", default_value = "hypercache-operator")]
+    pub pod: String,
 
     /// How members are reached.
     #[arg(long, env = "HYPERCACHE_OPERATOR_REACH", value_enum, default_value_t = Reach::Pods)]

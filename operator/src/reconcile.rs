@@ -95,8 +95,9 @@ pub async fn reconcile(
 pub fn retry(cluster: Arc<HyperCacheCluster>, error: &Error, context: Arc<Context>) -> Action {
     let wait = context.backoff(&cluster);
     tracing::warn!(
+        action = "pass-ended-early",
         namespace = cluster.namespace(),
-        name = cluster.name_any(),
+        cluster = cluster.name_any(),
         %error,
         wait_s = wait.as_secs(),
         "a pass ended early"
@@ -193,8 +194,9 @@ impl Context {
                 Err(_) => format!("no answer in {} s", REQUEST_TIMEOUT.as_secs()),
             };
             tracing::warn!(
+                action = "event-not-told",
                 namespace = cluster.namespace(),
-                name = cluster.name_any(),
+                cluster = cluster.name_any(),
                 reason = event.reason,
                 error = failed,
                 "an event is not told"
@@ -264,8 +266,9 @@ impl Context {
             match answer {
                 Ok(report) => {
                     tracing::info!(
+                        action = "desired-state-taken",
                         namespace = names.namespace,
-                        name = names.instance,
+                        cluster = names.instance,
                         generation = desired.generation,
                         "the cluster has the desired state"
                     );
@@ -274,8 +277,9 @@ impl Context {
                 Err(error @ admin::Error::Unreachable(_)) => last = error,
                 Err(error) => {
                     tracing::warn!(
+                        action = "desired-state-refused",
                         namespace = names.namespace,
-                        name = names.instance,
+                        cluster = names.instance,
                         %error,
                         "the cluster does not take the desired state"
                     );

@@ -9,13 +9,16 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use hypercache_log::{Lines, Origin, Service};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Labels<const N: usize>([(&'static str, String); N]);
@@ -115,20 +118,24 @@ impl Metrics {
     }
 }
 
-/// Starts the JSON log.
+/// Whose lines a level is for.
+const ORIGIN: Origin = Origin { own: &["hypercache_operator"], libraries: "warn" };
+
+/// Starts the log, of a process in that pod.
 ///
 /// # Errors
 /// What is wrong with the filter, or that a log is there already.
-pub fn start_log(filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("--log: {error}"))?;
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
-        .with_env_filter(filter)
-        .try_init()
-        .map_err(|error| error.to_string())
+pub fn start_log(filter: &str, pod: &str) -> Result<(), String> {
+    let service = Service {
+        name: "hypercache-operator",
+        version: env!("CARGO_PKG_VERSION"),
+        node: pod.to_owned(),
+        cluster: None,
+        dataset: "hypercache.operator",
+    };
+    let (filter, _) = ORIGIN.build(filter).map_err(|error| format!("--log: {error}"))?;
+    let lines = Lines::new(service, std::io::stdout).with_filter(filter);
+    tracing_subscriber::registry().with(lines).try_init().map_err(|error| error.to_string())
 }
 
 /// `/metrics`, `/healthz` and `/readyz`.

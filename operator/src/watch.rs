@@ -74,7 +74,12 @@ where
                 Err(error) => {
                     let kind = K::kind(&());
                     metrics.watch_error(&kind);
-                    tracing::warn!(%kind, %error, "a watch broke off; it starts again");
+                    tracing::warn!(
+                        action = "watch-broke-off",
+                        %kind,
+                        %error,
+                        "a watch broke off; it starts again"
+                    );
                 }
             }
         }

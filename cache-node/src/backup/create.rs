@@ -77,7 +77,12 @@ pub async fn create(disk: &Handle, options: &Options, known: &Arc<Known>) -> Res
     let first = attempt(disk, options, known, created_ms, false).await;
     match first {
         Err(Error::Local { file, reason }) => {
-            tracing::warn!(file, reason, "a backup is made from new snapshots of all stores");
+            tracing::warn!(
+                action = "backup-begun-anew",
+                file,
+                reason,
+                "a backup is made from new snapshots of all stores"
+            );
             attempt(disk, options, known, created_ms, true).await
         }
         done => done,
@@ -210,7 +215,11 @@ impl Sender<'_> {
                 match self.snapshot(held, snapshot, &row.name).await {
                     Ok(sent) => found.push(sent),
                     Err(error @ Error::Local { .. }) => {
-                        tracing::warn!(%error, "a snapshot is left out of the backup");
+                        tracing::warn!(
+                            action = "backup-snapshot-left-out",
+                            %error,
+                            "a snapshot is left out of the backup"
+                        );
                         wrong = Some(error);
                     }
                     Err(error) => return Err(error),

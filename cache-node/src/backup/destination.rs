@@ -302,7 +302,11 @@ impl Upload {
     pub async fn abort(mut self) {
         let shown = self.shown.clone();
         if let Err(error) = within(|| shown.clone(), self.upload.abort()).await {
-            tracing::warn!(%error, "parts of an object may be left at the backup's destination");
+            tracing::warn!(
+                action = "backup-parts-left",
+                %error,
+                "parts of an object may be left at the backup's destination"
+            );
         }
     }
 }

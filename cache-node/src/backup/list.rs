@@ -107,7 +107,11 @@ pub async fn of_one(destination: &Destination, which: &Which) -> Result<Vec<Mani
         return Err(Error::NoBackup(text));
     }
     for wrong in wrong {
-        tracing::warn!(wrong, "a manifest is left out");
+        tracing::warn!(
+            action = "backup-manifest-left-out",
+            error = wrong,
+            "a manifest is left out"
+        );
     }
     Ok(backups)
 }

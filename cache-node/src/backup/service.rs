@@ -175,7 +175,8 @@ impl Running {
         match made {
             Ok(done) => {
                 tracing::info!(
-                    id = done.id,
+                    action = "backup-done",
+                    backup = done.id,
                     bytes = done.stored_bytes,
                     sent_bytes = done.sent_bytes,
                     took_ms = done.took_ms,
@@ -185,7 +186,7 @@ impl Running {
             }
             Err(error) => {
                 let reason = http::chain(error);
-                tracing::error!(reason, "a backup failed");
+                tracing::error!(action = "backup-failed", error = reason, "a backup failed");
                 status.failed += 1;
                 status.last_error = Some(reason);
             }

@@ -33,6 +33,7 @@ use crate::server::stats::Thresholds;
 pub use cli::{Cli, Command, ConfigCommand, ServerArgs};
 pub use error::{Error, Place, Problem};
 pub use secret::Secret;
+pub use values::log_level;
 
 /// The effective configuration of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -96,6 +96,7 @@ impl Slots for Gate {
                 let kept = policies.iter().filter(|p| p.durability.mode != Mode::Disabled);
                 kept.for_each(|policy| {
                     tracing::error!(
+                        action = "store-not-kept",
                         store = policy.name,
                         mode = policy.durability.mode.as_str(),
                         "the store is to be kept on disk, and node.data_dir is not set: it is not kept"

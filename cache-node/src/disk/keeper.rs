@@ -51,7 +51,11 @@ impl Keeper {
                 if shared.clean_wanted.swap(false, AcqRel)
                     && let Err(error) = clean(&shared)
                 {
-                    tracing::warn!(%error, "what is not needed any more could not be removed");
+                    tracing::warn!(
+                        action = "clean-up-failed",
+                        %error,
+                        "what is not needed any more could not be removed"
+                    );
                 }
             }
             if shared.wanted.lock().stores.is_empty() || shared.loading().is_some() {
@@ -164,6 +168,7 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
             shared.last_save_ms.store(taken.at_ms, Relaxed);
             shared.last_snapshot_ok.store(true, Relaxed);
             tracing::info!(
+                action = "snapshot-done",
                 store = policy.name,
                 keys = taken.keys,
                 bytes = taken.bytes,
@@ -172,7 +177,11 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
                 "a snapshot is on the disk"
             );
             if let Err(error) = clean(shared) {
-                tracing::warn!(%error, "what is not needed any more could not be removed");
+                tracing::warn!(
+                    action = "clean-up-failed",
+                    %error,
+                    "what is not needed any more could not be removed"
+                );
             }
             Ok(taken)
         }
@@ -183,7 +192,12 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
             drop(accounts);
             shared.snapshot_errors.fetch_add(1, Relaxed);
             shared.last_snapshot_ok.store(false, Relaxed);
-            tracing::error!(store = policy.name, %error, "a snapshot failed");
+            tracing::error!(
+                action = "snapshot-failed",
+                store = policy.name,
+                %error,
+                "a snapshot failed"
+            );
             Err(reason)
         }
     }
@@ -268,7 +282,11 @@ pub fn clean(shared: &Shared) -> Result<(), super::Error> {
     let gone = retention::clean(files, &catalog, &mut segments);
     let gone = gone.map_err(|error| files.wrong(error))?;
     if gone > 0 {
-        tracing::info!(segments = gone, "segments of the log that nobody needs were removed");
+        tracing::info!(
+            action = "log-segments-removed",
+            segments = gone,
+            "segments of the log that nobody needs were removed"
+        );
     }
     Ok(())
 }

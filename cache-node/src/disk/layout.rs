@@ -77,7 +77,11 @@ impl Layout {
         let removed = directory::remove_drafts(&files).map_err(|error| files.wrong(error))?;
         for (folder, name) in removed {
             let path = files.path(folder, &name);
-            tracing::info!(path = %path.display(), "an incomplete file was removed");
+            tracing::info!(
+                action = "incomplete-file-removed",
+                path = %path.display(),
+                "an incomplete file was removed"
+            );
         }
         Ok((Self { root, files, data_set, _lock: Some(lock) }, is_new))
     }

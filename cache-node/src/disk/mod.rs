@@ -89,7 +89,11 @@ impl Options {
         };
         let (layout, is_new) = Layout::open(&data_dir)?;
         if is_new {
-            tracing::info!(path = %layout.root.display(), "a new directory for data: it is empty");
+            tracing::info!(
+                action = "data-directory-made",
+                path = %layout.root.display(),
+                "a new directory for data: it is empty"
+            );
         }
         let catalog = Catalog::open(&layout.root)?;
         let shared = Arc::new(Shared::new(keyspace.clone(), layout, catalog));
@@ -186,7 +190,7 @@ impl Running {
         let Some(shared) = self.shared else { return };
         let wait_for = |thread: Option<JoinHandle<()>>| {
             if thread.is_some_and(|thread| thread.join().is_err()) {
-                tracing::error!("a thread of the disk broke");
+                tracing::error!(action = "disk-thread-broke", "a thread of the disk broke");
             }
         };
         let mut threads = self.threads;
@@ -208,7 +212,7 @@ impl Running {
         shared.stop.store(true, Release);
         shared.wake_writer();
         wait_for(threads.pop());
-        tracing::info!("all data is on the disk");
+        tracing::info!(action = "disk-stopped", "all data is on the disk");
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Plan {
 
 fn tell(damages: &[String]) {
     for damage in damages {
-        tracing::warn!(damage, "data on the disk is damaged");
+        tracing::warn!(action = "data-damaged", error = damage, "data on the disk is damaged");
     }
 }
 
@@ -108,6 +108,7 @@ impl Plan {
         }
         progress.total_bytes.store(plan.total_bytes, Relaxed);
         tracing::info!(
+            action = "recovery-progress",
             bytes = plan.total_bytes,
             frames = plan.frames(),
             segments = plan.segment_infos.len(),
@@ -146,6 +147,7 @@ impl Plan {
                         told = Instant::now();
                         let loaded = shared.loading().unwrap_or_default();
                         tracing::info!(
+                            action = "recovery-progress",
                             percent = loaded.percent() as u64,
                             lanes = loaded.lanes_ready,
                             "data is read from the disk"
@@ -159,6 +161,7 @@ impl Plan {
             let kept = shared.kept();
             report.keys = kept.iter().map(|policy| shared.keyspace.keys(policy.number)).sum();
             tracing::info!(
+                action = "recovery-done",
                 keys = report.keys,
                 snapshot_keys = report.snapshot_keys,
                 records = report.records,

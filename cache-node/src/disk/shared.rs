@@ -193,7 +193,10 @@ impl Shared {
                     let reason = format!("the list of stores cannot be written: {error}");
                     self.failed(&reason);
                     if tries == 5 || self.stop.load(Acquire) {
-                        tracing::error!("{reason}: writers of logged stores are refused");
+                        tracing::error!(
+                            action = "writers-refused",
+                            "{reason}: writers of logged stores are refused"
+                        );
                         self.standing.is_unlisted.store(true, Release);
                         self.journal().fail(Failed(reason.into()));
                         return Vec::new();
@@ -216,7 +219,7 @@ impl Shared {
                 self.failed(&format!("the list of stores cannot be written: {error}"));
             }
             Some(Ok(begins)) => {
-                tracing::info!("the list of stores is on the disk");
+                tracing::info!(action = "store-list-written", "the list of stores is on the disk");
                 self.is_listed();
                 self.policies_changed(begins);
             }
@@ -250,7 +253,10 @@ impl Shared {
         let is_slow = since > 0 && now.saturating_sub(since) > SLOW.as_millis() as u64;
         if is_slow && !self.journal().is_failed() {
             let reason = format!("the disk has not answered for {SLOW:?}");
-            tracing::error!("{reason}: writers of logged stores are refused");
+            tracing::error!(
+                action = "writers-refused",
+                "{reason}: writers of logged stores are refused"
+            );
             self.failed(&reason);
             self.journal().fail(Failed(reason.into()));
             // It may have ended just now: then nobody else would say that all is well.

@@ -207,7 +207,11 @@ impl Writer {
             };
             self.failed(&trouble);
             if !has_failed {
-                tracing::error!(%trouble, "writers of logged stores are refused");
+                tracing::error!(
+                    action = "writers-refused",
+                    error = %trouble,
+                    "writers of logged stores are refused"
+                );
             }
             has_failed = true;
             if shared.stop.load(Acquire) {
@@ -220,7 +224,7 @@ impl Writer {
             written = self.commit.again(&mut self.files, journal, standing, now);
         };
         if has_failed && !self.commit.has_lost() {
-            tracing::info!("the log can be written again");
+            tracing::info!(action = "log-written-again", "the log can be written again");
         }
         if !written.bytes.is_empty() {
             self.note_segment(written.first_sequence);
@@ -232,7 +236,8 @@ impl Writer {
         let now = self.now();
         if let Err(trouble) = self.commit.end(&mut self.files, journal, standing, now) {
             tracing::error!(
-                %trouble,
+                action = "writers-refused",
+                error = %trouble,
                 "writers of logged stores are refused until snapshots of them are there"
             );
             self.failed(&trouble);
@@ -249,7 +254,12 @@ impl Writer {
         let mut catalog = self.shared.catalog.lock();
         if let Err(error) = catalog.log_began() {
             // The next fsync tries again.
-            tracing::warn!(path = %catalog.path().display(), %error, "it could not be written");
+            tracing::warn!(
+                action = "store-list-not-written",
+                path = %catalog.path().display(),
+                %error,
+                "it could not be written"
+            );
         }
     }
 
@@ -281,6 +291,7 @@ impl Writer {
     fn regain(&mut self) {
         if self.commit.regain(&self.shared.standing) {
             tracing::info!(
+                action = "writers-served-again",
                 "snapshots of all logged stores are on the disk: writers are served again"
             );
             self.cycle();

@@ -78,7 +78,12 @@ impl Addresses {
             let addresses = match found.await {
                 Ok(Ok(found)) => found.collect(),
                 Ok(Err(error)) => {
-                    tracing::debug!(host, %error, "a name does not resolve (yet)");
+                    tracing::debug!(
+                        action = "name-not-resolved",
+                        host,
+                        %error,
+                        "a name does not resolve (yet)"
+                    );
                     Vec::new()
                 }
                 Err(_) => Vec::new(),

@@ -208,6 +208,6 @@ impl Swim {
 
 fn note(what: &str, result: Result<(), foca::Error>) {
     if let Err(error) = result {
-        tracing::debug!(%error, what, "gossip");
+        tracing::debug!(action = "gossip-refused", %error, what, "gossip");
     }
 }

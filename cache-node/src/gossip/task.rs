@@ -189,7 +189,11 @@ impl Gossip {
                 got = self.socket.recv_from(&mut buffer) => match got {
                     Ok((bytes, from)) => self.receive(from, &buffer[..bytes]),
                     // An earlier datagram of ours reached nobody, say.
-                    Err(error) => tracing::debug!(%error, "gossip's socket"),
+                    Err(error) => tracing::debug!(
+                        action = "gossip-socket-failed",
+                        %error,
+                        "gossip's socket"
+                    ),
                 },
                 () = sleep_until(due) => self.swim.tick(self.now_ms()),
                 Some(answer) = answered.recv() => self.found(&mut addresses, &answer),
@@ -253,7 +257,14 @@ impl Gossip {
             };
             match self.socket.send_to(&datagram, address).await {
                 Ok(_) => drop(self.counters.sent.fetch_add(1, Ordering::Relaxed)),
-                Err(error) => tracing::debug!(%address, %error, "a datagram was not sent"),
+                Err(error) => {
+                    tracing::debug!(
+                        action = "gossip-not-sent",
+                        %address,
+                        %error,
+                        "a datagram was not sent"
+                    )
+                }
             }
         }
     }
@@ -286,7 +297,8 @@ fn log_changes(before: &[Rumour], after: &[Rumour]) {
         let (was, is) = (state(before, member.id), rumour.seen.liveness);
         if was != is {
             tracing::info!(
-                name = member.name,
+                action = "member-state-changed",
+                member = member.name,
                 host = member.host,
                 port = member.gossip_port,
                 was = was.as_str(),

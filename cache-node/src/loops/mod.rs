@@ -154,7 +154,7 @@ impl Threads {
             });
         });
         if tokio::time::timeout(patience, joined).await.is_err() {
-            tracing::warn!("an I/O loop did not end in time");
+            tracing::warn!(action = "stop-not-in-time", "an I/O loop did not end in time");
         }
     }
 }

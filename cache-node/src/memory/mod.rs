@@ -288,8 +288,18 @@ impl Watcher {
         }
         self.huge_pages = yes;
         match huge_pages::allow(yes) {
-            Ok(()) => tracing::debug!(huge_pages = yes, "another kind of pages from now on"),
-            Err(error) => tracing::info!(%error, "the kernel does not switch huge pages"),
+            Ok(()) => tracing::debug!(
+                action = "huge-pages-switched",
+                huge_pages = yes,
+                "another kind of pages from now on"
+            ),
+            Err(error) => {
+                tracing::info!(
+                    action = "huge-pages-refused",
+                    %error,
+                    "the kernel does not switch huge pages"
+                )
+            }
         }
     }
 
@@ -319,11 +329,25 @@ impl Watcher {
         self.memory.stage.store(number as u8, Relaxed);
         let known = self.memory.snapshot();
         let (limit_bytes, working_set_bytes) = (known.limit_bytes, known.working_set_bytes);
-        let (from, to) = (word(self.stage), word(stage));
+        let (was, is) = (word(self.stage), word(stage));
         if stage > self.stage && stage >= Stage::Evict {
-            tracing::warn!(from, to, limit_bytes, working_set_bytes, "memory runs out");
+            tracing::warn!(
+                action = "memory-stage-changed",
+                was,
+                is,
+                limit_bytes,
+                working_set_bytes,
+                "memory runs out"
+            );
         } else {
-            tracing::info!(from, to, limit_bytes, working_set_bytes, "another stage of memory");
+            tracing::info!(
+                action = "memory-stage-changed",
+                was,
+                is,
+                limit_bytes,
+                working_set_bytes,
+                "another stage of memory"
+            );
         }
         self.stage = stage;
     }

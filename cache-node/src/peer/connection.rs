@@ -86,7 +86,12 @@ pub(super) async fn drive(target: Target, load: Arc<Load>, mut queue: UnboundedR
             }
             Err(error) => {
                 let reason = error.to_string();
-                tracing::debug!(member = load.member, reason, "no connection to a member");
+                tracing::debug!(
+                    action = "peer-not-connected",
+                    member = load.member,
+                    reason,
+                    "no connection to a member"
+                );
                 first.waiting.fail(&reason, false);
                 while let Ok(request) = queue.try_recv() {
                     request.waiting.fail(&reason, false);
@@ -171,7 +176,12 @@ async fn serve(
         }
     };
     reader.abort();
-    tracing::debug!(member = load.member, reason, "the connection to a member ended");
+    tracing::debug!(
+        action = "peer-disconnected",
+        member = load.member,
+        reason,
+        "the connection to a member ended"
+    );
     batch.into_iter().for_each(|request| request.waiting.fail(&reason, false));
     let left = std::mem::take(&mut *waiters.lock());
     left.into_values().for_each(|waiting| waiting.fail(&reason, true));

@@ -109,7 +109,11 @@ impl Server {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, or the caller left already.
-                    tracing::warn!(%error, "a member's connection was not accepted");
+                    tracing::warn!(
+                        action = "peer-not-accepted",
+                        %error,
+                        "a member's connection was not accepted"
+                    );
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
                 }
@@ -117,7 +121,11 @@ impl Server {
             while connections.try_join_next().is_some() {}
             let permit = handshakes.clone().try_acquire_owned();
             let (Ok(permit), true) = (permit, connections.len() < MAX_CONNECTIONS) else {
-                tracing::warn!(%from, "too many connections of members");
+                tracing::warn!(
+                    action = "peer-refused",
+                    source = %from,
+                    "too many connections of members"
+                );
                 continue;
             };
             let (me, secret) = (self.me.clone(), self.secret.clone());
@@ -128,14 +136,24 @@ impl Server {
                 let member = match greeted.await {
                     Ok(Ok(member)) => member,
                     Ok(Err(error)) => {
-                        tracing::debug!(%from, %error, "a caller was refused");
+                        tracing::debug!(
+                            action = "peer-refused",
+                            source = %from,
+                            %error,
+                            "a caller was refused"
+                        );
                         return;
                     }
                     Err(_) => return,
                 };
                 drop(permit);
                 if let Err(error) = place(stream, member, handlers, &loops).await {
-                    tracing::debug!(%from, %error, "a member's connection ended");
+                    tracing::debug!(
+                        action = "peer-disconnected",
+                        source = %from,
+                        %error,
+                        "a member's connection ended"
+                    );
                 }
             });
         }

@@ -36,6 +36,7 @@ impl Events {
             let now_dropped = notices.dropped();
             if now_dropped > dropped {
                 tracing::warn!(
+                    action = "keyspace-events-dropped",
                     events = now_dropped - dropped,
                     "more happens to keys than can be published: some keyspace events are dropped"
                 );

@@ -191,8 +191,13 @@ impl Outbox {
     fn count_close(&self) {
         self.stats.shared().add(Count::SlowSubscribersClosed, 1);
         let unsent_bytes = self.client.output_bytes.load(Relaxed);
-        tracing::warn!(client = self.client.id, addr = %self.client.addr, unsent_bytes,
-            "a subscriber reads too slowly: connection closed");
+        tracing::warn!(
+            action = "subscriber-closed",
+            client = self.client.id,
+            source = %self.client.addr,
+            unsent_bytes,
+            "a subscriber reads too slowly: connection closed"
+        );
     }
 
     /// Moves what waits behind `out`.

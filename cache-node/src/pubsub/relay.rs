@@ -106,6 +106,7 @@ impl Relay {
                 self.0.stats.shared().add(Count::PublishedDropped, 1);
                 if waiting.dropped == 1 {
                     tracing::warn!(
+                        action = "messages-dropped",
                         member = format_args!("{member:x}"),
                         "a member takes published messages too slowly: some are dropped"
                     );
@@ -132,6 +133,7 @@ async fn send_all(shared: Arc<Shared>, queue: Arc<Queue>) {
         if let Err(reason) = send(&shared, queue.member, batch).await {
             shared.stats.shared().add(Count::PublishedDropped, messages);
             tracing::warn!(
+                action = "messages-dropped",
                 member = format_args!("{:x}", queue.member),
                 messages,
                 reason,

@@ -129,7 +129,7 @@ async fn bind(
         match server.await {
             Ok(server) => return Ok((socket, server, port)),
             Err(error) if address.port() == 0 && attempts < 20 => {
-                tracing::debug!(%error, port, "taken over TCP: another one");
+                tracing::debug!(action = "port-taken", %error, port, "taken over TCP: another one");
                 attempts += 1;
             }
             Err(error) => return Err(failed("TCP", error)),
@@ -312,7 +312,7 @@ impl Cluster {
         if let Some(mut disk) = self.disk
             && tokio::time::timeout(STOP_TIMEOUT, disk.changed()).await.is_err()
         {
-            tracing::warn!("the data directory is still in use");
+            tracing::warn!(action = "data-directory-in-use", "the data directory is still in use");
         }
         shared.stopped.send_replace(true);
         Ok(())

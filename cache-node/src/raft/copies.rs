@@ -96,7 +96,12 @@ async fn hand_over_empty(
     });
     let done = handle.propose(Change::Place(steps.collect())).await;
     if let Err(error) = &done {
-        tracing::warn!(%error, slots = fenced.len(), "slots were not handed over");
+        tracing::warn!(
+            action = "hand-over-failed",
+            %error,
+            slots = fenced.len(),
+            "slots were not handed over"
+        );
     }
     keep(&shared, &handle, epochs).await;
     done.map(drop).map_err(|error| error.to_string())

@@ -178,7 +178,11 @@ async fn watch_one(shared: Arc<Shared>, member: Member) {
                     && (was_there || began.elapsed() > TIME_TO_START) =>
             {
                 if !shared.deaths.gone.borrow().contains(&member.id) {
-                    tracing::info!(name = member.name, "the process of a member is gone");
+                    tracing::info!(
+                        action = "member-process-gone",
+                        member = member.name,
+                        "the process of a member is gone"
+                    );
                 }
                 shared.deaths.set(member.id, true);
             }

@@ -31,7 +31,10 @@ pub async fn follow(shared: Arc<Shared>) {
                 };
                 since = Some((metrics.vote, began));
                 if began.elapsed() >= NEXT_VOTER * rank as u32 {
-                    tracing::info!("the leader is gone: this member campaigns");
+                    tracing::info!(
+                        action = "election-begun",
+                        "the leader is gone: this member campaigns"
+                    );
                     let last = metrics.last_applied;
                     let request = TransferLeaderRequest::new(metrics.vote, shared.me.id, last);
                     let _ = shared.raft.handle_transfer_leader(request).await;

@@ -65,7 +65,8 @@ async fn step(shared: &Arc<Shared>) {
     let names: Vec<&str> =
         dead.iter().filter_map(|id| state.members.get(id)).map(|m| m.name.as_str()).collect();
     tracing::warn!(
-        dead = ?names,
+        action = "fail-over",
+        names = names.join(" "),
         promoted = slots_of(&decided.steps, |act| matches!(act, Act::Promote { .. })),
         begun_anew = slots_of(&decided.steps, |act| matches!(act, Act::Restart { .. })),
         "slots of members that cannot serve get other primaries"
@@ -74,7 +75,11 @@ async fn step(shared: &Arc<Shared>) {
     match control::propose(shared, Change::Place(decided.steps), deadline).await {
         Said::Applied(_) => {}
         other => {
-            tracing::warn!(?other, "a fail-over was not written");
+            tracing::warn!(
+                action = "fail-over-failed",
+                error = ?other,
+                "a fail-over was not written"
+            );
             sleep(AGAIN).await;
         }
     }
@@ -167,7 +172,11 @@ pub async fn tell_of_restart(shared: Arc<Shared>) {
                 told = handle.propose(change) => told,
             };
             if let Err(error) = told {
-                tracing::info!(%error, "this start is not in the cluster's table yet");
+                tracing::info!(
+                    action = "start-not-known-yet",
+                    %error,
+                    "this start is not in the cluster's table yet"
+                );
             }
         }
         let wait = if unknown { AGAIN } else { Duration::from_secs(3600) };

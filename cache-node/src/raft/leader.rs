@@ -10,6 +10,7 @@ use hypercache_core::cluster::{
     Act, Assignment, Change, ClusterState, Decision, Facts, Liveness, Member, MemberId, Planner,
     Seen, Slot, Step, bootstrap, slot_runs, slots_in, target,
 };
+use hypercache_log::AUDIT;
 use openraft::{ChangeMembers, EmptyNode, Instant as _, ServerState};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -121,7 +122,12 @@ impl Driver {
                 Ok(true) => return true,
                 Ok(false) => drop(self.cooling.insert(kind, Instant::now() + COOL_DOWN)),
                 Err(error) => {
-                    tracing::warn!(%error, ?kind, "a step of the cluster's leader failed");
+                    tracing::warn!(
+                        action = "leader-step-failed",
+                        %error,
+                        ?kind,
+                        "a step of the cluster's leader failed"
+                    );
                     self.cooling.insert(kind, Instant::now() + COOL_DOWN);
                 }
             }
@@ -136,13 +142,15 @@ impl Driver {
             return false;
         }
         let Some(voters) = bootstrap(&shared.me, &self.seen(), wanted) else { return false };
-        tracing::info!(name = shared.me.name, voters = voters.len(), "this member makes a cluster");
         let voters: BTreeMap<MemberId, EmptyNode> =
             voters.into_iter().map(|id| (id, EmptyNode {})).collect();
         match timeout(STEP_TIMEOUT, shared.raft.initialize(voters)).await {
-            Ok(Ok(())) => true,
+            Ok(Ok(())) => {
+                done("cluster-made", &shared.me.name, "this member has made a cluster");
+                true
+            }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the cluster was not made");
+                tracing::warn!(action = "cluster-not-made", %error, "the cluster was not made");
                 false
             }
             Err(_) => false,
@@ -183,7 +191,11 @@ impl Driver {
         match self.propose(init).await {
             Ok(_) => true,
             Err(error) => {
-                tracing::warn!(%error, "the first table was not written");
+                tracing::warn!(
+                    action = "cluster-not-made",
+                    %error,
+                    "the first table was not written"
+                );
                 tokio::time::sleep(TICK).await;
                 false
             }
@@ -248,35 +260,41 @@ impl Driver {
         let name = |id: MemberId| state.members.get(&id).map_or("?", |m| m.name.as_str());
         match decision {
             Decision::AddMember(member) => {
-                tracing::info!(name = member.name, "a member is added");
+                let name = member.name.clone();
                 self.propose(Change::AddMember(member)).await?;
+                done("member-added", &name, "a member was added");
             }
             Decision::UpdateMember(member) => {
-                tracing::info!(name = member.name, host = member.host, "a member has changed");
+                let name = member.name.clone();
                 self.propose(Change::UpdateMember(member)).await?;
+                done("member-changed", &name, "a member has changed");
             }
             Decision::ReplaceMember { old, member } => {
                 tracing::warn!(
-                    name = member.name,
+                    action = "member-came-back-empty",
+                    member = member.name,
                     old = format!("{old:016x}"),
                     new = format!("{:016x}", member.id),
                     slots = state.assignment.slots_of(old).count(),
                     "a member came back without its disk: it takes its old place, its data is lost"
                 );
+                let name = member.name.clone();
                 self.propose(Change::ReplaceMember { old, member }).await?;
+                done("member-replaced", &name, "a member took the place of its old disk's");
             }
             Decision::RemoveMember(id) => {
-                tracing::info!(name = name(id), "a member is removed");
                 self.propose(Change::RemoveMember(id)).await?;
+                done("member-removed", name(id), "a member was removed");
             }
             Decision::AddLearner(id) => {
                 let added = self.shared.raft.add_learner(id, EmptyNode {}, false);
                 within(added).await?;
             }
             Decision::SetVoters(voters) => {
-                tracing::info!(voters = ?voters.iter().map(|id| name(*id)).collect::<Vec<_>>(), "who votes");
+                let names = voters.iter().map(|id| name(*id)).collect::<Vec<_>>().join(" ");
                 let changed = self.shared.raft.change_membership(voters, true);
                 within(changed).await?;
+                done("voters-changed", &names, "other members vote");
             }
             Decision::RemoveFromRaft(ids) => {
                 if !self.told(&ids, state.epoch).await {
@@ -304,8 +322,12 @@ impl Driver {
                 if !control::is_empty(&said, number) {
                     return Ok(false);
                 }
-                tracing::info!(number, "a store that is no longer listed is dropped");
                 self.propose(Change::DropStore(number)).await?;
+                done(
+                    "store-dropped",
+                    &format!("store {number}"),
+                    "a store that is no longer listed is gone",
+                );
             }
         }
         Ok(true)
@@ -336,8 +358,9 @@ impl Driver {
             let said = control::ask(&shared, &member, ask, deadline).await;
             if !matches!(said, Ok(Said::HandedOver)) {
                 tracing::debug!(
-                    name = member.name,
-                    ?said,
+                    action = "primary-step-failed",
+                    member = member.name,
+                    error = ?said,
                     "a primary did not do what it was asked to"
                 );
                 sleep(COOL_DOWN).await;
@@ -385,6 +408,19 @@ pub(super) fn aside<R>(run: impl FnOnce() -> R) -> R {
         RuntimeFlavor::MultiThread => block_in_place(run),
         _ => run(),
     }
+}
+
+/// Tells the audit what the cluster did to itself.
+fn done(action: &'static str, detail: &str, what: &'static str) {
+    tracing::info!(
+        target: AUDIT,
+        action,
+        user = "cluster",
+        detail,
+        outcome = "success",
+        result = "done",
+        "{what}"
+    );
 }
 
 fn kind(decision: &Decision) -> &'static str {

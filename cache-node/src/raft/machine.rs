@@ -118,10 +118,22 @@ impl Machine {
         let outcome = next.apply(change);
         match &outcome {
             Ok(applied) => {
-                tracing::debug!(%change, epoch = applied.epoch, "the table changed");
+                tracing::debug!(
+                    action = "table-changed",
+                    %change,
+                    epoch = applied.epoch,
+                    "the table changed"
+                );
                 self.state = Arc::new(next);
             }
-            Err(refused) => tracing::debug!(%change, %refused, "a change was refused"),
+            Err(refused) => {
+                tracing::debug!(
+                    action = "table-change-refused",
+                    %change,
+                    error = %refused,
+                    "a change was refused"
+                )
+            }
         }
         if !existed {
             self.keep_cluster().await?;

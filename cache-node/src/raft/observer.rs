@@ -247,10 +247,17 @@ fn publish(shared: &Shared, view: View) {
     }
     if before.quorum != view.quorum || before.leader != view.leader {
         let leader = view.leader.and_then(|id| view.member(id)).map(|m| m.name.as_str());
-        tracing::info!(quorum = view.quorum, leader, term = view.term, "the cluster's quorum");
+        tracing::info!(
+            action = "quorum-changed",
+            quorum = view.quorum,
+            leader,
+            term = view.term,
+            "the cluster's quorum"
+        );
     }
     if before.state.epoch != view.state.epoch {
         tracing::info!(
+            action = "table-seen",
             epoch = view.state.epoch,
             members = view.state.members.len(),
             slots_assigned = view.state.assignment.assigned(),

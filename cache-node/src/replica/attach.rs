@@ -124,6 +124,7 @@ impl Attaching {
         self.is_more &= goes_on;
         if goes_on {
             tracing::debug!(
+                action = "slots-attached",
                 member = sender.to.name,
                 slots = self.queue.len(),
                 "slots are attached"

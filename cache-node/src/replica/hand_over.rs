@@ -84,6 +84,7 @@ impl Context {
         }
         self.handle.handed_over(handed);
         tracing::info!(
+            action = "hand-over-done",
             member = self.name_of(to),
             slots = handed,
             kept = kept.len(),

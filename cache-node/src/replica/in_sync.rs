@@ -163,6 +163,7 @@ impl Keeper {
         for (member, slots) in &leave {
             let (some, more) = context.serving.open(slots.iter().copied(), *member, 0, false);
             tracing::warn!(
+                action = "replica-out-of-sync",
                 member = context.name_of(*member),
                 slots = some.len(),
                 "a replica is no longer in sync"
@@ -196,6 +197,7 @@ impl Keeper {
             && self.state.incarnation.load(Acquire) == incarnation;
         if has_all {
             tracing::info!(
+                action = "replica-in-sync",
                 member = self.context.name_of(member),
                 slots = opened.len(),
                 "a replica has everything: it is in sync"
@@ -277,7 +279,11 @@ impl Context {
                 Ok(applied) => return self.reached(applied.epoch).await,
                 Err(raft::Error::Refused(_)) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "a change of slots was proposed, and its end is not known");
+                    tracing::debug!(
+                        action = "slots-change-doubtful",
+                        %error,
+                        "a change of slots was proposed, and its end is not known"
+                    );
                 }
             }
             sleep(RETRY).await;

@@ -100,7 +100,12 @@ pub(super) async fn drive(context: Arc<Context>, link: Arc<Link>, bell: Arc<Bell
         };
         if state.is_up.swap(false, AcqRel) {
             let name = context.name_of(link.member());
-            tracing::info!(member = name, reason = %ended, "the link to a replica broke");
+            tracing::info!(
+                action = "replica-link-broke",
+                member = name,
+                reason = %ended,
+                "the link to a replica broke"
+            );
         }
         let is_gone = matches!(&ended, Broken::Peer(peer::Error::Unreachable { sent: false, reason, .. })
             if reason.contains("refused"));
@@ -109,6 +114,7 @@ pub(super) async fn drive(context: Arc<Context>, link: Arc<Link>, bell: Arc<Bell
         if is_gone {
             // Whoever waits for it need not wait any longer.
             tracing::debug!(
+                action = "replica-not-there",
                 member = context.name_of(link.member()),
                 "nobody listens at a replica's address"
             );
@@ -198,6 +204,7 @@ impl Sender {
         self.state.is_gone.store(false, Release);
         if !self.state.is_up.swap(true, AcqRel) {
             tracing::info!(
+                action = "replica-link-stands",
                 member = self.to.name,
                 begins,
                 session = format_args!("{:016x}", self.session),
@@ -347,6 +354,7 @@ impl Sender {
             if self.context.keyspace.refused(slot, &self.link, self.session, why) {
                 self.context.handle.deposed();
                 tracing::warn!(
+                    action = "slot-given-up",
                     slot,
                     member = self.to.name,
                     "a replica knows a newer primary of a slot: it is not served any more"

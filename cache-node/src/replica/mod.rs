@@ -243,7 +243,10 @@ impl HandOver {
             }
         };
         if tokio::time::timeout_at(until, all).await.is_err() {
-            tracing::warn!("not all slots were handed over in time");
+            tracing::warn!(
+                action = "hand-over-not-in-time",
+                "not all slots were handed over in time"
+            );
         }
     }
 }

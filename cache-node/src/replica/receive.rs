@@ -99,6 +99,7 @@ impl Receiver {
                 }
                 for error in &applied.errors {
                     tracing::error!(
+                        action = "record-not-applied",
                         member = format_args!("{from:016x}"),
                         error,
                         "a record of another member could not be done"

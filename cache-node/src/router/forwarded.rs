@@ -210,7 +210,12 @@ fn answer_one(
 
 fn report(from: MemberId, malformed: Malformed) {
     // What ran has run: its answers go out, and the sender misses the others.
-    tracing::warn!(member = format_args!("{from:x}"), %malformed, "a member sent nonsense");
+    tracing::warn!(
+        action = "peer-malformed",
+        member = format_args!("{from:x}"),
+        error = %malformed,
+        "a member sent nonsense"
+    );
 }
 
 impl Handler for Forwarded {

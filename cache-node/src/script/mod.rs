@@ -343,7 +343,7 @@ impl Scripts {
             Err(text) => out.error(&text),
         }
         if let Some(why) = limits::stopped() {
-            tracing::warn!(script = call.script.hex(), "{why}");
+            tracing::warn!(action = "script-stopped", script = call.script.hex(), "{why}");
         }
         drop(run);
     }

@@ -84,9 +84,9 @@ impl Host for Session<'_, '_> {
         let text: String = text.chars().take(4096).collect();
         let text = text.escape_debug();
         match level {
-            0 => tracing::debug!(target: "hypercache::script", "{text}"),
-            1 | 2 => tracing::info!(target: "hypercache::script", "{text}"),
-            _ => tracing::warn!(target: "hypercache::script", "{text}"),
+            0 => tracing::debug!(target: "hypercache::script", action = "script-log", "{text}"),
+            1 | 2 => tracing::info!(target: "hypercache::script", action = "script-log", "{text}"),
+            _ => tracing::warn!(target: "hypercache::script", action = "script-log", "{text}"),
         }
     }
 }

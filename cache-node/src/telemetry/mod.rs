@@ -1,6 +1,6 @@
 //! Logs, traces, metrics, and what the process costs.
 //!
-//! [`Options::install`] makes the process log JSON lines (see [`log`]) and, when an endpoint is
+//! [`Options::install`] makes the process log JSON lines (see [`hypercache_log`]) and, when an endpoint is
 //! configured, export spans (see [`trace`]). Metrics are told by [`metrics`] when they are asked
 //! for.
 
@@ -11,9 +11,10 @@ pub mod trace;
 
 use std::time::Duration;
 
+use hypercache_log::{Levels, Lines};
+use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::Config;
 
@@ -28,7 +29,7 @@ pub struct Options {
     pub otlp_endpoint: Option<String>,
     /// The service's name in traces.
     pub service_name: String,
-    /// The cluster's name in traces.
+    /// The cluster's name, in every line and span.
     pub cluster_name: String,
 }
 
@@ -36,8 +37,8 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The level is not one.
-    #[error("log level: {0}")]
-    Level(#[from] tracing_subscriber::filter::ParseError),
+    #[error(transparent)]
+    Log(#[from] hypercache_log::Error),
     /// The exporter of spans refuses its endpoint.
     #[error("telemetry.otlp_endpoint: {0}")]
     Endpoint(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -64,21 +65,24 @@ impl Options {
     /// # Errors
     /// A level or endpoint that cannot be, or a process that logs already.
     pub fn install(&self) -> Result<Guard, Error> {
-        let log = log::JsonLines::new(&self.member, std::io::stdout)
-            .with_filter(EnvFilter::builder().parse(log::directives(&self.level))?);
+        let (filter, levels) = log::ORIGIN.build(&self.level)?;
+        let mut lines = Lines::new(log::service(self), std::io::stdout);
+        if self.otlp_endpoint.is_some() {
+            lines = lines.with_traces(log::trace_of);
+        }
         let tracer = match &self.otlp_endpoint {
             Some(endpoint) => Some(trace::provider(self, endpoint)?),
             None => None,
         };
         let spans = tracer.as_ref().map(trace::layer);
-        tracing_subscriber::registry().with(log).with(spans).try_init()?;
+        tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init()?;
         // A panic is a line of the log like any other, so that whoever reads it by lines sees it.
         std::panic::set_hook(Box::new(|info| {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             let what = info.payload_as_str().unwrap_or("a panic without words");
-            tracing::error!(place, what, "panic");
+            tracing::error!(action = "panic", place, error = what, "panic");
         }));
-        Ok(Guard { tracer })
+        Ok(Guard { tracer, levels })
     }
 }
 
@@ -86,16 +90,22 @@ impl Options {
 #[derive(Debug)]
 pub struct Guard {
     tracer: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+    levels: Levels,
 }
 
 impl Guard {
+    /// The way to change what is logged.
+    pub fn levels(&self) -> Levels {
+        self.levels.clone()
+    }
+
     /// Sends the spans that are still queued, for at most `deadline`. Blocks the thread for that
     /// time, so it is called when no runtime is left.
     pub fn shutdown(self, deadline: Duration) {
         if let Some(tracer) = self.tracer
             && let Err(error) = tracer.shutdown_with_timeout(deadline)
         {
-            tracing::warn!(%error, "spans were lost at shutdown");
+            tracing::warn!(action = "spans-lost", %error, "spans were lost at shutdown");
         }
     }
 }
@@ -116,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_level_that_is_none_is_an_error_and_not_a_panic() {
-        assert!(matches!(options("hypercache=loud").install(), Err(Error::Level(_))));
+        assert!(matches!(options("hypercache=loud").install(), Err(Error::Log(_))));
     }
 
     #[test]

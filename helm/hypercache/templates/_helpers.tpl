@@ -17,6 +17,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{- define "hypercache.filebeat.selector" -}}
+app.kubernetes.io/name: hypercache-filebeat
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "hypercache.filebeat.labels" -}}
+{{ include "hypercache.filebeat.selector" . }}
+app.kubernetes.io/component: logging
+app.kubernetes.io/part-of: hypercache
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
 {{- define "hypercache.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "hypercache.name" .) .Values.serviceAccount.name -}}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use hypercache_log::AUDIT;
 
 use super::auth;
 use super::routes::ROUTES;
@@ -37,7 +38,7 @@ pub fn audited(
     route: &str,
     path: &str,
     headers: &HeaderMap,
-    from: Option<&From>,
+    from: Option<From>,
 ) -> Option<Audited> {
     let of_cluster = route.starts_with("/api/admin/");
     let of_store = route == "/api/stores" || route == "/api/stores/{name}";
@@ -57,23 +58,24 @@ impl Audited {
     /// Writes the line.
     pub fn log(&self, answer: &Response) {
         let status = answer.status();
-        let outcome = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "denied",
-            status if status.is_success() => "done",
+        let (outcome, result) = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ("failure", "denied"),
+            status if status.is_success() => ("success", "done"),
             // It may have been done all the same.
-            status if status.is_server_error() => "unknown",
-            _ => "refused",
+            status if status.is_server_error() => ("unknown", "unknown"),
+            _ => ("failure", "refused"),
         };
         let detail = answer.extensions().get::<Detail>().map(|detail| detail.0.as_str());
         let reason = answer.extensions().get::<Reason>().map(|reason| reason.0.as_str());
         tracing::info!(
-            target: "audit",
-            who = self.who,
-            from = self.from.map(tracing::field::display),
+            target: AUDIT,
+            user = self.who,
+            source = self.from.map(tracing::field::display),
             action = self.action,
-            path = self.path,
+            url_path = self.path,
             detail,
             outcome,
+            result,
             reason,
             "an administrator's request"
         );

@@ -9,9 +9,7 @@ use base64::Engine;
 
 use super::error::ApiError;
 use crate::config::Secret;
-
-/// So much of a user's name is told.
-const MAX_USER_CHARS: usize = 64;
+use crate::server::logins::shown_user;
 
 /// Checks `Authorization: Bearer PASSWORD`, or `Basic` with any user and that password.
 ///
@@ -46,7 +44,7 @@ pub fn who(headers: &HeaderMap) -> String {
     }
     let pair = base64::engine::general_purpose::STANDARD.decode(rest.trim_ascii());
     let user = pair.unwrap_or_default().split(|b| *b == b':').next().unwrap_or_default().to_vec();
-    String::from_utf8_lossy(&user).chars().take(MAX_USER_CHARS).collect()
+    shown_user(&user)
 }
 
 /// The password in an `Authorization` header.

@@ -86,7 +86,11 @@ impl Listening {
                             | ErrorKind::Interrupted
                     );
                     if !gone {
-                        tracing::warn!(%error, "cannot accept an HTTP connection");
+                        tracing::warn!(
+                            action = "http-not-accepted",
+                            %error,
+                            "cannot accept an HTTP connection"
+                        );
                         tokio::time::sleep(EXHAUSTED_PAUSE).await;
                     }
                 }
@@ -96,7 +100,11 @@ impl Listening {
         let _ = stop.send(true);
         let all = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(grace, all).await.is_err() {
-            tracing::warn!(grace_ms = grace.as_millis() as u64, "HTTP requests were cut off");
+            tracing::warn!(
+                action = "http-cut-off",
+                grace_ms = grace.as_millis() as u64,
+                "HTTP requests were cut off"
+            );
         }
         connections.shutdown().await;
     }
@@ -134,7 +142,12 @@ impl Listening {
                 }
             };
             if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "HTTP connection ended");
+                tracing::debug!(
+                    action = "http-disconnected",
+                    source = %peer,
+                    %error,
+                    "HTTP connection ended"
+                );
             }
             open.dec();
             drop(place);

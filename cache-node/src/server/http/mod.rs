@@ -44,6 +44,7 @@ use crate::config::{Config, Secret};
 use crate::memory::Memory;
 use crate::raft;
 use crate::router::Router;
+use crate::server::logins::Logins;
 use crate::server::stats::Stats;
 
 /// Says what `/api` asks for at the moment; `None`: nothing is asked. A function, because
@@ -71,6 +72,8 @@ pub struct State {
     pub backups: backup::Service,
     /// The password in force.
     pub password: Password,
+    /// Tells who was let in.
+    pub logins: Arc<Logins>,
     /// When the process started, in milliseconds since the Unix epoch.
     pub started_ms: u64,
 }

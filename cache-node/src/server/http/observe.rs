@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State as Of};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -116,7 +116,7 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "none".to_owned(), |matched| matched.as_str().replace("{*", "{"));
-    let from = request.extensions().get::<audit::From>();
+    let from = request.extensions().get::<audit::From>().copied();
     let audited = audit::audited(request.method(), &route, &path, request.headers(), from);
     // Of the highest level, so that whatever is logged about this request carries its ID.
     let span = tracing::error_span!(
@@ -133,7 +133,11 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
         };
         match allowed {
             Ok(()) => next.run(request).await,
-            Err(denied) => denied.into_response(),
+            Err(denied) => {
+                let source = from.map_or_else(|| "unknown".to_owned(), |from| from.0.to_string());
+                app.logins.tell("http", &auth::who(request.headers()), source, false);
+                denied.into_response()
+            }
         }
     };
     let mut response = answer.instrument(span.clone()).await;
@@ -146,10 +150,10 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
             audited.log(&response);
         }
         let duration_ms = elapsed.as_secs_f64() * 1e3;
-        if status.is_server_error() || status == StatusCode::UNAUTHORIZED {
-            tracing::info!(duration_ms, "request failed");
+        if status.is_server_error() {
+            tracing::info!(action = "http-request-failed", duration_ms, "request failed");
         } else {
-            tracing::debug!(duration_ms, path, "request");
+            tracing::debug!(action = "http-request", duration_ms, url_path = path, "request");
         }
     });
     let labels = Answered { route, method, status: u32::from(status.as_u16()) };

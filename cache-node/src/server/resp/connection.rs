@@ -20,13 +20,14 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::ahead::{Ahead, Upcoming};
+use super::audit;
 use super::commands;
 use super::session::{Replies, Session};
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::raft::Lease;
 use crate::router::{Awaited, Batch, CUT_OFF, NO_QUORUM, Request, Tried, lacks_replicas, wire};
-use crate::server::stats::{Count, ticks, watch};
+use crate::server::stats::{Count, errors, ticks, watch};
 use hypercache_core::cluster::View;
 
 /// What one read takes at the most into the shared buffer.
@@ -139,7 +140,12 @@ impl Connection {
         connection.session.limits.max_bulk_bytes = connection.shared.tunables.read().max_bulk_bytes;
         // A client that went away is no news.
         if let Err(error) = connection.run().await {
-            tracing::debug!(client = connection.session.client.id, %error, "connection ended");
+            tracing::debug!(
+                action = "client-disconnected",
+                client = connection.session.client.id,
+                %error,
+                "connection ended"
+            );
         }
     }
 
@@ -227,7 +233,11 @@ impl Connection {
     #[cold]
     async fn cut_off(&mut self, wrote: bool, mut out: Vec<u8>) -> std::io::Result<()> {
         out.clear();
-        tracing::info!(client = self.session.client.id, "the lease ended: connection closed");
+        tracing::info!(
+            action = "client-cut-off",
+            client = self.session.client.id,
+            "the lease ended: connection closed"
+        );
         Writer::new(&mut out, self.session.protocol).error(if wrote { CUT_OFF } else { NO_QUORUM });
         let _ = tokio::time::timeout(FAREWELL, self.send(&mut out)).await;
         give_output(out);
@@ -388,6 +398,7 @@ impl Connection {
                 }
                 Ok(None) if rest.len() > MAX_INPUT_BYTES => {
                     tracing::info!(
+                        action = "client-closed",
                         client = self.session.client.id,
                         bytes = rest.len(),
                         "a command is too long: connection closed"
@@ -491,7 +502,11 @@ impl Connection {
             Err(text) => {
                 self.session.transaction.fail();
                 if is_http(args[0]) {
-                    tracing::warn!(addr = %self.session.client.addr, "an HTTP request on the RESP port: connection closed");
+                    tracing::warn!(
+                        action = "client-closed",
+                        source = %self.session.client.addr,
+                        "an HTTP request on the RESP port: connection closed"
+                    );
                     self.session.closing = true;
                 } else {
                     let text = commands::refused(&self.shared, &mut self.session, args, text);
@@ -663,6 +678,7 @@ impl Connection {
             } else {
                 self.shared.router.run(spec, self.session.caller(), &args, out).await;
             }
+            audit::note(&self.session.client, spec, &args, &out[start..]);
             self.session.settle(start, out);
             // Those of an EXEC's scripts.
             self.session.client.add_commands(watch::take_inner_calls());
@@ -681,7 +697,13 @@ impl Connection {
     fn refuse(&self, error: &ProtocolError, out: &mut Vec<u8>) {
         self.shared.cell().add(Count::ProtocolErrors, 1);
         self.shared.cell().add(Count::ErrorReplies, 1);
-        tracing::debug!(client = self.session.client.id, addr = %self.session.client.addr, %error, "malformed frame");
+        tracing::debug!(
+            action = "client-malformed",
+            client = self.session.client.id,
+            source = %self.session.client.addr,
+            %error,
+            "malformed frame"
+        );
         Writer::new(out, self.session.protocol).error(&format!("ERR {error}"));
     }
 
@@ -737,6 +759,16 @@ fn answered(shared: &Loop, client: &Client, spec: &'static Spec, args: &[&[u8]],
     if reply.first() == Some(&b'-') {
         cell.failed(spec, reply);
         cell.add(Count::ErrorReplies, 1);
+        // Only the first word: what follows may be of a key or a value.
+        tracing::debug!(
+            action = "command-failed",
+            command = spec.name,
+            code = errors::kind(reply),
+            client = client.id,
+            source = %client.addr,
+            outcome = "failure",
+            "a command was answered with an error"
+        );
         stats.errors.add(reply);
     }
     if stats.watch.may_be_large(args, reply.len()) {

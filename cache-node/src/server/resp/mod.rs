@@ -5,6 +5,7 @@
 //! any loop may run a command on any slot.
 
 mod ahead;
+mod audit;
 mod blocked;
 pub mod clients;
 mod commands;
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use hypercache_core::keyspace::{EventClasses, Keyspace};
 use hypercache_core::resp::Limits;
+use hypercache_log::Levels;
 use parking_lot::{Mutex, RwLock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -37,6 +39,7 @@ use crate::loops::{Loops, Wakes};
 use crate::memory::Memory;
 use crate::pubsub::PubSub;
 use crate::router::{Router, Unblock};
+use crate::server::logins::Logins;
 use crate::server::stats::{Cell, Count, Stats, Thresholds};
 use crate::telemetry::process;
 use clients::{Client, Clients};
@@ -107,6 +110,10 @@ pub struct Options {
     pub config: Arc<Config>,
     /// The member's memory, for INFO.
     pub memory: Arc<Memory>,
+    /// What is logged, for CONFIG.
+    pub levels: Levels,
+    /// Tells who was let in.
+    pub logins: Arc<Logins>,
     /// When the process started, in Unix milliseconds.
     pub started_ms: u64,
 }
@@ -125,6 +132,8 @@ pub struct Shared {
     /// What the stores had counted at the last `CONFIG RESETSTAT`; INFO shows what came since.
     pub(crate) counted_before: Mutex<info::StoreCounts>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) levels: Levels,
+    pub(crate) logins: Arc<Logins>,
     /// What the process had allocated when it began to serve.
     pub(crate) startup_bytes: u64,
     pub(crate) started_ms: u64,
@@ -209,6 +218,8 @@ impl Options {
             replicas: self.replicas,
             counted_before: Mutex::default(),
             memory: self.memory,
+            levels: self.levels,
+            logins: self.logins,
             startup_bytes: process::allocated_bytes(),
             started_ms: self.started_ms,
             port: self.listener.port,
@@ -293,7 +304,11 @@ impl Server {
                 }
                 Err(error) => {
                     // Out of descriptors, most often: others may go away in a moment.
-                    tracing::warn!(%error, "cannot accept a connection");
+                    tracing::warn!(
+                        action = "client-not-accepted",
+                        %error,
+                        "cannot accept a connection"
+                    );
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -379,7 +394,11 @@ async fn serve_loop(
                             client.set_task(index, tasks.spawn_local(task));
                         }
                         Err(error) => {
-                            tracing::warn!(%error, "a connection cannot join its I/O loop");
+                            tracing::warn!(
+                                action = "client-not-accepted",
+                                %error,
+                                "a connection cannot join its I/O loop"
+                            );
                             shared.clients.leave(client.id);
                             this.cell().add(Count::ConnectionsClosed, 1);
                         }

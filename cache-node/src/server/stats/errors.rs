@@ -15,7 +15,7 @@ pub struct Errors(Mutex<BTreeMap<Box<str>, u64>>);
 
 /// The kind of an error reply: its first word, whatever cannot stand in INFO left out. `ERR` for what
 /// has no word of its own.
-fn kind(reply: &[u8]) -> &str {
+pub fn kind(reply: &[u8]) -> &str {
     let text = reply.strip_prefix(b"-").unwrap_or(reply);
     let end = text.iter().position(|b| matches!(b, b' ' | b'\r')).unwrap_or(text.len());
     match std::str::from_utf8(&text[..end]) {

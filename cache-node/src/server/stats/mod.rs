@@ -3,7 +3,7 @@
 //! Each I/O loop adds to a cell of its own with relaxed atomics, so that no cache line is shared
 //! between cores; a reader sums the cells.
 
-mod errors;
+pub mod errors;
 pub mod latency;
 pub mod slowlog;
 pub mod ticks;

@@ -10,7 +10,7 @@ use hypercache_core::store::{DEFAULT_STORE, EvictionPolicy, StorePolicy};
 use super::Context;
 use super::config_disk;
 use super::config_kept::{self, number};
-use crate::config::{Secret, units};
+use crate::config::{Secret, log_level, units};
 use crate::server::resp::Tunables;
 use hypercache_core::command::matches;
 
@@ -57,6 +57,7 @@ fn own_parameters(context: &Context<'_>) -> Vec<(&'static str, String)> {
         ("daemonize", "no".into()),
         ("databases", databases.to_string()),
         ("dir", dir.unwrap_or_default()),
+        ("loglevel", level_word(shared.levels.level())),
         ("lua-time-limit", shared.router.scripts().time_limit_ms().to_string()),
         ("io-threads", config.node.threads.to_string()),
         ("latency-monitor-threshold", tunables.thresholds.latency_ms.to_string()),
@@ -169,6 +170,7 @@ struct Changed {
     tunables: Tunables,
     policy: Option<StorePolicy>,
     script_time_limit_ms: Option<u64>,
+    log_level: Option<String>,
 }
 
 impl Changed {
@@ -177,6 +179,11 @@ impl Changed {
         apply(context, self.tunables);
         if let Some(limit_ms) = self.script_time_limit_ms {
             context.shared.router.scripts().set_time_limit_ms(limit_ms);
+        }
+        if let Some(level) = self.log_level
+            && let Err(error) = context.shared.levels.set(&level)
+        {
+            tracing::error!(action = "log-level-not-set", %error, "the log has its level still");
         }
     }
 }
@@ -196,7 +203,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
     let mut tunables = context.shared.tunables.read().clone();
     let default = context.view.state.store_named(DEFAULT_STORE).cloned();
     let mut policy = None;
-    let mut script_time_limit_ms = None;
+    let (mut script_time_limit_ms, mut log_level) = (None, None);
     let mut names = std::collections::BTreeSet::new();
     for pair in pairs.chunks_exact(2) {
         let name = String::from_utf8_lossy(pair[0]).to_ascii_lowercase();
@@ -271,6 +278,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
                     std::str::from_utf8(pair[1]).map_err(|_| refuse("argument must be UTF-8"))?;
                 tunables.password = (!password.is_empty()).then(|| Secret::new(password));
             }
+            "loglevel" => log_level = Some(level_of(pair[1]).map_err(|why| refuse(&why))?),
             "lua-time-limit" | "busy-reply-threshold" => {
                 script_time_limit_ms = Some(whole(1, i64::MAX)? as u64);
             }
@@ -326,11 +334,32 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
             }
         }
     }
-    Ok(Changed { tunables, policy, script_time_limit_ms })
+    Ok(Changed { tunables, policy, script_time_limit_ms, log_level })
 }
 
 /// What a bulk string may be at the most: what a request between members holds.
 const MOST_BULK_BYTES: u64 = 512 << 20;
+
+/// Redis's words for levels, beside our own.
+const LEVELS: [(&str, &str); 3] = [("notice", "info"), ("warning", "warn"), ("nothing", "off")];
+
+/// What a level is in Redis's word for it.
+fn level_word(level: String) -> String {
+    match LEVELS.iter().find(|(_, own)| *own == level) {
+        Some((word, _)) => (*word).to_owned(),
+        None => level,
+    }
+}
+
+/// The level, or levels by part, that a word says.
+fn level_of(word: &[u8]) -> Result<String, String> {
+    let word = String::from_utf8_lossy(word).to_ascii_lowercase();
+    match LEVELS.iter().find(|(of, _)| *of == word) {
+        Some((_, own)) => Ok((*own).to_owned()),
+        None if word == "verbose" => Ok("debug".to_owned()),
+        None => log_level(&word),
+    }
+}
 
 fn flag(word: &[u8]) -> Result<bool, &'static str> {
     match &word.to_ascii_lowercase()[..] {

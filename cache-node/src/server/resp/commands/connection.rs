@@ -6,6 +6,7 @@ use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::StoreNumber;
 
 use super::{Context, Shared, client, integer};
+use crate::server::logins::shown_user;
 
 /// The Redis version whose commands and replies these are; clients choose features by it.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
@@ -35,6 +36,11 @@ fn accepted(context: &Context<'_>, user: &[u8], password: &[u8]) -> bool {
         }
 }
 
+fn tell(context: &Context<'_>, command: &str, user: &[u8], is_let_in: bool) {
+    let source = context.session.client.addr;
+    context.shared.logins.tell(command, &shown_user(user), source, is_let_in);
+}
+
 const WRONGPASS: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
 pub(super) fn auth(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
@@ -51,7 +57,9 @@ pub(super) fn auth(context: &mut Context<'_>, args: &[&[u8]], out: &mut Writer<'
         [_, user, password] => (user, password),
         _ => return out.error("ERR syntax error"),
     };
-    if accepted(context, user, password) {
+    let is_let_in = accepted(context, user, password);
+    tell(context, "auth", user, is_let_in);
+    if is_let_in {
         context.session.set_authenticated(true);
         out.simple("OK");
     } else {
@@ -94,7 +102,9 @@ pub(super) fn hello(context: &mut Context<'_>, args: &[&[u8]], out: &mut Vec<u8>
         };
     }
     if let Some((user, password)) = shown {
-        if !accepted(context, user, password) {
+        let is_let_in = accepted(context, user, password);
+        tell(context, "hello", user, is_let_in);
+        if !is_let_in {
             return refuse(out, WRONGPASS);
         }
         context.session.set_authenticated(true);

@@ -25,7 +25,7 @@ use hypercache_core::command::{Run, ShellCommand, Spec, introspect};
 use hypercache_core::resp::Writer;
 
 use super::session::Session;
-use super::{Shared, info};
+use super::{Shared, audit, info};
 use crate::clock::now_ms;
 use crate::pubsub::{Target, Topic};
 use hypercache_core::cluster::{View, cluster_reply};
@@ -48,7 +48,7 @@ pub fn run(
     out: &mut Vec<u8>,
 ) {
     use ShellCommand as C;
-    let protocol = session.protocol;
+    let (protocol, start) = (session.protocol, out.len());
     let mut context = Context { shared, session, view };
     let writer = &mut Writer::new(out, protocol);
     match command {
@@ -170,6 +170,7 @@ pub fn run(
             writer.error(&format!("ERR wrong number of arguments for '{name}' command"));
         }
     }
+    audit::note(&context.session.client, spec, args, &out[start..]);
 }
 
 /// Whether a command has to wait for other members; [`run_and_wait`] carries it out then.
