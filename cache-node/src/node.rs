@@ -177,6 +177,7 @@ async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
             stats.clone(),
         )),
         disk: disk.clone(),
+        times: Arc::default(),
     });
     let pause = Arc::new(Pause::default());
     let held = pause.clone();
@@ -218,7 +219,7 @@ async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
         started_ms,
     }
     .build();
-    let password = resp.password();
+    let (password, max_connections) = (resp.password(), resp.max_connections());
     let (member, name) = (config.node.id.clone(), config.cluster.name.clone());
     let backups = backup::Service::new(disk.clone(), config.backup.clone(), member, name);
     let http = http::build(
@@ -234,6 +235,7 @@ async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
             backups,
             password: Arc::new(password),
             logins,
+            max_connections: Arc::new(max_connections),
             started_ms,
         },
     );

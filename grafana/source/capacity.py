@@ -92,6 +92,10 @@ def dashboard():
                     ),
                 ),
                 series(
+                    "Fragmentation", "What the allocator holds to what the program has allocated.", "short",
+                    ("hypercache_memory_fragmentation_ratio{<member>}", "{{member}}"), low=1, bound=1.5,
+                ),
+                series(
                     "Given back", "How often free pages went back to the system, and keys were moved together.", "ops",
                     (f"sum {MEMBER} (rate(hypercache_memory_purges_total{{<member>}}[$__rate_interval]))", "{{member}} pages"),
                     (f"sum {MEMBER} (rate(hypercache_memory_moves_total{{<member>}}[$__rate_interval]))", "{{member}} moves"),
@@ -106,6 +110,18 @@ def dashboard():
             ),
             row(
                 "Disk",
+                series(
+                    "Used of the disk", "Of the file system of the data directory, by all that is on it.", "percentunit",
+                    ("1 - hypercache_disk_free_bytes{<member>} / (hypercache_disk_total_bytes{<member>} > 0)", "{{member}}"), low=0, bound=0.9,
+                ),
+                bars(
+                    "Days until the disk is full", "By the last six hours. Members whose disks do not fill are not shown.", "d",
+                    (
+                        f"min {MEMBER} (hypercache_disk_free_bytes{{<member>}} / (-deriv(hypercache_disk_free_bytes{{<member>}}[6h]) > 0)) / 86400",
+                        "{{member}}",
+                    ),
+                    colors=DAYS,
+                ),
                 series("Log", "All segments.", "bytes", ("hypercache_log_bytes{<member>}", "{{member}}"), low=0),
                 series(
                     "Log in a day", "The last six hours, drawn on for 24 hours. Snapshots shorten the log.", "bytes",
@@ -145,6 +161,7 @@ def dashboard():
                 series(
                     "Connections", "RESP and HTTP; each has the bound max_connections.", "short",
                     ("hypercache_connected_clients{<member>}", "{{member}} RESP"),
+                    ("hypercache_max_connections{<member>}", "{{member}} bound"),
                     ("hypercache_http_connections{<member>}", "{{member}} HTTP"),
                     low=0,
                 ),

@@ -38,6 +38,24 @@ def dashboard():
                 ),
                 per_member("Error replies in a second", "The same, counted.", "ops", "hypercache_error_replies_total", stack=True, low=0),
                 series(
+                    "Errors by kind", "By their first word. client: a mistake; server: the cluster could not; nobody: ask elsewhere, or again.", "ops",
+                    ("sum by (kind, fault) (rate(hypercache_errors_total{<member>}[$__rate_interval])) > 0", "{{kind}} ({{fault}})"), stack=True, low=0,
+                ),
+                series(
+                    "Failed, by no mistake of clients", "Of all requests; the objective allows 0.1 %.", "percentunit",
+                    (
+                        """sum by (namespace, cluster) (rate(hypercache_errors_total{<member>,fault="server"}[$__rate_interval]))
+                        / (sum by (namespace, cluster) (rate(hypercache_request_duration_seconds_count{<member>}[$__rate_interval])) > 0)""",
+                        "{{cluster}}",
+                    ),
+                    low=0, bound=0.001,
+                ),
+                series(
+                    "Errors by store", "By whose fault.", "ops",
+                    ("sum by (namespace, cluster, store, fault) (rate(hypercache_request_errors_total{<store>}[$__rate_interval])) > 0", "{{cluster}} {{store}} ({{fault}})"),
+                    low=0,
+                ),
+                series(
                     "HTTP requests that failed", "By route and status, 4xx and 5xx.", "ops",
                     (
                         'sum by (route, method, status) (rate(hypercache_http_requests_total{<member>,status=~"[45].."}[$__rate_interval]))',
@@ -59,6 +77,10 @@ def dashboard():
                     (rate("hypercache_http_rejected_connections_total"), "{{member}} HTTP"),
                     low=0,
                 ),
+                series(
+                    "Refused logins", "Wrong passwords, over RESP and HTTP.", "ops",
+                    (rate("hypercache_refused_logins_total", by="sum by (namespace, cluster, member, protocol)"), "{{member}} {{protocol}}"), low=0,
+                ),
                 per_member("Slow subscribers closed", "They read too slowly.", "ops", "hypercache_slow_subscribers_closed_total", low=0),
             ),
             row(
@@ -79,6 +101,15 @@ def dashboard():
                 per_member(
                     "Deposed", "Slots of which a member heard that another is the primary before it had stopped.", "ops",
                     "hypercache_replication_slots_deposed_total", low=0,
+                ),
+                series(
+                    "Fail-overs", "Slots that got another primary because theirs could not serve: by a copy, or begun empty.", "short",
+                    ("sum by (namespace, cluster, to) (increase(hypercache_failed_over_slots_total{<member>}[$__rate_interval]))", "{{cluster}} {{to}}"), low=0,
+                ),
+                series(
+                    "Gossip's datagrams that were dropped", "Malformed, of another version or cluster, or without the secret.", "ops",
+                    ('sum by (namespace, cluster, member, event) (rate(hypercache_gossip_datagrams_total{<member>,event!~"sent|received"}[$__rate_interval]))', "{{member}} {{event}}"),
+                    low=0,
                 ),
                 series(
                     "Members without quorum", "1: a member that answers nothing, as it reaches no majority of voters.", "short",

@@ -61,12 +61,45 @@ def dashboard():
                     (by("action, result", "hypercache_operator_steps_total"), "{{action}} {{result}}"), low=0,
                 ),
                 series(
+                    "Requests to the API server", "By Kubernetes' verb. At rest only watches are begun anew.", "ops",
+                    (by("verb, result", "hypercache_operator_api_calls_total"), "{{verb}} {{result}}"), low=0,
+                ),
+                series(
+                    "Time of a request to the API server", "Without watches.", "s",
+                    (f"histogram_quantile(0.99, sum by (le) {RATE.format('hypercache_operator_api_call_duration_seconds_bucket')})", "p99"), low=0,
+                ),
+                series(
+                    "Waiting and running", "Changes that wait for a pass, and passes that run.", "short",
+                    ("sum by (namespace) (hypercache_operator_queued_changes{<operator>})", "{{namespace}} waiting"),
+                    ("sum by (namespace) (hypercache_operator_passes_running{<operator>})", "{{namespace}} running"),
+                    low=0,
+                ),
+                series(
                     "Requests to clusters", "By action and result.", "ops",
                     (by("action, result", "hypercache_operator_cluster_requests_total"), "{{action}} {{result}}"), low=0,
                 ),
                 series(
                     "Watches that broke off", "By kind.", "ops",
                     (by("kind", "hypercache_operator_watch_errors_total"), "{{kind}}"), low=0,
+                ),
+            ),
+            row(
+                "Clusters",
+                series(
+                    "Not ready", "Clusters whose condition Ready is not true.", "short",
+                    ('hypercache_operator_cluster_condition{<operator>,condition="Ready"} < 1', "{{cluster_namespace}}/{{cluster}}"),
+                ),
+                series(
+                    "Members", "Wanted, existing and ready.", "short",
+                    ("hypercache_operator_cluster_members{<operator>}", "{{cluster_namespace}}/{{cluster}} {{state}}"), low=0,
+                ),
+                series(
+                    "In the middle of", "1 for the operation and its step; none at rest.", "short",
+                    ("hypercache_operator_cluster_operation{<operator>}", "{{cluster_namespace}}/{{cluster}} {{kind}} {{step}}"), low=0,
+                ),
+                series(
+                    "Problems", "What keeps a cluster from being as its resource says.", "short",
+                    ("hypercache_operator_cluster_problems{<operator>}", "{{cluster_namespace}}/{{cluster}}"), low=0,
                 ),
             ),
         ],

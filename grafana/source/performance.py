@@ -38,6 +38,27 @@ def dashboard():
                     ("topk(10, sum by (command) (rate(hypercache_commands_total{<member>}[$__rate_interval])))", "{{command}}"), low=0,
                 ),
                 series(
+                    "Time of a request, by family", "99 of 100 take no longer. At the member that the client is connected to, with the way to another member and back.",
+                    "s", ("histogram_quantile(0.99, sum by (namespace, cluster, family, le) (rate(hypercache_request_duration_seconds_bucket{<store>}[$__rate_interval])))", "{{cluster}} {{family}}"),
+                    low=0,
+                ),
+                series(
+                    "Time of a request, by store", "Half of them, and 99 of 100, take no longer.", "s",
+                    (quantile(0.5, "hypercache_request_duration_seconds", ", store"), "{{cluster}} {{store}} p50"),
+                    (quantile(0.99, "hypercache_request_duration_seconds", ", store"), "{{cluster}} {{store}} p99"),
+                    low=0,
+                ),
+                series(
+                    "Requests by store", "In a second.", "reqps",
+                    (rate("hypercache_request_duration_seconds_count", "<store>", BY_STORE), "{{cluster}} {{store}}"), stack=True, low=0,
+                ),
+                series(
+                    "Time of a forwarded batch", "How long another member took to answer.", "s",
+                    (quantile(0.5, "hypercache_forward_duration_seconds", ", member"), "{{member}} p50"),
+                    (quantile(0.99, "hypercache_forward_duration_seconds", ", member"), "{{member}} p99"),
+                    low=0,
+                ),
+                series(
                     "Forwarded", "Commands that another member was asked to answer, of all: 0 where clients know the owners.", "percentunit",
                     (ratio("hypercache_forwarded_requests_total", "hypercache_commands_total", selector="<member>", by=BY_MEMBER), "{{member}}"),
                     low=0,
@@ -115,6 +136,12 @@ def dashboard():
                     ("hypercache_replication_link_lag_seconds{<member>}", "{{member}} → {{to}}"), low=0,
                 ),
                 series(
+                    "Time until a write is confirmed", "Until as many other owners have it as its store asks for.", "s",
+                    (quantile(0.5, "hypercache_confirm_duration_seconds", ", member"), "{{member}} p50"),
+                    (quantile(0.99, "hypercache_confirm_duration_seconds", ", member"), "{{member}} p99"),
+                    low=0,
+                ),
+                series(
                     "Behind", "What the other member has not confirmed yet.", "bytes",
                     ("hypercache_replication_link_behind_bytes{<member>}", "{{member}} → {{to}}"), low=0,
                 ),
@@ -142,6 +169,10 @@ def dashboard():
                     (quantile(0.5, "hypercache_log_fsync_duration_seconds", ", member"), "{{member}} p50"),
                     (quantile(0.99, "hypercache_log_fsync_duration_seconds", ", member"), "{{member}} p99"),
                     low=0,
+                ),
+                series(
+                    "Time of a write", "To the log, without forcing it to the disk.", "s",
+                    (quantile(0.99, "hypercache_log_write_duration_seconds", ", member"), "{{member}} p99"), low=0,
                 ),
                 series(
                     "Waiting writers", "Writers that wait until what they wrote is on the disk.", "short",
@@ -179,7 +210,15 @@ def dashboard():
                     ("hypercache_process_allocated_memory_bytes{<member>}", "{{member}} allocated"),
                     low=0,
                 ),
-                series("Open files", "Descriptors, connections among them.", "short", ("hypercache_process_open_fds{<member>}", "{{member}}"), low=0),
+                series(
+                    "Open files", "Descriptors, connections among them, of what the process may have.", "percentunit",
+                    ("hypercache_process_open_fds{<member>} / (hypercache_process_max_fds{<member>} > 0)", "{{member}}"), low=0,
+                ),
+                series(
+                    "The cluster's own runtime", "How much of its threads is in use: gossip, Raft, peers and HTTP.", "percentunit",
+                    (f"{rate('hypercache_runtime_busy_seconds_total')} / ({BY_MEMBER} (hypercache_runtime_workers{{<member>}}) > 0)", "{{member}}"), low=0,
+                ),
+                series("Threads", "Of the process.", "short", ("hypercache_process_threads{<member>}", "{{member}}"), low=0),
             ),
         ],
         since="now-1h",

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::{StreamExt, stream};
 use hypercache_crds::HyperCacheCluster;
 use k8s_openapi::NamespaceResourceScope;
+use kube::client::ClientBuilder;
 use kube::runtime::controller::{Config as ControllerConfig, ReconcileRequest, applier};
 use kube::runtime::events::{Recorder, Reporter as EventReporter};
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -25,7 +26,7 @@ use crate::names::{MANAGED_SELECTOR, MANAGER};
 use crate::observe::Stores;
 use crate::options::{Options, Reach};
 use crate::reconcile::{Context, reconcile, retry};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, CountCalls, Metrics};
 use crate::watch::{self as watches, Reporter};
 
 /// How long a member may take to answer.
@@ -71,12 +72,14 @@ impl Options {
     /// # Errors
     /// When the way to the API server is not configured.
     pub async fn build(self) -> Result<Operator, Error> {
-        let client = Client::try_from(Config::infer().await?)?;
+        let metrics = Metrics::default();
+        let counted = CountCalls(metrics.clone());
+        let client = ClientBuilder::try_from(Config::infer().await?)?.with_layer(&counted).build();
         let access: Arc<dyn ClusterAccess> = match self.reach {
             Reach::Pods => Arc::new(Direct::new(MEMBER_TIMEOUT)?),
             Reach::ApiServer => Arc::new(ThroughApiServer::new(client.clone(), MEMBER_TIMEOUT)),
         };
-        Ok(Operator { options: self, client, access, metrics: Metrics::default() })
+        Ok(Operator { options: self, client, access, metrics })
     }
 }
 
@@ -223,10 +226,14 @@ impl Scope {
         let seen = loop {
             tokio::select! {
                 seen = &mut first_lists => break seen,
-                more = queued.recv() => if more.is_none() { break None },
+                more = queued.recv() => match more {
+                    Some(_) => self.operator.metrics.queued(-1),
+                    None => break None,
+                },
             }
         };
         if seen.is_some() {
+            self.operator.metrics.add_clusters(clusters.clone());
             let _ = ready.send(()).await;
             self.passes(clusters, stores, queued).await;
         }
@@ -259,7 +266,9 @@ impl Scope {
         });
         let first: Vec<_> =
             clusters.state().iter().map(|cluster| ObjectRef::from_obj(&**cluster)).collect();
-        let later = stream::poll_fn(move |task| queued.poll_recv(task));
+        let counted = context.metrics.clone();
+        let later = stream::poll_fn(move |task| queued.poll_recv(task))
+            .inspect(move |_| counted.queued(-1));
         let mut stop = self.stop;
         let queue = stream::iter(first)
             .chain(later)

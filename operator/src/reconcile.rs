@@ -67,6 +67,16 @@ pub enum Error {
     TooLong,
 }
 
+impl Error {
+    /// Its word in metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::TooLong => "too_long",
+        }
+    }
+}
+
 /// Runs one pass, and says when the next is due if nothing happens.
 ///
 /// # Errors
@@ -76,6 +86,7 @@ pub async fn reconcile(
     context: Arc<Context>,
 ) -> Result<Action, Error> {
     let started = Instant::now();
+    let _running = context.metrics.begin_pass();
     let outcome = tokio::time::timeout(PASS_TIMEOUT, Box::pin(pass(&cluster, &context)))
         .await
         .unwrap_or(Err(Error::TooLong));
@@ -85,6 +96,9 @@ pub async fn reconcile(
         Err(_) => "error",
     };
     context.metrics.pass(result, started.elapsed().as_secs_f64());
+    if let Err(error) = &outcome {
+        context.metrics.pass_error(error.kind());
+    }
     match outcome? {
         Some(wait) => Ok(Action::requeue(wait)),
         None => Ok(Action::await_change()),

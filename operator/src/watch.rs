@@ -66,6 +66,7 @@ where
             match event {
                 Ok(event) => {
                     for resource in known.note(&event) {
+                        metrics.queued(1);
                         if queue.send(resource).await.is_err() {
                             return;
                         }

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod command;
 pub mod keyspace;
 pub mod log;
+pub mod metric;
 #[doc(hidden)]
 pub mod mutation;
 pub mod replica;

@@ -44,6 +44,7 @@ impl Keeper {
         let shared = self.shared.clone();
         while !shared.is_ending.load(Acquire) {
             shared.follow_again();
+            shared.space.look(&shared.layout.root);
             if shared.loading().is_none() {
                 self.note_what_is_due();
                 self.take_wanted();

@@ -8,7 +8,6 @@
 //! |---|---|
 //! | `handle` | what the other parts ask of it |
 //! | `stats` | what is known of it |
-//! | `fsync_times` | how long forcing the log to the disk took |
 //! | `wanted` | snapshots that are asked for, and what for |
 //! | `layout` | directories and files, and how they are opened |
 //! | `catalog` | which stores' data is there |
@@ -16,10 +15,10 @@
 //! | `recovery` | what is read at start |
 //! | `writer` | the thread that writes the log |
 //! | `held` | files that stay while a backup is made from them |
+//! | `space` | how much of its file system is free |
 //! | `keeper` | the thread that takes snapshots and removes what is not needed |
 
 pub(crate) mod catalog;
-mod fsync_times;
 mod gate;
 mod handle;
 mod held;
@@ -27,15 +26,16 @@ mod keeper;
 pub(crate) mod layout;
 pub(crate) mod recovery;
 mod shared;
+mod space;
 mod stats;
 mod wanted;
 mod writer;
 
-pub use fsync_times::FsyncCounts;
 pub use gate::Gate;
 pub use handle::{Handle, Which};
 pub(crate) use held::{Held, HeldSegment, HeldSnapshot};
 pub(crate) use layout::{Files, OnDisk, sync_parent};
+pub use space::Space;
 pub use stats::{
     LastError, Loading, LogStats, Recovery, RewriteStats, SnapshotProgress, SnapshotStats, Stats,
     StoreDisk,

@@ -15,14 +15,15 @@ use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use parking_lot::Mutex;
 
 use super::catalog::Catalog;
-use super::fsync_times::FsyncTimes;
 use super::layout::Layout;
+use super::space::SpaceSeen;
 use super::stats::{
     LastError, Loading, LogStats, Recovery, RewriteStats, SnapshotProgress, SnapshotStats, Stats,
     StoreDisk,
 };
 use super::wanted::{Purpose, Wanted};
 use crate::clock::now_ms;
+use crate::telemetry::times::Times;
 
 /// A write or fsync that takes longer is a failure until it has ended.
 const SLOW: Duration = Duration::from_secs(10);
@@ -68,7 +69,8 @@ pub struct LogFigures {
     pub last_fsync_ms: AtomicU64,
     pub last_fsync_us: AtomicU64,
     pub longest_fsync_us: AtomicU64,
-    pub fsync_times: FsyncTimes,
+    pub fsync_times: Times,
+    pub write_times: Times,
     pub errors: AtomicU64,
     pub last_error: Mutex<Option<LastError>>,
     /// When the write or fsync that is under way began, in milliseconds since the start and at least 1;
@@ -103,6 +105,7 @@ pub struct Shared {
     pub wanted: Mutex<Wanted>,
     pub log: LogFigures,
     pub progress: Progress,
+    pub space: SpaceSeen,
     pub started: std::time::Instant,
     pub last_save_ms: AtomicU64,
     pub last_snapshot_ok: AtomicBool,
@@ -134,6 +137,7 @@ impl Shared {
             wanted: Mutex::default(),
             log: LogFigures::default(),
             progress: Progress::default(),
+            space: SpaceSeen::default(),
             started: std::time::Instant::now(),
             last_save_ms: AtomicU64::new(now_ms),
             last_snapshot_ok: AtomicBool::new(true),
@@ -304,6 +308,7 @@ impl Shared {
             last_fsync_us: figures.last_fsync_us.load(Relaxed),
             longest_fsync_us: figures.longest_fsync_us.load(Relaxed),
             fsync_times: figures.fsync_times.counts(),
+            write_times: figures.write_times.counts(),
             waiting_writers: self.journal().awaiting() as u64,
             errors: figures.errors.load(Relaxed),
             last_error: figures.last_error.lock().clone(),
@@ -352,6 +357,7 @@ impl Shared {
             last_save_ms: self.last_save_ms.load(Relaxed),
             last_snapshot_ok: self.last_snapshot_ok.load(Relaxed),
             recovery: self.progress.report.lock().clone(),
+            space: self.space.now(),
             stores: stores.collect(),
         }
     }

@@ -1,6 +1,7 @@
 //! What is known of the data on the disk: for `/api/admin/persistence-stats`, INFO and the metrics.
 
-use super::fsync_times::FsyncCounts;
+use super::space::Space;
+use crate::telemetry::times::TimesCounts;
 use hypercache_core::store::{Fsync, Mode, StoreNumber};
 use serde::{Serialize, Serializer};
 
@@ -30,6 +31,9 @@ pub struct Stats {
     pub last_snapshot_ok: bool,
     /// What was found at start.
     pub recovery: Option<Recovery>,
+    /// What the file system of the data directory has; `None` until it was looked at.
+    #[serde(skip)]
+    pub space: Option<Space>,
     /// Each store that is on the disk, or is to be, by its number.
     pub stores: Vec<StoreDisk>,
 }
@@ -83,7 +87,10 @@ pub struct LogStats {
     pub longest_fsync_us: u64,
     /// How often it took how long; for the metrics.
     #[serde(skip)]
-    pub fsync_times: FsyncCounts,
+    pub fsync_times: TimesCounts,
+    /// How often a write of it took how long; for the metrics.
+    #[serde(skip)]
+    pub write_times: TimesCounts,
     /// Writers that wait until what they wrote is on the disk.
     pub waiting_writers: u64,
     /// Failed writes and fsyncs since the start.

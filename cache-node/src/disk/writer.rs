@@ -52,6 +52,10 @@ impl Timed {
     }
 }
 
+fn micros(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
 impl writer::Files for Timed {
     type Error = io::Error;
 
@@ -60,7 +64,10 @@ impl writer::Files for Timed {
     }
 
     fn write(&mut self, number: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.run(|segments| segments.write(number, offset, bytes))
+        let began = Instant::now();
+        self.run(|segments| segments.write(number, offset, bytes))?;
+        self.shared.log.write_times.note(micros(began));
+        Ok(())
     }
 
     fn truncate(&mut self, number: u64, len: u64) -> io::Result<()> {
@@ -70,7 +77,7 @@ impl writer::Files for Timed {
     fn sync(&mut self, number: u64) -> io::Result<()> {
         let began = Instant::now();
         self.run(|segments| segments.sync(number))?;
-        let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took = micros(began);
         let figures = &self.shared.log;
         figures.fsyncs.fetch_add(1, Relaxed);
         figures.last_fsync_ms.store(now_ms(), Relaxed);

@@ -12,7 +12,10 @@ use hypercache_core::cluster::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -21,6 +24,42 @@ const TICK: Duration = Duration::from_millis(100);
 const POSITIONS_TIMEOUT: Duration = Duration::from_millis(500);
 const STEP_TIMEOUT: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// What this member did as the leader, since it started.
+#[derive(Debug, Default)]
+pub struct FailOvers {
+    done: AtomicU64,
+    promoted_slots: AtomicU64,
+    restarted_slots: AtomicU64,
+}
+
+/// The same at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FailOverCounts {
+    /// How often slots got another primary because theirs could not serve any more.
+    pub done: u64,
+    /// Slots whose copy took over.
+    pub promoted_slots: u64,
+    /// Slots that were begun anew, empty.
+    pub restarted_slots: u64,
+}
+
+impl FailOvers {
+    fn note(&self, promoted: u32, restarted: u32) {
+        self.done.fetch_add(1, Relaxed);
+        self.promoted_slots.fetch_add(promoted.into(), Relaxed);
+        self.restarted_slots.fetch_add(restarted.into(), Relaxed);
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> FailOverCounts {
+        FailOverCounts {
+            done: self.done.load(Relaxed),
+            promoted_slots: self.promoted_slots.load(Relaxed),
+            restarted_slots: self.restarted_slots.load(Relaxed),
+        }
+    }
+}
 
 /// Fails over, when this member leads, until it stops.
 pub async fn drive(shared: Arc<Shared>) {
@@ -64,16 +103,18 @@ async fn step(shared: &Arc<Shared>) {
     }
     let names: Vec<&str> =
         dead.iter().filter_map(|id| state.members.get(id)).map(|m| m.name.as_str()).collect();
+    let promoted = slots_of(&decided.steps, |act| matches!(act, Act::Promote { .. }));
+    let begun_anew = slots_of(&decided.steps, |act| matches!(act, Act::Restart { .. }));
     tracing::warn!(
         action = "fail-over",
         names = names.join(" "),
-        promoted = slots_of(&decided.steps, |act| matches!(act, Act::Promote { .. })),
-        begun_anew = slots_of(&decided.steps, |act| matches!(act, Act::Restart { .. })),
+        promoted,
+        begun_anew,
         "slots of members that cannot serve get other primaries"
     );
     let deadline = Instant::now() + STEP_TIMEOUT;
     match control::propose(shared, Change::Place(decided.steps), deadline).await {
-        Said::Applied(_) => {}
+        Said::Applied(_) => shared.fail_overs.note(promoted, begun_anew),
         other => {
             tracing::warn!(
                 action = "fail-over-failed",

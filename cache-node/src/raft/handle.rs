@@ -143,7 +143,7 @@ impl Handle {
     }
 
     /// Where slots should be, as this member sees it.
-    fn target(&self, view: &View) -> Option<Assignment> {
+    pub(super) fn target(&self, view: &View) -> Option<Assignment> {
         let alive = |id| view.liveness(id) == Liveness::Alive;
         leader::aside(|| self.shared.targets.lock().target(&view.state, alive).cloned())
     }

@@ -6,7 +6,8 @@
 //! `log`, `machine`, `disk` and `network` are what openraft needs, `serving` keeps the keyspace as
 //! the table says, `observer` publishes what this member sees, `leader` makes the cluster and
 //! carries out the leader's decisions, `deaths` knows who cannot serve any more, `failover` gives
-//! their slots to others, `forget` does so for one that never comes back, `control` is what members ask each other.
+//! their slots to others, `forget` does so for one that never comes back, `figures` tells
+//! the metrics of all that, `control` is what members ask each other.
 
 mod build;
 mod control;
@@ -15,6 +16,7 @@ mod deaths;
 mod disk;
 mod election;
 mod failover;
+mod figures;
 mod forecast;
 mod forget;
 mod handle;
@@ -32,6 +34,8 @@ mod types;
 
 pub use build::{Cluster, Options};
 pub use copies::Copies;
+pub use failover::FailOverCounts;
+pub use figures::{RaftFigures, SlotFigures};
 pub use forecast::{Plan, PlannedMember, PlannedMove};
 pub use forget::Forgotten;
 pub use handle::Handle;

@@ -3,6 +3,7 @@
 use super::{
     copies::{Copies, EmptyOnly},
     deaths::Deaths,
+    failover::FailOvers,
     network::Links,
     serving::Serving,
     types::{Metrics, Raft},
@@ -42,6 +43,8 @@ pub struct Shared {
     pub copies: OnceLock<Arc<dyn Copies>>,
     /// Who is gone.
     pub deaths: Deaths,
+    /// What was done about that.
+    pub fail_overs: FailOvers,
     /// The leader other than this member that it heard of last, and its term.
     pub last_leader: Mutex<Option<(MemberId, u64)>>,
     /// The table as it is applied here.

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 
 use super::wire::{self, Status};
 use super::{Caller, ForwardError, Router, lost};
+use crate::server::stats::ticks;
 use hypercache_core::cluster::View;
+use hypercache_core::store::StoreNumber;
 
 /// Where a reply from another member belongs.
 struct Hole {
@@ -82,7 +84,7 @@ impl Batch {
 
     /// Sends what was collected and waits for the answers, within the request's deadline.
     pub async fn send<'a>(self, router: &'a Router, view: &'a View) -> Filling<'a> {
-        let deadline = router.deadline();
+        let (deadline, began) = (router.deadline(), ticks::now());
         let order = self.order;
         let asked = join_all(self.remotes.into_iter().map(async |remote| {
             let Remote { member, request, commands } = remote;
@@ -96,6 +98,7 @@ impl Batch {
             router,
             view,
             order,
+            began,
             deadline,
             holes,
             hole: 0,
@@ -120,6 +123,8 @@ pub struct Filling<'a> {
     router: &'a Router,
     view: &'a View,
     order: u64,
+    /// When the requests were sent, in ticks.
+    began: u64,
     /// Moves on only when something came: one request's time is all that silence may take.
     deadline: Instant,
     holes: Vec<Hole>,
@@ -144,12 +149,13 @@ impl Filling<'_> {
     }
 
     /// Appends replies to `out`, up to some more than `enough` bytes. `false`: these are the last.
-    /// Each reply that came from another member is shown to `came`, with its command.
+    /// Each reply that came from another member is shown to `came`, with its command, the store that its
+    /// client had selected, and how long it took, in ticks.
     pub async fn fill(
         &mut self,
         out: &mut Vec<u8>,
         enough: usize,
-        came: impl Fn(&'static Spec, &[&[u8]], &[u8]),
+        came: impl Fn(&'static Spec, StoreNumber, &[&[u8]], u64, &[u8]),
     ) -> bool {
         if self.hole > 0 {
             // The client took what came before, however slowly.
@@ -212,7 +218,8 @@ impl Filling<'_> {
                 let caller = Caller { store, protocol, order: self.order };
                 self.router.run_until(self.deadline, hole.spec, caller, &command.args, out).await;
             }
-            came(hole.spec, &command.args, &out[start..]);
+            let took = ticks::now().saturating_sub(self.began);
+            came(hole.spec, command.store, &command.args, took, &out[start..]);
         }
         out.extend_from_slice(&self.here[self.copied..]);
         self.copied = self.here.len();

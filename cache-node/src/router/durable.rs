@@ -9,6 +9,7 @@ use std::time::Duration;
 use hypercache_core::replica::{self, awaits};
 use hypercache_core::resp::{Protocol, Writer};
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::Router;
 use crate::raft::Lease;
@@ -103,9 +104,9 @@ impl Router {
 
     async fn until_confirmed(&self, awaited: &replica::Awaited) -> Result<(), String> {
         if !awaited.needs().is_empty() {
-            let met = self.0.keyspace.feed().until_met(awaited);
+            let (began, met) = (Instant::now(), self.0.keyspace.feed().until_met(awaited));
             match tokio::time::timeout(PATIENCE, met).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => self.0.times.confirmed.note(super::micros(began)),
                 Ok(Err(lost)) => return Err(format!("UNKNOWN {lost}; it may have been done")),
                 Err(_) => {
                     return Err(format!(

@@ -44,7 +44,8 @@ use crate::disk;
 use crate::peer;
 use crate::raft;
 use crate::script::{Asked, Evaluated, NO_SCRIPT, Scripts};
-use crate::server::stats::{Cell, Count, Stats};
+use crate::server::stats::{Cell, Count, Stats, ticks};
+use crate::telemetry::times::Times;
 
 impl Owners for View {
     #[inline]
@@ -101,6 +102,22 @@ pub struct Options {
     pub scripts: Arc<Scripts>,
     /// What of it is on disk.
     pub disk: disk::Handle,
+    /// How long other members were waited for.
+    pub times: Arc<WaitTimes>,
+}
+
+/// How long other members were waited for.
+#[derive(Debug, Default)]
+pub struct WaitTimes {
+    /// Until a member answered what was forwarded to it, or did not.
+    pub forwarded: Times,
+    /// Until the other owners had confirmed what was written here.
+    pub confirmed: Times,
+}
+
+/// The time since then, in microseconds.
+fn micros(began: Instant) -> u64 {
+    u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Runs commands on whichever members hold their slots. Cheap to clone.
@@ -181,6 +198,11 @@ impl Router {
     /// What of this member's data is on disk.
     pub fn disk(&self) -> &disk::Handle {
         &self.0.disk
+    }
+
+    /// How long other members were waited for.
+    pub fn times(&self) -> &WaitTimes {
+        &self.0.times
     }
 
     /// The cluster's table and its changes.
@@ -428,10 +450,12 @@ impl Router {
         let cell = self.cell();
         cell.add(Count::ForwardedRequests, count);
         let to = view.member(member).ok_or(ForwardError::Unknown(member))?;
+        let began = Instant::now();
         let answered = match self.0.peers.send(to, peer::Kind::Forward, order, request) {
             Ok(pending) => pending.until(deadline).await,
             Err(error) => Err(error),
         };
+        self.0.times.forwarded.note(micros(began));
         answered.map_err(|source| {
             cell.add(Count::ForwardErrors, count);
             ForwardError::Peer(source)
@@ -449,9 +473,15 @@ impl Router {
             Err(text) => return Reply::Error(text),
         };
         self.cell().call(spec);
-        let mut out = Vec::new();
+        let (mut out, began) = (Vec::new(), ticks::now());
         let caller = Caller { store, protocol: Protocol::Resp3, order: 0 };
         self.run(spec, caller, &args, &mut out).await;
+        let took = ticks::now().saturating_sub(began);
+        let store = self.0.keyspace.store_asked(store, || spec.first_key(&args));
+        self.cell().served(spec, store, took);
+        if out.first() == Some(&b'-') {
+            self.cell().erred(spec, store, self.0.stats.errors.add_quietly(&out));
+        }
         match Reply::parse(&out) {
             Ok(Some((reply, _))) => reply,
             Ok(None) => Reply::Error("ERR the reply is cut short".into()),

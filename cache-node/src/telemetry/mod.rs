@@ -2,11 +2,12 @@
 //!
 //! [`Options::install`] makes the process log JSON lines (see [`hypercache_log`]) and, when an endpoint is
 //! configured, export spans (see [`trace`]). Metrics are told by [`metrics`] when they are asked
-//! for.
+//! for; [`times`] counts what took how long.
 
 pub mod log;
 pub mod metrics;
 pub mod process;
+pub mod times;
 pub mod trace;
 
 use std::time::Duration;

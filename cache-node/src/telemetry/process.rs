@@ -163,6 +163,21 @@ pub fn open_fds() -> u64 {
     fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64)
 }
 
+/// How many of them there may be; 0 where the system does not say.
+pub fn max_fds() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit only writes into the struct.
+    match unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } {
+        0 => limit.rlim_cur,
+        _ => 0,
+    }
+}
+
+/// Threads of the process; 0 where the system does not say.
+pub fn threads() -> u64 {
+    fs::read_dir("/proc/self/task").map_or(0, |entries| entries.count() as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,7 +185,8 @@ mod tests {
     #[test]
     fn the_process_knows_what_it_costs() {
         assert!(resident_bytes() > 1024 * 1024);
-        assert!(open_fds() >= 3);
+        assert!(open_fds() >= 3 && open_fds() <= max_fds());
+        assert!(threads() >= 1);
         assert!(memory_limit_bytes() > 1024 * 1024);
         let (user, system) = cpu_seconds();
         assert!(user + system > 0.0);

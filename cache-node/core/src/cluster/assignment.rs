@@ -203,12 +203,19 @@ impl Assignment {
 
     /// Whether every slot has the same primary and the same other owners, in whatever order.
     pub fn same_owners(&self, other: &Self) -> bool {
-        (0..SLOTS).all(|slot| {
-            let (these, those) = (self.owners(slot), other.owners(slot));
-            these.first() == those.first()
-                && these.len() == those.len()
-                && these.iter().all(|owner| those.contains(owner))
-        })
+        (0..SLOTS).all(|slot| self.has_same_owners(other, slot))
+    }
+
+    /// How many slots have another primary, or others among their other owners.
+    pub fn differing(&self, other: &Self) -> u32 {
+        (0..SLOTS).map(|slot| u32::from(!self.has_same_owners(other, slot))).sum()
+    }
+
+    fn has_same_owners(&self, other: &Self, slot: Slot) -> bool {
+        let (these, those) = (self.owners(slot), other.owners(slot));
+        these.first() == those.first()
+            && these.len() == those.len()
+            && these.iter().all(|owner| those.contains(owner))
     }
 }
 

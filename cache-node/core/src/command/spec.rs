@@ -168,6 +168,25 @@ pub enum Group {
 }
 
 impl Group {
+    /// All of them, in their order.
+    pub const ALL: [Self; 15] = [
+        Self::Generic,
+        Self::String,
+        Self::List,
+        Self::Hash,
+        Self::Set,
+        Self::SortedSet,
+        Self::Bitmap,
+        Self::HyperLogLog,
+        Self::Cuckoo,
+        Self::PubSub,
+        Self::Connection,
+        Self::Server,
+        Self::Cluster,
+        Self::Transactions,
+        Self::Scripting,
+    ];
+
     /// The word for the family.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -161,6 +161,8 @@ pub struct StoreStats {
     pub misses: u64,
     /// Keys that left for room.
     pub evicted_keys: u64,
+    /// Of these, those that left because the member's memory ran out, whatever their store's budget.
+    pub evicted_for_member_keys: u64,
     /// Keys that left because their lifetime was over.
     pub expired_keys: u64,
     /// Writes that were refused for want of room.
@@ -177,6 +179,8 @@ pub struct Keyspace {
     registry: ArcSwap<Registry>,
     /// The registry's epoch: lets a command that holds a lock see that its registry is in force.
     epoch: AtomicU64,
+    /// Some store has prefixes of keys.
+    has_prefixes: AtomicBool,
     /// Held while policies change.
     changing: Mutex<()>,
     /// The numbers of stores that were here and are not any more.
@@ -227,6 +231,7 @@ impl Keyspace {
             hasher: KeyHasher::new(options.hash_seed),
             registry: ArcSwap::from_pointee(Registry::new(vec![default], 0, None)),
             epoch: AtomicU64::new(0),
+            has_prefixes: AtomicBool::new(false),
             changing: Mutex::new(()),
             dropped: Mutex::default(),
             served: Occupancy::default(),
@@ -318,7 +323,9 @@ impl Keyspace {
 
     fn publish(&self, policies: Vec<StorePolicy>, old: Option<&Registry>) {
         let epoch = self.epoch.load(Relaxed) + 1;
-        self.registry.store(Arc::new(Registry::new(policies, epoch, old)));
+        let registry = Registry::new(policies, epoch, old);
+        self.has_prefixes.store(registry.has_prefixes(), Relaxed);
+        self.registry.store(Arc::new(registry));
         self.epoch.store(epoch, Release);
         // A key may belong to another store now. Whoever waits under the old policies does so since
         // before this, because the epoch is checked under the slot's lock.
@@ -463,6 +470,7 @@ impl Keyspace {
                 hits,
                 misses,
                 evicted_keys: counters.evicted.load(Relaxed),
+                evicted_for_member_keys: counters.evicted_for_member.load(Relaxed),
                 expired_keys: counters.expired.load(Relaxed),
                 oom_errors: counters.oom_errors.load(Relaxed),
             }
@@ -501,6 +509,20 @@ impl Keyspace {
     #[inline]
     pub fn stores(&self) -> Stores {
         Stores(self.registry.load())
+    }
+
+    /// The store that a command is about whose client has selected this one, for accounts: by its first key.
+    #[inline]
+    pub fn store_asked<'a>(
+        &self,
+        selected: StoreNumber,
+        first_key: impl FnOnce() -> Option<&'a [u8]>,
+    ) -> StoreNumber {
+        if selected != 0 || !self.has_prefixes.load(Relaxed) {
+            return selected;
+        }
+        let registry = self.registry.load();
+        first_key().and_then(|key| registry.route(selected, key)).map_or(selected, |s| s.number)
     }
 
     /// Locks one key's slot for `run`. With `needs_room`, the key's store is brought within its

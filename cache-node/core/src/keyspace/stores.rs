@@ -28,6 +28,8 @@ pub struct Counters {
     pub keys_with_ttl: AtomicU64,
     pub used_bytes: AtomicU64,
     pub evicted: AtomicU64,
+    /// Of these, those that left because the member's memory ran out.
+    pub evicted_for_member: AtomicU64,
     /// What they, and expired ones that were found on the way, took.
     pub evicted_bytes: AtomicU64,
     pub expired: AtomicU64,
@@ -184,6 +186,11 @@ impl Registry {
     pub fn get(&self, number: StoreNumber) -> Option<&Store> {
         let index = (*self.by_number.get(usize::from(number))?)?;
         self.stores.get(usize::from(index))
+    }
+
+    /// Whether a key may belong to another store than the one that was selected.
+    pub fn has_prefixes(&self) -> bool {
+        !self.prefixes.is_empty()
     }
 
     /// The store that a key belongs to, where a connection has selected `number`: in database 0

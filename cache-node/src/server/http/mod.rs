@@ -74,6 +74,8 @@ pub struct State {
     pub password: Password,
     /// Tells who was let in.
     pub logins: Arc<Logins>,
+    /// How many RESP connections may be open.
+    pub max_connections: Arc<dyn Fn() -> usize + Send + Sync>,
     /// When the process started, in milliseconds since the Unix epoch.
     pub started_ms: u64,
 }

@@ -1,20 +1,25 @@
 //! What every request leaves behind: a correlation ID, a line in the log, a span, and figures.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State as Of};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hypercache_core::metric::Metric;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use tracing::Instrument;
 
 use super::{App, audit, auth};
+use crate::telemetry::metrics::out::unit;
+use crate::telemetry::metrics::table;
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const MAX_ID_BYTES: usize = 128;
@@ -34,6 +39,7 @@ pub struct Metrics {
     duration: Histogram,
     pub(super) connections: Gauge,
     pub(super) rejected: Counter,
+    refused_logins: Arc<AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -44,6 +50,7 @@ impl Default for Metrics {
             duration: Histogram::new(exponential_buckets(0.0001, 4.0, 9)),
             connections: Gauge::default(),
             rejected: Counter::default(),
+            refused_logins: Arc::default(),
         }
     }
 }
@@ -51,27 +58,28 @@ impl Default for Metrics {
 impl Metrics {
     /// Adds these figures to those of a scrape.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "hypercache_http_requests",
-            "HTTP requests that were answered, by route, method and status",
-            self.requests.clone(),
-        );
-        registry.register_with_unit(
-            "hypercache_http_request_duration",
-            "From a request's head to its answer's",
-            Unit::Seconds,
-            self.duration.clone(),
-        );
-        registry.register(
-            "hypercache_http_connections",
-            "HTTP connections that are open",
-            self.connections.clone(),
-        );
-        registry.register(
-            "hypercache_http_rejected_connections",
-            "HTTP connections that were refused at max_connections",
-            self.rejected.clone(),
-        );
+        let Self { requests, duration, connections, rejected, .. } = self.clone();
+        add(registry, &table::HTTP_REQUESTS, requests);
+        add(registry, &table::HTTP_REQUEST_DURATION, duration);
+        add(registry, &table::HTTP_CONNECTIONS, connections);
+        add(registry, &table::HTTP_REJECTED_CONNECTIONS, rejected);
+    }
+
+    /// Requests that did not bring the right password.
+    pub fn refused_logins(&self) -> u64 {
+        self.refused_logins.load(Relaxed)
+    }
+}
+
+/// Registers what counts a metric of the table.
+fn add(
+    registry: &mut Registry,
+    metric: &Metric,
+    counter: impl prometheus_client::registry::Metric,
+) {
+    match unit(metric) {
+        Some(unit) => registry.register_with_unit(metric.base(), metric.help, unit, counter),
+        None => registry.register(metric.base(), metric.help, counter),
     }
 }
 
@@ -136,6 +144,7 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
             Err(denied) => {
                 let source = from.map_or_else(|| "unknown".to_owned(), |from| from.0.to_string());
                 app.logins.tell("http", &auth::who(request.headers()), source, false);
+                app.metrics.refused_logins.fetch_add(1, Relaxed);
                 denied.into_response()
             }
         }

@@ -1,5 +1,7 @@
 //! Figures of this member: `/stats`, `/api/cache/stats`, `/metrics`.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use axum::extract::State as Of;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +14,8 @@ use super::App;
 use super::error::ApiError;
 use crate::clock::now_ms;
 use crate::memory;
-use crate::telemetry::metrics::{ClusterSnapshot, Format, Snapshot};
+use crate::server::stats::families::Requests;
+use crate::telemetry::metrics::{ClusterSnapshot, Format, RequestSnapshot, Snapshot};
 use crate::telemetry::process;
 
 fn uptime_seconds(app: &App) -> u64 {
@@ -110,6 +113,14 @@ fn filters(app: &App) -> Vec<(String, FilterStats)> {
     filtered.filter_map(|p| Some((p.name.clone(), app.keyspace.filter_stats(p.number)?))).collect()
 }
 
+/// Requests of stores that are still there, by their names.
+fn requests(app: &App) -> Vec<(String, Requests)> {
+    let policies = app.keyspace.policies();
+    let name = |number| policies.iter().find(|p| p.number == number).map(|p| p.name.clone());
+    let requests = app.stats.requests().into_iter();
+    requests.filter_map(|requests| Some((name(requests.store)?, requests))).collect()
+}
+
 /// `GET /metrics`
 pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     let format =
@@ -124,11 +135,28 @@ pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, A
         let state = view.liveness(member.id).as_str();
         by_state.iter_mut().filter(|(word, _)| *word == state).for_each(|(_, n)| *n += 1);
     }
-    let counts = view.state.assignment.counts();
+    let gossip = app.cluster.gossip();
+    let datagrams = [
+        ("sent", &gossip.sent),
+        ("received", &gossip.received),
+        ("malformed", &gossip.malformed),
+        ("foreign_version", &gossip.foreign_version),
+        ("unauthenticated", &gossip.unauthenticated),
+        ("other_cluster", &gossip.other_cluster),
+    ];
+    let times = app.router.times();
     let snapshot = Snapshot {
         member: app.config.node.id.clone(),
         started_at_ms: app.started_ms,
-        server: app.stats.total(),
+        requests: RequestSnapshot {
+            server: app.stats.total(),
+            requests: requests(&app),
+            errors: app.stats.errors.ever(),
+            refused_http_logins: app.metrics.refused_logins(),
+            max_connections: (app.max_connections)() as u64,
+            forwarded: times.forwarded.counts(),
+            confirmed: times.confirmed.counts(),
+        },
         stores: app.keyspace.stats(),
         filters: filters(&app),
         disk: app.router.disk().stats(),
@@ -139,8 +167,9 @@ pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, A
             quorum: view.quorum,
             is_leader: view.leader == Some(view.me),
             epoch: view.epoch(),
-            slots_owned: counts.get(&view.me).copied().map_or(0, u64::from),
-            slots_assigned: u64::from(view.state.assignment.assigned()),
+            slots: app.cluster.slot_figures(),
+            raft: app.cluster.raft_figures(),
+            datagrams: datagrams.map(|(word, count)| (word, count.load(Relaxed))).to_vec(),
         },
         replication: app.replicas.snapshot(),
     };

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::Loop;
 use super::clients::Client;
 use super::commands::{persistence, replication};
-use super::connection::{Connection, INPUT, account};
+use super::connection::{Connection, INPUT, Served, account};
 use crate::clock::now_ms;
 use crate::router::{STOPPED, Unblock, wire};
 use crate::server::stats::ticks;
@@ -115,7 +115,8 @@ impl Connection {
         }
         client.last_ms.store(now_ms(), Relaxed);
         // To wait is no work.
-        account(&shared, &client, spec, &args, took, &reply);
+        let request = Served { spec, store: caller.store, args: &args, took };
+        account(&shared, &client, request, &reply);
         let at = out.len();
         out.append(&mut reply);
         self.session.mute(at, out);

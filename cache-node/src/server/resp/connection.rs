@@ -29,6 +29,7 @@ use crate::raft::Lease;
 use crate::router::{Awaited, Batch, CUT_OFF, NO_QUORUM, Request, Tried, lacks_replicas, wire};
 use crate::server::stats::{Count, errors, ticks, watch};
 use hypercache_core::cluster::View;
+use hypercache_core::store::StoreNumber;
 
 /// What one read takes at the most into the shared buffer.
 const READ_BYTES: usize = 64 * 1024;
@@ -192,8 +193,9 @@ impl Connection {
                 router.settle_all(self.lease, awaited, protocol, &mut out, filling.places()).await;
                 filling.between(std::mem::take(&mut out));
                 let (shared, client) = (self.shared.clone(), self.session.client.clone());
-                let came = |spec, args: &[&[u8]], reply: &[u8]| {
-                    answered(&shared, &client, spec, args, reply);
+                let came = |spec, store, args: &[&[u8]], took, reply: &[u8]| {
+                    let request = Served { spec, store, args, took };
+                    answered(&shared, &client, request, reply);
                 };
                 while filling.fill(&mut out, FLUSH_BYTES, came).await {
                     self.send(&mut out).await?;
@@ -627,7 +629,8 @@ impl Connection {
         self.since = now;
         took_so_long(&self.shared, &self.session.client, spec, args, took);
         if let Some(reply) = reply {
-            answered(&self.shared, &self.session.client, spec, args, reply);
+            let request = Served { spec, store: self.session.store, args, took };
+            answered(&self.shared, &self.session.client, request, reply);
         }
     }
 
@@ -684,7 +687,8 @@ impl Connection {
             self.session.client.add_commands(watch::take_inner_calls());
             let now = ticks::now();
             let took = now.saturating_sub(self.since);
-            account(&self.shared, &self.session.client, spec, &args, took, &out[start..]);
+            let request = Served { spec, store: self.session.store, args: &args, took };
+            account(&self.shared, &self.session.client, request, &out[start..]);
             self.session.mute(start, out);
         }
         drop(args);
@@ -704,7 +708,9 @@ impl Connection {
             %error,
             "malformed frame"
         );
+        let start = out.len();
         Writer::new(out, self.session.protocol).error(&format!("ERR {error}"));
+        self.shared.stats.errors.add_quietly(&out[start..]);
     }
 
     pub(super) async fn send(&mut self, out: &mut Vec<u8>) -> std::io::Result<()> {
@@ -725,18 +731,22 @@ impl Connection {
     }
 }
 
-/// Accounts for a command that took so many ticks, and for its reply.
+/// A command that has its reply, for the accounts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Served<'a> {
+    pub spec: &'static Spec,
+    /// The store that its client had selected.
+    pub store: StoreNumber,
+    pub args: &'a [&'a [u8]],
+    /// In ticks, until its reply stood.
+    pub took: u64,
+}
+
+/// Accounts for a command's time, and for its reply.
 #[inline]
-pub(super) fn account(
-    shared: &Loop,
-    client: &Client,
-    spec: &'static Spec,
-    args: &[&[u8]],
-    took: u64,
-    reply: &[u8],
-) {
-    took_so_long(shared, client, spec, args, took);
-    answered(shared, client, spec, args, reply);
+pub(super) fn account(shared: &Loop, client: &Client, request: Served<'_>, reply: &[u8]) {
+    took_so_long(shared, client, request.spec, request.args, request.took);
+    answered(shared, client, request, reply);
 }
 
 /// Accounts for a command's time, in ticks.
@@ -754,8 +764,11 @@ fn took_so_long(shared: &Loop, client: &Client, spec: &'static Spec, args: &[&[u
 
 /// Accounts for a command's reply.
 #[inline]
-fn answered(shared: &Loop, client: &Client, spec: &'static Spec, args: &[&[u8]], reply: &[u8]) {
+fn answered(shared: &Loop, client: &Client, request: Served<'_>, reply: &[u8]) {
     let (stats, cell) = (&shared.stats, shared.cell());
+    let Served { spec, store, args, took } = request;
+    let store = shared.keyspace().store_asked(store, || spec.first_key(args));
+    cell.served(spec, store, took);
     if reply.first() == Some(&b'-') {
         cell.failed(spec, reply);
         cell.add(Count::ErrorReplies, 1);
@@ -769,7 +782,7 @@ fn answered(shared: &Loop, client: &Client, spec: &'static Spec, args: &[&[u8]],
             outcome = "failure",
             "a command was answered with an error"
         );
-        stats.errors.add(reply);
+        cell.erred(spec, store, stats.errors.add(reply));
     }
     if stats.watch.may_be_large(args, reply.len()) {
         stats.watch.note_large(spec, args, reply.len(), || client.whose());

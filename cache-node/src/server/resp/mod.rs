@@ -276,6 +276,12 @@ impl Server {
         move || shared.tunables.read().password.clone()
     }
 
+    /// Says how many connections may be open, as `CONFIG SET maxclients` may change it.
+    pub fn max_connections(&self) -> impl Fn() -> usize + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        move || shared.tunables.read().max_connections
+    }
+
     /// Accepts and serves until `stop` says so; then answers what has come, and ends every connection: those
     /// that are not done within `grace` as they are.
     ///

@@ -4,6 +4,7 @@
 //! between cores; a reader sums the cells.
 
 pub mod errors;
+pub mod families;
 pub mod latency;
 pub mod slowlog;
 pub mod ticks;
@@ -13,8 +14,10 @@ mod work;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use hypercache_core::command::{self, Spec};
+use hypercache_core::store::StoreNumber;
 
-pub use errors::Errors;
+pub use errors::{Errors, Fault, KINDS};
+use families::{Families, Requests, Scale};
 pub use watch::{Log, Thresholds, Watch, Whose};
 use work::Work;
 pub use work::{Account, bucket, highest};
@@ -35,6 +38,7 @@ pub struct Cell {
     slow_subscribers_closed: AtomicU64,
     published_dropped: AtomicU64,
     work: Box<[Work]>,
+    families: Families,
     /// One thread alone counts commands here.
     alone: bool,
 }
@@ -67,7 +71,7 @@ pub enum Count {
 }
 
 impl Cell {
-    fn new(alone: bool) -> Self {
+    fn new(alone: bool, scale: Scale) -> Self {
         Self {
             connections_received: AtomicU64::new(0),
             connections_closed: AtomicU64::new(0),
@@ -85,6 +89,7 @@ impl Cell {
                 .flat_map(with_subcommands)
                 .map(|_| Work::default())
                 .collect(),
+            families: Families::new(scale),
             alone,
         }
     }
@@ -126,6 +131,19 @@ impl Cell {
         if let Some(work) = self.work.get(usize::from(spec.index)) {
             work.ran(ticks, spread, self.alone);
         }
+    }
+
+    /// Counts a request to a store that took so many [`ticks`] until its reply stood. On the cell of a loop,
+    /// that loop's thread alone may.
+    #[inline]
+    pub fn served(&self, spec: &Spec, store: StoreNumber, ticks: u64) {
+        self.families.served(spec.group, store, ticks, self.alone);
+    }
+
+    /// Counts such a request whose reply was an error.
+    #[cold]
+    pub fn erred(&self, spec: &Spec, store: StoreNumber, fault: Fault) {
+        self.families.failed(spec.group, store, fault);
     }
 
     /// Counts a command that was refused before it ran.
@@ -172,8 +190,9 @@ impl Stats {
     /// Counters for `loops` I/O loops.
     pub fn new(loops: usize) -> Self {
         ticks::begin();
+        let scale = Scale::now();
         Self {
-            cells: (0..=loops).map(|index| Cell::new(index < loops)).collect(),
+            cells: (0..=loops).map(|index| Cell::new(index < loops, scale)).collect(),
             base: parking_lot::Mutex::default(),
             errors: Errors::default(),
             watch: Watch::default(),
@@ -202,6 +221,13 @@ impl Stats {
         // Closed first: a connection that opens between the two reads must not make it negative.
         let closed = sum(Count::ConnectionsClosed);
         sum(Count::ConnectionsReceived).saturating_sub(closed)
+    }
+
+    /// Requests by family and store since the start of the process.
+    pub fn requests(&self) -> Vec<Requests> {
+        let mut sums = Vec::new();
+        self.cells.iter().for_each(|cell| cell.families.add_to(&mut sums));
+        sums
     }
 
     /// The sums since the start of the process.

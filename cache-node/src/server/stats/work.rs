@@ -46,7 +46,7 @@ pub struct Work {
 
 /// Adds to a counter that `alone` one thread adds to, or several do.
 #[inline]
-fn add(counter: &AtomicU64, n: u64, alone: bool) {
+pub(super) fn add(counter: &AtomicU64, n: u64, alone: bool) {
     if alone {
         // Half the price of an atomic addition; readers see one or the other value.
         counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);

@@ -1,10 +1,11 @@
-//! Links to the other owners of slots, for Prometheus.
+//! Links to the other owners of slots.
 
 use std::fmt::Error;
 
-use prometheus_client::registry::Unit;
+use hypercache_core::metric::Metric;
 
-use super::{NO_LABELS, Out};
+use super::out::Out;
+use super::table;
 use crate::replica::LinkFigures;
 
 /// What of replication is told.
@@ -24,113 +25,32 @@ pub struct ReplicationSnapshot {
 
 /// Tells of replication.
 pub(super) fn encode(of: &ReplicationSnapshot, out: &mut Out<'_>) -> Result<(), Error> {
-    for (name, help, value) in [
-        (
-            "hypercache_replication_slots_primary",
-            "Slots of which this member is the primary",
-            of.slots_primary,
-        ),
-        (
-            "hypercache_replication_slots_under_replicated",
-            "Of these, slots with fewer owners in sync than stores ask for and members can give",
-            of.slots_under_replicated,
-        ),
+    for (metric, value) in [
+        (&table::REPLICATION_SLOTS_PRIMARY, of.slots_primary),
+        (&table::REPLICATION_SLOTS_UNDER_REPLICATED, of.slots_under_replicated),
+        (&table::REPLICATION_SLOTS_HANDED_OVER, of.slots_handed_over),
+        (&table::REPLICATION_SLOTS_DEPOSED, of.slots_deposed),
     ] {
-        out.gauge(name, help, None, value as f64)?;
+        out.one(metric, value as f64)?;
     }
-    for (name, help, value) in [
-        (
-            "hypercache_replication_slots_handed_over",
-            "Slots that this member gave to another with everything",
-            of.slots_handed_over,
-        ),
-        (
-            "hypercache_replication_slots_deposed",
-            "Slots of which this member heard from a replica that another is the primary",
-            of.slots_deposed,
-        ),
-    ] {
-        out.counters(name, help, None, [(NO_LABELS, value as f64)])?;
-    }
-    type Read = fn(&LinkFigures) -> u64;
-    let by_link = |read: Read| {
-        of.links.iter().map(move |(name, link)| ([("to", name.as_str())], read(link) as f64))
-    };
-    let gauges: [(&str, &str, Option<Unit>, Read); 3] = [
-        ("hypercache_replication_link_up", "1 while the other member answers", None, |link| {
-            link.is_online.into()
-        }),
-        (
-            "hypercache_replication_link_behind",
-            "What the other member has not confirmed yet",
-            Some(Unit::Bytes),
-            |link| link.behind_bytes,
-        ),
-        (
-            "hypercache_replication_link_behind_cycles",
-            "The same, in cycles of the link: each is all that waited to be sent at once",
-            None,
-            |link| link.behind_cycles,
-        ),
+    type Read = fn(&LinkFigures) -> f64;
+    let by_link: [(&Metric, Read); 13] = [
+        (&table::LINK_UP, |link| f64::from(u8::from(link.is_online))),
+        (&table::LINK_BEHIND, |link| link.behind_bytes as f64),
+        (&table::LINK_BEHIND_CYCLES, |link| link.behind_cycles as f64),
+        (&table::LINK_LAG, |link| link.lag_ms as f64 / 1e3),
+        (&table::LINK_SESSIONS, |link| link.counts.sessions as f64),
+        (&table::LINK_RESUMED, |link| link.counts.resumed as f64),
+        (&table::LINK_CYCLES, |link| link.counts.cycles as f64),
+        (&table::LINK_RESENT_CYCLES, |link| link.counts.resent as f64),
+        (&table::LINK_SENT, |link| link.counts.sent_bytes as f64),
+        (&table::LINK_ATTACHED_BY_LOG, |link| link.counts.by_log as f64),
+        (&table::LINK_ATTACHED_BY_SNAPSHOT, |link| link.counts.by_snapshot as f64),
+        (&table::LINK_SNAPSHOT, |link| link.counts.piece_bytes as f64),
+        (&table::LINK_REFUSED_SLOTS, |link| link.counts.refused as f64),
     ];
-    for (name, help, unit, read) in gauges {
-        out.gauges(name, help, unit, by_link(read))?;
-    }
-    out.gauges(
-        "hypercache_replication_link_lag",
-        "How long the other member was not heard while something was asked of it",
-        Some(Unit::Seconds),
-        of.links.iter().map(|(name, link)| ([("to", name.as_str())], link.lag_ms as f64 / 1e3)),
-    )?;
-    let counters: [(&str, &str, Option<Unit>, Read); 9] = [
-        ("hypercache_replication_link_sessions", "Sessions that were begun", None, |link| {
-            link.counts.sessions
-        }),
-        (
-            "hypercache_replication_link_resumed",
-            "Connections over which a session went on",
-            None,
-            |link| link.counts.resumed,
-        ),
-        ("hypercache_replication_link_cycles", "Cycles that were sent", None, |link| {
-            link.counts.cycles
-        }),
-        ("hypercache_replication_link_resent_cycles", "Of these, again", None, |link| {
-            link.counts.resent
-        }),
-        (
-            "hypercache_replication_link_sent",
-            "What cycles and pieces of slots had",
-            Some(Unit::Bytes),
-            |link| link.counts.sent_bytes,
-        ),
-        (
-            "hypercache_replication_link_attached_by_log",
-            "Slots that went on from where the other member was",
-            None,
-            |link| link.counts.by_log,
-        ),
-        (
-            "hypercache_replication_link_attached_by_snapshot",
-            "Slots that the other member got as a whole",
-            None,
-            |link| link.counts.by_snapshot,
-        ),
-        (
-            "hypercache_replication_link_snapshot",
-            "What the pieces of these had",
-            Some(Unit::Bytes),
-            |link| link.counts.piece_bytes,
-        ),
-        (
-            "hypercache_replication_link_refused_slots",
-            "Slots of which the other member did not take records",
-            None,
-            |link| link.counts.refused,
-        ),
-    ];
-    for (name, help, unit, read) in counters {
-        out.counters(name, help, unit, by_link(read))?;
+    for (metric, read) in by_link {
+        out.each(metric, of.links.iter().map(|(name, link)| ([name.as_str()], read(link))))?;
     }
     Ok(())
 }

@@ -155,9 +155,10 @@ impl Keyspace {
     pub fn evict_share(&self, percent: u8, max_keys: usize, now_ms: u64) -> u64 {
         let mut freed = 0;
         for store in &self.registry.load().stores {
-            let (used, before) = (
+            let (used, before, evicted) = (
                 store.counters.used_bytes.load(Relaxed),
                 store.counters.evicted_bytes.load(Relaxed),
+                store.counters.evicted.load(Relaxed),
             );
             let aim = used - used / 100 * u64::from(percent.min(100));
             let left = std::cell::Cell::new(max_keys);
@@ -167,6 +168,9 @@ impl Keyspace {
                 more
             });
             freed += store.counters.evicted_bytes.load(Relaxed) - before;
+            // With those, seldom some, that left for the budget meanwhile.
+            let gone = store.counters.evicted.load(Relaxed) - evicted;
+            store.counters.evicted_for_member.fetch_add(gone, Relaxed);
         }
         freed
     }

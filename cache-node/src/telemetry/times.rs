@@ -1,4 +1,4 @@
-//! How long forcing the log to the disk took, in buckets.
+//! How long something took each time, in buckets.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const FIRST_US: u64 = 50;
 const BUCKETS: usize = 19;
 
-/// Written by the writer's thread, read by whoever asks.
+/// Times of what is rarer than requests: all threads share the counters.
 #[derive(Debug, Default)]
-pub struct FsyncTimes {
+pub struct Times {
     buckets: [AtomicU64; BUCKETS],
     longer: AtomicU64,
     sum_us: AtomicU64,
@@ -16,7 +16,7 @@ pub struct FsyncTimes {
 
 /// How often it took how long.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FsyncCounts {
+pub struct TimesCounts {
     /// Upper bounds in microseconds, and how often it took no longer, and longer than the bound before;
     /// the last has no bound.
     pub buckets: Vec<(u64, u64)>,
@@ -24,7 +24,7 @@ pub struct FsyncCounts {
     pub sum_us: u64,
 }
 
-impl FsyncCounts {
+impl TimesCounts {
     /// How often in all.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
@@ -35,7 +35,7 @@ fn bounds() -> impl Iterator<Item = u64> {
     (0..BUCKETS).map(|index| FIRST_US << index)
 }
 
-impl FsyncTimes {
+impl Times {
     /// Notes one that took so long.
     pub fn note(&self, took_us: u64) {
         let found = bounds().zip(&self.buckets).find(|(bound, _)| took_us <= *bound);
@@ -44,11 +44,11 @@ impl FsyncTimes {
     }
 
     /// What was noted so far.
-    pub fn counts(&self) -> FsyncCounts {
+    pub fn counts(&self) -> TimesCounts {
         let counts = self.buckets.iter().map(|bucket| bucket.load(Relaxed));
         let longer = (u64::MAX, self.longer.load(Relaxed));
         let buckets = bounds().zip(counts).chain([longer]).collect();
-        FsyncCounts { buckets, sum_us: self.sum_us.load(Relaxed) }
+        TimesCounts { buckets, sum_us: self.sum_us.load(Relaxed) }
     }
 }
 
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_time_counts_in_the_first_bucket_that_it_fits() {
-        let times = FsyncTimes::default();
+        let times = Times::default();
         for us in [0, 50, 51, 100, 3_000, 60_000_000] {
             times.note(us);
         }

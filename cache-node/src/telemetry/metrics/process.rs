@@ -1,0 +1,38 @@
+//! What runs here, and what it costs.
+
+use std::fmt::Error;
+
+use super::out::Out;
+use super::table;
+use crate::telemetry::process;
+
+/// Tells of the build and the process.
+pub(super) fn encode(member: &str, started_at_ms: u64, out: &mut Out<'_>) -> Result<(), Error> {
+    out.each(&table::BUILD_INFO, [([env!("CARGO_PKG_VERSION"), member], 1.0)])?;
+    let (user, system) = process::cpu_seconds();
+    out.each(&table::CPU, [(["user"], user), (["system"], system)])?;
+    for (metric, value) in [
+        (&table::START_TIME, started_at_ms as f64 / 1e3),
+        (&table::RESIDENT_MEMORY, process::resident_bytes() as f64),
+        (&table::ALLOCATED_MEMORY, process::allocated_bytes() as f64),
+        (&table::THREADS, process::threads() as f64),
+        (&table::OPEN_FDS, process::open_fds() as f64),
+        (&table::MAX_FDS, process::max_fds() as f64),
+    ] {
+        out.one(metric, value)?;
+    }
+    // Whoever asks outside a runtime learns nothing of one.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return Ok(()) };
+    let runtime = runtime.metrics();
+    let workers = runtime.num_workers();
+    let busy = (0..workers).map(|worker| runtime.worker_total_busy_duration(worker).as_secs_f64());
+    for (metric, value) in [
+        (&table::RUNTIME_WORKERS, workers as f64),
+        (&table::RUNTIME_TASKS, runtime.num_alive_tasks() as f64),
+        (&table::RUNTIME_QUEUED, runtime.global_queue_depth() as f64),
+        (&table::RUNTIME_BUSY, busy.sum()),
+    ] {
+        out.one(metric, value)?;
+    }
+    Ok(())
+}
