@@ -50,6 +50,7 @@ fn main() -> ExitCode {
         Command::Cluster { command } => {
             return ExitCode::from(tools::cluster::run(&command, env));
         }
+        Command::Doctor(args) => return ExitCode::from(tools::doctor::run(&args, env)),
         Command::Load(args) => return ExitCode::from(tools::load::run(&args, env)),
         Command::Log { command } => return ExitCode::from(tools::log::run(&command)),
     };

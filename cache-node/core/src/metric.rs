@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn a_table_has_a_row_for_each_metric() {
-        let metrics = &[Metric::gauge("a_keys", &["store"], "Keys")];
-        let text = markdown(&[Section { title: "Stores", metrics }]);
+        const METRICS: &[Metric] = &[Metric::gauge("a_keys", &["store"], "Keys")];
+        let text = markdown(&[Section { title: "Stores", metrics: METRICS }]);
         assert!(text.contains("### Stores\n"), "{text}");
         assert!(text.ends_with("| `a_keys` | gauge | `store` | Keys |\n"), "{text}");
     }

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::backup::command::BackupCommand;
 use crate::tools::cluster::ClusterCommand;
+use crate::tools::doctor::DoctorArgs;
 use crate::tools::load::LoadArgs;
 use crate::tools::log::LogCommand;
 
@@ -41,6 +42,9 @@ pub enum Command {
         #[command(subcommand)]
         command: ClusterCommand,
     },
+    /// Ask every member of a cluster, and say what is wrong, how bad it is, and where it is written what to do. Ends
+    /// with 0: nothing is wrong, 1: something is, 2: refused, 3: no member answered
+    Doctor(DoctorArgs),
     /// Ask servers as many users would, and tell how long they took. Ends with 0: all was answered, 1: there were
     /// errors that were not asked for, or requests that were too late, 2: refused, 3: no server answered
     Load(Box<LoadArgs>),

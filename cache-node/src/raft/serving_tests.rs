@@ -75,6 +75,7 @@ impl Slots for Fake {
                 hits: 0,
                 misses: 0,
                 evicted_keys: 0,
+                evicted_for_member_keys: 0,
                 expired_keys: 0,
                 oom_errors: 0,
             })

@@ -2,6 +2,7 @@
 //! for the files that members leave, and a load to see both under.
 
 pub mod cluster;
+pub mod doctor;
 pub mod load;
 pub mod log;
 mod table;

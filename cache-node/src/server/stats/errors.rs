@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn s1_kinds_have_an_end() {
         let errors = Errors::default();
-        (0..1000).for_each(|n| errors.add(format!("-KIND{n} x").as_bytes()));
+        (0..1000).for_each(|n| _ = errors.add(format!("-KIND{n} x").as_bytes()));
         assert_eq!(errors.all().len(), MOST_KINDS + 1);
         assert!(errors.all().contains(&("ERRORSTATS_OVERFLOW".into(), 1000 - MOST_KINDS as u64)));
     }

@@ -43,13 +43,21 @@ impl Client {
         Ok(Self { http, url, password: ask.token.clone().or_else(|| env("HYPERCACHE_PASSWORD")) })
     }
 
-    /// What a member answers.
+    fn lost(&self, reason: &str) -> Error {
+        Error::Unreachable(format!("{}: {reason}", self.url))
+    }
+
+    /// The status and body of what a member answers, whatever they are.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] if it does not in time, [`Error::Refused`] with its reason.
-    pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Error> {
+    /// [`Error::Unreachable`] if it does not in time.
+    pub async fn fetch(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<(u16, Bytes), Error> {
         let url = format!("{}{path}", self.url);
-        let lost = |reason: String| Error::Unreachable(format!("{}: {reason}", self.url));
         let mut request = Request::builder().method(method).uri(&url);
         if let Some(password) = &self.password {
             request = request.header("authorization", format!("Bearer {password}"));
@@ -63,14 +71,23 @@ impl Client {
             .body(HttpRequestBody::from(bytes))
             .map_err(|error| Error::Refused(format!("{url}: {error}")))?;
         let answer = async {
-            let answer = self.http.call(request).await.map_err(|error| lost(chain(&error)))?;
+            let answer =
+                self.http.call(request).await.map_err(|error| self.lost(&chain(&error)))?;
             let status = answer.status().as_u16();
             let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
-            let body = body.map_err(|error| lost(error.to_string()))?.to_bytes();
+            let body = body.map_err(|error| self.lost(&error.to_string()))?.to_bytes();
             Ok::<_, Error>((status, body))
         };
         let answer = tokio::time::timeout(PATIENCE, answer).await;
-        let (status, body) = answer.map_err(|_| lost(format!("no answer in {PATIENCE:?}")))??;
+        answer.map_err(|_| self.lost(&format!("no answer in {PATIENCE:?}")))?
+    }
+
+    /// What a member answers.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if it does not in time, [`Error::Refused`] with its reason.
+    pub async fn ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<Value, Error> {
+        let (status, body) = self.fetch(method, path, body).await?;
         let value: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         match status {
             200..300 => Ok(value),
@@ -80,7 +97,7 @@ impl Client {
                     Some(field) => format!("{field}: {message}"),
                     None => format!("status {status}: {message}"),
                 };
-                Err(if status >= 500 { lost(told) } else { Error::Refused(told) })
+                Err(if status >= 500 { self.lost(&told) } else { Error::Refused(told) })
             }
         }
     }

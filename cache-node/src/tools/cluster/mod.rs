@@ -8,8 +8,8 @@
 //! | `show` | what it says, as tables |
 //! | `recover` | a new cluster from what one member has |
 
-mod args;
-mod client;
+pub(super) mod args;
+pub(super) mod client;
 mod recover;
 mod show;
 
@@ -65,11 +65,16 @@ pub fn run(command: &ClusterCommand, env: impl Fn(&str) -> Option<String>) -> u8
         Ok(Ended::NotWell) => 1,
         Err(error) => {
             eprintln!("hypercache: {error}");
-            match error {
-                Error::Refused(_) | Error::Data(_) => 2,
-                Error::Unreachable(_) => 3,
-            }
+            exit_code(&error)
         }
+    }
+}
+
+/// The process's exit code when a command was not carried out.
+pub(super) fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Refused(_) | Error::Data(_) => 2,
+        Error::Unreachable(_) => 3,
     }
 }
 
