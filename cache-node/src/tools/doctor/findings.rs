@@ -8,6 +8,8 @@ use super::figures::Figures;
 const SLOTS: u64 = 16_384;
 /// A link sends no more while half of this is unconfirmed.
 const BACKLOG_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
+/// A copy that is silent for longer is in sync no more.
+const LAG_SECONDS: f64 = 5.0;
 /// A backup a day, and two hours for it.
 const OLD_SECONDS: f64 = 26.0 * 3600.0;
 
@@ -204,9 +206,11 @@ fn of_figures(figures: &Figures, now_seconds: f64, about: &mut About<'_>) {
         let problem = format!("{files} of the {most} files that it may have are open");
         about.add(Warning, "ConnectionsRefused", problem);
     }
-    for (to, up) in figures.by("hypercache_replication_link_up", "to") {
-        if up == 0.0 {
-            about.add(Warning, "ReplicationLag", format!("its link to {to} is down"));
+    // A link over which nothing is asked is no trouble, whatever it is.
+    for (to, seconds) in figures.by("hypercache_replication_link_lag_seconds", "to") {
+        if seconds > LAG_SECONDS {
+            let problem = format!("it has not heard {to} for {seconds:.0} s while it asked it");
+            about.add(Warning, "ReplicationLag", problem);
         }
     }
     for (to, bytes) in figures.by("hypercache_replication_link_behind_bytes", "to") {
@@ -276,7 +280,7 @@ mod tests {
     #[test]
     fn of_a_cluster_that_is_well_nothing_is_found() {
         let metrics = "hypercache_memory_stage 0\nhypercache_disk_total_bytes 100\n\
-                       hypercache_disk_free_bytes 50\nhypercache_replication_link_up{to=\"b\"} 1\n\
+                       hypercache_disk_free_bytes 50\nhypercache_replication_link_lag_seconds{to=\"b\"} 0\n\
                        hypercache_backup_last_time_seconds 999000\n";
         assert_eq!(found(&well(), &[asked(json!({"status": "ok"}), metrics)]), []);
     }
@@ -285,7 +289,7 @@ mod tests {
     fn each_figure_that_is_bad_is_found_with_its_page_the_worst_first() {
         let metrics = "hypercache_memory_stage 3\nhypercache_disk_degraded 1\n\
                        hypercache_disk_total_bytes 100\nhypercache_disk_free_bytes 5\n\
-                       hypercache_recovery_damaged_frames 2\nhypercache_replication_link_up{to=\"b\"} 0\n\
+                       hypercache_recovery_damaged_frames 2\nhypercache_replication_link_lag_seconds{to=\"b\"} 9\n\
                        hypercache_replication_link_behind_bytes{to=\"b\"} 1e9\n\
                        hypercache_backup_last_time_seconds 1\nhypercache_log_errors_total 4\n\
                        hypercache_store_oom_errors_total{store=\"s\"} 1\n\
