@@ -186,6 +186,7 @@ async fn serve(config: Config) -> Result<(), Error> {
         cluster: handle.clone(),
         peers: cluster.peers(),
         loops: loops.clone(),
+        check_interval: Duration::from_millis(config.cluster.check_interval_ms),
     }
     .build();
     cluster.on_replicate(Arc::new(replication.receiver()));

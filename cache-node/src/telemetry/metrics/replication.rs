@@ -2,6 +2,7 @@
 
 use std::fmt::Error;
 
+use hypercache_core::replica::CheckCounts;
 use prometheus_client::registry::Unit;
 
 use super::{NO_LABELS, Out};
@@ -20,6 +21,8 @@ pub struct ReplicationSnapshot {
     pub slots_handed_over: u64,
     /// Slots that another member was the primary of before this one had stopped: found by a refusal.
     pub slots_deposed: u64,
+    /// How copies were found, compared with what their primaries hold.
+    pub checks: CheckCounts,
 }
 
 /// Tells of replication.
@@ -48,6 +51,26 @@ pub(super) fn encode(of: &ReplicationSnapshot, out: &mut Out<'_>) -> Result<(), 
             "hypercache_replication_slots_deposed",
             "Slots of which this member heard from a replica that another is the primary",
             of.slots_deposed,
+        ),
+        (
+            "hypercache_replication_slots_checked",
+            "Copies of slots on this member that were compared with what their primaries hold",
+            of.checks.compared,
+        ),
+        (
+            "hypercache_replication_slots_differing",
+            "Of these, copies that were not the same",
+            of.checks.differing,
+        ),
+        (
+            "hypercache_replication_slots_repaired",
+            "Of these, copies that their primaries have replaced",
+            of.checks.repaired,
+        ),
+        (
+            "hypercache_replication_slots_unchecked",
+            "Times that a slot was not compared with its copies, as it holds too much to be read at once",
+            of.checks.left_out,
         ),
     ] {
         out.counters(name, help, None, [(NO_LABELS, value as f64)])?;
