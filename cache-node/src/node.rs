@@ -189,6 +189,7 @@ async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
         cluster: handle.clone(),
         peers: cluster.peers(),
         loops: loops.clone(),
+        check_interval: Duration::from_millis(config.cluster.check_interval_ms),
     }
     .build();
     cluster.on_replicate(Arc::new(replication.receiver()));

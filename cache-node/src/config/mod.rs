@@ -116,6 +116,9 @@ pub struct Cluster {
     /// The bytes of slots that this member sends to another one in a second at most, while they are on
     /// their way; unless the cluster's table says otherwise.
     pub move_bytes_per_second: u64,
+    /// In how many milliseconds this member asks the other owners of all its slots once whether they hold the same;
+    /// 0: never.
+    pub check_interval_ms: u64,
     /// What members prove to each other.
     pub secret: Option<Secret>,
 }

@@ -58,6 +58,7 @@ struct Cluster<'a> {
     join: &'a [String],
     bootstrap_members: u32,
     move_rate: String,
+    check_interval: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a Secret>,
 }
@@ -229,6 +230,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             join: &config.cluster.join,
             bootstrap_members: config.cluster.bootstrap_members,
             move_rate: format_size(config.cluster.move_bytes_per_second),
+            check_interval: format_duration(config.cluster.check_interval_ms),
             secret: config.cluster.secret.as_ref(),
         },
         cache: Cache {

@@ -163,6 +163,14 @@ pub fn move_rate(text: &str) -> Result<u64, String> {
     }
 }
 
+/// In how much time all slots are compared with their copies once; zero is never.
+pub fn check_interval(text: &str) -> Result<u64, String> {
+    match parse_duration(text)? {
+        1..1000 => Err(format!("'{text}' is too short: 1s at least, or 0 for never")),
+        ms => Ok(ms),
+    }
+}
+
 /// An eviction policy that works.
 pub fn eviction_policy(text: &str) -> Result<EvictionPolicy, String> {
     if let Some(policy) = EvictionPolicy::parse(text) {

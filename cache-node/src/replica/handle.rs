@@ -241,6 +241,7 @@ impl Handle {
             slots_under_replicated: lacking.map(slots).sum(),
             slots_handed_over: self.0.handed_over.load(Relaxed),
             slots_deposed: self.0.deposed.load(Relaxed),
+            checks: self.0.keyspace.feed().check_counts(),
         }
     }
 

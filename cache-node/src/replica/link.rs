@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use hypercache_core::cluster::Member;
-use hypercache_core::replica::{Cycle, Link};
+use hypercache_core::replica::{Cycle, Link, Refused};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::attach::Attaching;
@@ -351,6 +351,13 @@ impl Sender {
     fn refused(&self, refused: Vec<Refusal>) {
         count(&self.state.counters.refused, refused.len() as u64);
         for (slot, why) in refused.into_iter().map(wire::refusal) {
+            if why == Refused::Differs {
+                tracing::warn!(
+                    slot,
+                    member = self.to.name,
+                    "a replica's copy of a slot is not what this member holds: it gets the slot anew"
+                );
+            }
             if self.context.keyspace.refused(slot, &self.link, self.session, why) {
                 self.context.handle.deposed();
                 tracing::warn!(

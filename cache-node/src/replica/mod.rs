@@ -7,6 +7,7 @@
 //! | `link` | a link's connection: sessions, cycles, confirmations |
 //! | `fresh` | how old the copies that clients read are at the most |
 //! | `attach` | slots on their way to another owner |
+//! | `check` | whether copies hold what this member does |
 //! | `in_sync` | who is in sync, as the primary finds it |
 //! | `receive` | the replica's side |
 //! | `hand_over` | slots that are given away, with everything |
@@ -16,6 +17,7 @@
 
 mod attach;
 mod bells;
+mod check;
 mod fresh;
 mod hand_over;
 mod handle;
@@ -58,6 +60,8 @@ pub struct Options {
     pub peers: peer::Client,
     /// Where the links are served: with their connections, on the loop of the other member's number.
     pub loops: Loops,
+    /// In how much time all slots are compared with their copies once; 0: never.
+    pub check_interval: Duration,
 }
 
 /// What the tasks share.
@@ -81,6 +85,7 @@ pub(crate) struct Context {
 pub struct Replication {
     context: Arc<Context>,
     loops: Loops,
+    check_interval: Duration,
     stop: watch::Sender<bool>,
 }
 
@@ -91,7 +96,7 @@ pub struct HandOver(Arc<Context>);
 impl Options {
     /// Prepares it. Nothing runs yet.
     pub fn build(self) -> Replication {
-        let Self { keyspace, cluster, peers, loops } = self;
+        let Self { keyspace, cluster, peers, loops, check_interval } = self;
         let (stop, stopping) = watch::channel(false);
         let context = Arc::new(Context {
             me: cluster.me(),
@@ -105,7 +110,7 @@ impl Options {
             cluster,
             peers,
         });
-        Replication { context, loops, stop }
+        Replication { context, loops, check_interval, stop }
     }
 }
 
@@ -141,6 +146,9 @@ impl Replication {
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
         tasks.spawn(self.context.clone().keep_fresh());
+        if !self.check_interval.is_zero() {
+            tasks.spawn(check::keep(self.context.clone(), self.check_interval));
+        }
         let mut linked: HashSet<u16> = HashSet::new();
         let mut changed = self.context.cluster.changed();
         loop {

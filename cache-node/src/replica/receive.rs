@@ -105,6 +105,14 @@ impl Receiver {
                         "a record of another member could not be done"
                     );
                 }
+                for (slot, store) in &applied.differing {
+                    tracing::warn!(
+                        slot,
+                        store,
+                        primary = self.context.name_of(from),
+                        "this member's copy of a slot is not what its primary holds: it is replaced"
+                    );
+                }
                 known.received.done(number, &applied.refused, &applied.attached);
                 known.ticket = known.ticket.max(applied.ticket);
                 self.handle.took(from, body.len());

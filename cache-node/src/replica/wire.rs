@@ -61,8 +61,11 @@ pub enum Said {
     OnDisk(bool),
 }
 
-/// A slot whose records were refused, and the newer epoch that is known of it, 0 for none.
+/// A slot whose records were refused, and the newer epoch that is known of it, 0 for none; or [`DIFFERS`].
 pub type Refusal = (Slot, u64);
+
+/// In the place of an epoch: the copy is another one than its primary's.
+const DIFFERS: u64 = u64::MAX;
 
 /// What came of a piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +93,7 @@ pub fn put_refusal((slot, why): &(Slot, Refused)) -> Refusal {
     match why {
         Refused::Unattached => (*slot, 0),
         Refused::Newer { epoch } => (*slot, *epoch),
+        Refused::Differs => (*slot, DIFFERS),
     }
 }
 
@@ -97,6 +101,7 @@ pub fn put_refusal((slot, why): &(Slot, Refused)) -> Refusal {
 pub fn refusal((slot, epoch): Refusal) -> (Slot, Refused) {
     match epoch {
         0 => (slot, Refused::Unattached),
+        DIFFERS => (slot, Refused::Differs),
         epoch => (slot, Refused::Newer { epoch }),
     }
 }
@@ -163,7 +168,8 @@ mod tests {
 
     #[test]
     fn refusals_travel() {
-        for why in [(3, Refused::Unattached), (4, Refused::Newer { epoch: 9 })] {
+        let all = [Refused::Unattached, Refused::Newer { epoch: 9 }, Refused::Differs];
+        for why in all.map(|why| (3, why)) {
             assert_eq!(refusal(put_refusal(&why)), why);
         }
     }

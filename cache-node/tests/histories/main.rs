@@ -17,6 +17,7 @@ mod nodes;
 mod op;
 mod run;
 mod scale;
+mod steps;
 mod world;
 
 use faults::Kind;
@@ -136,5 +137,15 @@ fn members_that_come_or_go_while_one_is_killed_end_right() {
         let steps: Vec<_> =
             all.iter().cycle().skip(from).step_by(5).take(rounds).copied().collect();
         scale::run(net, seed, &steps);
+    });
+}
+
+#[test]
+fn from_three_members_to_four_and_back_with_a_kill_at_each_step_of_the_way_it_ends_right() {
+    let name =
+        "from_three_members_to_four_and_back_with_a_kill_at_each_step_of_the_way_it_ends_right";
+    let _alone = alone();
+    world::within(name, |net| {
+        steps::run(net, first_seed(), number("HISTORY_ROUNDS").unwrap_or(1));
     });
 }

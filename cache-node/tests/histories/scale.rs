@@ -60,16 +60,82 @@ pub fn run(net: Net, seed: u64, steps: &[(Step, Step)]) {
     let mut nodes = Nodes::start(net, MANY.len(), FEW.len(), &yaml);
     for (out, back) in steps {
         let named = format!("seed {seed}: 3 to 5, {out:?}");
-        one(&mut nodes, seed, &named, *out, &FEW, &MANY);
+        by(*out, &mut nodes, seed, &named, &FEW, &MANY);
         let named = format!("seed {seed}: 5 to 3, {back:?}");
-        one(&mut nodes, seed, &named, *back, &MANY, &FEW);
+        by(*back, &mut nodes, seed, &named, &MANY, &FEW);
     }
 }
 
-fn one(nodes: &mut Nodes, seed: u64, named: &str, step: Step, from: &[usize], to: &[usize]) {
+fn by(step: Step, nodes: &mut Nodes, seed: u64, named: &str, from: &[usize], to: &[usize]) {
+    let mover = MANY.into_iter().find(|i| !FEW.contains(i)).unwrap();
+    let ended = one(nodes, seed, named, from, to, |nodes, shared| {
+        let Step::Kill(who, percent) = step else { return Ok(()) };
+        let victim = who.of(nodes, &FEW, mover).ok_or("nobody leads")?;
+        let deadline = Instant::now() + PATIENCE;
+        while shared.moved() * 100 < LEAST * percent {
+            if Instant::now() > deadline {
+                return Err(format!("nothing moves any more\n{}", nodes.logs(40)));
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        restart(nodes, &FEW, victim);
+        Ok(())
+    });
+    let per_mille = ended.moved * 1000 / LEAST;
+    println!("  {named}: {per_mille} per mille of the least moved");
+    if step == Step::Quiet {
+        // Members that are not optimised may be too slow for a second, which is as if they were away.
+        let slow = std::env::var_os("HISTORY_HYPERCACHE").is_none();
+        let (uncured, errors) = (ended.uncured, ended.errors);
+        assert!(uncured == 0 || slow, "{named}: errors that one retry does not cure: {errors:?}");
+        assert!(per_mille <= 1100, "{named}: more moved than has to");
+    }
+}
+
+/// Kills a process and starts it again, if it is a member as those say that stay: one that is gone already is not
+/// started again.
+pub fn restart(nodes: &mut Nodes, stay: &[usize], victim: usize) {
+    let belongs = |status: Value| members(&status).any(|m| m["name"] == format!("m-{victim}"));
+    if stay.iter().any(|i| nodes.status(*i).is_some_and(&belongs)) {
+        nodes.kill(victim);
+        std::thread::park_timeout(Duration::from_millis(300));
+        nodes.launch(victim);
+    }
+}
+
+impl Who {
+    /// Who that is, where `stay` stay and `mover` comes or goes; `None`: nobody leads.
+    pub fn of(self, nodes: &Nodes, stay: &[usize], mover: usize) -> Option<usize> {
+        let leader = leader(nodes, stay)?;
+        match self {
+            Self::Leader => Some(leader),
+            Self::Mover => Some(mover),
+            Self::Other => stay.iter().copied().find(|i| *i != leader),
+        }
+    }
+}
+
+/// How a change of the members ended.
+pub struct Ended {
+    pub moved: usize,
+    pub errors: BTreeMap<String, usize>,
+    pub uncured: usize,
+}
+
+/// From some members to others while clients write; `strike` is called as it begins.
+///
+/// Panics if a write is lost or done twice, or if it does not end as it should.
+pub fn one(
+    nodes: &mut Nodes,
+    seed: u64,
+    named: &str,
+    from: &[usize],
+    to: &[usize],
+    strike: impl FnOnce(&mut Nodes, &Shared) -> Result<(), String>,
+) -> Ended {
     let shared = Shared {
         at: nodes.at.clone(),
-        targets: Mutex::new(FEW.to_vec()),
+        targets: from.iter().copied().filter(|i| to.contains(i)).collect(),
         stop: AtomicBool::new(false),
         began: Instant::now(),
         moved: Mutex::default(),
@@ -79,7 +145,7 @@ fn one(nodes: &mut Nodes, seed: u64, named: &str, step: Step, from: &[usize], to
         let watcher = scope.spawn(|| watch(&shared));
         // Whatever happens, the writers are told to stop.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            carry_out(nodes, &shared, step, from, to)
+            carry_out(nodes, &shared, from, to, strike)
         }));
         shared.stop.store(true, Relaxed);
         watcher.join().unwrap();
@@ -91,7 +157,7 @@ fn one(nodes: &mut Nodes, seed: u64, named: &str, step: Step, from: &[usize], to
         Ok(Err(text)) => panic!("{named}: {text}"),
         Err(payload) => std::panic::resume_unwind(payload),
     };
-    let moved = shared.moved.lock().unwrap().added;
+    let moved = shared.moved();
     let (mut writes, mut errors, mut uncured, mut wrong) = (0, BTreeMap::new(), 0, Vec::new());
     let mut longest = Duration::ZERO;
     for told in told {
@@ -101,57 +167,30 @@ fn one(nodes: &mut Nodes, seed: u64, named: &str, step: Step, from: &[usize], to
         wrong.extend(told.wrong);
         told.errors.into_iter().for_each(|(text, n)| *errors.entry(text).or_insert(0) += n);
     }
-    let per_mille = moved * 1000 / LEAST;
     println!(
-        "  {named}: {took:.1?}, {writes} writes, longest gap {longest:.0?}, {moved} copies moved \
-         ({per_mille} per mille of the least), errors {errors:?}, {uncured} not cured by one retry"
+        "  {named}: {took:.1?}, {writes} writes, longest gap {longest:.0?}, {moved} copies moved, \
+         errors {errors:?}, {uncured} not cured by one retry"
     );
     assert!(wrong.is_empty(), "{named}: lost or doubled:\n{}", wrong.join("\n"));
-    if step == Step::Quiet {
-        // Members that are not optimised may be too slow for a second, which is as if they were away.
-        let slow = std::env::var_os("HISTORY_HYPERCACHE").is_none();
-        assert!(uncured == 0 || slow, "{named}: errors that one retry does not cure: {errors:?}");
-        assert!(per_mille <= 1100, "{named}: more moved than has to");
-    }
+    assert!(writes > 0, "{named}: nothing was written");
+    Ended { moved, errors, uncured }
 }
 
-/// Tells the cluster who shall be, kills whom the step says, and waits for the end.
+/// Tells the cluster who shall be, strikes, and waits for the end.
 fn carry_out(
     nodes: &mut Nodes,
     shared: &Shared,
-    step: Step,
     from: &[usize],
     to: &[usize],
+    strike: impl FnOnce(&mut Nodes, &Shared) -> Result<(), String>,
 ) -> Result<Duration, String> {
     let began = Instant::now();
-    let movers: Vec<usize> = MANY.into_iter().filter(|i| !FEW.contains(i)).collect();
     nodes.desire(to)?;
     for i in to.iter().filter(|i| !from.contains(i)) {
         nodes.wipe(*i);
         nodes.launch(*i);
     }
-    if let Step::Kill(who, percent) = step {
-        let leader = leader(nodes).ok_or("nobody leads")?;
-        let victim = match who {
-            Who::Leader => leader,
-            Who::Mover => movers[0],
-            Who::Other => FEW.into_iter().find(|i| *i != leader).unwrap(),
-        };
-        let deadline = Instant::now() + PATIENCE;
-        while shared.moved.lock().unwrap().added * 100 < LEAST * percent {
-            if Instant::now() > deadline {
-                return Err(format!("nothing moves any more\n{}", nodes.logs(40)));
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
-        // One that is gone already is not started again: it is no member any more.
-        let belongs = |status: Value| members(&status).any(|m| m["name"] == format!("m-{victim}"));
-        if FEW.iter().any(|i| nodes.status(*i).is_some_and(&belongs)) {
-            nodes.kill(victim);
-            std::thread::park_timeout(Duration::from_millis(300));
-            nodes.launch(victim);
-        }
-    }
+    strike(nodes, shared)?;
     let end = |status: &Value| {
         members(status).count() == to.len() && Nodes::settled(status) && is_even(status)
     };
@@ -169,7 +208,7 @@ fn carry_out(
         }
     };
     // Who left serves nobody; a moment later nobody asks it.
-    movers.iter().filter(|i| !to.contains(i)).for_each(|i| nodes.kill(*i));
+    from.iter().filter(|i| !to.contains(i)).for_each(|i| nodes.kill(*i));
     Ok(took)
 }
 
@@ -180,19 +219,27 @@ fn is_even(status: &Value) -> bool {
     most.zip(least).is_some_and(|(most, least)| most * 100 <= least * 110)
 }
 
-fn leader(nodes: &Nodes) -> Option<usize> {
-    let statuses = FEW.iter().filter_map(|i| nodes.status(*i));
+fn leader(nodes: &Nodes, asked: &[usize]) -> Option<usize> {
+    let statuses = asked.iter().filter_map(|i| nodes.status(*i));
     let name = statuses.filter_map(|status| status["leader"].as_str().map(str::to_owned)).next()?;
     name.strip_prefix("m-")?.parse().ok()
 }
 
-struct Shared {
+/// What clients and those who watch have in common.
+pub struct Shared {
     at: Vec<At>,
     /// Through whom clients write: those that stay, as a Service would have it.
-    targets: Mutex<Vec<usize>>,
+    targets: Vec<usize>,
     stop: AtomicBool,
     began: Instant,
     moved: Mutex<Moved>,
+}
+
+impl Shared {
+    /// How many copies were brought so far.
+    fn moved(&self) -> usize {
+        self.moved.lock().unwrap().added
+    }
 }
 
 /// Which members own each slot, and how often another one was added to them.
@@ -205,7 +252,7 @@ struct Moved {
 /// Looks at CLUSTER SLOTS again and again.
 fn watch(shared: &Shared) {
     let mut connection = None;
-    for at in shared.at[..FEW.len()].iter().cycle() {
+    for at in shared.targets.iter().map(|i| &shared.at[*i]).cycle() {
         while !shared.stop.load(Relaxed) {
             let made = connection.take().or_else(|| {
                 let client =
@@ -283,7 +330,7 @@ fn writer<'s>(
         while !shared.stop.load(Relaxed) {
             let n = random.random_range(0..KEYS);
             let key = format!("q:{id}:{n}");
-            let targets = shared.targets.lock().unwrap().clone();
+            let targets = &shared.targets;
             if failed_before || random.random_range(0..50) == 0 {
                 client.turn_to(targets[random.random_range(0..targets.len())]);
             }
@@ -328,7 +375,7 @@ fn writer<'s>(
             let key = format!("q:{id}:{n}");
             let deadline = Instant::now() + PATIENCE.max(TIMEOUT);
             loop {
-                client.turn_to(FEW[random.random_range(0..FEW.len())]);
+                client.turn_to(shared.targets[random.random_range(0..shared.targets.len())]);
                 if client.connect(&shared.at)
                     && let Answer::Value(found) = client.run(&key, Action::Get).answer
                 {

@@ -8,7 +8,7 @@ use crate::log::frame::{Damage, HEADER_BYTES};
 use crate::log::record::take_varint;
 use crate::log::{FrameHeader, Record, Ticket};
 use crate::mutation::{self, Mutation};
-use crate::replica::{Held, MARK, Mark, Refused};
+use crate::replica::{CHECK, Check, Held, MARK, Mark, Refused};
 use crate::store::StoreNumber;
 
 /// The most things that went wrong that are told of a frame.
@@ -24,6 +24,8 @@ pub struct Applied {
     pub deposed: Vec<Slot>,
     /// Slots that began anew or went on by a mark.
     pub attached: Vec<Slot>,
+    /// Slots of which this member's copy is another one than its primary's, and a store in which it is.
+    pub differing: Vec<(Slot, StoreNumber)>,
     /// What has to be on this member's disk before the cycle is confirmed.
     pub ticket: Option<Ticket>,
     /// Records that were done.
@@ -38,6 +40,7 @@ impl Applied {
         other.refused.into_iter().for_each(|(slot, why)| self.refuse(slot, why));
         self.deposed.extend(other.deposed);
         self.attached.extend(other.attached);
+        self.differing.extend(other.differing);
         self.ticket = self.ticket.max(other.ticket);
         self.records += other.records;
         let room = MOST_ERRORS.saturating_sub(self.errors.len());
@@ -82,7 +85,7 @@ impl<'b> Incoming<'b> {
     fn read(record: Record<'b>) -> Option<Self> {
         let mut commands = record.commands;
         let sequence = match record.store {
-            MARK => 0,
+            MARK | CHECK => 0,
             _ => take_varint(&mut commands)?,
         };
         Some(Self { record, sequence, commands })
@@ -186,6 +189,16 @@ fn take_batch(
         applying.take_mark(from, session, &mark, || applied.deposed.push(*slot))?;
         applied.attached.push(*slot);
         return Ok(());
+    }
+    if let [Incoming { record: Record { store: CHECK, slot, .. }, commands, .. }] = batch {
+        let check = Check::read(commands).ok_or(Refused::Unattached)?;
+        let joins = applying.feed(|feed| Ok(feed.admit(from, session)?.joining.is_some()));
+        if joins.unwrap_or(Err(Refused::Unattached))? {
+            return Ok(());
+        }
+        let Some(store) = applying.differing(&check) else { return Ok(()) };
+        applied.differing.push((*slot, store));
+        return Err(Refused::Differs);
     }
     let waits = applying.feed(|feed| {
         let incoming = feed.admit(from, session)?;
@@ -293,6 +306,7 @@ fn take_piece(
         }
     }
     applying.append();
+    applying.is_replaced();
     LoadedPiece::Whole(applying.ticket)
 }
 

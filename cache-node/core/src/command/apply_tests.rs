@@ -411,3 +411,6 @@ fn records_of_a_store_that_is_not_here_yet_are_refused_and_of_one_that_is_gone_p
     assert_eq!(pair.send().refused, []);
     pair.assert_equal();
 }
+
+#[path = "check_tests.rs"]
+mod check_tests;

@@ -18,10 +18,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// A slot that is locked for what comes from its primary.
 pub(crate) struct Applying<'s> {
-    space: &'s Keyspace,
-    registry: &'s Registry,
+    pub(super) space: &'s Keyspace,
+    pub(super) registry: &'s Registry,
     cell: &'s Cell,
-    state: &'s mut State,
+    pub(super) state: &'s mut State,
     slot: Slot,
     now_ms: u64,
     remains: Remains,

@@ -144,7 +144,7 @@ impl Keyspace {
             let found = feed.ways.iter().position(|way| way.link.index() == link.index());
             let found = found.ok_or(Unattached::NoOwner)?;
             let coverage = registry.coverage(feed.ways[found].least_factor);
-            let goes_on = goes_on(coverage);
+            let goes_on = goes_on(coverage) && !feed.ways[found].differs;
             let way = &mut feed.ways[found];
             if !goes_on && way.synced != Synced::No {
                 return Err(Unattached::InSync);
@@ -156,6 +156,7 @@ impl Keyspace {
             (way.mark, way.session) = (ticket.ok_or(Unattached::NoSession)?, session);
             let is_whole = goes_on || mutation::is(Mutation::InSyncWithoutPieces);
             (way.coverage, way.attachment, way.is_whole) = (coverage, attachment, is_whole);
+            way.differs = false;
             Ok((attachment, way.least_factor))
         });
         let (attachment, least_factor) = attached.unwrap_or(Err(Unattached::NotPrimary))?;
@@ -214,6 +215,7 @@ impl Keyspace {
                 }
                 _ => {
                     if let Some(way) = feed.way(link).filter(|way| way.session == session) {
+                        way.differs |= why == Refused::Differs;
                         way.detach();
                     }
                     false

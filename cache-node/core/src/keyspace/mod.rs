@@ -17,12 +17,13 @@
 //! | `effects`, `replaying` | what changes leave in the log; the log's records done again |
 //! | `feeding` | what they leave for other members |
 //! | `attaching`, `leaving` | how those come to have a slot, and to have it no longer |
-//! | `applying` | what comes from the primary of a slot |
+//! | `applying`, `checking` | what comes from the primary of a slot; whether both hold the same |
 //! | `expiry`, `walk`, `memory` | keys whose lifetime is over; commands over all keys; costs |
 
 mod access;
 mod applying;
 mod attaching;
+mod checking;
 mod copies;
 mod effects;
 mod entry;

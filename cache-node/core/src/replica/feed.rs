@@ -1,6 +1,7 @@
 //! All links of a member, and what it is for each slot.
 
 use super::awaits::Awaited;
+use super::check::{CHECK, Check, CheckCounts, Checks};
 use super::link::Link;
 use super::mark::{MARK, Mark};
 use super::need::{Need, Progress};
@@ -44,6 +45,7 @@ pub struct Feed {
     attachments: AtomicU64,
     /// What waits for the last pieces of slots, in bytes.
     held_bytes: Arc<AtomicUsize>,
+    checks: Checks,
     /// Grows with every change of what is waited for that no link's cycle tells of.
     changes: AtomicU64,
     /// How many gather changes at the moment, see [`Self::quietly`].
@@ -230,6 +232,20 @@ impl Feed {
     ) -> Option<crate::log::Ticket> {
         let (ticket, is_in) = link.append(session, MARK, slot, 0, |out| mark.put(out));
         is_in.then_some(ticket)
+    }
+
+    /// Appends a check of a slot to a link; false: the session is over.
+    pub(crate) fn append_check(link: &Link, session: u64, slot: Slot, check: &Check) -> bool {
+        link.append(session, CHECK, slot, 0, |out| check.put(out)).1
+    }
+
+    pub(crate) fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    /// How copies were found.
+    pub fn check_counts(&self) -> CheckCounts {
+        self.checks.now()
     }
 
     /// Adds what is not confirmed of a slot to what the thread's command waits for.

@@ -23,6 +23,8 @@ pub enum Refused {
         /// That epoch.
         epoch: u64,
     },
+    /// It does not hold what its primary does: it has to be attached anew, with all that the slot holds.
+    Differs,
 }
 
 /// A record that waits for the last piece of its slot.

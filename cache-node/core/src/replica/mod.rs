@@ -11,6 +11,7 @@
 //! | `link` | this member as primary towards one other: sessions, cycles, what is not confirmed |
 //! | `slot` | what this member is for a slot, and how far the other owners are |
 //! | `mark` | what a link says of a slot beside its records |
+//! | `check` | whether a copy of a slot holds what its primary does |
 //! | `feed` | all links, and the state of all slots |
 //! | `need` | what an answer waits for |
 //! | `awaits` | the same, of what a thread ran |
@@ -18,6 +19,7 @@
 //! | `incoming` | a slot's records and pieces on their way in |
 
 pub mod awaits;
+pub(crate) mod check;
 mod feed;
 mod incoming;
 mod link;
@@ -27,6 +29,7 @@ mod slot;
 mod until;
 
 pub use awaits::Awaited;
+pub use check::{CHECK, Check, CheckCounts};
 pub(crate) use feed::Fed;
 pub use feed::{Feed, Quiet};
 pub(crate) use incoming::Held;

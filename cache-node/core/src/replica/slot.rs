@@ -106,6 +106,8 @@ pub(crate) struct Way {
     pub is_whole: bool,
     /// The number of the last attachment.
     pub attachment: u64,
+    /// The peer's copy was found to be another one: how far it is says nothing, and it needs all of the slot.
+    pub differs: bool,
 }
 
 impl Way {
@@ -119,6 +121,7 @@ impl Way {
             mark: Ticket::default(),
             is_whole: false,
             attachment: 0,
+            differs: false,
         }
     }
 
@@ -165,6 +168,8 @@ pub struct SlotFeed {
     pub(crate) is_new: bool,
     /// What comes from the primary.
     pub(crate) incoming: Option<Box<Incoming>>,
+    /// This member's copy was found to be another one than its primary's, and is to be replaced.
+    pub(crate) differs: bool,
 }
 
 impl SlotFeed {
@@ -374,7 +379,7 @@ impl SlotFeed {
                 self.set_route(route, coverage);
             }
             Role::Replica { .. } => {}
-            Role::None => self.position = Position::default(),
+            Role::None => (self.position, self.differs) = (Position::default(), false),
         }
         true
     }

@@ -3,6 +3,7 @@
 use std::fmt::Error;
 
 use hypercache_core::metric::Metric;
+use hypercache_core::replica::CheckCounts;
 
 use super::out::Out;
 use super::table;
@@ -21,6 +22,8 @@ pub struct ReplicationSnapshot {
     pub slots_handed_over: u64,
     /// Slots that another member was the primary of before this one had stopped: found by a refusal.
     pub slots_deposed: u64,
+    /// How copies were found, compared with what their primaries hold.
+    pub checks: CheckCounts,
 }
 
 /// Tells of replication.
@@ -30,6 +33,10 @@ pub(super) fn encode(of: &ReplicationSnapshot, out: &mut Out<'_>) -> Result<(), 
         (&table::REPLICATION_SLOTS_UNDER_REPLICATED, of.slots_under_replicated),
         (&table::REPLICATION_SLOTS_HANDED_OVER, of.slots_handed_over),
         (&table::REPLICATION_SLOTS_DEPOSED, of.slots_deposed),
+        (&table::REPLICATION_SLOTS_CHECKED, of.checks.compared),
+        (&table::REPLICATION_SLOTS_DIFFERING, of.checks.differing),
+        (&table::REPLICATION_SLOTS_REPAIRED, of.checks.repaired),
+        (&table::REPLICATION_SLOTS_UNCHECKED, of.checks.left_out),
     ] {
         out.one(metric, value as f64)?;
     }

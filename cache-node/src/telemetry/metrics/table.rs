@@ -260,6 +260,14 @@ hypercache_core::metrics! {
             "Slots that this member gave to another with everything";
         REPLICATION_SLOTS_DEPOSED: counter "hypercache_replication_slots_deposed_total" []
             "Slots of which this member heard from a replica that another is the primary";
+        REPLICATION_SLOTS_CHECKED: counter "hypercache_replication_slots_checked_total" []
+            "Copies of slots on this member that were compared with what their primaries hold";
+        REPLICATION_SLOTS_DIFFERING: counter "hypercache_replication_slots_differing_total" []
+            "Of these, copies that were not the same";
+        REPLICATION_SLOTS_REPAIRED: counter "hypercache_replication_slots_repaired_total" []
+            "Of these, copies that their primaries have replaced";
+        REPLICATION_SLOTS_UNCHECKED: counter "hypercache_replication_slots_unchecked_total" []
+            "Times that a slot was not compared with its copies, as it holds too much to be read at once";
         LINK_UP: gauge "hypercache_replication_link_up" ["to"]
             "1 while the other member answers";
         LINK_BEHIND: gauge "hypercache_replication_link_behind_bytes" ["to"]

@@ -2,6 +2,7 @@
 
 use super::super::Keyspace;
 use super::super::entry::Entry;
+use super::super::table::Table;
 use super::super::values::cuckoo::murmur::murmur64a;
 use super::super::values::encode::{kind, kind_of, put_bytes, put_value};
 use super::super::values::{Value, ValueRef};
@@ -17,15 +18,22 @@ impl Keyspace {
         let Some(cell) = self.cell(slot) else { return 0 };
         let state = cell.state.lock();
         let Some(table) = state.get(store) else { return 0 };
-        let (mut sum, mut bytes) = (0u64, Vec::new());
-        table.table.visit(|found| {
-            let ends = entry::ends_at_ms(&table.counters, &self.hasher, &found, now_ms);
-            if let Some(ends_at_ms) = ends {
-                sum = sum.wrapping_add(digest(&mut bytes, &found, ends_at_ms));
-            }
-        });
-        sum
+        table_digest(&table.table, |found| {
+            entry::ends_at_ms(&table.counters, &self.hasher, found, now_ms)
+        })
     }
+}
+
+/// A number for the entries of a table, whatever their order; `ends_at_ms` tells when each ends, 0 for never, and
+/// `None` if it does not count.
+pub fn table_digest(table: &Table, ends_at_ms: impl Fn(&Entry<'_>) -> Option<u64>) -> u64 {
+    let (mut sum, mut bytes) = (0u64, Vec::new());
+    table.visit(|found| {
+        if let Some(ends_at_ms) = ends_at_ms(&found) {
+            sum = sum.wrapping_add(digest(&mut bytes, &found, ends_at_ms));
+        }
+    });
+    sum
 }
 
 fn digest(bytes: &mut Vec<u8>, found: &Entry<'_>, ends_at_ms: u64) -> u64 {

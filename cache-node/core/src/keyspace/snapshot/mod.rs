@@ -18,6 +18,7 @@ mod whole;
 
 pub use crate::log::recovery::Loaded;
 pub use capture::{Capture, before_change};
+pub(super) use digest::table_digest;
 pub use load::Damage;
 pub(super) use load::keys_of;
 pub use take::{SlotTaking, Taking};
