@@ -336,7 +336,9 @@ fn count_one(board: &Board, tally: &mut Tally, what: What, took_ns: u64, answer:
     let row = &mut tally.rows[row_of(what)];
     row.latencies.add(took_ns);
     match (what, answer) {
-        (What::Provoke(_), Answer::Error(text)) => board.provoked.add(text),
+        (What::Provoke(_), Answer::Error(text)) => {
+            board.provoked.add(text);
+        }
         // The server took what it should have refused.
         (What::Provoke(_), _) => row.errors += 1,
         (_, Answer::Error(text)) => {
