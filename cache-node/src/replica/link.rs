@@ -353,6 +353,7 @@ impl Sender {
         for (slot, why) in refused.into_iter().map(wire::refusal) {
             if why == Refused::Differs {
                 tracing::warn!(
+                    action = "replica-differs",
                     slot,
                     member = self.to.name,
                     "a replica's copy of a slot is not what this member holds: it gets the slot anew"

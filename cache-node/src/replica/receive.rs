@@ -107,10 +107,10 @@ impl Receiver {
                 }
                 for (slot, store) in &applied.differing {
                     tracing::warn!(
+                        action = "copy-differs",
                         slot,
-                        store,
-                        primary = self.context.name_of(from),
-                        "this member's copy of a slot is not what its primary holds: it is replaced"
+                        member = self.context.name_of(from),
+                        "this member's copy of a slot is not what its primary holds, of store {store}: it is replaced"
                     );
                 }
                 known.received.done(number, &applied.refused, &applied.attached);
