@@ -68,7 +68,7 @@ class Alerts:
             return not left
 
         try:
-            wait_for(f"{what}: {', '.join(sorted(left))}", fired, 60)
+            wait_for(f"{what}: {', '.join(sorted(left))}", fired)
         except Failed as error:
             self.broken.append(f"{error}; not fired: {', '.join(sorted(left))}")
         self.fired |= wanted - left
