@@ -22,6 +22,7 @@ BY_PROMTOOL = {
     "HyperCacheReplicationBacklog": "needs a network that is slower than the writes",
     "HyperCacheSlotsWithoutOwner": "needs a table without owners",
     "HyperCacheRebalanceStuck": "needs half an hour",
+    "HyperCacheCopiesDiffer": "needs a copy that is damaged",
     "HyperCacheClusterNotReady": "needs an API server",
     "HyperCacheMemberCutOff": "needs a network that can be cut",
     "HyperCacheOperatorDown": "needs an API server",

@@ -281,9 +281,10 @@ impl Handle {
         (taken.bytes, taken.last) = (taken.bytes + bytes as u64, Some(Instant::now()));
     }
 
-    /// The links that have, or had, somebody to send to.
+    /// The links to members of the table. Who went, or came back as another with an empty disk, is not waited for.
     pub fn links(&self) -> Vec<LinkFigures> {
         let links = self.0.keyspace.feed().links();
+        let view = self.0.cluster.view();
         let of = |link: &Arc<Link>| {
             let state = self.state_of(link.member());
             let is_online = state.is_up.load(Acquire);
@@ -301,7 +302,7 @@ impl Handle {
                 lag_ms: state.unwell().as_millis() as u64,
             }
         };
-        links.iter().map(of).collect()
+        links.iter().filter(|link| view.member(link.member()).is_some()).map(of).collect()
     }
 
     /// The members whose writes this one takes.
