@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::sync::oneshot;
 
 use super::Loop;
+use super::accounting::{Served, account};
 use super::clients::Client;
 use super::commands::{persistence, replication};
-use super::connection::{Connection, INPUT, Served, account};
+use super::connection::{Connection, INPUT};
 use crate::clock::now_ms;
 use crate::router::{STOPPED, Unblock, wire};
 use crate::server::stats::ticks;

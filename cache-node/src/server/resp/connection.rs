@@ -19,6 +19,7 @@ use hypercache_core::resp::{Parser, ProtocolError, Writer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::accounting::{Served, account, answered, took_so_long};
 use super::ahead::{Ahead, Upcoming};
 use super::audit;
 use super::commands;
@@ -27,9 +28,8 @@ use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::raft::Lease;
 use crate::router::{Awaited, Batch, CUT_OFF, NO_QUORUM, Request, Tried, lacks_replicas, wire};
-use crate::server::stats::{Count, errors, ticks, watch};
+use crate::server::stats::{Count, ticks, watch};
 use hypercache_core::cluster::View;
-use hypercache_core::store::StoreNumber;
 
 /// What one read takes at the most into the shared buffer.
 const READ_BYTES: usize = 64 * 1024;
@@ -728,64 +728,6 @@ impl Connection {
         self.session.client.net_bytes[1].fetch_add(out.len() as u64, Relaxed);
         out.clear();
         Ok(())
-    }
-}
-
-/// A command that has its reply, for the accounts.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Served<'a> {
-    pub spec: &'static Spec,
-    /// The store that its client had selected.
-    pub store: StoreNumber,
-    pub args: &'a [&'a [u8]],
-    /// In ticks, until its reply stood.
-    pub took: u64,
-}
-
-/// Accounts for a command's time, and for its reply.
-#[inline]
-pub(super) fn account(shared: &Loop, client: &Client, request: Served<'_>, reply: &[u8]) {
-    took_so_long(shared, client, request.spec, request.args, request.took);
-    answered(shared, client, request, reply);
-}
-
-/// Accounts for a command's time, in ticks.
-#[inline]
-fn took_so_long(shared: &Loop, client: &Client, spec: &'static Spec, args: &[&[u8]], took: u64) {
-    let (stats, cell) = (&shared.stats, shared.cell());
-    cell.ran(spec, took, stats.watch.keeps_spread());
-    if spec.is_script() {
-        client.add_commands(watch::take_inner_calls());
-    }
-    if stats.watch.is_slow(took) {
-        stats.watch.note(spec, args, took, || client.whose());
-    }
-}
-
-/// Accounts for a command's reply.
-#[inline]
-fn answered(shared: &Loop, client: &Client, request: Served<'_>, reply: &[u8]) {
-    let (stats, cell) = (&shared.stats, shared.cell());
-    let Served { spec, store, args, took } = request;
-    let store = shared.keyspace().store_asked(store, || spec.first_key(args));
-    cell.served(spec, store, took);
-    if reply.first() == Some(&b'-') {
-        cell.failed(spec, reply);
-        cell.add(Count::ErrorReplies, 1);
-        // Only the first word: what follows may be of a key or a value.
-        tracing::debug!(
-            action = "command-failed",
-            command = spec.name,
-            code = errors::kind(reply),
-            client = client.id,
-            source = %client.addr,
-            outcome = "failure",
-            "a command was answered with an error"
-        );
-        cell.erred(spec, store, stats.errors.add(reply));
-    }
-    if stats.watch.may_be_large(args, reply.len()) {
-        stats.watch.note_large(spec, args, reply.len(), || client.whose());
     }
 }
 

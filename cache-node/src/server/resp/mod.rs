@@ -4,6 +4,7 @@
 //! [loop](crate::loops) is a thread with a runtime of its own; nothing of a connection ever leaves its loop, but
 //! any loop may run a command on any slot.
 
+mod accounting;
 mod ahead;
 mod audit;
 mod blocked;
