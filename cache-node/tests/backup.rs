@@ -299,7 +299,8 @@ fn each_kind_of_store_and_value_comes_back_also_from_between_snapshots_and_no_st
         assert_eq!(ask(&mut client, "ZCARD z"), format!(":{members}\r\n"));
         assert_eq!(ask(&mut client, &format!("EXISTS gone{}", round - 1)), ":0\r\n");
         assert_eq!(ask(&mut client, &format!("EXISTS gone{round}")), ":1\r\n");
-        assert!(ask(&mut client, &format!("TTL lives{round}")).starts_with(":9"));
+        let lives = ask(&mut client, &format!("TTL lives{round}"));
+        assert!(lives.starts_with(":9") || lives == ":1000\r\n", "{lives}");
         // The one without a log is as its last snapshot before the point has it.
         ask(&mut client, "SELECT 2");
         assert!(told.contains("store 't' has no log: it is as it was at"), "{told}");

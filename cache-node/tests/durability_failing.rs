@@ -136,6 +136,11 @@ fn accepts(kept: &Kept, client: &mut Raw, key: &str) {
     });
 }
 
+/// Whoever waits for the disk is told first, and then the log.
+fn tells(kept: &Kept, text: &str) {
+    kept.member.wait_for(text, || kept.member.log().contains(text).then_some(()));
+}
+
 fn are_there(kept: &Kept, good: &[String]) {
     let mut client = kept.connect();
     for key in good {
@@ -166,8 +171,7 @@ fn an_fsync_that_fails_refuses_writers_until_snapshots_made_the_disk_whole() {
         let refused = set_until_refused(&kept, &mut client, &mut good);
         assert!(refused.starts_with("-MISCONF"), "{refused}");
         assert!(client.ask(&[b"SET", b"x", b"y"]).starts_with(b"-MISCONF"));
-        let log = kept.member.log();
-        assert!(log.contains("the log cannot be forced to the disk"), "{log}");
+        tells(&kept, "the log cannot be forced to the disk");
         // Readers go on, and so do stores that promise nothing.
         assert_eq!(client.ask(&[b"GET", b"k0"]), b"$2\r\nk0\r\n");
         let mut other = kept.member.raw();
@@ -182,7 +186,7 @@ fn an_fsync_that_fails_refuses_writers_until_snapshots_made_the_disk_whole() {
         accepts(&kept, &mut client, &after);
         good.push(after);
         assert!(!kept.member.http("GET /health").contains("disk:"));
-        assert!(kept.member.log().contains("snapshots of all logged stores are on the disk"));
+        tells(&kept, "snapshots of all logged stores are on the disk");
     }
     // What the system still had in memory of lost writes is gone with the mount.
     kept.member.kill();
