@@ -55,8 +55,9 @@ impl Wakes {
             self.told.store(false, Release);
             let woken = std::mem::take(&mut *self.woken.lock());
             for task in woken {
-                // Before it runs: what happens from now on wakes it again.
-                task.is_woken.store(false, Release);
+                // Before it runs: what happens from now on wakes it again. What whoever left it at that had done before, it
+                // sees.
+                let _was = task.is_woken.swap(false, AcqRel);
                 task.waker.wake_by_ref();
             }
         }
