@@ -50,13 +50,13 @@ pub struct Hello {
     pub store: Option<String>,
 }
 
-/// Why a connection cannot be used.
+/// Why a connection cannot be used, or there was no load.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody is there, or not in time.
     #[error("{0}")]
     Unreachable(String),
-    /// It answers, and says no.
+    /// It answers, and says no; or it cannot be done as it was asked for.
     #[error("{0}")]
     Refused(String),
 }

@@ -42,6 +42,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use connection::{Connection, look_up};
+pub use lane::Error;
 use progress::Progress;
 use report::Report;
 use setup::Setup;
@@ -49,26 +50,6 @@ use tally::Board;
 
 /// So many connections are opened at once.
 const OPENED_AT_ONCE: usize = 64;
-
-/// Why there was no load.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No server answered.
-    #[error("{0}")]
-    Unreachable(String),
-    /// It cannot be done as it was asked for.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<lane::Error> for Error {
-    fn from(error: lane::Error) -> Self {
-        match error {
-            lane::Error::Unreachable(why) => Self::Unreachable(why),
-            lane::Error::Refused(why) => Self::Refused(why),
-        }
-    }
-}
 
 /// Carries a load out. The process's exit code: 0 all was answered in time, and only what was wrong on purpose with
 /// an error; 1 it was not; 2 it was refused; 3 a server could not be reached.
