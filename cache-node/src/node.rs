@@ -33,6 +33,8 @@ const CONTROL_THREADS: usize = 2;
 const GRACE: Duration = Duration::from_secs(5);
 /// How often a member that stops hands over what came to it meanwhile.
 const GIVE_BACK: Duration = Duration::from_millis(100);
+/// How long a member that stops waits until others have enough copies without its own.
+const NOT_NEEDED: Duration = Duration::from_secs(1);
 /// How long the last spans may take to be sent.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 /// Keys that one step of the expiry cycle looks at.
@@ -316,6 +318,7 @@ async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
         },
     };
     tracing::info!(action = "member-stops", "the member stops");
+    handle.tell_of_stop().await;
     // First others get what this one has, and learn that it goes; clients are served until then.
     hand_over.all(GRACE).await;
     handle.step_down().await;
@@ -330,6 +333,7 @@ async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
             break;
         }
     }
+    hand_over.not_needed(NOT_NEEDED).await;
     // What is asked of Raft from now on fails because it was told to stop: no error of anybody's.
     let _ = levels.silence("openraft");
     handle.shutdown().await;

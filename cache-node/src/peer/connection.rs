@@ -1,7 +1,7 @@
 //! One connection to a member: made when it is needed, made again when it broke.
 
 use super::{
-    Error, Identity, Secret,
+    Error, Identity, STOPS, Secret,
     client::{Load, Request, Waiting},
     wire::{self, Frame},
 };
@@ -22,7 +22,7 @@ use tokio::{
         TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc::UnboundedReceiver,
+    sync::mpsc::{self, UnboundedReceiver},
     time::{Instant, timeout},
 };
 
@@ -150,7 +150,8 @@ async fn serve(
     let (read, mut write) = stream.into_split();
     let waiters = Waiters::default();
     load.heard();
-    let mut reader = tokio::spawn(read_replies(read, waiters.clone(), load.clone()));
+    let (tell, mut goes) = mpsc::channel(1);
+    let mut reader = tokio::spawn(read_replies(read, waiters.clone(), load.clone(), tell));
     let mut batch = vec![first];
     let mut number = 0u32;
     let mut out = BytesMut::with_capacity(READ_BYTES);
@@ -162,6 +163,17 @@ async fn serve(
         }
         tokio::select! {
             biased;
+            Some(last) = goes.recv() => {
+                // It takes nothing more. What it has taken is answered while others go elsewhere.
+                fail_after(&waiters, last);
+                tokio::spawn(async move {
+                    let _ = timeout(LINGER, &mut reader).await;
+                    reader.abort();
+                    drop(write);
+                    fail_all(&waiters, STOPS);
+                });
+                return;
+            }
             ended = &mut reader => break match ended {
                 Ok(Err(error)) => error.to_string(),
                 _ => "the connection was closed".to_owned(),
@@ -176,6 +188,9 @@ async fn serve(
         }
     };
     reader.abort();
+    if let Ok(last) = goes.try_recv() {
+        fail_after(&waiters, last);
+    }
     tracing::debug!(
         action = "peer-disconnected",
         member = load.member,
@@ -183,8 +198,20 @@ async fn serve(
         "the connection to a member ended"
     );
     batch.into_iter().for_each(|request| request.waiting.fail(&reason, false));
+    fail_all(&waiters, &reason);
+}
+
+/// Fails what was asked for after a request, which was not looked at.
+fn fail_after(waiters: &Waiters, last: u32) {
+    let is_after = |number: &u32, _: &mut Waiting| number.wrapping_sub(last) as i32 > 0;
+    let after: Vec<(u32, Waiting)> = waiters.lock().extract_if(is_after).collect();
+    after.into_iter().for_each(|(_, waiting)| waiting.fail(STOPS, false));
+}
+
+/// Fails what may have been done.
+fn fail_all(waiters: &Waiters, reason: &str) {
     let left = std::mem::take(&mut *waiters.lock());
-    left.into_values().for_each(|waiting| waiting.fail(&reason, true));
+    left.into_values().for_each(|waiting| waiting.fail(reason, true));
 }
 
 async fn write_batch(
@@ -231,6 +258,7 @@ async fn read_replies(
     mut read: OwnedReadHalf,
     waiters: Waiters,
     load: Arc<Load>,
+    goes: mpsc::Sender<u32>,
 ) -> io::Result<()> {
     let mut input = BytesMut::with_capacity(READ_BYTES);
     loop {
@@ -239,6 +267,10 @@ async fn read_replies(
         }
         load.heard();
         while let Some(Frame { number, tag, payload }) = wire::take_frame(&mut input)? {
+            if tag == wire::STATUS_GOES {
+                let _ = goes.try_send(number); // who writes may have ended already
+                continue;
+            }
             let waiting = waiters.lock().remove(&number);
             let Some(waiting) = waiting else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a reply to no request"));

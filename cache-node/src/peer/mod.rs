@@ -32,6 +32,9 @@ use tokio::net::TcpStream;
 /// The most bytes of one request or reply.
 pub const MAX_PAYLOAD_BYTES: usize = 1 << 30;
 
+/// The reason of [`Error::Unreachable`] when the member has said that it takes no more requests.
+pub const STOPS: &str = "it stops";
+
 /// What a request is for, and so who handles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]

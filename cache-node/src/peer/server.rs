@@ -15,7 +15,10 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::timeout,
@@ -23,6 +26,11 @@ use tokio::{
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long connections may take to end as this member stops: for what was asked and is not answered yet, and until
+/// their other side has heard it.
+const GOES_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long those may take to hear it that have asked for nothing.
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Connections that may be in their handshake, known or not, at one time (S1).
 const MAX_HANDSHAKES: usize = 128;
 /// Connections of members at one time.
@@ -130,6 +138,7 @@ impl Server {
             };
             let (me, secret) = (self.me.clone(), self.secret.clone());
             let (handlers, loops) = (self.handlers.clone(), self.loops.clone());
+            let stopping = stop.clone();
             connections.spawn(async move {
                 let mut stream = stream;
                 let greeted = timeout(HANDSHAKE_TIMEOUT, wire::welcome(&mut stream, &me, &secret));
@@ -142,50 +151,101 @@ impl Server {
                             %error,
                             "a caller was refused"
                         );
-                        return;
+                        return None;
                     }
-                    Err(_) => return,
+                    Err(_) => return None,
                 };
                 drop(permit);
-                if let Err(error) = place(stream, member, handlers, &loops).await {
+                place(stream, member, handlers, &loops, stopping).await.unwrap_or_else(|error| {
                     tracing::debug!(
                         action = "peer-disconnected",
                         source = %from,
                         %error,
                         "a member's connection ended"
                     );
-                }
+                    None
+                })
             });
         }
-        connections.shutdown().await;
+        // Nobody else begins to talk to this member. Who talks to it hears how far it was listened to.
+        drop(self.listener);
+        let mut idle = Vec::new();
+        let ended = async {
+            while let Some(ended) = connections.join_next().await {
+                idle.extend(ended.ok().flatten());
+            }
+        };
+        if timeout(GOES_TIMEOUT, ended).await.is_err() {
+            connections.shutdown().await;
+        }
+        // Others know by these that the process is there: they end last.
+        let end = futures::future::join_all(idle.into_iter().map(take_leave));
+        let _ = timeout(LEAVE_TIMEOUT, end).await;
     }
 }
 
+/// Ends a connection on which nothing was asked until now.
+async fn take_leave(mut stream: TcpStream) -> io::Result<()> {
+    let mut out = BytesMut::new();
+    wire::put_frame(&mut out, 0, wire::STATUS_GOES, &[]);
+    stream.write_all(&out).await?;
+    end(stream.split(), out).await
+}
+
+/// Ends a connection when its caller does. What comes meanwhile is thrown away: a socket that is closed with something
+/// unread in it takes back what was written.
+async fn end(
+    (mut read, mut write): (ReadHalf<'_>, WriteHalf<'_>),
+    mut input: BytesMut,
+) -> io::Result<()> {
+    write.shutdown().await?;
+    input.clear();
+    while read.read_buf(&mut input).await? > 0 {
+        input.clear();
+    }
+    Ok(())
+}
+
 /// Answers one connection's requests: here, or where replication runs, if that is what it is for.
+/// Gives it back if it has asked for nothing until this member stops.
 async fn place(
     stream: TcpStream,
     from: MemberId,
     handlers: Arc<Handlers>,
     loops: &Loops,
-) -> io::Result<()> {
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<Option<TcpStream>> {
     super::tune(&stream)?;
     let mut head = [0; wire::FRAME_HEAD_BYTES];
     // Of less than a head nothing is known; it is served here all the same.
-    let is_whole = stream.peek(&mut head).await? == head.len();
+    let is_whole = tokio::select! {
+        peeked = stream.peek(&mut head) => peeked? == head.len(),
+        // It has asked for nothing. Who only holds it hears the end of the process by it: not sooner.
+        _ = stop.wait_for(|stop| *stop) => return Ok(Some(stream)),
+    };
     if loops.is_empty() || !is_whole || wire::tag(&head) != Kind::Replicate as u8 {
-        return serve(stream, from, &handlers).await;
+        return serve(stream, from, &handlers, stop).await.map(|()| None);
     }
     let stream = stream.into_std()?;
     // It ends with this one.
     let mut there = JoinSet::new();
-    let answers = async move { serve(TcpStream::from_std(stream)?, from, &handlers).await };
+    let answers = async move { serve(TcpStream::from_std(stream)?, from, &handlers, stop).await };
     there.spawn_on(answers, &loops.of(from));
-    there.join_next().await.map_or(Ok(()), |ended| ended.unwrap_or_else(|error| Err(error.into())))
+    match there.join_next().await {
+        Some(ended) => ended.unwrap_or_else(|error| Err(error.into())).map(|()| None),
+        None => Ok(None),
+    }
 }
 
 /// Answers one connection's requests.
-async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    from: MemberId,
+    handlers: &Handlers,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let (mut read, mut write) = stream.split();
+    let mut last = None;
     let (done, mut answered) = mpsc::channel::<Late>(MAX_LATER);
     let mut later = 0usize;
     // They end with the connection: nobody would hear of what they take.
@@ -196,6 +256,7 @@ async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io
         while later < MAX_LATER
             && let Some(frame) = wire::take_frame(&mut input)?
         {
+            last = Some(frame.number);
             if let Some((number, answer, waits_long)) = dispatch(handlers, from, frame, &mut out)? {
                 let done = done.clone();
                 let answered = async move {
@@ -234,10 +295,17 @@ async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io
                 later -= usize::from(!waits_long);
                 put_reply(&mut out, number, &reply);
             }
+            _ = stop.wait_for(|stop| *stop) => {
+                if let Some(number) = last {
+                    wire::put_frame(&mut out, number, wire::STATUS_GOES, &[]);
+                }
+                break;
+            }
         }
         while waits.try_join_next().is_some() {}
     }
     drop(waits);
+    flush(&mut write, &mut out).await?;
     // The caller sends no more, but may wait for what it asked.
     while later > 0
         && let Some(Late { number, reply, waits_long }) = answered.recv().await
@@ -246,7 +314,7 @@ async fn serve(mut stream: TcpStream, from: MemberId, handlers: &Handlers) -> io
         put_reply(&mut out, number, &reply);
         flush(&mut write, &mut out).await?;
     }
-    Ok(())
+    end((read, write), input).await
 }
 
 /// A reply that came later.
@@ -304,7 +372,7 @@ fn put_reply(out: &mut BytesMut, number: u32, reply: &Result<Bytes, String>) {
     }
 }
 
-async fn flush(write: &mut tokio::net::tcp::WriteHalf<'_>, out: &mut BytesMut) -> io::Result<()> {
+async fn flush(write: &mut WriteHalf<'_>, out: &mut BytesMut) -> io::Result<()> {
     let mut bytes = &out[..];
     while !bytes.is_empty() {
         let (piece, rest) = bytes.split_at(bytes.len().min(1 << 20));

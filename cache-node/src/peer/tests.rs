@@ -258,3 +258,69 @@ async fn s2_garbage_ends_its_connection_only() {
     }
     assert_eq!(ask(&client, &server.to, b"hello").await.unwrap(), "hello");
 }
+
+/// The next frame of a stream: its number and its status.
+async fn frame(stream: &mut TcpStream, input: &mut BytesMut) -> (u32, u8) {
+    loop {
+        if let Some(frame) = wire::take_frame(input).unwrap() {
+            return (frame.number, frame.tag);
+        }
+        let read = timeout(Duration::from_secs(20), stream.read_buf(input)).await.unwrap();
+        assert_ne!(read.unwrap(), 0, "the connection ended");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_stops_says_which_request_was_its_last_and_answers_it() {
+    let server = server(2, 5, None).await;
+    let me = Identity::new(1, 5);
+    let connect = async || {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        wire::greet(&mut stream, &me, &Secret::new(None), 2).await.unwrap();
+        stream
+    };
+    let (mut asks, mut idle) = (connect().await, connect().await);
+    let mut out = BytesMut::new();
+    wire::put_frame(&mut out, 1, Kind::Forward as u8, b"hello");
+    wire::put_frame(&mut out, 2, Kind::Forward as u8, b"later:hello");
+    asks.write_all(&out).await.unwrap();
+    let mut input = BytesMut::new();
+    assert_eq!(frame(&mut asks, &mut input).await, (1, wire::STATUS_REPLY));
+    server.stop.send(true).unwrap();
+    let mut seen = [frame(&mut asks, &mut input).await, frame(&mut asks, &mut input).await];
+    seen.sort_unstable();
+    assert_eq!(seen, [(2, wire::STATUS_REPLY), (2, wire::STATUS_GOES)]);
+    assert_eq!(asks.read_buf(&mut input).await.unwrap(), 0);
+    drop(asks);
+    // Who has asked for nothing hears the end last.
+    assert_eq!(frame(&mut idle, &mut input).await, (0, wire::STATUS_GOES));
+}
+
+#[tokio::test]
+async fn what_a_server_that_stops_has_not_taken_was_surely_not_done() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let to = member_at(2, listener.local_addr().unwrap().port());
+    let client = client(5, None);
+    let send = |payload: &'static str| {
+        client.send(&to, Kind::Forward, 0, Bytes::from_static(payload.as_bytes())).unwrap()
+    };
+    let (taken, late) = (send("taken"), send("late"));
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let me = Identity::new(2, 5);
+    wire::welcome(&mut stream, &me, &Secret::new(None)).await.unwrap();
+    let mut input = BytesMut::new();
+    assert_eq!(frame(&mut stream, &mut input).await.0, 1);
+    assert_eq!(frame(&mut stream, &mut input).await.0, 2);
+    drop(listener);
+    let mut out = BytesMut::new();
+    wire::put_frame(&mut out, 1, wire::STATUS_GOES, b"");
+    stream.write_all(&out).await.unwrap();
+    let error = late.until(soon()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { sent: false, .. }), "{error}");
+    out.clear();
+    wire::put_frame(&mut out, 1, wire::STATUS_REPLY, b"done");
+    stream.write_all(&out).await.unwrap();
+    assert_eq!(taken.until(soon()).await.unwrap(), "done");
+    let error = send("later").until(soon()).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { sent: false, .. }), "{error}");
+}

@@ -11,7 +11,10 @@
 //! ```text
 //! request  length:u32 number:u32 kind:u8   payload
 //! reply    length:u32 number:u32 status:u8 payload       status 0: the reply, 1: refused (text)
+//! goes     length:u32 number:u32 status:u8               status 2
 //! ```
+//! The last one is no reply: the called side takes no requests after this number. Those up to it are answered
+//! yet; the others were not looked at.
 
 use super::{Error, Identity, Kind, MAX_PAYLOAD_BYTES, Secret, secret::PROOF_BYTES};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -210,6 +213,8 @@ pub fn end_frame(out: &mut BytesMut, start: usize) -> Result<(), Error> {
 pub const STATUS_REPLY: u8 = 0;
 /// The status of a refusal; the payload says why.
 pub const STATUS_REFUSED: u8 = 1;
+/// The status of what is no reply: no request after this one is taken.
+pub const STATUS_GOES: u8 = 2;
 
 /// The head of a request frame, for a payload that is written by itself.
 pub fn request_head(number: u32, kind: Kind, payload_bytes: usize) -> [u8; FRAME_HEAD_BYTES] {

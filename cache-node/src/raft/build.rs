@@ -14,6 +14,7 @@ use super::{
     observer,
     serving::{Serving, Slots},
     shared::Shared,
+    stopping::Stopping,
 };
 use crate::{
     gossip,
@@ -222,6 +223,7 @@ impl Options {
             serving,
             copies: OnceLock::new(),
             deaths: Deaths::default(),
+            stopping: Stopping::default(),
             fail_overs: FailOvers::default(),
             last_leader: Mutex::default(),
             table,

@@ -57,6 +57,8 @@ pub enum Ask {
     TransferLeader(MemberId),
     /// Of the leader: to forget a member that never comes back, or to say what that would do.
     Forget { member: MemberId, dry_run: bool },
+    /// To give nothing more to a member, whose process stops.
+    Stops { member: MemberId, incarnation: u64 },
 }
 
 /// What comes back.
@@ -161,6 +163,10 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
         Ask::LetGo { epoch, runs, member } => {
             let done = || shared.copies().let_go(runs, member);
             as_primary(shared, epoch, deadline, done).await
+        }
+        Ask::Stops { member, incarnation } => {
+            shared.stopping.add(&shared.table.borrow(), member, incarnation);
+            Said::Reached
         }
         Ask::FilterStats(store) => Said::FilterStats(shared.serving.slots().filter_stats(store)),
         Ask::FilterCheck { store, key } => {

@@ -5,11 +5,11 @@ use super::{
     control::{self, Ask, Said},
     forecast, leader,
     shared::Shared,
-    status,
+    status, stopping,
 };
 use crate::clock::boot_ms;
 use hypercache_core::{
-    cluster::{Applied, Assignment, Change, Desired, Liveness, Steer, View, slot_of},
+    cluster::{Applied, Assignment, Change, Desired, Liveness, MemberId, Steer, View, slot_of},
     keyspace::{FilterStats, Verdict},
     store::{Invalid, StoreNumber, StorePolicy},
 };
@@ -345,14 +345,27 @@ impl Handle {
         let _ = timeout(STOP_TIMEOUT, stopped.wait_for(|stopped| *stopped)).await;
     }
 
+    /// Tells all that this member stops: from now on nothing is given to it. What was being given to it may
+    /// come yet.
+    pub async fn tell_of_stop(&self) {
+        stopping::tell(&self.shared).await;
+    }
+
+    /// Whether a member stops, or has stopped and not come back.
+    pub fn is_stopping(&self, member: MemberId) -> bool {
+        self.shared.stopping.is(&self.shared.table.borrow(), member)
+    }
+
     /// Lets another voter lead, so that nobody has to wait for an election.
     pub async fn step_down(&self) {
         let view = self.view();
         if !self.shared.leads() {
             return;
         }
-        let heir =
-            view.voters.iter().find(|id| **id != view.me && view.liveness(**id) == Liveness::Alive);
+        let may_lead = |id: &&MemberId| {
+            **id != view.me && view.liveness(**id) == Liveness::Alive && !self.is_stopping(**id)
+        };
+        let heir = view.voters.iter().find(may_lead);
         if let Some(heir) = heir {
             let deadline = Instant::now() + 2 * STATUS_TIMEOUT;
             control::transfer_leader(&self.shared, *heir, deadline).await;

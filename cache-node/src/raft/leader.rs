@@ -240,6 +240,7 @@ impl Driver {
             caught_up,
             silent_ms,
             dead: self.shared.deaths.dead(&self.shared),
+            stopping: self.shared.stopping.all(&self.shared.table.borrow()),
             handing_over: self.handing_over.clone(),
             empty_only: !self.shared.copies().replicate(),
         }

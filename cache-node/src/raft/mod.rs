@@ -6,7 +6,7 @@
 //! `log`, `machine`, `disk` and `network` are what openraft needs, `serving` keeps the keyspace as
 //! the table says, `observer` publishes what this member sees, `leader` makes the cluster and
 //! carries out the leader's decisions, `deaths` knows who cannot serve any more, `failover` gives
-//! their slots to others, `forget` does so for one that never comes back, `figures` tells
+//! their slots to others, `stopping` knows who was told to stop, `forget` does so for one that never comes back, `figures` tells
 //! the metrics of all that, `control` is what members ask each other.
 
 mod build;
@@ -30,6 +30,7 @@ mod recover;
 mod serving;
 mod shared;
 mod status;
+mod stopping;
 mod types;
 
 pub use build::{Cluster, Options};

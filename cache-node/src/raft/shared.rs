@@ -6,6 +6,7 @@ use super::{
     failover::FailOvers,
     network::Links,
     serving::Serving,
+    stopping::Stopping,
     types::{Metrics, Raft},
 };
 use crate::{gossip, peer};
@@ -43,6 +44,8 @@ pub struct Shared {
     pub copies: OnceLock<Arc<dyn Copies>>,
     /// Who is gone.
     pub deaths: Deaths,
+    /// Who was told to stop.
+    pub stopping: Stopping,
     /// What was done about that.
     pub fail_overs: FailOvers,
     /// The leader other than this member that it heard of last, and its term.

@@ -4,7 +4,6 @@
 //! served have the right of way.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 use hypercache_core::cluster::{Placement, SLOTS, Slot, slot_runs};
@@ -206,7 +205,7 @@ impl Attaching {
             }
             Err(Unattached::NoSession) => return Err(Broken::Session),
             Err(Unattached::InSync) => {
-                sender.state.must_leave.store(true, Release);
+                sender.state.must_leave.lock().insert(slot);
                 context.attend.notify_waiters();
             }
             Err(Unattached::NotPrimary | Unattached::NoOwner) => {}

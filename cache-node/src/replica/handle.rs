@@ -1,13 +1,13 @@
 //! What the rest of the member asks of replication.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use hypercache_core::cluster::{MemberId, PlacementRun};
+use hypercache_core::cluster::{MemberId, PlacementRun, Slot};
 use hypercache_core::keyspace::Keyspace;
 use hypercache_core::log::Ticket;
 use hypercache_core::replica::Link;
@@ -34,12 +34,13 @@ pub struct LinkState {
     well_ms: AtomicU64,
     /// Its peer answers in a session.
     pub(super) is_up: AtomicBool,
-    /// Nobody listens at the peer's address: its process is gone.
+    /// Nobody listens at the peer's address, or it has said that it takes nothing more: its process is gone, or is
+    /// about to go.
     pub(super) is_gone: AtomicBool,
     /// The process of the peer that the session is with.
     pub(super) incarnation: AtomicU64,
-    /// A slot's owner has to leave the in-sync set before it can be attached.
-    pub(super) must_leave: AtomicBool,
+    /// Slots whose in-sync set it has to leave before it can be attached.
+    pub(super) must_leave: Mutex<BTreeSet<Slot>>,
     /// What was done over it since the start.
     pub(super) counters: Counters,
 }
@@ -113,7 +114,7 @@ impl Default for LinkState {
             is_up: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             incarnation: AtomicU64::new(0),
-            must_leave: AtomicBool::new(false),
+            must_leave: Mutex::default(),
             counters: Counters::default(),
         }
     }

@@ -84,6 +84,8 @@ struct Looked {
     joins: Vec<Slot>,
     /// How many slots are on their way to it.
     comes: usize,
+    /// Some that it may join have no majority of their owners in sync: they refuse writes.
+    is_urgent: bool,
 }
 
 impl Keeper {
@@ -93,21 +95,25 @@ impl Keeper {
             return;
         }
         let is_up = self.state.is_up.load(Acquire);
-        let looked = self.look();
+        let mut looked = self.look();
         if looked.lacks.is_empty() {
             self.whole_at = Instant::now();
         }
         let is_gone = self.state.is_gone.load(Acquire);
         let is_silent = self.state.unwell() >= PATIENCE;
-        let must_leave = self.state.must_leave.swap(false, AcqRel);
+        let must_leave = std::mem::take(&mut *self.state.must_leave.lock());
         if (is_gone || is_silent) && !looked.in_sync.is_empty() {
             self.leave(looked.in_sync).await;
-        } else if !looked.lacks.is_empty() && (must_leave || self.whole_at.elapsed() >= PATIENCE) {
+        } else if !looked.lacks.is_empty() && self.whole_at.elapsed() >= PATIENCE {
+            self.leave(looked.lacks).await;
+        } else if looked.lacks.iter().any(|slot| must_leave.contains(slot)) {
+            // The others are on their way.
+            looked.lacks.retain(|slot| must_leave.contains(slot));
             self.leave(looked.lacks).await;
         } else if is_up && !is_silent && !looked.joins.is_empty() {
             // One change of the table for many.
             let since = *self.joining_since.get_or_insert_with(Instant::now);
-            if looked.comes == 0 || since.elapsed() >= GATHERS {
+            if looked.comes == 0 || looked.is_urgent || since.elapsed() >= GATHERS {
                 self.joining_since = None;
                 self.join(looked.joins).await;
             } else {
@@ -127,7 +133,15 @@ impl Keeper {
         if let Some(looked) = self.looked.take_if(|looked| looked.at == at) {
             return looked;
         }
-        let mut looked = Looked { at, in_sync: vec![], lacks: vec![], joins: vec![], comes: 0 };
+        let mut looked = Looked {
+            at,
+            in_sync: vec![],
+            lacks: vec![],
+            joins: vec![],
+            comes: 0,
+            is_urgent: false,
+        };
+        let majority = table.replication_factor() / 2 + 1;
         let member = link.member();
         for slot in 0..SLOTS {
             let Some(placement) = table.assignment.placement(slot) else { continue };
@@ -143,7 +157,10 @@ impl Keeper {
                         looked.lacks.push(slot);
                     }
                 }
-                false if is_whole => looked.joins.push(slot),
+                false if is_whole => {
+                    looked.joins.push(slot);
+                    looked.is_urgent |= placement.in_sync.len() < majority;
+                }
                 // Others of its slots may have everything soon.
                 false => looked.comes += usize::from(owner.is_some()),
             }

@@ -107,8 +107,8 @@ pub(super) async fn drive(context: Arc<Context>, link: Arc<Link>, bell: Arc<Bell
                 "the link to a replica broke"
             );
         }
-        let is_gone = matches!(&ended, Broken::Peer(peer::Error::Unreachable { sent: false, reason, .. })
-            if reason.contains("refused"));
+        let is_gone = matches!(&ended, Broken::Peer(peer::Error::Unreachable { sent, reason, .. })
+            if !sent && reason.contains("refused") || reason == peer::STOPS);
         state.is_gone.store(is_gone, Release);
         context.attend.notify_waiters();
         if is_gone {

@@ -36,7 +36,7 @@ pub use fresh::Fresh;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 pub use handle::{Asked, Handle, LinkCounts, LinkFigures, SourceFigures, timeout};
-use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot, slots_in};
+use hypercache_core::cluster::{Member, MemberId, Placement, SLOTS, Slot, slots_in};
 use hypercache_core::keyspace::Keyspace;
 pub use receive::Receiver;
 use tokio::sync::{Mutex, Notify, watch};
@@ -240,6 +240,7 @@ impl HandOver {
             let there = |id: &&MemberId| {
                 placement.is_in_sync(**id)
                     && view.liveness(**id) == hypercache_core::cluster::Liveness::Alive
+                    && !context.cluster.is_stopping(**id)
             };
             if let Some(heir) = placement.replicas().iter().find(there) {
                 heirs.entry(*heir).or_default().push(slot);
@@ -255,6 +256,31 @@ impl HandOver {
                 action = "hand-over-not-in-time",
                 "not all slots were handed over in time"
             );
+        }
+    }
+
+    /// Waits until the other owners of this member's slots are enough for a majority without it, as far as there are
+    /// so many, within a time: what was handed over just now is with all others a moment later.
+    pub async fn not_needed(&self, patience: Duration) {
+        let context = &self.0;
+        let me = context.me;
+        let is_needed = |placement: &Placement| {
+            let majority = placement.owners.len() / 2 + 1;
+            let others = placement.in_sync.iter().filter(|id| **id != me).count();
+            placement.is_in_sync(me) && others < majority && placement.owners.len() > majority
+        };
+        let until = Instant::now() + patience;
+        let mut changed = context.cluster.changed();
+        loop {
+            let state = context.serving.state();
+            let runs = state.assignment.placements();
+            if !runs.iter().any(|run| is_needed(&run.placement)) {
+                return;
+            }
+            match tokio::time::timeout_at(until, changed.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Facts {
     pub silent_ms: BTreeMap<MemberId, u64>,
     /// Members that cannot serve any more: their lease is over, or their process is gone.
     pub dead: BTreeSet<MemberId>,
+    /// Members that were told to stop: they hand over what they have by themselves, and get nothing.
+    pub stopping: BTreeSet<MemberId>,
     /// The hand-overs that primaries were asked for and have not answered yet: from, to.
     pub handing_over: BTreeSet<(MemberId, MemberId)>,
     /// Whether an owner need not be in sync for its primary to be asked for a hand-over: where

@@ -18,7 +18,9 @@ pub(super) fn moves(
     facts: &Facts,
     decisions: &mut Vec<Decision>,
 ) {
-    let there = |id: MemberId| facts.is_alive(id) && !facts.dead.contains(&id);
+    let there = |id: MemberId| {
+        facts.is_alive(id) && !facts.dead.contains(&id) && !facts.stopping.contains(&id)
+    };
     let paused = state.steering.paused;
     let mut acts: BTreeMap<Act, Vec<Slot>> = BTreeMap::new();
     let mut hand_overs: BTreeMap<(MemberId, MemberId), Vec<Slot>> = BTreeMap::new();
