@@ -1,6 +1,5 @@
 //! Clients write to a quorum store through the Service, and everything is done to the cluster that
-//! a platform team does to one: no acknowledged write is lost, and while it is scaled one retry at once cures every error;
-//! what it does not cure otherwise is printed.
+//! a platform team does to one: no acknowledged write is lost, and one retry at once cures every error.
 //!
 //! The cluster is in good order before each thing, and has to come back to it without a hand. It
 //! prints the longest time in which no write was acknowledged.
@@ -41,11 +40,7 @@ impl Scene<'_> {
         done.with_context(|| what.to_owned())?;
         ensure!(noted.wrong.is_empty(), "{what}: wrong answers: {}", some(&noted.wrong));
         let uncured = &noted.uncured;
-        if run == "scale" {
-            ensure!(uncured.is_empty(), "{what}: a retry did not cure: {}", some(uncured));
-        } else if !uncured.is_empty() {
-            println!("  a retry at once did not cure: {}", some(uncured));
-        }
+        ensure!(uncured.is_empty(), "{what}: a retry did not cure: {}", some(uncured));
         let mut lost = Vec::new();
         until(&format!("{what}: all can be read"), 30, || {
             lost = self.client.lost(&self.address, STORE, &noted)?;
