@@ -6,7 +6,7 @@ use super::{
     identity::{Identity, Rumour, liveness},
 };
 use crate::peer::Secret;
-use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, Timer};
+use foca::{AccumulatingRuntime, Foca, Incarnation, NoCustomBroadcast, State, Timer};
 use hypercache_core::cluster::{MemberId, Seen};
 use rand::{SeedableRng, rngs::StdRng};
 use std::{
@@ -21,6 +21,9 @@ pub const MAX_DATAGRAM_BYTES: usize = 1400;
 /// The most timers and datagrams that are kept: far more than clusters of the largest size use.
 const MAX_QUEUED: usize = 65_536;
 
+/// How often it is looked who has been suspected for too long.
+const LOOK_MS: u64 = 500;
+
 /// SWIM's state.
 pub struct Swim {
     foca: Foca<Identity, Codec, StdRng, NoCustomBroadcast>,
@@ -32,6 +35,16 @@ pub struct Swim {
     reckoned: u32,
     /// Where valid datagrams of a member came from.
     heard_from: HashMap<MemberId, SocketAddr>,
+    suspects: Suspects,
+}
+
+/// Who is suspected, in which incarnation, and since when. The library ends a suspicion only where it began: at whoever
+/// probed in vain. If that one restarts, or was cut off itself, all others would suspect for ever a member that
+/// answers them, and was never told.
+#[derive(Default)]
+struct Suspects {
+    since_ms: HashMap<MemberId, (Incarnation, u64)>,
+    look_at_ms: u64,
 }
 
 struct Due {
@@ -70,6 +83,7 @@ impl Swim {
             secret,
             reckoned,
             heard_from: HashMap::new(),
+            suspects: Suspects::default(),
         }
     }
 
@@ -141,6 +155,33 @@ impl Swim {
                 self.after(now_ms);
             }
         }
+        if now_ms >= self.suspects.look_at_ms {
+            self.suspects.look_at_ms = now_ms + LOOK_MS;
+            self.end_suspicions(now_ms);
+        }
+    }
+
+    /// Who is suspected for twice as long as it may take to object is told to be down. It hears of that, from
+    /// whomever it talks to, and comes back at once if it is not.
+    fn end_suspicions(&mut self, now_ms: u64) {
+        let patience_ms = 2 * config(self.reckoned).suspect_to_down_after.as_millis() as u64;
+        let mut before = std::mem::take(&mut self.suspects.since_ms);
+        let mut down = Vec::new();
+        for member in self.foca.iter_membership_state().filter(|m| m.state() == State::Suspect) {
+            let (id, incarnation) = (member.id().member.id, member.incarnation());
+            let known = before.remove(&id).filter(|(known, _)| *known == incarnation);
+            let (_, since_ms) = known.unwrap_or((incarnation, now_ms));
+            if now_ms.saturating_sub(since_ms) >= patience_ms {
+                down.push(foca::Member::new(member.id().clone(), incarnation, State::Down));
+            } else {
+                self.suspects.since_ms.insert(id, (incarnation, since_ms));
+            }
+        }
+        if !down.is_empty() {
+            let result = self.foca.apply_many(down.into_iter(), true, &mut self.runtime);
+            note("end of a suspicion", result);
+            self.after(now_ms);
+        }
     }
 
     /// When [`Self::tick`] has something to do next.
@@ -184,6 +225,18 @@ impl Swim {
             .collect();
         rumours.sort_by_key(|rumour| rumour.seen.member.id);
         rumours
+    }
+
+    /// Suspects a member as if somebody had told so, and tells nobody.
+    #[cfg(test)]
+    pub fn hear_of_suspicion(&mut self, member: MemberId, now_ms: u64) {
+        let of = |m: &&foca::Member<Identity>| m.id().member.id == member;
+        let known = self.foca.iter_membership_state().find(of).cloned();
+        let suspect =
+            known.map(|m| foca::Member::new(m.id().clone(), m.incarnation(), State::Suspect));
+        let result = self.foca.apply_many(suspect.into_iter(), false, &mut self.runtime);
+        note("suspicion", result);
+        self.after(now_ms);
     }
 
     fn after(&mut self, now_ms: u64) {

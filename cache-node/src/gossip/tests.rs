@@ -106,6 +106,18 @@ fn a_silent_member_is_down_and_comes_back() {
 }
 
 #[test]
+fn a_member_that_all_suspect_and_nobody_tells_is_alive_again() {
+    let mut net = three();
+    let now_ms = net.now_ms;
+    for port in [1, 2] {
+        net.members.get_mut(&port).unwrap().hear_of_suspicion(3, now_ms);
+    }
+    assert_eq!((net.alive(1), net.alive(2)), (vec![2], vec![1]));
+    net.run(now_ms + 10_000, |_, _| true);
+    assert_eq!((net.alive(1), net.alive(2)), (vec![2, 3], vec![1, 3]));
+}
+
+#[test]
 fn what_a_member_says_of_itself_is_told_on() {
     let mut net = three();
     let now_ms = net.now_ms;

@@ -141,7 +141,6 @@ fn members_that_come_or_go_while_one_is_killed_end_right() {
 }
 
 #[test]
-#[ignore = "not proved yet: it has not come to its end on a machine of its own"]
 fn from_three_members_to_four_and_back_with_a_kill_at_each_step_of_the_way_it_ends_right() {
     let name =
         "from_three_members_to_four_and_back_with_a_kill_at_each_step_of_the_way_it_ends_right";

@@ -88,13 +88,19 @@ fn strike(
     let stay: Vec<usize> = from.iter().copied().filter(|i| to.contains(i)).collect();
     one(nodes, seed, &named, from, to, |nodes, _| {
         let deadline = Instant::now() + PATIENCE;
-        while !stay.iter().find_map(|i| look(nodes, *i, mover)).is_some_and(|s| is_reached(&s)) {
+        let victim = loop {
+            let seen = stay.iter().find_map(|i| look(nodes, *i, mover));
+            if seen.is_some_and(|seen| is_reached(&seen))
+                // Nobody leads for a moment where it was the mover who did.
+                && let Some(victim) = who.of(nodes, &stay, mover)
+            {
+                break victim;
+            }
             if Instant::now() > deadline {
                 return Err(format!("it does not come so far\n{}", nodes.logs(40)));
             }
             std::thread::park_timeout(Duration::from_millis(5));
-        }
-        let victim = who.of(nodes, &stay, mover).ok_or("nobody leads")?;
+        };
         restart(nodes, &stay, victim);
         Ok(())
     });
