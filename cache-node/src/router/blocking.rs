@@ -26,6 +26,7 @@ use super::{
 use crate::clock::now_ms;
 use crate::peer;
 use crate::raft::Lease;
+use crate::telemetry::trace;
 
 /// Between two attempts, where nothing says that the table changed.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -294,14 +295,16 @@ impl Router {
         out: &mut Vec<u8>,
     ) -> Attempt {
         self.room().await;
-        let start = out.len();
+        let (start, traced) = (out.len(), self.begun());
         let wait = match self.0.keyspace.execute_or_wait(call, *ticket, now_ms(), out) {
             Ok(None) if lacks_replicas(&out[start..]) && Instant::now() < replicas_by => {
                 out.truncate(start);
                 return Attempt::Later("too few replicas are in sync".into());
             }
             Ok(None) => {
-                self.settle(lease, call.protocol, start, out).await;
+                let span = self.executed(traced, call.spec, call.store, &out[start..]);
+                let settled = self.settle(lease, call.protocol, start, out);
+                trace::within(span.as_ref(), settled).await;
                 return Attempt::Done;
             }
             Ok(Some(wait)) => wait,
