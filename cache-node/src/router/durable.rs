@@ -276,11 +276,7 @@ mod tests {
         let replies = SmallVec::from_slice(&[(4, 9), (16, 20)]);
         let moved = [0, 4, 9, 16, 20].map(|at| Awaited::moved(&replies, 4, at));
         assert_eq!(moved, [0, 4, 8, 15, 19]);
-        Awaited { replies, ..Awaited::default() }.refuse(
-            Protocol::Resp2,
-            "E",
-            &mut out,
-        );
+        Awaited { replies, ..Awaited::default() }.refuse(Protocol::Resp2, "E", &mut out);
         assert_eq!(out.escape_ascii().to_string(), "+a\\r\\n-E\\r\\n$1\\r\\nx\\r\\n-E\\r\\n");
     }
 }

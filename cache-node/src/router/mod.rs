@@ -497,7 +497,8 @@ impl Router {
 
     /// Begins the span of what another member is asked for, below that of its request.
     pub fn forwards(&self, parent: &Context, view: &View, member: MemberId) -> Context {
-        let name = view.member(member).map(|to| KeyValue::new("hypercache.member", to.name.clone()));
+        let name =
+            view.member(member).map(|to| KeyValue::new("hypercache.member", to.name.clone()));
         let attributes = name.into_iter().collect();
         self.0.traces.begin(parent, "forward", SpanKind::Client, attributes)
     }

@@ -121,7 +121,10 @@ mod tests {
                 Status::Done
             });
             let rest = without_first(&answers.into()).unwrap();
-            assert_eq!(wire::answer_at(&rest, 0).unwrap(), (Status::Done, &b"+OK\r\n"[..], rest.len()));
+            assert_eq!(
+                wire::answer_at(&rest, 0).unwrap(),
+                (Status::Done, &b"+OK\r\n"[..], rest.len())
+            );
         }
         assert!(without_first(&Bytes::from_static(b"\x09")).is_none());
     }

@@ -74,9 +74,8 @@ impl Traces {
 
     /// Begins the span of a request: of a parent's trace, or of a new one.
     pub fn request(&self, parent: Option<SpanContext>, attributes: Vec<KeyValue>) -> Context {
-        let parent = parent.map_or_else(Context::new, |parent| {
-            Context::new().with_remote_span_context(parent)
-        });
+        let parent = parent
+            .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
         self.begin(&parent, "request", SpanKind::Server, attributes)
     }
 

@@ -38,7 +38,8 @@ impl Sent {
     /// The figures as they are now.
     pub fn figures(&self) -> Figures {
         let Counts { waiting, sent, dropped, failed } = &*self.0;
-        let [waiting, sent, dropped, failed] = [waiting, sent, dropped, failed].map(|n| n.load(Relaxed));
+        let [waiting, sent, dropped, failed] =
+            [waiting, sent, dropped, failed].map(|n| n.load(Relaxed));
         Figures { waiting, sent, dropped, failed }
     }
 }

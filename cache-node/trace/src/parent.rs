@@ -139,10 +139,12 @@ mod tests {
     #[test]
     fn the_state_is_passed_on_if_it_is_one() {
         let parent = format!("00-{TRACE}-{SPAN}-01");
-        let state = |state: &[u8]| {
-            parse(parent.as_bytes(), Some(state)).unwrap().trace_state().header()
-        };
-        assert_eq!(state(b"congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"), "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7");
+        let state =
+            |state: &[u8]| parse(parent.as_bytes(), Some(state)).unwrap().trace_state().header();
+        assert_eq!(
+            state(b"congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"),
+            "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7"
+        );
         for bad in [&b"no state"[..], b"\xff=1", &b"a=b,".repeat(200)] {
             assert_eq!(state(bad), "");
         }

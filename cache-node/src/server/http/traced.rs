@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn a_request_says_whose_part_it_is() {
-        let parent = parent_of(&headers(&[("traceparent", PARENT), ("tracestate", "a=b")])).unwrap();
+        let parent =
+            parent_of(&headers(&[("traceparent", PARENT), ("tracestate", "a=b")])).unwrap();
         assert_eq!(parent.span_id().to_string(), "00f067aa0ba902b7");
         assert_eq!(parent.trace_state().header(), "a=b");
     }
@@ -80,6 +81,8 @@ mod tests {
 
     #[test]
     fn where_no_spans_are_sent_a_parent_makes_none() {
-        assert!(begin(&Traces::default(), &headers(&[("traceparent", PARENT)]), "GET", "/").is_none());
+        assert!(
+            begin(&Traces::default(), &headers(&[("traceparent", PARENT)]), "GET", "/").is_none()
+        );
     }
 }
