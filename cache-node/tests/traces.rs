@@ -261,6 +261,29 @@ fn a_write_that_is_forwarded_replicated_and_logged_has_its_spans_on_both_members
     assert_eq!(exec.member, to);
     assert_eq!(receiver.trace(&exec.trace, 5).len(), 5);
 
+    // A wait at the other member, which another one ends.
+    let mut raw = cluster.selected(through, "1");
+    let list = format!("{{{key}}}list");
+    raw.command(&[b"BLPOP", list.as_bytes(), b"0"]);
+    let mut other = cluster.selected(owner, "1");
+    cluster.members[owner].wait_for("a client that waits", || {
+        let info = String::from_utf8(other.ask(&[b"INFO", b"clients"])).unwrap();
+        info.contains("total_blocking_keys:1\r").then_some(())
+    });
+    assert_eq!(other.ask(&[b"RPUSH", list.as_bytes(), b"x"]), b":1\r\n");
+    raw.expect(format!("*2\r\n${}\r\n{list}\r\n$1\r\nx\r\n", list.len()).as_bytes());
+    let waited = wait_for("the spans of a wait", || {
+        let of = |span: &Received| {
+            span.name == "execute" && span.attribute("db.operation.name") == "BLPOP"
+        };
+        receiver.found(of).pop()
+    });
+    assert_eq!(waited.member, to);
+    let spans = receiver.trace(&waited.trace, 5);
+    let names: Vec<_> = spans.iter().map(|span| &*span.name).collect();
+    assert_eq!(names[..3], ["request", "forward", "execute"], "{spans:#?}");
+    assert!(spans[3..].iter().all(|span| span.parent == waited.id), "{spans:#?}");
+
     let all = format!("{:?}", receiver.found(|_| true));
     assert!(!all.contains("a secret value"), "a value is in a span");
     assert!(!all.contains(&format!("\"{key}\"")), "a key is in a span");
@@ -286,7 +309,7 @@ fn put(member: &Member, key: &str, headers: &str) -> String {
 /// A member alone, whose spans go there.
 fn alone(port: u16, ratio: &str) -> Member {
     Member::start_with(
-        &format!("stores:\n  s: {{number: 1}}\nlog: {{level: debug}}\n"),
+        "stores:\n  s: {number: 1}\nlog: {level: debug}\n",
         &[
             ("HYPERCACHE_OTLP_ENDPOINT", &format!("http://127.0.0.1:{port}")),
             ("HYPERCACHE_TRACE_SAMPLE_RATIO", ratio),

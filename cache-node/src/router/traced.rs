@@ -2,7 +2,8 @@
 //! same batch ([`super::wire`]), whose name no client can send, because no command of the table has it.
 //!
 //! Arguments: name, version, W3C's `traceparent`, its `tracestate`. Its answer says nothing and is not looked at: a
-//! member that knows no such command answers an error, and runs the next one all the same.
+//! member that knows no such command answers an error, and runs the next one all the same. With a command that waits
+//! for keys, which travels alone and is answered once, it stands behind that, where nobody looks who does not know it.
 
 use bytes::Bytes;
 use hypercache_core::command::{self, Run};
@@ -33,6 +34,12 @@ pub fn parent_in(args: &[&[u8]]) -> Option<Context> {
     let [TRACE, VERSION, parent, state, ..] = args else { return None };
     let span = parent::parse(parent, (!state.is_empty()).then_some(*state))?;
     span.is_sampled().then(|| Context::new().with_remote_span_context(span))
+}
+
+/// The parent that such a command at `at` names, if there is one.
+pub fn parent_at(request: &[u8], at: usize) -> Option<Context> {
+    let (command, _) = wire::command_at(request, at).ok()?;
+    parent_in(&command.args)
 }
 
 /// A request of one command with its parent before it. `None` if the command takes a way of its own through the other
@@ -84,6 +91,18 @@ mod tests {
         let read = parent_in(&first.args).unwrap();
         assert_eq!(read.span().span_context(), span.span().span_context());
         assert_eq!(&with[next..], request("SET k v"));
+    }
+
+    #[test]
+    fn a_parent_is_read_where_it_stands_and_nowhere_else() {
+        let span = parent_in(&[TRACE, VERSION, PARENT, b"a=b"]).unwrap();
+        let mut with = request("BLPOP k 0");
+        let end = with.len();
+        put_parent(&mut with, &span);
+        assert!(parent_at(&with, end).is_some());
+        for at in [0, end + 1, with.len(), with.len() + 1] {
+            assert!(parent_at(&with, at).is_none());
+        }
     }
 
     #[test]
