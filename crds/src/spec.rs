@@ -446,7 +446,7 @@ pub struct MemberConfig {
 
     /// Where members' traces go, as OTLP over HTTP, such as `http://collector.tracing:4318`. Left out, none are made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = r"^http://[^\s/]+(/\S*)?$"))]
+    #[schemars(length(max = 512), extend("x-kubernetes-validations" = rules::endpoint()))]
     pub otlp_endpoint: Option<String>,
 
     /// The part of requests that are traced, 0 to 1, of those that bring no `traceparent`. Left out, 0.01.
