@@ -63,8 +63,10 @@ pub fn without_first(answers: &Bytes) -> Option<Bytes> {
 
 /// What is said about a command that came from another member; `None` if it is none of a client.
 pub fn of_forwarded(store: StoreNumber, args: &[&[u8]]) -> Option<Vec<KeyValue>> {
-    if args.first() == Some(&envelope::TRANSACTION) {
-        return of_forwarded(store, &[b"exec"]);
+    if let [envelope::TRANSACTION, _, _, steps, ..] = args {
+        // Its commands say of which store they are.
+        let first = wire::command_at(steps, 0).map_or(store, |(step, _)| step.store);
+        return of_forwarded(first, &[b"exec"]);
     }
     command::find(args).map(|spec| of_command(spec, store))
 }
@@ -152,8 +154,10 @@ mod tests {
     fn what_is_said_of_a_command_has_no_key_of_it() {
         let said = format!("{:?}", of_forwarded(0, &[b"get", b"a-key"]).unwrap());
         assert!(said.contains("GET") && !said.contains("a-key"), "{said}");
-        let said = format!("{:?}", of_forwarded(0, &[envelope::TRANSACTION, b"1"]).unwrap());
-        assert!(said.contains("EXEC"), "{said}");
+        let steps = request("SET k v");
+        let exec: [&[u8]; 4] = [envelope::TRANSACTION, b"1", b"", &steps];
+        let said = format!("{:?}", of_forwarded(0, &exec).unwrap());
+        assert!(said.contains("EXEC") && said.contains("\"7\""), "{said}");
         assert!(of_forwarded(0, &[b"\0watch"]).is_none());
     }
 }

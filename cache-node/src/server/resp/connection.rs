@@ -482,7 +482,10 @@ impl Connection {
         if self.shared.router.traces().takes_next() || self.traced.is_some() {
             self.begin_spans(upcoming.spec);
         }
+        // What is told of it belongs to its trace.
+        let part = self.traced.as_ref().map(|traced| traced.request.clone().attach());
         let ran = self.run_one(view, upcoming, now_ms, out);
+        drop(part);
         if self.session.replies != Replies::Wanted && ran {
             self.session.mute(start, out);
         }
