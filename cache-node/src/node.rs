@@ -25,7 +25,7 @@ use crate::server::logins::Logins;
 use crate::server::resp::pause::Pause;
 use crate::server::stats::Stats;
 use crate::server::{http, resp};
-use crate::telemetry;
+use crate::telemetry::{self, trace::Traces};
 
 /// Threads of the control runtime: gossip, Raft, peers, HTTP.
 const CONTROL_THREADS: usize = 2;
@@ -98,7 +98,7 @@ pub fn run(config: Config) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(system("threads"))?;
-    let served = runtime.block_on(serve(config, guard.levels()));
+    let served = runtime.block_on(serve(config, guard.levels(), guard.traces()));
     if let Err(error) = &served {
         tracing::error!(action = "member-stops", %error, "the member stops");
     }
@@ -116,7 +116,7 @@ fn random_seeds() -> Result<[u64; 2], Error> {
     Ok([number(a), number(b)])
 }
 
-async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
+async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Error> {
     let started_ms = now_ms();
     // Before anything else, so that no signal is missed.
     let mut terminated = signal(SignalKind::terminate()).map_err(system("signals"))?;
@@ -180,6 +180,7 @@ async fn serve(config: Config, levels: Levels) -> Result<(), Error> {
         )),
         disk: disk.clone(),
         times: Arc::default(),
+        traces,
     });
     let pause = Arc::new(Pause::default());
     let held = pause.clone();

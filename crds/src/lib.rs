@@ -19,7 +19,7 @@ pub use persistence::{Fsync, PersistenceMode, PersistenceSpec};
 pub use spec::{
     CuckooFilter, EvictionPolicy, FalsePositiveRate, HyperCacheCluster, HyperCacheClusterSpec,
     LogLevel, MAX_KEY_PREFIXES, MAX_MEMBERS, MAX_STORES, MemberConfig, PullPolicy, PullSecret,
-    Retention, ServiceSpec, ServiceType, StorageSpec, StoreSpec, VolumeRetention,
+    Retention, ServiceSpec, ServiceType, StorageSpec, StoreSpec, TraceSampleRatio, VolumeRetention,
 };
 pub use status::{HyperCacheClusterStatus, Operation, Problem, RingStatus, StoreStatus};
 

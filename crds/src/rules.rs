@@ -124,6 +124,15 @@ pub(crate) fn memory() -> Vec<Value> {
     )]
 }
 
+/// On an endpoint of traces: what members take.
+pub(crate) fn endpoint() -> Vec<Value> {
+    vec![rule(
+        "self.matches('^http://[^[:space:]/]+(/[^[:space:]]*)?$')",
+        "not a URL that takes traces: write http://HOST:4318, or the whole path (https comes with a later \
+         version: send to a collector beside the members)",
+    )]
+}
+
 /// A lifetime or timeout: not zero, in parts of ms, s, m, h and d.
 pub(crate) fn lifetime() -> Vec<Value> {
     vec![rule(

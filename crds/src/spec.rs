@@ -444,10 +444,53 @@ pub struct MemberConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_level: Option<LogLevel>,
 
+    /// Where members' traces go, as OTLP over HTTP, such as `http://collector.tracing:4318`. Left out, none are made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), extend("x-kubernetes-validations" = rules::endpoint()))]
+    pub otlp_endpoint: Option<String>,
+
+    /// The part of requests that are traced, 0 to 1, of those that bring no `traceparent`. Left out, 0.01.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_sample_ratio: Option<TraceSampleRatio>,
+
     /// I/O threads of each member. Left out, one per CPU it may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub threads: Option<i32>,
+}
+
+/// The part of requests that are traced, kept in parts per million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct TraceSampleRatio {
+    ppm: u32,
+}
+
+impl From<f64> for TraceSampleRatio {
+    /// What is no part ends at the bounds of the cast, and is refused by the members if the API server let it pass.
+    fn from(part: f64) -> Self {
+        Self { ppm: (part * 1e6).round() as u32 }
+    }
+}
+
+impl From<TraceSampleRatio> for f64 {
+    fn from(ratio: TraceSampleRatio) -> Self {
+        Self::from(ratio.ppm) / 1e6
+    }
+}
+
+impl JsonSchema for TraceSampleRatio {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TraceSampleRatio".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "number", "minimum": 0, "maximum": 1 })
+    }
 }
 
 /// How much a member logs.

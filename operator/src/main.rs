@@ -1,15 +1,21 @@
 //! The operator's process.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use hypercache_operator::options::Options;
 use hypercache_operator::telemetry;
+use hypercache_trace::Sent;
 use tokio::signal::unix::{SignalKind, signal};
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> ExitCode {
-    match run().await {
+/// Threads of the runtime.
+const THREADS: usize = 2;
+/// How long the last spans may take to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
+fn main() -> ExitCode {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("hypercache-operator: {error}");
@@ -18,12 +24,24 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> Result<(), String> {
+fn run() -> Result<(), String> {
     let options = Options::parse();
-    telemetry::start_log(&options.log, &options.pod)?;
+    let told = telemetry::start(&options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let ended = runtime.block_on(serve(options, told.sent()));
+    drop(runtime);
+    told.shutdown(LAST_SPANS);
+    ended
+}
+
+async fn serve(options: Options, sent: Sent) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    let operator = options.build().await.map_err(|error| error.to_string())?;
+    let operator = options.build(sent).await.map_err(|error| error.to_string())?;
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use hypercache_crds::HyperCacheCluster;
+use hypercache_trace::Sent;
 use k8s_openapi::NamespaceResourceScope;
 use kube::client::ClientBuilder;
 use kube::runtime::controller::{Config as ControllerConfig, ReconcileRequest, applier};
@@ -67,12 +68,12 @@ pub struct Operator {
 }
 
 impl Options {
-    /// Makes the operator.
+    /// Makes the operator; `sent` knows what became of its spans.
     ///
     /// # Errors
     /// When the way to the API server is not configured.
-    pub async fn build(self) -> Result<Operator, Error> {
-        let metrics = Metrics::default();
+    pub async fn build(self, sent: Sent) -> Result<Operator, Error> {
+        let metrics = Metrics::new(sent);
         let counted = CountCalls(metrics.clone());
         let client = ClientBuilder::try_from(Config::infer().await?)?.with_layer(&counted).build();
         let access: Arc<dyn ClusterAccess> = match self.reach {

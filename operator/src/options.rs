@@ -26,6 +26,10 @@ pub struct Options {
     #[arg(long, env = "HYPERCACHE_OPERATOR_LOG", default_value = "info")]
     pub log: String,
 
+    /// Where spans of passes go, as OTLP over HTTP, such as `http://collector:4318`; without it none are made.
+    #[arg(long, env = "HYPERCACHE_OPERATOR_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+
     /// The name of this process in its log: the pod's.
     #[arg(long, env = "HOSTNAME", default_value = "hypercache-operator")]
     pub pod: String,

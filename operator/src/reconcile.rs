@@ -11,6 +11,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, Resource, ResourceExt};
+use tracing::Instrument;
 
 use crate::admin::{self, ClusterAccess, DesiredState, Report, Target};
 use crate::apply::{self, Applier, REQUEST_TIMEOUT};
@@ -20,7 +21,7 @@ use crate::names::{HTTP_PORT, Names};
 use crate::observe::Stores;
 use crate::plan::{self, Plan, Step};
 use crate::status::{self, Seen};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, passes};
 
 /// The members that are asked at most in one pass.
 const MAX_ASKED: usize = 3;
@@ -85,9 +86,19 @@ pub async fn reconcile(
     cluster: Arc<HyperCacheCluster>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
+    let span = tracing::info_span!(
+        "reconcile",
+        namespace = cluster.namespace(),
+        cluster = cluster.name_any()
+    );
+    Box::pin(counted(&cluster, &context)).instrument(span).await
+}
+
+/// Runs one pass and counts it.
+async fn counted(cluster: &HyperCacheCluster, context: &Context) -> Result<Action, Error> {
     let started = Instant::now();
     let _running = context.metrics.begin_pass();
-    let outcome = tokio::time::timeout(PASS_TIMEOUT, Box::pin(pass(&cluster, &context)))
+    let outcome = tokio::time::timeout(PASS_TIMEOUT, Box::pin(pass(cluster, context)))
         .await
         .unwrap_or(Err(Error::TooLong));
     let result = match &outcome {
@@ -96,7 +107,9 @@ pub async fn reconcile(
         Err(_) => "error",
     };
     context.metrics.pass(result, started.elapsed().as_secs_f64());
+    passes::say("hypercache.pass.result", result);
     if let Err(error) = &outcome {
+        passes::fail(error.kind());
         context.metrics.pass_error(error.kind());
     }
     match outcome? {
@@ -125,8 +138,10 @@ async fn pass(cluster: &HyperCacheCluster, context: &Context) -> Result<Option<D
         return Ok(None);
     }
     let names = Names::new(cluster.name_any(), cluster.namespace().unwrap_or_default());
-    let (mut facts, mut refused) = context.stores.observe(&context.client, &names).await;
-    let (mut report, mut cluster_error) = context.ask(&names, &facts).await;
+    let observed = context.stores.observe(&context.client, &names);
+    let (mut facts, mut refused) = observed.instrument(tracing::info_span!("observe")).await;
+    let asked = context.ask(&names, &facts).instrument(tracing::info_span!("ask"));
+    let (mut report, mut cluster_error) = asked.await;
     let formed = report.as_ref().is_some_and(Report::formed)
         || cluster.status.as_ref().is_some_and(|status| status.cluster_id.is_some());
     let mut plan = plan::plan(cluster, &facts, report.as_ref(), formed);
@@ -134,13 +149,15 @@ async fn pass(cluster: &HyperCacheCluster, context: &Context) -> Result<Option<D
         // What cannot be seen might be overwritten.
         plan.steps.clear();
     }
-    let done = context.applier.carry_out(&names.namespace, &plan.steps, &facts).await;
+    let carried = context.applier.carry_out(&names.namespace, &plan.steps, &facts);
+    let done = carried.instrument(tracing::info_span!("carry_out")).await;
     refused.extend(done.refused.iter().cloned());
     if let Some(set) = &done.set {
         facts.set = Some(SetFacts::of(set));
     }
     if plan.propose {
-        match context.propose(&names, &facts, &plan.desired).await {
+        let proposed = context.propose(&names, &facts, &plan.desired);
+        match proposed.instrument(tracing::info_span!("propose")).await {
             Ok(answer) => report = Some(answer),
             Err(error) => cluster_error = Some(error),
         }
@@ -155,7 +172,9 @@ async fn pass(cluster: &HyperCacheCluster, context: &Context) -> Result<Option<D
     let status = status::status(cluster, seen, &Time(jiff::Timestamp::now()));
     let before = cluster.status.clone().unwrap_or_default();
     if !status::same(&before, &status) {
-        context.applier.write_status(cluster, &status).await.map_err(Error::Status)?;
+        let written = context.applier.write_status(cluster, &status);
+        let written = written.instrument(tracing::info_span!("write_status")).await;
+        written.map_err(Error::Status)?;
     }
     let is_done = |step: &&Step| !done.refused.iter().any(|p| p.object == apply::object(step));
     context.tell(cluster, &before, &status, plan.steps.iter().filter(is_done)).await;

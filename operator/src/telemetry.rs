@@ -1,13 +1,16 @@
-//! What the operator tells about itself: JSON logs on stdout, Prometheus metrics, health.
+//! What the operator tells about itself: JSON logs on stdout, spans of passes, Prometheus metrics, health.
 
 mod calls;
 mod clusters;
 #[cfg(test)]
 mod docs_metrics;
 mod metrics;
+pub mod passes;
+mod spans;
 pub mod table;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -15,6 +18,8 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use hypercache_log::{Lines, Origin, Service};
+use hypercache_trace::Sent;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -22,24 +27,73 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub use calls::CountCalls;
 pub use metrics::Metrics;
 
+use crate::options::Options;
+
+/// The service's name in lines and spans.
+const NAME: &str = "hypercache-operator";
+
 /// Whose lines a level is for.
 const ORIGIN: Origin = Origin { own: &["hypercache_operator"], libraries: "warn" };
 
-/// Starts the log, of a process in that pod.
+/// What was started; to be shut down as the last thing before the process ends.
+#[derive(Debug)]
+pub struct Started {
+    spans: Option<SdkTracerProvider>,
+    sent: Sent,
+}
+
+impl Started {
+    /// What became of spans.
+    pub fn sent(&self) -> Sent {
+        self.sent.clone()
+    }
+
+    /// Sends the spans that are still queued, for at most `deadline`. Blocks the thread for that time.
+    pub fn shutdown(self, deadline: Duration) {
+        if let Some(spans) = self.spans
+            && let Err(error) = spans.shutdown_with_timeout(deadline)
+        {
+            tracing::warn!(action = "spans-lost", %error, "spans were lost at the end");
+        }
+    }
+}
+
+/// Starts the log, and spans where an endpoint is given. Not to be called on a runtime's thread.
 ///
 /// # Errors
-/// What is wrong with the filter, or that a log is there already.
-pub fn start_log(filter: &str, pod: &str) -> Result<(), String> {
+/// What is wrong with the filter or the endpoint, or that a log is there already.
+pub fn start(options: &Options) -> Result<Started, String> {
     let service = Service {
-        name: "hypercache-operator",
+        name: NAME,
         version: env!("CARGO_PKG_VERSION"),
-        node: pod.to_owned(),
+        node: options.pod.clone(),
         cluster: None,
         dataset: "hypercache.operator",
     };
-    let (filter, _) = ORIGIN.build(filter).map_err(|error| format!("--log: {error}"))?;
-    let lines = Lines::new(service, std::io::stdout).with_filter(filter);
-    tracing_subscriber::registry().with(lines).try_init().map_err(|error| error.to_string())
+    let (filter, _) = ORIGIN.build(&options.log).map_err(|error| format!("--log: {error}"))?;
+    let mut lines = Lines::new(service, std::io::stdout);
+    let endpoint = options.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty());
+    let (spans, sent) = match endpoint {
+        None => (None, Sent::default()),
+        Some(endpoint) => {
+            lines = lines.with_traces(passes::current);
+            let started = hypercache_trace::start(&hypercache_trace::Options {
+                service: NAME.into(),
+                version: env!("CARGO_PKG_VERSION"),
+                instance: options.pod.clone(),
+                cluster: None,
+                endpoint: endpoint.clone(),
+            });
+            let (spans, sent) = started.map_err(|error| format!("--otlp-endpoint: {error}"))?;
+            (Some(spans), sent)
+        }
+    };
+    tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .with(spans.as_ref().map(passes::layer))
+        .try_init()
+        .map_err(|error| error.to_string())?;
+    Ok(Started { spans, sent })
 }
 
 /// `/metrics`, `/healthz` and `/readyz`.

@@ -1,13 +1,11 @@
 //! One event, one line.
 
 use std::io::Write;
-use std::sync::OnceLock;
 
 use serde::ser::SerializeMap;
 use serde_json::Value;
-use tracing::dispatcher::WeakDispatch;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Dispatch, Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
@@ -42,8 +40,8 @@ pub struct Trace {
     pub span_id: String,
 }
 
-/// Which trace a span belongs to, if to any.
-type TraceOf = fn(&Id, &Dispatch) -> Option<Trace>;
+/// Which trace this thread works for, if for any.
+type CurrentTrace = fn() -> Option<Trace>;
 
 /// Writes events as JSON lines.
 ///
@@ -51,21 +49,20 @@ type TraceOf = fn(&Id, &Dispatch) -> Option<Trace>;
 /// string, so that no input can forge a line.
 pub struct Lines<W> {
     service: Service,
-    trace_of: Option<TraceOf>,
-    dispatch: OnceLock<WeakDispatch>,
+    trace: Option<CurrentTrace>,
     writer: W,
 }
 
 impl<O: Write, W: Fn() -> O> Lines<W> {
     /// Lines of a service, each written in one piece to what `writer` returns.
     pub fn new(service: Service, writer: W) -> Self {
-        Self { service, trace_of: None, dispatch: OnceLock::new(), writer }
+        Self { service, trace: None, writer }
     }
 
-    /// Tells of the traces that spans belong to, as far as `trace_of` knows of any.
+    /// Tells of the traces that lines belong to, as far as `trace` knows of any.
     #[must_use]
-    pub fn with_traces(mut self, trace_of: TraceOf) -> Self {
-        self.trace_of = Some(trace_of);
+    pub fn with_traces(mut self, trace: CurrentTrace) -> Self {
+        self.trace = Some(trace);
         self
     }
 }
@@ -79,10 +76,6 @@ where
     O: Write,
     W: Fn() -> O + 'static,
 {
-    fn on_register_dispatch(&self, subscriber: &Dispatch) {
-        let _ = self.dispatch.set(subscriber.downgrade());
-    }
-
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut named = Named::default();
         attributes.record(&mut named);
@@ -108,10 +101,7 @@ where
             }
         }
         event.record(&mut named);
-        let trace = context.event_span(event).and_then(|span| {
-            let dispatch = self.dispatch.get()?.upgrade()?;
-            self.trace_of.and_then(|trace_of| trace_of(&span.id(), &dispatch))
-        });
+        let trace = self.trace.and_then(|trace| trace());
         let metadata = event.metadata();
         let line = Line {
             service: &self.service,
@@ -178,8 +168,14 @@ impl serde::Serialize for Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
     use std::sync::{Arc, Mutex};
     use tracing_subscriber::layer::SubscriberExt;
+
+    thread_local! {
+        /// What this thread works for.
+        static TRACE: RefCell<Option<Trace>> = const { RefCell::new(None) };
+    }
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -204,9 +200,7 @@ mod tests {
             cluster: Some("demo".into()),
             dataset: "hypercache.log",
         };
-        let trace_of: TraceOf =
-            |_, _| Some(Trace { trace_id: "4bf9".into(), span_id: "00f0".into() });
-        let layer = Lines::new(service, move || writer.clone()).with_traces(trace_of);
+        let layer = Lines::new(service, move || writer.clone()).with_traces(|| TRACE.take());
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, log);
         let bytes = sink.0.lock().unwrap().clone();
@@ -264,6 +258,7 @@ mod tests {
                 let inner =
                     tracing::info_span!("call", member = tracing::field::Empty, reason = "inner");
                 inner.record("member", "demo-1");
+                TRACE.set(Some(Trace { trace_id: "4bf9".into(), span_id: "00f0".into() }));
                 inner.in_scope(|| tracing::error!(status = 503, "no answer"));
             });
         });
@@ -280,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_of_spans_there_is_no_trace() {
+    fn outside_of_traces_there_is_none_in_a_line() {
         assert!(line_of(|| tracing::info!("alone")).get("trace.id").is_none());
     }
 }

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use hypercache_core::keyspace::EventClasses;
 use hypercache_core::store::StorePolicy;
+use hypercache_trace::Ratio;
 
 use crate::backup;
 use crate::server::stats::Thresholds;
@@ -184,6 +185,8 @@ impl SlowLog {
 pub struct Telemetry {
     /// The OTLP/HTTP endpoint; `None`: no spans are exported.
     pub otlp_endpoint: Option<String>,
+    /// The part of requests that have spans, of those that do not say so themselves.
+    pub trace_sample_ratio: Ratio,
     /// The service's name in traces.
     pub service_name: String,
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use hypercache_core::keyspace::EventClasses;
+use hypercache_trace::Ratio;
 
 use super::source::Source;
 use super::units::parse_duration;
@@ -71,6 +72,11 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
         },
         telemetry: Telemetry {
             otlp_endpoint: source.optional("telemetry.otlp_endpoint", values::endpoint),
+            trace_sample_ratio: source.get(
+                "telemetry.trace_sample_ratio",
+                Ratio::default(),
+                str::parse::<Ratio>,
+            ),
             service_name: source.get("telemetry.service_name", "hypercache".into(), values::name),
         },
     }

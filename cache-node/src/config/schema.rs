@@ -90,6 +90,7 @@ pub const KEYS: &[Key] = &[
     key("slowlog.large_max_len", None, None),
     key("slowlog.latency_threshold", None, None),
     key("telemetry.otlp_endpoint", Some("HYPERCACHE_OTLP_ENDPOINT"), None),
+    key("telemetry.trace_sample_ratio", Some("HYPERCACHE_TRACE_SAMPLE_RATIO"), None),
     key("telemetry.service_name", Some("HYPERCACHE_SERVICE_NAME"), None),
     key("stores.*.number", None, None),
     key("stores.*.max_memory", None, None),

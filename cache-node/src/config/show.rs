@@ -135,6 +135,7 @@ struct SlowLog {
 struct Telemetry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     otlp_endpoint: Option<&'a str>,
+    trace_sample_ratio: f64,
     service_name: &'a str,
 }
 
@@ -266,6 +267,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
         },
         telemetry: Telemetry {
             otlp_endpoint: config.telemetry.otlp_endpoint.as_deref(),
+            trace_sample_ratio: config.telemetry.trace_sample_ratio.part(),
             service_name: &config.telemetry.service_name,
         },
         stores: stores.collect(),

@@ -9,12 +9,14 @@ use futures::future::join_all;
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{self, Spec};
 use hypercache_core::resp::{Protocol, Writer};
+use opentelemetry::Context;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::wire::{self, Status};
-use super::{Caller, ForwardError, Router, lost};
+use super::{Caller, ForwardError, Router, lost, traced};
 use crate::server::stats::ticks;
+use crate::telemetry::trace;
 use hypercache_core::cluster::View;
 use hypercache_core::store::StoreNumber;
 
@@ -27,12 +29,16 @@ struct Hole {
     /// Where the command starts in that request.
     offset: usize,
     spec: &'static Spec,
+    /// The span of its request, if that has some: the command before it in the request says so.
+    span: Option<Context>,
 }
 
 struct Remote {
     member: MemberId,
     request: Vec<u8>,
     commands: u64,
+    /// The spans that end with its answer.
+    spans: Vec<Context>,
 }
 
 /// Commands of one pipeline that travel to other members.
@@ -57,29 +63,41 @@ impl Batch {
         self.bytes
     }
 
-    /// Adds a command for `member`, whose reply belongs at offset `at` of the replies.
+    /// Adds a command for `member`, whose reply belongs at offset `at` of the replies. The span of its request, if
+    /// that has some, ends with its reply, and has one of its own below it.
     pub fn push(
         &mut self,
-        member: MemberId,
-        at: usize,
+        (member, at): (MemberId, usize),
         spec: &'static Spec,
         caller: Caller,
         args: &[&[u8]],
+        spans: Option<(Context, Context)>,
     ) {
         self.order = caller.order;
         let remote = match self.remotes.iter().position(|r| r.member == member) {
             Some(remote) => remote,
             None => {
-                self.remotes.push(Remote { member, request: Vec::new(), commands: 0 });
+                self.remotes.push(Remote {
+                    member,
+                    request: Vec::new(),
+                    commands: 0,
+                    spans: Vec::new(),
+                });
                 self.remotes.len() - 1
             }
         };
         let to = &mut self.remotes[remote];
+        let before = to.request.len();
+        let span = spans.map(|(request, forward)| {
+            traced::put_parent(&mut to.request, &forward);
+            to.spans.push(forward);
+            request
+        });
         let offset = to.request.len();
         wire::put_command(&mut to.request, caller.store, caller.protocol, args);
         to.commands += 1;
-        self.bytes += to.request.len() - offset;
-        self.holes.push(Hole { at, remote, offset, spec });
+        self.bytes += to.request.len() - before;
+        self.holes.push(Hole { at, remote, offset, spec, span });
     }
 
     /// Sends what was collected and waits for the answers, within the request's deadline.
@@ -87,10 +105,13 @@ impl Batch {
         let (deadline, began) = (router.deadline(), ticks::now());
         let order = self.order;
         let asked = join_all(self.remotes.into_iter().map(async |remote| {
-            let Remote { member, request, commands } = remote;
+            let Remote { member, request, commands, spans } = remote;
             let request = Bytes::from(request);
             let sent = router.forward(view, member, order, request.clone(), commands, deadline);
-            Asked { member, answer: sent.await, request, next: 0 }
+            let answer = sent.await;
+            let error = answer.as_ref().err().map(ForwardError::word);
+            spans.iter().for_each(|span| trace::end(span, error));
+            Asked { member, answer, request, next: 0 }
         }))
         .await;
         let holes = self.holes;
@@ -116,6 +137,23 @@ struct Asked {
     answer: Result<Bytes, ForwardError>,
     /// The offset in the answer of what is not read yet.
     next: usize,
+}
+
+impl Asked {
+    /// Whether the answer ended before the request's commands did.
+    fn has_ended(&self) -> bool {
+        self.answer.as_ref().is_ok_and(|answer| self.next > 0 && self.next == answer.len())
+    }
+
+    /// Passes by the answer to what said whose part the next command is.
+    fn pass(&mut self) {
+        if !self.has_ended()
+            && let Ok(answer) = &self.answer
+            && let Ok((_, _, next)) = wire::answer_at(answer, self.next)
+        {
+            self.next = next;
+        }
+    }
 }
 
 /// Replies from here and from other members on their way into one row.
@@ -170,15 +208,16 @@ impl Filling<'_> {
             self.hole += 1;
             let start = out.len();
             let asked = &mut self.asked[hole.remote];
+            if hole.span.is_some() {
+                asked.pass();
+            }
             let Ok((command, _)) = wire::command_at(&asked.request, hole.offset) else {
                 // What `push` wrote reads back; and if not, the client is still owed a reply.
                 Writer::new(out, Protocol::Resp2).error("ERR the forwarded command was lost");
                 continue;
             };
             // Long answers come in parts: the first ended before this command.
-            let ended =
-                asked.answer.as_ref().is_ok_and(|a| asked.next > 0 && asked.next == a.len());
-            if ended {
+            if asked.has_ended() {
                 self.deadline = self.router.deadline();
                 let rest = asked.request.slice(hole.offset..);
                 asked.answer = self
@@ -216,7 +255,12 @@ impl Filling<'_> {
             if again {
                 let wire::Command { store, protocol, .. } = command;
                 let caller = Caller { store, protocol, order: self.order };
-                self.router.run_until(self.deadline, hole.spec, caller, &command.args, out).await;
+                let run =
+                    self.router.run_until(self.deadline, hole.spec, caller, &command.args, out);
+                trace::within(hole.span.as_ref(), run).await;
+            }
+            if let Some(span) = &hole.span {
+                trace::end(span, trace::error_of(&out[start..]));
             }
             let took = ticks::now().saturating_sub(self.began);
             came(hole.spec, command.store, &command.args, took, &out[start..]);

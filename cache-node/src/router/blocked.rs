@@ -2,12 +2,12 @@
 //!
 //! A request begins with what it asks (u8) and the wait's number at the asking member (u64): 0 begins it,
 //! with the longest that it may take in milliseconds (u64, 0 for ever) and one command in the form of
-//! [`super::wire`]; 1 ends it, and is answered at once with nothing. What began is answered when it ends:
+//! [`super::wire`], behind which [`super::traced`] may say whose part it is; 1 ends it, and is answered at once with nothing. What began is answered when it ends:
 //! a byte (0: served, and the reply follows; 1: ended without one). All integers are little-endian.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::MemberId;
@@ -20,9 +20,10 @@ use tokio::time::Instant;
 
 use super::blocking::Here;
 use super::forwarded::Held;
-use super::{Router, lacks_replicas, wire};
+use super::{Router, lacks_replicas, traced, wire};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
+use crate::telemetry::trace;
 
 const BEGIN: u8 = 0;
 const END: u8 = 1;
@@ -122,8 +123,10 @@ impl Blocked {
 
     fn begin(&self, key: (MemberId, u64), request: &[u8], out: &mut BytesMut) -> Option<Answer> {
         let (ms, command) = request.split_first_chunk::<8>()?;
-        let (wire::Command { store, protocol, args }, _) = wire::command_at(command, 0).ok()?;
+        let (wire::Command { store, protocol, args }, end) = wire::command_at(command, 0).ok()?;
         let Router(options) = &self.router;
+        let parent = options.traces.is_on().then(|| traced::parent_at(command, end)).flatten();
+        let begun = parent.map(|parent| (parent, SystemTime::now()));
         let lease = self.router.lease();
         if !options.cluster.view().quorum || (self.held)(&args) {
             out.extend_from_slice(&[ENDED]);
@@ -156,8 +159,11 @@ impl Blocked {
             }
             Ok(None) if awaited.is_some() || !self.router.holds(lease) => {
                 let router = self.router.clone();
+                let span = router.executed(begun, spec, store, &reply[1..]);
                 return Some(Answer::Later(Box::pin(async move {
-                    if let Err(text) = router.until_met(lease, &awaited.unwrap_or_default()).await {
+                    let awaited = awaited.unwrap_or_default();
+                    let met = trace::within(span.as_ref(), router.until_met(lease, &awaited));
+                    if let Err(text) = met.await {
                         reply.truncate(1);
                         Writer::new(&mut reply, protocol).error(&text);
                     }
@@ -165,6 +171,7 @@ impl Blocked {
                 })));
             }
             Ok(None) => {
+                self.router.executed(begun, spec, store, &reply[1..]);
                 out.extend_from_slice(&reply);
                 return Some(Answer::Now);
             }
@@ -186,7 +193,11 @@ impl Blocked {
                     .await
                     .unwrap_or_else(|_| known.here.give_up()),
             };
-            Ok(settled(&router, protocol, ended).await.into())
+            let span = match &ended {
+                Ended::Served { reply, .. } => router.executed(begun, spec, store, reply),
+                Ended::Again | Ended::GivenUp => None,
+            };
+            Ok(trace::within(span.as_ref(), settled(&router, protocol, ended)).await.into())
         })))
     }
 }

@@ -21,11 +21,12 @@ use super::blocked::{self, Answered};
 use super::place::{Place, place};
 use super::{
     CROSS_SLOT, Caller, ForwardError, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, has_heir,
-    is_cut_off, lacks_replicas, lost,
+    is_cut_off, lacks_replicas, lost, traced,
 };
 use crate::clock::now_ms;
 use crate::peer;
 use crate::raft::Lease;
+use crate::telemetry::trace;
 
 /// Between two attempts, where nothing says that the table changed.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -230,7 +231,9 @@ impl Router {
                     .await
                 }
                 Place::There(member) => {
-                    self.block_there(
+                    let parent = self.0.traces.current();
+                    let span = parent.map(|parent| self.forwards(&parent, &view, member));
+                    let there = self.block_there(
                         &view,
                         member,
                         caller.order,
@@ -238,8 +241,8 @@ impl Router {
                         &mut stop,
                         &mut changed,
                         out,
-                    )
-                    .await
+                    );
+                    trace::within(span.as_ref(), there).await
                 }
                 Place::CrossSlot => {
                     return Writer::new(out, caller.protocol).error(CROSS_SLOT);
@@ -294,14 +297,16 @@ impl Router {
         out: &mut Vec<u8>,
     ) -> Attempt {
         self.room().await;
-        let start = out.len();
+        let (start, traced) = (out.len(), self.begun());
         let wait = match self.0.keyspace.execute_or_wait(call, *ticket, now_ms(), out) {
             Ok(None) if lacks_replicas(&out[start..]) && Instant::now() < replicas_by => {
                 out.truncate(start);
                 return Attempt::Later("too few replicas are in sync".into());
             }
             Ok(None) => {
-                self.settle(lease, call.protocol, start, out).await;
+                let span = self.executed(traced, call.spec, call.store, &out[start..]);
+                let settled = self.settle(lease, call.protocol, start, out);
+                trace::within(span.as_ref(), settled).await;
                 return Attempt::Done;
             }
             Ok(Some(wait)) => wait,
@@ -330,7 +335,8 @@ impl Router {
         };
         match ended {
             Ended::Served { reply, awaits } => {
-                match self.until_met_by_another(&awaits).await {
+                let span = self.executed(traced, call.spec, call.store, &reply);
+                match trace::within(span.as_ref(), self.until_met_by_another(&awaits)).await {
                     Ok(()) => out.extend_from_slice(&reply),
                     Err(text) => Writer::new(out, call.protocol).error(&text),
                 }
@@ -358,8 +364,11 @@ impl Router {
         let left = stop.until.map(|until| until.saturating_duration_since(Instant::now()));
         // Only in case that nothing is heard from here any more.
         let at_most = left.map(|left| left + self.0.request_timeout);
-        let request = blocked::begin(id, at_most, &call).into();
-        let mut pending = match self.0.peers.send(to, peer::Kind::Wait, order, request) {
+        let mut request = blocked::begin(id, at_most, &call);
+        if let Some(span) = self.0.traces.current() {
+            traced::put_parent(&mut request, &span);
+        }
+        let mut pending = match self.0.peers.send(to, peer::Kind::Wait, order, request.into()) {
             Ok(pending) => pending,
             Err(error) => return self.broken(view, member, call, ForwardError::Peer(error), out),
         };

@@ -4,15 +4,18 @@
 //! ([`hypercache_core::replica::awaits`]); whoever has its reply takes that before anything else runs there.
 
 use std::future::poll_fn;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use hypercache_core::replica::{self, awaits};
+use hypercache_core::replica::{self, Need, awaits};
 use hypercache_core::resp::{Protocol, Writer};
+use opentelemetry::{Context, KeyValue};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Router;
 use crate::raft::Lease;
+use crate::server::stats::errors;
+use crate::telemetry::trace::{self, Past};
 
 /// How long a write may take to get to the disk, and how long it waits for room in the journal.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,6 +32,15 @@ pub struct Awaited {
     for_what: replica::Awaited,
     /// Where each stands.
     replies: SmallVec<[(usize, usize); 4]>,
+    /// The requests of them that have spans.
+    traced: Vec<Traced>,
+}
+
+/// A request that has spans, and what of it ran here.
+#[derive(Debug)]
+struct Traced {
+    request: Context,
+    executed: Context,
 }
 
 impl Awaited {
@@ -39,13 +51,19 @@ impl Awaited {
     }
 
     /// Takes what the command that just ran on this thread waits for; its reply stands between these
-    /// places.
+    /// places. Whether it waits for anything.
     #[inline]
-    pub fn note(&mut self, start: usize, end: usize) {
-        if let Some(awaited) = awaits::take() {
-            self.for_what.merge(awaited);
-            self.replies.push((start, end));
-        }
+    pub fn note(&mut self, start: usize, end: usize) -> bool {
+        let Some(awaited) = awaits::take() else { return false };
+        self.for_what.merge(awaited);
+        self.replies.push((start, end));
+        true
+    }
+
+    /// What was noted last is of a request that has spans: it ends with the wait.
+    #[cold]
+    pub fn trace(&mut self, request: Context, executed: Context) {
+        self.traced.push(Traced { request, executed });
     }
 
     /// Puts an error in the place of each reply that waits. Gives what became of each: where it was, and
@@ -98,23 +116,71 @@ impl Router {
     /// # Errors
     /// The error that is to be replied in the place of the replies.
     pub async fn until_met(&self, lease: Lease, awaited: &replica::Awaited) -> Result<(), String> {
-        self.until_confirmed(awaited).await?;
+        match self.0.traces.current() {
+            None => self.until_met_for(lease, awaited, &[]).await,
+            Some(span) => self.until_met_for(lease, awaited, &[span]).await,
+        }
+    }
+
+    /// As [`Self::until_met`], for what ran in these spans.
+    pub(super) async fn until_met_for(
+        &self,
+        lease: Lease,
+        awaited: &replica::Awaited,
+        spans: &[Context],
+    ) -> Result<(), String> {
+        if spans.is_empty() {
+            self.until_confirmed(awaited).await?;
+            self.until_durable(awaited).await?;
+        } else {
+            self.until_met_and_told(awaited, spans).await?;
+        }
         if self.holds(lease) { Ok(()) } else { Err(CUT_OFF.into()) }
     }
 
-    async fn until_confirmed(&self, awaited: &replica::Awaited) -> Result<(), String> {
-        if !awaited.needs().is_empty() {
-            let (began, met) = (Instant::now(), self.0.keyspace.feed().until_met(awaited));
-            match tokio::time::timeout(PATIENCE, met).await {
-                Ok(Ok(())) => self.0.times.confirmed.note(super::micros(began)),
-                Ok(Err(lost)) => return Err(format!("UNKNOWN {lost}; it may have been done")),
-                Err(_) => {
-                    return Err(format!(
-                        "UNKNOWN Too few replicas confirmed within {PATIENCE:?}; it may have been done"
-                    ));
-                }
-            }
+    /// Waits for both side by side, to tell how long each took.
+    async fn until_met_and_told(
+        &self,
+        awaited: &replica::Awaited,
+        spans: &[Context],
+    ) -> Result<(), String> {
+        let began = SystemTime::now();
+        let (confirmed, durable) =
+            tokio::join!(ended(self.until_confirmed(awaited)), ended(self.until_durable(awaited)));
+        let mut waits = Vec::new();
+        if let Some(most) = awaited.needs().iter().map(Need::confirmations).max() {
+            let asked = KeyValue::new("hypercache.replication.confirmations", i64::from(most));
+            waits.push(("replicate", vec![asked], &confirmed));
         }
+        if awaited.ticket.is_some() {
+            waits.push(("log", Vec::new(), &durable));
+        }
+        for (name, attributes, (ended, met)) in waits {
+            let past = Past { name, began, ended: *ended, attributes };
+            let error = met.as_ref().err().map(|text| errors::kind(text.as_bytes()));
+            spans.iter().for_each(|span| self.0.traces.tell(span, &past, error));
+        }
+        confirmed.1.and(durable.1)
+    }
+
+    async fn until_confirmed(&self, awaited: &replica::Awaited) -> Result<(), String> {
+        if awaited.needs().is_empty() {
+            return Ok(());
+        }
+        let (began, met) = (Instant::now(), self.0.keyspace.feed().until_met(awaited));
+        match tokio::time::timeout(PATIENCE, met).await {
+            Ok(Ok(())) => {
+                self.0.times.confirmed.note(super::micros(began));
+                Ok(())
+            }
+            Ok(Err(lost)) => Err(format!("UNKNOWN {lost}; it may have been done")),
+            Err(_) => Err(format!(
+                "UNKNOWN Too few replicas confirmed within {PATIENCE:?}; it may have been done"
+            )),
+        }
+    }
+
+    async fn until_durable(&self, awaited: &replica::Awaited) -> Result<(), String> {
         let Some(ticket) = awaited.ticket else { return Ok(()) };
         let journal = self.0.keyspace.journal();
         match tokio::time::timeout(PATIENCE, journal.until_durable(ticket)).await {
@@ -178,7 +244,12 @@ impl Router {
         if awaited.is_empty() {
             return;
         }
-        if let Err(text) = self.until_met(lease, &awaited.for_what).await {
+        let spans: Vec<Context> =
+            awaited.traced.iter().map(|traced| traced.executed.clone()).collect();
+        let met = self.until_met_for(lease, &awaited.for_what, &spans).await;
+        let error = met.as_ref().err().map(|text| errors::kind(text.as_bytes()));
+        awaited.traced.iter().for_each(|traced| trace::end(&traced.request, error));
+        if let Err(text) = met {
             let mut error = Vec::new();
             Writer::new(&mut error, protocol).error(&text);
             for place in places {
@@ -187,6 +258,12 @@ impl Router {
             awaited.refuse(protocol, &text, out);
         }
     }
+}
+
+/// What a future gives, and when it did.
+async fn ended<T>(future: impl Future<Output = T>) -> (SystemTime, T) {
+    let done = future.await;
+    (SystemTime::now(), done)
 }
 
 #[cfg(test)]
@@ -199,11 +276,7 @@ mod tests {
         let replies = SmallVec::from_slice(&[(4, 9), (16, 20)]);
         let moved = [0, 4, 9, 16, 20].map(|at| Awaited::moved(&replies, 4, at));
         assert_eq!(moved, [0, 4, 8, 15, 19]);
-        Awaited { for_what: replica::Awaited::default(), replies }.refuse(
-            Protocol::Resp2,
-            "E",
-            &mut out,
-        );
+        Awaited { replies, ..Awaited::default() }.refuse(Protocol::Resp2, "E", &mut out);
         assert_eq!(out.escape_ascii().to_string(), "+a\\r\\n-E\\r\\n$1\\r\\nx\\r\\n-E\\r\\n");
     }
 }

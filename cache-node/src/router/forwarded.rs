@@ -1,16 +1,18 @@
 //! The owner's side of a forwarded batch.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use hypercache_core::cluster::{MemberId, View};
 use hypercache_core::command::{self, Run};
 use hypercache_core::replica::{Awaited, awaits};
 use hypercache_core::resp::{Protocol, Writer};
+use opentelemetry::Context;
 use tokio::sync::Semaphore;
 
 use super::wire::{self, Malformed, Status};
-use super::{CUT_OFF, Options, Router, envelope, lacks_replicas};
+use super::{CUT_OFF, Options, Router, envelope, lacks_replicas, traced};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 use crate::raft::Lease;
@@ -60,22 +62,42 @@ impl Forwarded {
         let view = options.cluster.view();
         let mut serving = view.quorum;
         let (mut at, now_ms) = (0, now_ms());
+        // The command before the next one said whose part that is.
+        let mut said: Option<Said> = None;
         while at < request.len() && out.len() < ANSWER_BYTES {
             let (command, next) = wire::command_at(request, at)?;
             if !may_be_slow && command.args.first().is_some_and(|name| may_run_script(name)) {
-                return Ok(at);
+                return Ok(said.map_or(at, |said| {
+                    // It is said again to who goes on.
+                    out.truncate(said.answered);
+                    said.at
+                }));
+            }
+            if command.args.first() == Some(&traced::TRACE) {
+                let parent = options.traces.is_on().then(|| traced::parent_in(&command.args));
+                said = Some(Said { at, answered: out.len(), parent: parent.flatten() });
+                wire::put_answer(out, |_| Status::Done);
+                at = next;
+                continue;
             }
             at = next;
+            let parent = said.take().and_then(|said| said.parent);
+            let parent = parent.map(|parent| (parent, SystemTime::now()));
             let start = out.len();
             let status =
                 wire::put_answer(out, |out| match serving && !(self.held)(&command.args) {
                     true => answer_one(options, &view, &command, now_ms, out),
                     false => Status::NotServing,
                 });
+            let ran = parent.filter(|_| status == Status::Done).and_then(|(parent, began)| {
+                let attributes = traced::of_forwarded(command.store, &command.args)?;
+                let reply = wire::answer_at(out, start).map_or(&[][..], |(_, reply, _)| reply);
+                Some(options.traces.executed(&parent, began, attributes, reply))
+            });
             if let Some(awaited) = awaits::take() {
                 let (end, protocol) = (out.len(), command.protocol);
                 let is_transaction = command.args.first() == Some(&envelope::TRANSACTION);
-                waiting.push(Waiting { start, end, awaited, protocol, is_transaction });
+                waiting.push(Waiting { start, end, awaited, protocol, is_transaction, ran });
             }
             serving = status == Status::Done;
         }
@@ -90,13 +112,26 @@ pub struct Waiting {
     awaited: Awaited,
     protocol: Protocol,
     is_transaction: bool,
+    /// The span of what ran, if its request has some.
+    ran: Option<Context>,
+}
+
+/// What a command said about the next one.
+struct Said {
+    /// Where it stands in the request.
+    at: usize,
+    /// Where its answer begins.
+    answered: usize,
+    /// Whose part the next one is, if its request has spans.
+    parent: Option<Context>,
 }
 
 /// Waits for all of these; those that wait for what does not come become errors.
 async fn settle(router: &Router, lease: Lease, mut waiting: Vec<Waiting>, answers: &mut Vec<u8>) {
     let mut all = Awaited::default();
     waiting.iter_mut().for_each(|waiting| all.merge(std::mem::take(&mut waiting.awaited)));
-    let Err(text) = router.until_met(lease, &all).await else { return };
+    let spans: Vec<Context> = waiting.iter_mut().filter_map(|waiting| waiting.ran.take()).collect();
+    let Err(text) = router.until_met_for(lease, &all, &spans).await else { return };
     for Waiting { start, end, protocol, is_transaction, .. } in waiting.into_iter().rev() {
         let mut answer = Vec::new();
         wire::put_answer(&mut answer, |out| {
@@ -121,7 +156,8 @@ fn cut_off(request: &[u8], answers: &[u8]) -> Vec<u8> {
         && let Ok((command, next)) = wire::command_at(request, at)
         && let Ok((status, _, after)) = wire::answer_at(answers, answered)
     {
-        may_write |= command::lookup(&command.args).map_or(true, command::Spec::may_write);
+        may_write |= command.args.first() != Some(&traced::TRACE)
+            && command::lookup(&command.args).map_or(true, command::Spec::may_write);
         (at, answered) = (next, after);
         ran.push((command, status));
     }
@@ -307,5 +343,11 @@ mod tests {
         assert_eq!(cut(&["GET a", "GET b"]), [asked.clone(), asked]);
         let refused = (Status::Done, format!("-{CUT_OFF}\r\n"));
         assert_eq!(cut(&["GET a", "SET a 1"]), [refused.clone(), refused]);
+    }
+
+    #[test]
+    fn what_says_whose_part_a_read_is_makes_it_no_write() {
+        let asked = (Status::NotServing, String::new());
+        assert_eq!(cut(&["\0trace 1 x y", "GET a"]), [asked.clone(), asked]);
     }
 }

@@ -15,12 +15,13 @@ mod forwarded;
 pub mod place;
 mod scatter;
 mod scripts;
+mod traced;
 mod transact;
 mod walk;
 pub mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hypercache_core::cluster::{Liveness, MemberId, Slot, View, slot_of};
@@ -28,6 +29,8 @@ use hypercache_core::command::{self, Flags, Known, Run, Spec};
 use hypercache_core::keyspace::Keyspace;
 use hypercache_core::resp::{Protocol, Reply, Writer};
 use hypercache_core::store::StoreNumber;
+use opentelemetry::trace::{SpanKind, TraceContextExt};
+use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
 pub use batch::Batch;
@@ -46,6 +49,7 @@ use crate::raft;
 use crate::script::{Asked, Evaluated, NO_SCRIPT, Scripts};
 use crate::server::stats::{Cell, Count, Stats, ticks};
 use crate::telemetry::times::Times;
+use crate::telemetry::trace::{self, Traces};
 
 impl Owners for View {
     #[inline]
@@ -104,6 +108,8 @@ pub struct Options {
     pub disk: disk::Handle,
     /// How long other members were waited for.
     pub times: Arc<WaitTimes>,
+    /// Makes the spans of requests.
+    pub traces: Traces,
 }
 
 /// How long other members were waited for.
@@ -167,6 +173,18 @@ enum ForwardError {
 }
 
 impl ForwardError {
+    /// What kind of error it is, in a word.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "unknown_member",
+            Self::Peer(peer::Error::Busy { .. }) => "busy",
+            Self::Peer(peer::Error::Unreachable { .. }) => "unreachable",
+            Self::Peer(peer::Error::Deadline { .. }) => "timeout",
+            Self::Peer(peer::Error::TooLarge { .. }) => "too_large",
+            Self::Peer(peer::Error::Refused(_)) => "refused",
+        }
+    }
+
     /// Whether the command surely did not run there, so that it may be tried again.
     fn never_sent(&self) -> bool {
         match self {
@@ -203,6 +221,12 @@ impl Router {
     /// How long other members were waited for.
     pub fn times(&self) -> &WaitTimes {
         &self.0.times
+    }
+
+    /// Makes the spans of requests.
+    #[inline]
+    pub fn traces(&self) -> &Traces {
+        &self.0.traces
     }
 
     /// The cluster's table and its changes.
@@ -288,9 +312,11 @@ impl Router {
         if here {
             let start = out.len();
             let Caller { store, protocol, .. } = caller;
+            let traced = self.begun();
             let writer = &mut Writer::new(out, protocol);
             if self.0.keyspace.execute_untouched(spec, store, args, now_ms(), writer).is_ok() {
-                self.settle(lease, protocol, start, out).await;
+                let span = self.executed(traced, spec, store, &out[start..]);
+                trace::within(span.as_ref(), self.settle(lease, protocol, start, out)).await;
                 return;
             }
             out.truncate(start);
@@ -327,7 +353,7 @@ impl Router {
             }
             let lease = self.lease();
             let view = self.0.cluster.view();
-            let start = out.len();
+            let (start, traced) = (out.len(), self.begun());
             let waits_for = match self.try_here(
                 &view,
                 Request { spec, args, known: Known::default() },
@@ -340,7 +366,11 @@ impl Router {
                     out.truncate(start);
                     "too few replicas are in sync".into()
                 }
-                Tried::Done => return self.settle(lease, protocol, start, out).await,
+                Tried::Done => {
+                    let span = self.executed(traced, spec, store, &out[start..]);
+                    let settled = self.settle(lease, protocol, start, out);
+                    return trace::within(span.as_ref(), settled).await;
+                }
                 Tried::There(member) => {
                     let mut request = Vec::new();
                     wire::put_command(&mut request, store, protocol, args);
@@ -447,6 +477,59 @@ impl Router {
         count: u64,
         deadline: Instant,
     ) -> Result<Bytes, ForwardError> {
+        match self.0.traces.current() {
+            None => self.send(view, member, order, request, count, deadline).await,
+            Some(parent) => {
+                let span = self.forwards(&parent, view, member);
+                let with = traced::with_parent(&request, &span);
+                let is_with = with.is_some();
+                let request = with.unwrap_or(request);
+                let sent = self.send(view, member, order, request, count, deadline).await;
+                trace::end(&span, sent.as_ref().err().map(ForwardError::word));
+                // Malformed answers are the caller's to find.
+                sent.map(|answers| match is_with {
+                    true => traced::without_first(&answers).unwrap_or(answers),
+                    false => answers,
+                })
+            }
+        }
+    }
+
+    /// Begins the span of what another member is asked for, below that of its request.
+    pub fn forwards(&self, parent: &Context, view: &View, member: MemberId) -> Context {
+        let name =
+            view.member(member).map(|to| KeyValue::new("hypercache.member", to.name.clone()));
+        let attributes = name.into_iter().collect();
+        self.0.traces.begin(parent, "forward", SpanKind::Client, attributes)
+    }
+
+    /// Whose part what runs now is, if it is of a request that has spans, and when it began.
+    #[inline]
+    fn begun(&self) -> Option<(Context, SystemTime)> {
+        self.0.traces.current().map(|parent| (parent, SystemTime::now()))
+    }
+
+    /// Tells of what has run here, if it is of a request that has spans: the span of that.
+    fn executed(
+        &self,
+        begun: Option<(Context, SystemTime)>,
+        spec: &Spec,
+        store: StoreNumber,
+        reply: &[u8],
+    ) -> Option<Context> {
+        let (parent, began) = begun?;
+        Some(self.0.traces.executed(&parent, began, trace::of_command(spec, store), reply))
+    }
+
+    async fn send(
+        &self,
+        view: &View,
+        member: MemberId,
+        order: u64,
+        request: Bytes,
+        count: u64,
+        deadline: Instant,
+    ) -> Result<Bytes, ForwardError> {
         let cell = self.cell();
         cell.add(Count::ForwardedRequests, count);
         let to = view.member(member).ok_or(ForwardError::Unknown(member))?;
@@ -475,6 +558,9 @@ impl Router {
         self.cell().call(spec);
         let (mut out, began) = (Vec::new(), ticks::now());
         let caller = Caller { store, protocol: Protocol::Resp3, order: 0 };
+        if let Some(span) = self.0.traces.current() {
+            span.span().set_attributes(trace::of_command(spec, store));
+        }
         self.run(spec, caller, &args, &mut out).await;
         let took = ticks::now().saturating_sub(began);
         let store = self.0.keyspace.store_asked(store, || spec.first_key(&args));

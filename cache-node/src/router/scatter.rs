@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::wire::{self, Args, Status};
 use super::{Caller, Router, lacks_replicas, lost};
 use crate::clock::now_ms;
+use crate::telemetry::trace;
 use hypercache_core::cluster::View;
 
 /// The part of a command that one slot's owner runs.
@@ -131,7 +132,7 @@ impl Router {
                 self.walk(deadline, run, caller, args, &mut out).await;
                 return out;
             }
-            let lease = self.lease();
+            let (lease, traced) = (self.lease(), self.begun());
             if self
                 .0
                 .keyspace
@@ -145,7 +146,8 @@ impl Router {
                 };
                 Writer::new(&mut out, protocol).error(text);
             }
-            self.settle(lease, protocol, 0, &mut out).await;
+            let span = self.executed(traced, spec, store, &out);
+            trace::within(span.as_ref(), self.settle(lease, protocol, 0, &mut out)).await;
             return out;
         }
         let mut request = Vec::new();

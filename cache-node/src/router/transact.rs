@@ -16,6 +16,7 @@ use super::wire::{self, Status};
 use super::{CROSS_SLOT, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, is_cut_off, lost, scripts};
 use crate::clock::now_ms;
 use crate::peer;
+use crate::telemetry::trace;
 
 /// Between two attempts, where nothing says that the table changed.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -72,7 +73,7 @@ impl Router {
                     self.room().await;
                     let keys: Vec<_> = watched.iter().map(Watched::borrowed).collect();
                     let mut replies = Vec::new();
-                    let scripts = self.0.scripts.inside(&view);
+                    let (scripts, traced) = (self.0.scripts.inside(&view), self.begun());
                     let ran =
                         self.0.keyspace.transact(&keys, steps, &scripts, now_ms(), &mut replies);
                     let awaited = awaits::take();
@@ -81,7 +82,10 @@ impl Router {
                             "too few replicas are in sync".into()
                         }
                         Ok(transacted) => {
-                            self.until_met(lease, &awaited.unwrap_or_default()).await?;
+                            let store = steps.first().map_or(0, |step| step.store);
+                            let span = self.executed(traced, exec, store, &[]);
+                            let awaited = awaited.unwrap_or_default();
+                            trace::within(span.as_ref(), self.until_met(lease, &awaited)).await?;
                             match transacted {
                                 Transacted::NotDurable => {
                                     replies = self.0.keyspace.misconf().into_bytes();

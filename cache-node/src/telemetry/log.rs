@@ -1,9 +1,6 @@
 //! The member's log: which lines it has, and which traces they belong to.
 
 use hypercache_log::{Origin, Service, Trace};
-use opentelemetry::trace::TraceContextExt;
-use tracing::Dispatch;
-use tracing::span::Id;
 
 use super::Options;
 
@@ -23,10 +20,8 @@ pub fn service(options: &Options) -> Service {
     }
 }
 
-/// The trace of a span that is exported.
-pub fn trace_of(span: &Id, dispatch: &Dispatch) -> Option<Trace> {
-    let context = tracing_opentelemetry::get_otel_context(span, dispatch)?;
-    let of = context.span().span_context().clone();
-    (of.is_valid() && of.is_sampled())
-        .then(|| Trace { trace_id: of.trace_id().to_string(), span_id: of.span_id().to_string() })
+/// The trace that this thread works for.
+pub fn current_trace() -> Option<Trace> {
+    let of = hypercache_trace::current_span()?;
+    Some(Trace { trace_id: of.trace_id().to_string(), span_id: of.span_id().to_string() })
 }

@@ -69,6 +69,8 @@ pub struct Snapshot {
     pub member: String,
     /// When the process started, in milliseconds since the Unix epoch.
     pub started_at_ms: u64,
+    /// What became of the spans of requests.
+    pub spans: hypercache_trace::Figures,
     /// What clients asked for since then.
     pub requests: RequestSnapshot,
     /// What each store holds and did on this member.
@@ -111,6 +113,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> Result<(), Error> {
         let mut out = Out(encoder);
         process::encode(&self.member, self.started_at_ms, &mut out)?;
+        process::encode_spans(self.spans, &mut out)?;
         requests::encode(&self.requests, &mut out)?;
         stores::encode(&self.stores, &mut out)?;
         stores::encode_filters(&self.filters, &mut out)?;
@@ -151,6 +154,7 @@ mod tests {
         Snapshot {
             member: "demo-0".into(),
             started_at_ms: 1_500,
+            spans: hypercache_trace::Figures { failed: 6, ..Default::default() },
             requests: RequestSnapshot {
                 server: StatsSnapshot {
                     connected_clients: 4,
@@ -239,6 +243,9 @@ mod tests {
             "hypercache_cluster_leader 0",
             "hypercache_cluster_slots_owned 5461",
             "hypercache_process_start_time_seconds 1.5",
+            "hypercache_telemetry_spans_sent_total 0",
+            "hypercache_telemetry_spans_dropped_total{reason=\"queue\"} 0",
+            "hypercache_telemetry_spans_dropped_total{reason=\"endpoint\"} 6",
         ] {
             assert!(
                 text.lines().any(|l| l == line || l == format!("{line}.0")),

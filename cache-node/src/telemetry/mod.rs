@@ -1,7 +1,7 @@
 //! Logs, traces, metrics, and what the process costs.
 //!
 //! [`Options::install`] makes the process log JSON lines (see [`hypercache_log`]) and, when an endpoint is
-//! configured, export spans (see [`trace`]). Metrics are told by [`metrics`] when they are asked
+//! configured, send spans (see [`trace`]). Metrics are told by [`metrics`] when they are asked
 //! for; [`times`] counts what took how long.
 
 pub mod log;
@@ -13,11 +13,13 @@ pub mod trace;
 use std::time::Duration;
 
 use hypercache_log::{Levels, Lines};
+use hypercache_trace::Ratio;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::config::Config;
+use trace::Traces;
 
 /// What the process tells, and where.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub struct Options {
     pub level: String,
     /// Where spans go; `None`: none are made.
     pub otlp_endpoint: Option<String>,
+    /// The part of requests that have spans, of those that do not say so themselves.
+    pub trace_sample_ratio: Ratio,
     /// The service's name in traces.
     pub service_name: String,
     /// The cluster's name, in every line and span.
@@ -42,7 +46,7 @@ pub enum Error {
     Log(#[from] hypercache_log::Error),
     /// The exporter of spans refuses its endpoint.
     #[error("telemetry.otlp_endpoint: {0}")]
-    Endpoint(#[from] opentelemetry_otlp::ExporterBuildError),
+    Traces(#[from] hypercache_trace::Error),
     /// Something installed a subscriber before.
     #[error("logging is installed already: {0}")]
     Installed(#[from] TryInitError),
@@ -54,6 +58,7 @@ impl From<&Config> for Options {
             member: config.node.id.clone(),
             level: config.log.level.clone(),
             otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
+            trace_sample_ratio: config.telemetry.trace_sample_ratio,
             service_name: config.telemetry.service_name.clone(),
             cluster_name: config.cluster.name.clone(),
         }
@@ -69,28 +74,39 @@ impl Options {
         let (filter, levels) = log::ORIGIN.build(&self.level)?;
         let mut lines = Lines::new(log::service(self), std::io::stdout);
         if self.otlp_endpoint.is_some() {
-            lines = lines.with_traces(log::trace_of);
+            lines = lines.with_traces(log::current_trace);
         }
-        let tracer = match &self.otlp_endpoint {
-            Some(endpoint) => Some(trace::provider(self, endpoint)?),
-            None => None,
-        };
-        let spans = tracer.as_ref().map(trace::layer);
-        tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init()?;
+        let spans = self.spans().map(|spans| hypercache_trace::start(&spans)).transpose()?;
+        tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
         // A panic is a line of the log like any other, so that whoever reads it by lines sees it.
         std::panic::set_hook(Box::new(|info| {
             let place = info.location().map(ToString::to_string).unwrap_or_default();
             let what = info.payload_as_str().unwrap_or("a panic without words");
             tracing::error!(action = "panic", place, error = what, "panic");
         }));
-        Ok(Guard { tracer, levels })
+        let traces = spans.as_ref().map_or_else(Traces::default, |(provider, sent)| {
+            Traces::new(provider, self.trace_sample_ratio, sent.clone())
+        });
+        Ok(Guard { spans: spans.map(|(provider, _)| provider), traces, levels })
+    }
+
+    /// How spans are made and sent, if they are.
+    fn spans(&self) -> Option<hypercache_trace::Options> {
+        Some(hypercache_trace::Options {
+            service: self.service_name.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            instance: self.member.clone(),
+            cluster: Some(self.cluster_name.clone()),
+            endpoint: self.otlp_endpoint.clone()?,
+        })
     }
 }
 
 /// Keeps the exporter of spans; to be shut down as the last thing before the process ends.
 #[derive(Debug)]
 pub struct Guard {
-    tracer: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+    spans: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+    traces: Traces,
     levels: Levels,
 }
 
@@ -100,11 +116,16 @@ impl Guard {
         self.levels.clone()
     }
 
+    /// What makes spans.
+    pub fn traces(&self) -> Traces {
+        self.traces.clone()
+    }
+
     /// Sends the spans that are still queued, for at most `deadline`. Blocks the thread for that
     /// time, so it is called when no runtime is left.
     pub fn shutdown(self, deadline: Duration) {
-        if let Some(tracer) = self.tracer
-            && let Err(error) = tracer.shutdown_with_timeout(deadline)
+        if let Some(spans) = self.spans
+            && let Err(error) = spans.shutdown_with_timeout(deadline)
         {
             tracing::warn!(action = "spans-lost", %error, "spans were lost at shutdown");
         }
@@ -120,6 +141,7 @@ mod tests {
             member: "a".into(),
             level: level.into(),
             otlp_endpoint: None,
+            trace_sample_ratio: Ratio::default(),
             service_name: "hypercache".into(),
             cluster_name: "demo".into(),
         }
@@ -133,6 +155,6 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_none_is_an_error_and_not_a_panic() {
         let options = Options { otlp_endpoint: Some("http://[".into()), ..options("info") };
-        assert!(matches!(options.install(), Err(Error::Endpoint(_))));
+        assert!(matches!(options.install(), Err(Error::Traces(_))));
     }
 }

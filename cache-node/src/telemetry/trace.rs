@@ -1,173 +1,195 @@
-//! Spans, exported as OTLP over HTTP.
+//! The spans of requests: `request`, and below it `forward`, `execute`, `log` and `replicate`.
 //!
-//! The exporter has a thread of its own and a bounded queue: a slow or dead endpoint costs spans,
-//! never a request. Only HyperCache's own spans are exported, so that the exporter's HTTP client
-//! does not trace itself.
+//! Of a request that has none, nothing is kept and nothing is allocated: a count decides
+//! ([`Traces::takes_next`]). A request that has some carries an OpenTelemetry [`Context`], in which the span
+//! that is under way stands; what runs in a task of the request's finds it as the thread's current one. Attributes
+//! are OpenTelemetry's own where it has a name; keys and values are in none.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use opentelemetry::KeyValue;
-use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
+use hypercache_core::command::Spec;
+use hypercache_core::store::StoreNumber;
+use hypercache_trace::{Figures, Ratio, Sent};
+use opentelemetry::trace::{
+    FutureExt, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
 };
-use tracing::{Metadata, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{FilterFn, filter_fn};
-use tracing_subscriber::registry::LookupSpan;
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
-use super::Options;
+use crate::server::stats::errors;
 
-/// Spans that wait to be sent; the next is dropped.
-const QUEUE_SPANS: usize = 2_048;
-/// Spans in one request.
-const BATCH_SPANS: usize = 512;
-/// How long one request may take.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long spans wait for others before they are sent.
-const EXPORT_INTERVAL: Duration = Duration::from_secs(2);
+/// Makes spans, if they are sent anywhere. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Traces(Option<Arc<Made>>);
 
-/// The URL that takes spans: an endpoint without a path gets OTLP's.
-fn traces_url(endpoint: &str) -> String {
-    let path = endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
-    match path {
-        Some((_, path)) if !path.is_empty() => endpoint.to_owned(),
-        _ => format!("{}/v1/traces", endpoint.trim_end_matches('/')),
+#[derive(Debug)]
+struct Made {
+    tracer: SdkTracer,
+    ratio: Ratio,
+    sent: Sent,
+}
+
+/// A span that is over: what of, and from when to when.
+#[derive(Debug)]
+pub struct Past {
+    /// The span's name.
+    pub name: &'static str,
+    /// When it began.
+    pub began: SystemTime,
+    /// When it ended.
+    pub ended: SystemTime,
+    /// What is said about it.
+    pub attributes: Vec<KeyValue>,
+}
+
+impl Traces {
+    /// Makes them with that provider, for so many of the requests that do not say themselves whether they have any.
+    pub fn new(provider: &SdkTracerProvider, ratio: Ratio, sent: Sent) -> Self {
+        Self(Some(Arc::new(Made { tracer: provider.tracer("hypercache"), ratio, sent })))
+    }
+
+    /// Whether any request has spans.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether the next request has spans, of those that do not say so themselves.
+    #[inline]
+    pub fn takes_next(&self) -> bool {
+        self.0.as_ref().is_some_and(|made| made.ratio.takes_next())
+    }
+
+    /// What became of the spans.
+    pub fn figures(&self) -> Figures {
+        self.0.as_ref().map(|made| made.sent.figures()).unwrap_or_default()
+    }
+
+    /// The span that this thread works for, if for any.
+    #[inline]
+    pub fn current(&self) -> Option<Context> {
+        self.0.as_ref().and_then(|_| hypercache_trace::current())
+    }
+
+    /// Begins the span of a request: of a parent's trace, or of a new one.
+    pub fn request(&self, parent: Option<SpanContext>, attributes: Vec<KeyValue>) -> Context {
+        let parent = parent
+            .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
+        self.begin(&parent, "request", SpanKind::Server, attributes)
+    }
+
+    /// Begins a span below another one.
+    pub fn begin(
+        &self,
+        parent: &Context,
+        name: &'static str,
+        kind: SpanKind,
+        attributes: Vec<KeyValue>,
+    ) -> Context {
+        let Some(made) = &self.0 else { return parent.clone() };
+        let span = made.tracer.span_builder(name).with_kind(kind).with_attributes(attributes);
+        parent.with_span(span.start_with_context(&made.tracer, parent))
+    }
+
+    /// Tells of what a command did in the keyspace from then until now: the parent of what it waits for.
+    pub fn executed(
+        &self,
+        parent: &Context,
+        began: SystemTime,
+        attributes: Vec<KeyValue>,
+        reply: &[u8],
+    ) -> Context {
+        let Some(made) = &self.0 else { return parent.clone() };
+        let is_remote = parent.span().span_context().is_remote();
+        let span = made
+            .tracer
+            .span_builder("execute")
+            .with_kind(if is_remote { SpanKind::Server } else { SpanKind::Internal })
+            .with_start_time(began)
+            .with_attributes(attributes);
+        let context = parent.with_span(span.start_with_context(&made.tracer, parent));
+        end(&context, error_of(reply));
+        context
+    }
+
+    /// Tells of what is over.
+    pub fn tell(&self, parent: &Context, past: &Past, error: Option<&str>) {
+        let Some(made) = &self.0 else { return };
+        let span = made
+            .tracer
+            .span_builder(past.name)
+            .with_kind(SpanKind::Internal)
+            .with_start_time(past.began)
+            .with_attributes(past.attributes.iter().cloned());
+        let context = parent.with_span(span.start_with_context(&made.tracer, parent));
+        note(&context, error);
+        context.span().end_with_timestamp(past.ended);
     }
 }
 
-/// Starts the exporter.
-///
-/// # Errors
-/// An endpoint that is no URL.
-pub fn provider(
-    options: &Options,
-    endpoint: &str,
-) -> Result<SdkTracerProvider, ExporterBuildError> {
-    let exporter = SpanExporter::builder()
-        .with_http()
-        .with_endpoint(traces_url(endpoint))
-        .with_timeout(EXPORT_TIMEOUT)
-        .build()?;
-    let batch = BatchConfigBuilder::default()
-        .with_max_queue_size(QUEUE_SPANS)
-        .with_max_export_batch_size(BATCH_SPANS)
-        .with_scheduled_delay(EXPORT_INTERVAL)
-        .build();
-    let resource = Resource::builder()
-        .with_service_name(options.service_name.clone())
-        .with_attributes([
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::new("service.instance.id", options.member.clone()),
-            KeyValue::new("hypercache.cluster", options.cluster_name.clone()),
-        ])
-        .build();
-    Ok(SdkTracerProvider::builder()
-        .with_span_processor(BatchSpanProcessor::builder(exporter).with_batch_config(batch).build())
-        .with_resource(resource)
-        .build())
+/// What is said about a command: by a name of the table, and the store's number.
+pub fn of_command(spec: &Spec, store: StoreNumber) -> Vec<KeyValue> {
+    vec![
+        // The protocol's name: what reads spans knows no other of this kind.
+        KeyValue::new("db.system.name", "redis"),
+        KeyValue::new("db.operation.name", spec.name.to_ascii_uppercase()),
+        KeyValue::new("db.namespace", store.to_string()),
+    ]
 }
 
-type Ours = FilterFn<fn(&Metadata<'_>) -> bool>;
+/// The error's word, where a reply is one.
+pub fn error_of(reply: &[u8]) -> Option<&str> {
+    (reply.first() == Some(&b'-')).then(|| errors::kind(reply))
+}
 
-/// The layer that hands HyperCache's spans to the exporter.
-pub fn layer<S>(
-    provider: &SdkTracerProvider,
-) -> tracing_subscriber::filter::Filtered<
-    tracing_opentelemetry::OpenTelemetryLayer<S, SdkTracer>,
-    Ours,
-    S,
->
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    let ours: fn(&Metadata<'_>) -> bool = |metadata| {
-        metadata.target().starts_with("hypercache") && *metadata.level() <= tracing::Level::INFO
-    };
-    tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer("hypercache"))
-        .with_filter(filter_fn(ours))
+fn note(context: &Context, error: Option<&str>) {
+    if let Some(error) = error {
+        let span = context.span();
+        span.set_attribute(KeyValue::new("error.type", error.to_owned()));
+        span.set_status(Status::error(""));
+    }
+}
+
+/// Ends a span: well, or with that error.
+pub fn end(context: &Context, error: Option<&str>) {
+    note(context, error);
+    context.span().end();
+}
+
+/// Runs a future as a part of that span, if there is one.
+pub async fn within<F: Future>(context: Option<&Context>, future: F) -> F::Output {
+    match context {
+        Some(context) => future.with_context(context.clone()).await,
+        None => future.await,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use tracing_subscriber::layer::SubscriberExt;
+    use hypercache_core::command::lookup;
 
-    fn options(endpoint: &str) -> Options {
-        Options {
-            member: "demo-0".into(),
-            level: "info".into(),
-            otlp_endpoint: Some(endpoint.into()),
-            service_name: "test-service".into(),
-            cluster_name: "demo".into(),
-        }
+    #[test]
+    fn where_none_are_sent_no_request_has_spans() {
+        let traces = Traces::default();
+        assert!(!traces.is_on() && !(0..1_000).any(|_| traces.takes_next()));
+        assert!(traces.current().is_none());
+        assert_eq!(traces.figures(), Figures::default());
     }
 
     #[test]
-    fn an_endpoint_without_a_path_gets_the_one_of_otlp() {
-        assert_eq!(traces_url("http://c:4318"), "http://c:4318/v1/traces");
-        assert_eq!(traces_url("http://c:4318/"), "http://c:4318/v1/traces");
-        assert_eq!(traces_url("http://c:4318/own"), "http://c:4318/own");
-    }
-
-    /// Answers one HTTP request with 200 and returns it.
-    fn take_request(listener: &TcpListener) -> Vec<u8> {
-        let (mut stream, _) = listener.accept().unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut request = Vec::new();
-        let mut buffer = [0; 4096];
-        loop {
-            let n = stream.read(&mut buffer).unwrap();
-            request.extend_from_slice(&buffer[..n]);
-            let head = request.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4);
-            let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
-            let length =
-                text.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse().ok());
-            let whole =
-                head.zip(length).is_some_and(|(head, len): (_, usize)| request.len() >= head + len);
-            if whole || n == 0 {
-                break;
-            }
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
-        request
+    fn a_commands_attributes_are_its_name_and_its_store_and_no_argument() {
+        let args: [&[u8]; 3] = [b"set", b"a-key", b"a value"];
+        let said = format!("{:?}", of_command(lookup(&args).unwrap(), 7));
+        assert!(said.contains("SET") && said.contains("\"7\""), "{said}");
+        assert!(!said.contains("a-key") && !said.contains("a value"), "{said}");
     }
 
     #[test]
-    fn spans_reach_the_endpoint_before_the_process_ends() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let server = std::thread::spawn(move || take_request(&listener));
-        let provider = provider(&options(&endpoint), &endpoint).unwrap();
-        let subscriber = tracing_subscriber::registry().with(layer(&provider));
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::info_span!("a_span_of_ours").in_scope(|| {});
-            tracing::info_span!(target: "hyper", "a_span_of_a_library").in_scope(|| {});
-        });
-        provider.shutdown_with_timeout(Duration::from_secs(10)).unwrap();
-        let request = String::from_utf8_lossy(&server.join().unwrap()).into_owned();
-        assert!(request.starts_with("POST /v1/traces "), "{request}");
-        for text in ["a_span_of_ours", "test-service", "demo-0"] {
-            assert!(request.contains(text), "{text}");
-        }
-        assert!(!request.contains("a_span_of_a_library"));
-    }
-
-    #[test]
-    fn a_dead_endpoint_does_not_hold_up_the_end_beyond_the_deadline() {
-        // Bound and never accepted: connecting works, an answer never comes.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let provider = provider(&options(&endpoint), &endpoint).unwrap();
-        let subscriber = tracing_subscriber::registry().with(layer(&provider));
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::info_span!("lost").in_scope(|| {});
-        });
-        assert!(provider.shutdown_with_timeout(Duration::from_millis(50)).is_err());
+    fn an_error_is_its_first_word() {
+        assert_eq!(error_of(b"-WRONGTYPE of key k\r\n"), Some("WRONGTYPE"));
+        assert_eq!(error_of(b"+OK\r\n"), None);
+        assert_eq!(error_of(b""), None);
     }
 }

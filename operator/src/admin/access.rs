@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::Request;
 use futures::future::BoxFuture;
+use hypercache_trace::parent;
 use kube::Client;
 
 use super::{DesiredState, Error, Report, answer};
@@ -66,6 +67,10 @@ impl Direct {
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Report, Error> {
         let unreachable = |error: reqwest::Error| Error::Unreachable(causes(&error));
+        let request = match of_this_pass() {
+            Some(parent) => request.header(parent::TRACEPARENT, parent),
+            None => request,
+        };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
         let mut body = Vec::new();
@@ -130,9 +135,11 @@ impl ThroughApiServer {
             "/api/v1/namespaces/{}/pods/{}:{}/proxy{path}",
             target.namespace, target.pod, target.port
         );
-        let request = Request::builder()
-            .method(method)
-            .uri(uri)
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(parent) = of_this_pass() {
+            request = request.header(parent::TRACEPARENT, parent);
+        }
+        let request = request
             .header("content-type", "application/json")
             .body(body)
             .map_err(|error| Error::Unreachable(error.to_string()))?;
@@ -168,6 +175,11 @@ impl ClusterAccess for ThroughApiServer {
     }
 }
 
+/// What a request is a part of, for its header: the member's spans go on with it.
+fn of_this_pass() -> Option<String> {
+    hypercache_trace::current_span().map(|span| parent::put(&span).0)
+}
+
 /// An error with what caused it, as one line.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -193,6 +205,7 @@ mod tests {
     use axum::routing::{get, put};
     use tokio::net::TcpListener;
     use tokio::task::JoinHandle;
+    use tracing::Instrument;
 
     use super::*;
 
@@ -243,6 +256,29 @@ mod tests {
             told,
             serde_json::json!({ "generation": 3, "members": ["demo-0"], "stores": [] })
         );
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_member_that_is_asked_in_a_pass_gets_that_as_its_parent() {
+        let parents: Arc<Mutex<Vec<String>>> = Arc::default();
+        let taken = Arc::clone(&parents);
+        let router = Router::new().route(
+            "/api/admin/cluster",
+            get(move |headers: axum::http::HeaderMap| async move {
+                let parent =
+                    headers.get(parent::TRACEPARENT).map(|parent| parent.to_str().unwrap());
+                taken.lock().unwrap().push(parent.unwrap_or_default().to_owned());
+                "{}"
+            }),
+        );
+        let (target, task) = member(router).await;
+        let (kept, _guard) = crate::telemetry::passes::tests::kept();
+        direct().report(&target).await.unwrap();
+        let span = tracing::info_span!("ask");
+        async { direct().report(&target).await.unwrap() }.instrument(span).await;
+        let asked = kept.spans().remove(0).span_context;
+        assert_eq!(*parents.lock().unwrap(), [String::new(), parent::put(&asked).0]);
         task.abort();
     }
 

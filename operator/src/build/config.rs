@@ -50,6 +50,12 @@ pub fn config(
     if let Some(level) = settings.log_level {
         file["log"] = json!({ "level": level.as_str() });
     }
+    let mut telemetry = Map::new();
+    insert(&mut telemetry, "otlp_endpoint", settings.otlp_endpoint.as_deref());
+    insert(&mut telemetry, "trace_sample_ratio", settings.trace_sample_ratio.map(f64::from));
+    if !telemetry.is_empty() {
+        file["telemetry"] = telemetry.into();
+    }
     let text = serde_saphyr::to_string(&file)?;
     let object = Wanted {
         kind: Kind::ConfigMap,

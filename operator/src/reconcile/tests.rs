@@ -472,3 +472,21 @@ fn rights_of_the_chart() -> Vec<(String, String)> {
     rights.sort();
     rights
 }
+
+#[tokio::test]
+async fn a_pass_has_a_span_and_each_of_its_parts_one_below_that() {
+    let (kept, _guard) = passes::tests::kept();
+    World::empty().pass(&cluster(json!({}))).await.unwrap();
+    let spans = kept.spans();
+    let root = spans.iter().find(|span| span.name == "reconcile").unwrap();
+    let of = |key: &str| passes::tests::attribute(root, key);
+    assert_eq!((of("namespace"), of("cluster")), ("default".into(), "demo".into()));
+    assert_eq!(of("hypercache.pass.result"), "in_progress");
+    let mut parts: Vec<&str> = Vec::new();
+    for part in spans.iter().filter(|span| span.name != "reconcile") {
+        assert_eq!(part.parent_span_id, root.span_context.span_id(), "{part:?}");
+        assert_eq!(part.span_context.trace_id(), root.span_context.trace_id());
+        parts.push(&part.name);
+    }
+    assert_eq!(parts, ["observe", "ask", "carry_out", "write_status"]);
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hypercache_core::metric::Metric;
 use hypercache_crds::HyperCacheCluster;
+use hypercache_trace::Sent;
 use kube::runtime::reflector::Store;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
@@ -14,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::clusters::Clusters;
+use super::spans::Spans;
 use super::table;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,6 +54,13 @@ fn times() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
+        Self::new(Sent::default())
+    }
+}
+
+impl Metrics {
+    /// Metrics, those of spans among them.
+    pub fn new(sent: Sent) -> Self {
         let mut registry = Registry::default();
         let metrics = Self {
             registry: Arc::default(),
@@ -80,6 +89,7 @@ impl Default for Metrics {
         add(&mut registry, &table::CLUSTER_REQUESTS, metrics.cluster_requests.clone());
         add(&mut registry, &table::WATCH_ERRORS, metrics.watch_errors.clone());
         registry.register_collector(Box::new(metrics.clusters.clone()));
+        registry.register_collector(Box::new(Spans(sent)));
         Self { registry: Arc::new(registry), ..metrics }
     }
 }

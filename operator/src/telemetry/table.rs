@@ -27,6 +27,12 @@ hypercache_core::metrics! {
         WATCH_ERRORS: counter "hypercache_operator_watch_errors_total" ["kind"]
             "Watches that broke off, by kind";
     }
+    "Traces" {
+        SPANS_SENT: counter "hypercache_operator_spans_sent_total" []
+            "Spans that the endpoint took";
+        SPANS_DROPPED: counter "hypercache_operator_spans_dropped_total" ["reason"]
+            "Spans that are lost: the queue was full (`queue`), or the endpoint did not take them (`endpoint`)";
+    }
     "Clusters, as the status of their resources says" {
         CLUSTERS: gauge "hypercache_operator_clusters" []
             "Resources that it looks after";

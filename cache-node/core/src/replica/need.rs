@@ -1,6 +1,6 @@
 //! What an answer waits for, of one slot.
 
-use super::link::Link;
+use super::{link::Link, quorum_links};
 use crate::cluster::Slot;
 use crate::log::Ticket;
 use crate::store::Acks;
@@ -44,6 +44,15 @@ impl Need {
     /// The slot that it is of.
     pub fn slot(&self) -> Slot {
         self.slot
+    }
+
+    /// How many owners beside the primary have to confirm it; with `all`, the most that there may be.
+    pub fn confirmations(&self) -> u8 {
+        match self.acks {
+            Acks::One => 0,
+            Acks::Quorum => quorum_links(self.replication_factor),
+            Acks::All => self.replication_factor.saturating_sub(1),
+        }
     }
 
     /// The cycle of a link that it waits for; the first one of all for a link that came later, which has

@@ -25,6 +25,7 @@ mod reply;
 pub mod routes;
 mod stats;
 mod stores;
+mod traced;
 
 use std::future::Future;
 use std::net::SocketAddr;

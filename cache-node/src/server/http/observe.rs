@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hypercache_core::metric::Metric;
+use opentelemetry::Context;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,9 +18,10 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use tracing::Instrument;
 
-use super::{App, audit, auth};
+use super::{App, audit, auth, traced};
 use crate::telemetry::metrics::out::unit;
 use crate::telemetry::metrics::table;
+use crate::telemetry::trace;
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 const MAX_ID_BYTES: usize = 128;
@@ -134,6 +136,7 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
         route,
         status = tracing::field::Empty,
     );
+    let traced = traced::begin(app.router.traces(), request.headers(), method, &route);
     let answer = async {
         let allowed = match path == "/api" || path.starts_with("/api/") {
             true => auth::check((app.password)().as_ref(), request.headers()),
@@ -149,11 +152,13 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
             }
         }
     };
-    let mut response = answer.instrument(span.clone()).await;
+    let mut response = trace::within(traced.as_ref(), answer.instrument(span.clone())).await;
     response.headers_mut().insert(CORRELATION_ID, id);
     let status = response.status();
     let elapsed = started.elapsed();
     span.record("status", status.as_u16());
+    // What is told of it belongs to its trace.
+    let part = traced.clone().map(Context::attach);
     span.in_scope(|| {
         if let Some(audited) = audited {
             audited.log(&response);
@@ -165,6 +170,10 @@ pub async fn observe(Of(app): Of<App>, request: Request, next: Next) -> Response
             tracing::debug!(action = "http-request", duration_ms, url_path = path, "request");
         }
     });
+    drop(part);
+    if let Some(traced) = traced {
+        traced::end(&traced, status);
+    }
     let labels = Answered { route, method, status: u32::from(status.as_u16()) };
     app.metrics.requests.get_or_create(&labels).inc();
     app.metrics.duration.observe(elapsed.as_secs_f64());

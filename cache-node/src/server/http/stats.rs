@@ -148,6 +148,7 @@ pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, A
     let snapshot = Snapshot {
         member: app.config.node.id.clone(),
         started_at_ms: app.started_ms,
+        spans: app.router.traces().figures(),
         requests: RequestSnapshot {
             server: app.stats.total(),
             requests: requests(&app),

@@ -24,11 +24,13 @@ use super::ahead::{Ahead, Upcoming};
 use super::audit;
 use super::commands;
 use super::session::{Replies, Session};
+use super::traced::Traced;
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::raft::Lease;
 use crate::router::{Awaited, Batch, CUT_OFF, NO_QUORUM, Request, Tried, lacks_replicas, wire};
 use crate::server::stats::{Count, ticks, watch};
+use crate::telemetry::trace;
 use hypercache_core::cluster::View;
 
 /// What one read takes at the most into the shared buffer.
@@ -81,7 +83,7 @@ pub struct Connection {
     gathering: bool,
     batch: Batch,
     /// Replies that wait until what they tell of is on the disk.
-    awaited: Awaited,
+    pub(super) awaited: Awaited,
     /// This member's lease, taken before the commands of an input run.
     lease: Lease,
     /// Some of them ran here since.
@@ -96,6 +98,8 @@ pub struct Connection {
     pausing: bool,
     /// So many commands of a pipeline were run since something was sent.
     unsent: usize,
+    /// The spans of the command that is next, if it has some.
+    pub(super) traced: Option<Traced>,
 }
 
 /// Leaves the list of clients, however the connection's task ends.
@@ -137,6 +141,7 @@ impl Connection {
             since: 0,
             pausing: false,
             unsent: 0,
+            traced: None,
         };
         connection.session.limits.max_bulk_bytes = connection.shared.tunables.read().max_bulk_bytes;
         // A client that went away is no news.
@@ -209,7 +214,11 @@ impl Connection {
                 router.settle_all(self.lease, awaited, protocol, &mut out, nothing).await;
             }
             if next == Next::Wait {
-                self.wait_for_one(&mut out).await?;
+                let (start, span) = (out.len(), self.traced.take().map(|traced| traced.request));
+                trace::within(span.as_ref(), self.wait_for_one(&mut out)).await?;
+                if let Some(span) = span {
+                    trace::end(&span, trace::error_of(out.get(start..).unwrap_or_default()));
+                }
             }
             if next == Next::Close {
                 let _ = tokio::time::timeout(FAREWELL, self.send(&mut out)).await;
@@ -470,18 +479,25 @@ impl Connection {
         }
         let start = out.len();
         self.session.notices = false;
+        if self.shared.router.traces().takes_next() || self.traced.is_some() {
+            self.begin_spans(upcoming.spec);
+        }
+        // What is told of it belongs to its trace.
+        let part = self.traced.as_ref().map(|traced| traced.request.clone().attach());
         let ran = self.run_one(view, upcoming, now_ms, out);
+        drop(part);
         if self.session.replies != Replies::Wanted && ran {
             self.session.mute(start, out);
         }
         // Reads are answered whatever becomes of the disk; where others have the slot as well they may
         // have to wait for those.
         let keyspace = self.shared.keyspace();
-        if ran
+        let waits = ran
             && (keyspace.journal().is_on() && upcoming.spec.is_some_and(Spec::may_write)
                 || keyspace.feed().is_on())
-        {
-            self.awaited.note(start, out.len());
+            && self.awaited.note(start, out.len());
+        if self.traced.is_some() && ran {
+            self.end_spans(upcoming.spec, waits, out.get(start..).unwrap_or_default());
         }
         ran
     }
@@ -582,6 +598,9 @@ impl Connection {
                 }
                 Tried::Done => {
                     self.ran_here |= view.quorum;
+                    if let Some(traced) = &mut self.traced {
+                        traced.executed = true;
+                    }
                     self.wrote_here |= spec.may_write();
                 }
                 Tried::There(_) if self.session.replies != Replies::Wanted => {
@@ -592,7 +611,8 @@ impl Connection {
                     out.truncate(start);
                     // What it answers is not known yet.
                     self.ran(spec, args, None);
-                    self.batch.push(member, start, spec, self.session.caller(), args);
+                    let spans = self.forward_spans(view, member);
+                    self.batch.push((member, start), spec, self.session.caller(), args, spans);
                     return true;
                 }
                 Tried::Later => {

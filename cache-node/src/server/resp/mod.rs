@@ -16,6 +16,7 @@ mod info;
 mod info_disk;
 pub mod pause;
 mod session;
+mod traced;
 mod transaction;
 
 pub(crate) use commands::REDIS_VERSION;

@@ -2,6 +2,8 @@
 
 use std::fmt::Error;
 
+use hypercache_trace::Figures;
+
 use super::out::Out;
 use super::table;
 use crate::telemetry::process;
@@ -35,4 +37,11 @@ pub(super) fn encode(member: &str, started_at_ms: u64, out: &mut Out<'_>) -> Res
         out.one(metric, value)?;
     }
     Ok(())
+}
+
+/// Tells what became of the spans of requests.
+pub(super) fn encode_spans(spans: Figures, out: &mut Out<'_>) -> Result<(), Error> {
+    out.one(&table::SPANS_SENT, spans.sent as f64)?;
+    let lost = [(["queue"], spans.dropped as f64), (["endpoint"], spans.failed as f64)];
+    out.each(&table::SPANS_DROPPED, lost)
 }

@@ -30,6 +30,10 @@ hypercache_core::metrics! {
             "Tasks that wait in its common queue for a thread";
         RUNTIME_BUSY: counter "hypercache_runtime_busy_seconds_total" []
             "How long its threads ran tasks";
+        SPANS_SENT: counter "hypercache_telemetry_spans_sent_total" []
+            "Spans of traces that the endpoint took";
+        SPANS_DROPPED: counter "hypercache_telemetry_spans_dropped_total" ["reason"]
+            "Spans that are lost: the queue was full (`queue`), or the endpoint did not take them (`endpoint`)";
     }
     "Clients" {
         CONNECTED_CLIENTS: gauge "hypercache_connected_clients" []
