@@ -2,7 +2,8 @@
 //! links and table under commands, kills, restarts, isolation, fail-over and hand-over.
 //!
 //! What the shell does between them (sending, attaching, proposing, leases) stands here as simply as it can
-//! be, each step taken when the dice say so.
+//! be, each step taken when the dice say so. Each member takes the table's versions at its own time, one after the
+//! other.
 //!
 //! | file | what it is about |
 //! |---|---|
@@ -10,11 +11,13 @@
 //! | `process` | one life of a member: its data, and what it is for each slot |
 //! | `duties` | what a primary does until another owner is in sync |
 //! | `network` | connections in order, and requests in none |
+//! | `faults` | kills, restarts, isolation, connections that break, copies that become other ones |
 //! | `history` | what clients did, and what must be there |
 //! | `world` | all of that together, step by step |
 //! | `settle` | the end: everything heals, and is compared |
 
 mod duties;
+mod faults;
 mod history;
 mod network;
 mod process;
@@ -28,7 +31,9 @@ use hypercache_core::cluster::{MemberId, Slot};
 use hypercache_core::store::{Acks, StoreNumber, StorePolicy};
 
 /// The members.
-const MEMBERS: [MemberId; 3] = [1, 2, 3];
+const MEMBERS: [MemberId; 4] = [1, 2, 3, 4];
+/// How many own each slot, while none of them is being replaced by another.
+const OWNERS: usize = 3;
 /// The slots that are used, and the hash tags of their keys.
 const SLOTS: [(Slot, &str); 3] = [(15495, "a"), (3300, "b"), (7365, "c")];
 /// The stores.

@@ -26,9 +26,16 @@ pub struct Connection {
 /// A request, or the answer to one.
 #[derive(Debug, Clone)]
 pub enum Body {
-    AskPosition,
+    /// How far it is, as an owner by that version of the table.
+    AskPosition {
+        version: usize,
+    },
     Position(Position),
-    Piece { session: u64, piece: Piece, entries: Vec<u8> },
+    Piece {
+        session: u64,
+        piece: Piece,
+        entries: Vec<u8>,
+    },
     Loaded(Piece, LoadedPiece),
 }
 

@@ -1,6 +1,6 @@
 //! The cluster's table, as Raft would hold it: one after the other, its versions.
 
-use super::{MEMBERS, SLOTS, policies};
+use super::{MEMBERS, OWNERS, SLOTS, policies};
 use hypercache_core::cluster::{
     Act, Assignment, Change, ClusterState, Member, MemberId, Placement, SLOTS as ALL_SLOTS, Step,
 };
@@ -38,7 +38,7 @@ impl Table {
             // Each of the used ones begins at another member.
             let index = SLOTS.iter().position(|(used, _)| *used == slot).unwrap_or(0);
             let first = MEMBERS.iter().cycle().skip(index % MEMBERS.len());
-            Placement::new(first.take(MEMBERS.len()).copied().collect(), 1)
+            Placement::new(first.take(OWNERS).copied().collect(), 1)
         };
         let mut table = Self { state: ClusterState::default(), versions: Vec::new() };
         table.commit(&Change::Init {

@@ -5,9 +5,9 @@ use super::history::History;
 use super::network::{Body, Confirmed, Connection, Message, Network};
 use super::process::Process;
 use super::table::{Table, step};
-use super::{MEMBERS, SLOTS};
+use super::{MEMBERS, OWNERS, SLOTS};
 use crate::choice::{Choice, Dice};
-use hypercache_core::cluster::{Act, Change, MemberId};
+use hypercache_core::cluster::{Act, Change, MemberId, Slot};
 use hypercache_core::command::apply::Applied;
 use hypercache_core::mutation::{self, Mutation};
 use hypercache_core::replica::{Receive, Received, quorum_links};
@@ -27,13 +27,16 @@ pub enum Broken {
     ServesUnknown,
     /// An owner leaves the in-sync set whatever those have that stay.
     LeavesAlone,
+    /// A copy says how far it is although its table is older than the one by which it is asked.
+    OlderTable,
 }
 
 impl Broken {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
         let shell = [Self::ServesWithoutLease, Self::AnyOwner, Self::ServesUnknown];
-        Mutation::ALL.into_iter().map(Self::Core).chain(shell).chain([Self::LeavesAlone])
+        let more = [Self::LeavesAlone, Self::OlderTable];
+        Mutation::ALL.into_iter().map(Self::Core).chain(shell).chain(more)
     }
 }
 
@@ -63,18 +66,22 @@ pub struct Ran {
     pub promoted: u64,
     /// Versions of the table.
     pub versions: u64,
+    /// Owners that were added to slots, and owners that went.
+    pub moves: u64,
     /// Connections that were made.
     pub connections: u64,
+    /// Copies that were found not to be what their primaries hold.
+    pub differing: u64,
     /// The same for the same steps with the same ends.
     pub digest: u64,
 }
 
 /// A change of the table that is on its way.
 pub struct Proposal {
-    by: (MemberId, u64),
+    pub by: (MemberId, u64),
     change: Change,
     /// It says who is in sync.
-    is_of_sync: bool,
+    pub is_of_sync: bool,
     /// The duties that wait for it.
     duties: Vec<(usize, MemberId)>,
 }
@@ -92,9 +99,13 @@ pub struct World {
     pub ran: Ran,
     /// A copy of each slot was lost, and those that are left may not be equal: another loss is more than a
     /// majority stands.
-    weak: [bool; SLOTS.len()],
+    pub weak: [bool; SLOTS.len()],
+    /// Some copy of a slot was made another one.
+    pub damaged: [bool; SLOTS.len()],
+    /// It hears nothing of the table.
+    pub late: Option<MemberId>,
     sessions: u64,
-    incarnations: u64,
+    pub incarnations: u64,
 }
 
 /// Does what a seed says.
@@ -131,6 +142,8 @@ impl World {
             history: History::default(),
             ran: Ran::default(),
             weak: [false; SLOTS.len()],
+            damaged: [false; SLOTS.len()],
+            late: None,
             sessions: 0,
             incarnations: 100,
         }
@@ -156,6 +169,7 @@ impl World {
                 27..=29 => self.lease(),
                 30..=31 => self.hand_over(),
                 32 => self.clock(),
+                33..=34 => self.move_slot(),
                 _ => self.progress()?,
             }
             self.check_serving()?;
@@ -184,11 +198,11 @@ impl World {
         Ok(())
     }
 
-    fn member(&mut self) -> MemberId {
+    pub fn member(&mut self) -> MemberId {
         MEMBERS[self.dice.pick(MEMBERS.len())]
     }
 
-    fn pair(&mut self) -> (MemberId, MemberId) {
+    pub fn pair(&mut self) -> (MemberId, MemberId) {
         let from = self.dice.pick(MEMBERS.len());
         let to = (from + 1 + self.dice.pick(MEMBERS.len() - 1)) % MEMBERS.len();
         (MEMBERS[from], MEMBERS[to])
@@ -199,7 +213,7 @@ impl World {
         self.command_at(id)
     }
 
-    fn command_at(&mut self, id: MemberId) -> Result<(), String> {
+    pub fn command_at(&mut self, id: MemberId) -> Result<(), String> {
         let index = self.dice.pick(SLOTS.len());
         let Some(process) = self.processes.get(&id).filter(|it| it.serves(index)) else {
             return Ok(());
@@ -218,7 +232,7 @@ impl World {
         ran
     }
 
-    fn answer(&mut self) -> Result<(), String> {
+    pub fn answer(&mut self) -> Result<(), String> {
         let (processes, broken) = (&self.processes, self.options.broken);
         let find = |(id, incarnation): (MemberId, u64)| {
             let process = processes.get(&id).filter(|it| it.incarnation == incarnation)?;
@@ -229,135 +243,6 @@ impl World {
         let answered = self.history.answer(find, &mut |what| said.push(what));
         said.iter().for_each(|what| self.say(what));
         answered
-    }
-
-    /// Kills, restarts, isolation, and connections that break.
-    fn fault(&mut self) {
-        let id = self.member();
-        match self.dice.pick(13) {
-            12 if self.network.isolated.is_none() && self.may_lose(id) => {
-                let slot = SLOTS[self.dice.pick(SLOTS.len())].0;
-                let gave_up = self.processes.get(&id).is_some_and(|it| it.space.give_up_copy(slot));
-                if gave_up {
-                    self.weak = [true; SLOTS.len()];
-                    self.say(&format!("{id}: its copy of {slot} does not count"));
-                }
-            }
-            0 if self.network.isolated.is_none() && self.may_lose(id) => {
-                self.network.isolated = Some(id);
-                self.network.cut(id);
-                self.say(&format!("{id} is isolated"));
-            }
-            1 | 2 => {
-                if let Some(id) = self.network.isolated.take() {
-                    self.say(&format!("{id} is back"));
-                }
-            }
-            3..=5 if self.processes.contains_key(&id) && self.may_lose(id) => self.kill(id),
-            6 | 7 => self.restart(id),
-            8..=10 => {
-                let pair = self.pair();
-                if self.network.connections.remove(&pair).is_some() {
-                    self.say(&format!("the connection {pair:?} breaks"));
-                }
-            }
-            _ => {
-                let (from, to) = self.pair();
-                let session = self.processes.get(&from).map(|it| it.link(to).session());
-                if self.dice.one(3)
-                    && let Some(process) = self.processes.get(&from)
-                {
-                    process.link(to).close(session.unwrap_or(0));
-                    self.network.connections.remove(&(from, to));
-                    self.say(&format!("the session {from} to {to} ends"));
-                }
-            }
-        }
-    }
-
-    /// A member is killed right after it did something, and before others hear of it.
-    fn sudden(&mut self) -> Result<(), String> {
-        let id = self.member();
-        if !self.processes.contains_key(&id) || !self.may_lose(id) {
-            return Ok(());
-        }
-        for _ in 0..6 {
-            self.command_at(id)?;
-        }
-        self.answer()?;
-        self.kill(id);
-        Ok(())
-    }
-
-    /// Whether a member may be lost: the others have everything, and nothing else is wrong.
-    fn may_lose(&mut self, id: MemberId) -> bool {
-        for index in 0..SLOTS.len() {
-            let is_whole = self.table.latest().placements[index]
-                .in_sync
-                .iter()
-                .all(|member| self.processes.contains_key(member) && self.counts(*member, index));
-            if is_whole && !self.stays_weak(index) {
-                self.weak[index] = false;
-            }
-        }
-        let latest = self.table.latest();
-        let is_well = |member: &MemberId| {
-            let process = self.processes.get(member);
-            process.is_some_and(|it| Some(&it.incarnation) == latest.incarnations.get(member))
-                && self.network.isolated != Some(*member)
-        };
-        MEMBERS.iter().filter(|member| **member != id).all(is_well)
-            && latest.placements.iter().enumerate().all(|(index, placement)| {
-                placement.in_sync.iter().all(is_well)
-                    && placement.in_sync.len() > usize::from(quorum_links(3))
-                    && placement.in_sync.iter().all(|member| self.counts(*member, index))
-                    && !(self.weak[index] && self.stays_weak(index))
-            })
-    }
-
-    fn stays_weak(&self, index: usize) -> bool {
-        let in_sync = self.table.latest().placements[index].in_sync.len();
-        in_sync < MEMBERS.len() && !self.are_equal(index)
-    }
-
-    /// Whether what a member has of a slot counts.
-    fn counts(&self, id: MemberId, index: usize) -> bool {
-        let process = self.processes.get(&id);
-        process.is_some_and(|it| it.space.feed().position(SLOTS[index].0).epoch != 0)
-    }
-
-    /// Whether all that are in sync of a slot have everything.
-    fn are_equal(&self, index: usize) -> bool {
-        let (slot, placement) = (SLOTS[index].0, &self.table.latest().placements[index]);
-        let Some(primary) = placement.primary().and_then(|id| self.processes.get(&id)) else {
-            return false;
-        };
-        placement.in_sync.iter().skip(1).all(|member| {
-            let link = primary.link(*member);
-            let ticket = primary.space.ticket_of(slot, &link);
-            ticket.is_some_and(|ticket| primary.space.has(slot, &link, ticket))
-        })
-    }
-
-    fn kill(&mut self, id: MemberId) {
-        self.say(&format!("{id} is killed"));
-        self.processes.remove(&id);
-        self.weak = [true; SLOTS.len()];
-        // Nobody takes the word of who is dead on who is in sync.
-        self.proposals.retain(|proposal| proposal.by.0 != id || !proposal.is_of_sync);
-        self.network.cut(id);
-        self.ran.kills += 1;
-    }
-
-    pub fn restart(&mut self, id: MemberId) {
-        if self.processes.contains_key(&id) {
-            return;
-        }
-        self.incarnations += 1;
-        self.say(&format!("{id} starts"));
-        let leaves_alone = self.options.broken == Some(Broken::LeavesAlone);
-        let process = Process::start(id, self.incarnations, self.seed);
-        self.processes.insert(id, Process { leaves_alone, ..process });
     }
 
     /// Leases end for who is isolated, and begin again for who is not.
@@ -374,7 +259,7 @@ impl World {
             if lease {
                 // Whoever gives it says of which table it is.
                 let last = self.table.versions.len() - 1;
-                process.see(last, &self.table.versions[last]);
+                process.see_up_to(last, &self.table.versions);
             }
             process.serve();
             self.say(&format!("{id}: lease {lease}"));
@@ -431,12 +316,41 @@ impl World {
         }
     }
 
+    /// The leader brings a slot to another owner, and lets one go that is too many.
+    fn move_slot(&mut self) {
+        let (id, index) = (self.member(), self.dice.pick(SLOTS.len()));
+        let placement = self.table.latest().placements[index].clone();
+        let Some(primary) = placement.primary().filter(|primary| *primary != id) else { return };
+        let is_more = placement.owners.len() > OWNERS;
+        let act = match (placement.owns(id), placement.is_in_sync(id)) {
+            (false, _) if !is_more && self.processes.contains_key(&id) => Act::AddOwner(id),
+            (true, false) if is_more => Act::RemoveOwner(id),
+            (true, true) if placement.in_sync.len() > OWNERS => {
+                // Its primary lets it go.
+                if let Some(process) = self.processes.get_mut(&primary) {
+                    process.drop_owner(index, id, true);
+                }
+                return;
+            }
+            _ => return,
+        };
+        self.say(&format!("slot {index}: {act:?}"));
+        self.table.commit(&step(index, act));
+        self.ran.moves += 1;
+        if matches!(act, Act::RemoveOwner(_)) && self.dice.one(3) {
+            // It is wanted again, before anybody may have heard that it was not.
+            self.table.commit(&step(index, Act::AddOwner(id)));
+            self.ran.moves += 1;
+        }
+    }
+
     fn clock(&mut self) {
         let id = self.member();
         let ms = self.dice.pick(60) as u64;
         let Some(process) = self.processes.get_mut(&id) else { return };
         process.now_ms += ms;
         process.space.expire_cycle(process.now_ms, 1000);
+        process.check_copies();
     }
 
     fn connect(&mut self) {
@@ -514,6 +428,16 @@ impl World {
                 if let Some(error) = applied.errors.first() {
                     return Err(format!("{to} could not do what {from} did: {error}"));
                 }
+                self.ran.differing += applied.differing.len() as u64;
+                let is_sound = |slot: &Slot| {
+                    let index = SLOTS.iter().position(|(used, _)| used == slot);
+                    index.is_some_and(|index| !self.damaged[index])
+                };
+                if let Some((slot, store)) =
+                    applied.differing.iter().find(|(slot, _)| is_sound(slot))
+                {
+                    return Err(format!("{to} has not what {from} has of {slot}, store {store}"));
+                }
                 received.done(cycle.number, &applied.refused, &applied.attached);
                 refused = applied.refused;
             }
@@ -562,9 +486,14 @@ impl World {
         }
         let mut answer = None;
         match body {
-            Body::AskPosition => {
-                let position = process.space.feed().position(SLOTS[index].0);
-                answer = Some(Body::Position(position));
+            // An older table that is still to come may tell it that it is no owner, and it would drop what it was
+            // given.
+            Body::AskPosition { version } => {
+                let knows = process.version >= Some(version);
+                if knows || self.options.broken == Some(Broken::OlderTable) {
+                    let position = process.space.feed().position(SLOTS[index].0);
+                    answer = Some(Body::Position(position));
+                }
             }
             Body::Piece { session, piece, entries } => {
                 let now_ms = process.now_ms;
@@ -628,7 +557,7 @@ impl World {
         let wants = match process.handing.contains_key(&index) {
             true if self.dice.one(2) => process.go_on_handing(index, gives_up),
             _ if slow || !is_connected && gives_up => {
-                process.drop_owner(index, other);
+                process.drop_owner(index, other, false);
                 Wants::Nothing
             }
             _ => process.attend(index, other, version),
@@ -671,13 +600,13 @@ impl World {
     fn see(&mut self) {
         let id = self.member();
         let last = self.table.versions.len() - 1;
-        if self.network.isolated == Some(id) {
+        if self.network.isolated == Some(id) || self.late == Some(id) {
             return;
         }
         let Some(process) = self.processes.get_mut(&id) else { return };
         let next = process.version.map_or(0, |version| (version + 1).min(last));
         let next = next + self.dice.pick(last - next + 1);
-        process.see(next, &self.table.versions[next]);
+        process.see_up_to(next, &self.table.versions);
         if self.options.broken == Some(Broken::ServesUnknown) {
             process.pretend(&self.table.versions[next]);
         }
