@@ -1,8 +1,8 @@
 //! What goes wrong with members and their connections, as far as what was answered must outlive it.
 
 use super::process::Process;
-use super::world::{Broken, World};
-use super::{MEMBERS, OWNERS, SLOTS};
+use super::world::World;
+use super::{Broken, OWNERS, SLOTS};
 use crate::choice::Choice;
 use hypercache_core::cluster::MemberId;
 use hypercache_core::replica::quorum_links;
@@ -12,8 +12,8 @@ impl World {
     pub fn fault(&mut self) {
         let id = self.member();
         match self.dice.pick(15) {
-            14 => self.late = Some(id).filter(|_| self.late.is_none()),
-            13 if self.dice.one(3) => self.damage(id),
+            14 if self.shape.late_tables => self.late = Some(id).filter(|_| self.late.is_none()),
+            13 if self.shape.damage && self.dice.one(3) => self.damage(id),
             12 if self.network.isolated.is_none() && self.may_lose(id) => {
                 let slot = SLOTS[self.dice.pick(SLOTS.len())].0;
                 let gave_up = self.processes.get(&id).is_some_and(|it| it.space.give_up_copy(slot));
@@ -85,7 +85,7 @@ impl World {
             process.is_some_and(|it| Some(&it.incarnation) == latest.incarnations.get(member))
                 && self.network.isolated != Some(*member)
         };
-        MEMBERS.iter().filter(|member| **member != id).all(is_well)
+        self.shape.ids().iter().filter(|member| **member != id).all(is_well)
             && latest.placements.iter().enumerate().all(|(index, placement)| {
                 placement.in_sync.iter().all(is_well)
                     && placement.in_sync.len() > usize::from(quorum_links(3))

@@ -13,24 +13,36 @@
 //! | `network` | connections in order, and requests in none |
 //! | `faults` | kills, restarts, isolation, connections that break, copies that become other ones |
 //! | `history` | what clients did, and what must be there |
+//! | `shape` | what a world has: a narrow one, a wide one, or something between |
+//! | `broken` | mistakes that have to be found |
+//! | `leader` | who may serve, who is promoted, which owners come and go |
+//! | `proposals` | what members propose for the table |
+//! | `traffic` | what goes over connections, and beside them |
 //! | `world` | all of that together, step by step |
 //! | `settle` | the end: everything heals, and is compared |
 
+mod broken;
 mod duties;
 mod faults;
 mod history;
+mod leader;
 mod network;
 mod process;
+mod proposals;
 mod settle;
+mod shape;
 mod table;
+mod traffic;
 mod world;
 
-pub use world::{Broken, Options, Ran, run};
+pub use broken::Broken;
+pub use shape::Shape;
+pub use world::{Options, Ran, run};
 
 use hypercache_core::cluster::{MemberId, Slot};
 use hypercache_core::store::{Acks, StoreNumber, StorePolicy};
 
-/// The members.
+/// The members, of which a world has the first ones.
 const MEMBERS: [MemberId; 4] = [1, 2, 3, 4];
 /// How many own each slot, while none of them is being replaced by another.
 const OWNERS: usize = 3;

@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::world::World;
-use super::{MEMBERS, SLOTS, STORES};
+use super::{SLOTS, STORES};
 use hypercache_core::cluster::MemberId;
 
 /// So many steps everything may take to heal.
@@ -15,8 +15,8 @@ impl World {
     /// is there.
     pub fn settle(&mut self) -> Result<(), String> {
         (self.network.isolated, self.late) = (None, None);
-        for id in MEMBERS {
-            self.restart(id);
+        for id in self.shape.ids() {
+            self.restart(*id);
         }
         let mut steps = 0;
         while let Some(unwell) = self.unwell() {
@@ -82,7 +82,7 @@ impl World {
                 let link = process.link(other);
                 other != *id && link.session() != 0 && (link.pending().0 || link.bytes() > 0)
             };
-            if let Some(other) = MEMBERS.into_iter().find(|other| is_busy(*other)) {
+            if let Some(other) = self.shape.ids().iter().find(|other| is_busy(**other)) {
                 return Some(format!("{id} sends to {other}"));
             }
         }
