@@ -16,11 +16,9 @@ const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, brok
 
 /// The world that the environment asks for.
 fn shape() -> Option<Shape> {
-    match std::env::var("SIM_SHAPE").ok()?.as_str() {
-        "narrow" => Some(Shape::NARROW),
-        "wide" => Some(Shape::WIDE),
-        other => panic!("SIM_SHAPE is narrow or wide, not {other}"),
-    }
+    let asked = std::env::var("SIM_SHAPE").ok()?;
+    let named = Shape::NAMED.into_iter().find(|(name, _)| *name == asked);
+    Some(named.unwrap_or_else(|| panic!("SIM_SHAPE names one of {:?}", Shape::NAMED)).1)
 }
 
 fn run_all(seeds: Range<u64>) -> Ran {

@@ -1,6 +1,5 @@
 //! Mistakes that a run makes, each of which has to be found.
 
-use super::Shape;
 use hypercache_core::mutation::Mutation;
 
 /// A mistake that a run makes.
@@ -30,15 +29,15 @@ impl Broken {
         Mutation::ALL.into_iter().map(Self::Core).chain(shell).chain(more)
     }
 
-    /// The worlds in which it is looked for.
-    pub fn shapes(self) -> &'static [(&'static str, Shape)] {
-        const NARROW: (&str, Shape) = ("narrow", Shape::NARROW);
-        const WIDE: (&str, Shape) = ("wide", Shape::WIDE);
+    /// The worlds in which it is looked for, by their names.
+    pub fn worlds(self) -> &'static [&'static str] {
         match self {
-            // With slots that move, who is left behind is replaced before it is missed.
-            Self::LeavesAlone => &[NARROW],
-            Self::OlderTable | Self::RemovedQuietly => &[WIDE],
-            _ => &[NARROW, WIDE],
+            // Where slots move, who has not everything is replaced before it is missed.
+            Self::LeavesAlone => &["impatient"],
+            // Where each member owns all slots there is nobody to be removed.
+            Self::OlderTable | Self::RemovedQuietly => &["wide", "restless"],
+            Self::Core(Mutation::IgnoredEpoch) => &["impatient", "wide"],
+            _ => &["narrow", "wide"],
         }
     }
 }

@@ -9,24 +9,25 @@ use hypercache_core::replica::quorum_links;
 
 impl World {
     /// Leases end for who is isolated, and begin again for who is not.
-    pub fn lease(&mut self) {
+    pub fn lease(&mut self) -> Result<(), String> {
         let id = self.member();
         let is_isolated = self.network.isolated == Some(id);
-        let Some(process) = self.processes.get_mut(&id) else { return };
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         let lease = !is_isolated;
         if process.lease != lease {
             process.lease = lease;
             if !lease && self.options.broken == Some(Broken::ServesWithoutLease) {
-                return;
+                return Ok(());
             }
             if lease {
                 // Whoever gives it says of which table it is.
                 let last = self.table.versions.len() - 1;
-                process.see_up_to(last, &self.table.versions);
+                process.see_up_to(last, &self.table.versions)?;
             }
             process.serve();
             self.say(&format!("{id}: lease {lease}"));
         }
+        Ok(())
     }
 
     /// The leader promotes where a primary cannot serve.

@@ -82,23 +82,37 @@ impl Process {
     }
 
     /// Sees all versions of the table up to one, in their order.
-    pub fn see_up_to(&mut self, last: usize, versions: &[Version]) {
+    ///
+    /// # Errors
+    /// It dropped what the latest table has it in sync with.
+    pub fn see_up_to(&mut self, last: usize, versions: &[Version]) -> Result<(), String> {
+        let id = self.id;
         for number in self.version.map_or(0, |seen| seen + 1)..=last {
             let before = number.checked_sub(1).and_then(|before| versions.get(before));
-            if let Some(version) = versions.get(number) {
-                self.see(number, version, before);
+            let Some(version) = versions.get(number) else { continue };
+            let dropped = self.see(number, version, before);
+            let counts_on_it = |index: &usize| {
+                versions.last().is_some_and(|latest| {
+                    latest.incarnations.get(&id) == Some(&self.incarnation)
+                        && latest.placements[*index].is_in_sync(id)
+                })
+            };
+            if let Some(index) = dropped.into_iter().find(counts_on_it) {
+                return Err(format!("{id} drops slot {index}, in which it is in sync"));
             }
         }
+        Ok(())
     }
 
-    /// Sees a version of the table, and what was before.
-    fn see(&mut self, number: usize, version: &Version, before: Option<&Version>) {
+    /// Sees a version of the table, and what was before. The slots of which it drops what it holds.
+    fn see(&mut self, number: usize, version: &Version, before: Option<&Version>) -> Vec<usize> {
+        let mut dropped = Vec::new();
         self.version = Some(number);
         self.is_known = version.incarnations.get(&self.id) == Some(&self.incarnation);
         if !self.is_known {
             // It may have been once: an earlier process's word came late.
             self.serve();
-            return;
+            return dropped;
         }
         for (index, placement) in version.placements.iter().enumerate() {
             let (slot, _) = SLOTS[index];
@@ -148,6 +162,7 @@ impl Process {
             self.space.place(slot, role, &route, handed_over);
             if old.is_some_and(|old| old.owns(self.id)) && !placement.owns(self.id) {
                 self.space.clear_slot(slot);
+                dropped.push(index);
             }
         }
         // What was proposed has come to its end, whatever that is.
@@ -164,6 +179,7 @@ impl Process {
             self.space.set_synced(SLOTS[index].0, &self.link(other), synced);
         }
         self.serve();
+        dropped
     }
 
     /// By a mistake, takes the table's word for what it is although it means an earlier process.

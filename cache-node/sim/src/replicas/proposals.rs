@@ -25,7 +25,7 @@ impl World {
     /// A member does what is to be done for another owner of a slot, or for a hand-over.
     pub fn attend(&mut self) {
         let ((id, other), index) = (self.pair(), self.dice.pick(SLOTS.len()));
-        let slow = self.dice.one(40);
+        let slow = self.dice.one(self.shape.patience);
         let (gives_up, repeats) = (self.dice.one(10), self.dice.one(8));
         let is_connected = self.network.connections.contains_key(&(id, other));
         let Some(process) = self.processes.get_mut(&id) else { return };
@@ -108,18 +108,19 @@ impl World {
     }
 
     /// A member sees another version of the table.
-    pub fn see(&mut self) {
+    pub fn see(&mut self) -> Result<(), String> {
         let id = self.member();
         let last = self.table.versions.len() - 1;
         if self.network.isolated == Some(id) || self.late == Some(id) {
-            return;
+            return Ok(());
         }
-        let Some(process) = self.processes.get_mut(&id) else { return };
+        let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         let next = process.version.map_or(0, |version| (version + 1).min(last));
         let next = next + self.dice.pick(last - next + 1);
-        process.see_up_to(next, &self.table.versions);
+        process.see_up_to(next, &self.table.versions)?;
         if self.options.broken == Some(Broken::ServesUnknown) {
             process.pretend(&self.table.versions[next]);
         }
+        Ok(())
     }
 }

@@ -28,7 +28,7 @@ impl World {
                 self.progress()?;
                 if steps % 10 == 0 {
                     self.leader();
-                    self.renew_leases();
+                    self.renew_leases()?;
                     self.keep();
                     self.touch();
                 }
@@ -37,13 +37,14 @@ impl World {
         self.compare()
     }
 
-    fn renew_leases(&mut self) {
+    fn renew_leases(&mut self) -> Result<(), String> {
         let last = self.table.versions.len() - 1;
         for process in self.processes.values_mut().filter(|process| !process.lease) {
             process.lease = true;
-            process.see_up_to(last, &self.table.versions);
+            process.see_up_to(last, &self.table.versions)?;
             process.serve();
         }
+        Ok(())
     }
 
     /// Something is written where a copy does not count, so that its primary hears of that; and copies are compared

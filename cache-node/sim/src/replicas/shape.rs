@@ -2,7 +2,7 @@
 //! more than one.
 
 use super::MEMBERS;
-use crate::choice::Dice;
+use crate::choice::{Choice, Dice};
 use hypercache_core::cluster::MemberId;
 
 /// See the module.
@@ -10,8 +10,10 @@ use hypercache_core::cluster::MemberId;
 pub struct Shape {
     /// How many members there are, the most of them four.
     pub members: usize,
-    /// Slots go from owner to owner. Needs more members than owners.
-    pub moves: bool,
+    /// In so many of a hundred steps a slot gets an owner more, or one less. Needs more members than owners.
+    pub moves: usize,
+    /// An owner is given up once in so many looks at it.
+    pub patience: usize,
     /// A member hears nothing of the table for a while.
     pub late_tables: bool,
     /// Copies become other ones, and have to be found.
@@ -20,23 +22,34 @@ pub struct Shape {
 
 impl Shape {
     /// Three members, each of which owns all slots.
-    pub const NARROW: Self = Self { members: 3, moves: false, late_tables: false, damage: false };
+    pub const NARROW: Self =
+        Self { members: 3, moves: 0, patience: 40, late_tables: false, damage: false };
+    /// The same, and owners leave for little.
+    pub const IMPATIENT: Self = Self { patience: 6, ..Self::NARROW };
     /// Four of which three own each slot, and all that there is.
-    pub const WIDE: Self = Self { members: 4, moves: true, late_tables: true, damage: true };
+    pub const WIDE: Self =
+        Self { members: 4, moves: 2, patience: 40, late_tables: true, damage: true };
+    /// Slots move all the time, and nothing is damaged.
+    pub const RESTLESS: Self = Self { moves: 5, damage: false, ..Self::WIDE };
 
-    /// What a seed says: each third is narrow, each third is wide, and the others are something between.
+    /// The worlds that have names.
+    pub const NAMED: [(&str, Self); 4] = [
+        ("narrow", Self::NARROW),
+        ("impatient", Self::IMPATIENT),
+        ("wide", Self::WIDE),
+        ("restless", Self::RESTLESS),
+    ];
+
+    /// What a seed says: one with a name, or something between.
     pub fn of(seed: u64) -> Self {
-        match seed % 3 {
-            0 => Self::NARROW,
-            1 => Self::WIDE,
-            _ => {
-                let mut dice = Dice::new(!seed);
-                let mut has = || dice.one(2);
-                let moves = has();
-                let members = if moves || has() { 4 } else { 3 };
-                Self { members, moves, late_tables: has(), damage: has() }
-            }
+        if let Some((_, named)) = Self::NAMED.get((seed % 6) as usize) {
+            return *named;
         }
+        let mut dice = Dice::new(!seed);
+        let members = 3 + dice.pick(2);
+        let moves = if members > 3 { [0, 1, 2, 5][dice.pick(4)] } else { 0 };
+        let patience = [6, 20, 40, 100][dice.pick(4)];
+        Self { members, moves, patience, late_tables: dice.one(2), damage: dice.one(2) }
     }
 
     /// The members.

@@ -157,10 +157,10 @@ impl World {
                 20..=21 => self.fault(),
                 22 => self.sudden()?,
                 23..=26 => self.leader(),
-                27..=29 => self.lease(),
+                27..=29 => self.lease()?,
                 30..=31 => self.hand_over(),
                 32 => self.clock(),
-                33..=34 if self.shape.moves => self.move_slot(),
+                n if n >= 33 && n < 33 + self.shape.moves => self.move_slot(),
                 _ => self.progress()?,
             }
             self.check_serving()?;
@@ -181,7 +181,7 @@ impl World {
                 6 => self.attend(),
                 7 => {
                     self.commit();
-                    self.see();
+                    self.see()?;
                 }
                 _ => return self.answer(),
             }

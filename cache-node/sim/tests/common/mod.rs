@@ -16,16 +16,16 @@ pub fn replayed() -> Option<u64> {
 
 /// That one; else `SIM_SEEDS` of them, or `usual`, from `SIM_FROM` on.
 pub fn seeds(usual: u64) -> Range<u64> {
-    seeds_from(1, usual)
-}
-
-/// As [`seeds`], where the environment says nothing from another one on.
-pub fn seeds_from(first: u64, usual: u64) -> Range<u64> {
     if let Some(seed) = replayed() {
         return seed..seed + 1;
     }
-    let from = from_environment("SIM_FROM").unwrap_or(first);
+    let from = from_environment("SIM_FROM").unwrap_or(1);
     from..from + from_environment("SIM_SEEDS").unwrap_or(usual)
+}
+
+/// Whether the environment asks for a number of seeds.
+pub fn is_long() -> bool {
+    from_environment("SIM_SEEDS").is_some()
 }
 
 /// So many that nobody has run before, but for chance.
