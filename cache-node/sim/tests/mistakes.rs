@@ -11,17 +11,28 @@ mod common;
 use hypercache_core::mutation::Mutation;
 use hypercache_sim::replicas::{Broken, Options, Shape, run};
 
-/// So many seeds are tried until a mistake is found, from the one on that once found it.
-const SEEDS: u64 = 400;
+/// So many seeds are tried until a mistake is found, from the one on that once found it. It is the first one, until
+/// something makes all seeds do other things.
+const SEEDS: u64 = 2000;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Mistakes that take more than a few seeds in a world, and one that found each.
-const FOUND_AT: [(Broken, &str, u64); 5] = [
+const FOUND_AT: [(Broken, &str, u64); 15] = [
     (Broken::Core(Mutation::DirtyRead), "narrow", 55),
+    (Broken::Core(Mutation::DirtyRead), "wide", 164),
     (Broken::Core(Mutation::IgnoredEpoch), "impatient", 49),
+    (Broken::Core(Mutation::IgnoredEpoch), "wide", 256),
     (Broken::Core(Mutation::KeptSession), "narrow", 177),
+    (Broken::Core(Mutation::KeptSession), "wide", 69),
     (Broken::Core(Mutation::ExpiryAtReplica), "narrow", 21),
+    (Broken::ServesWithoutLease, "narrow", 12),
+    (Broken::AnyOwner, "wide", 43),
+    (Broken::ServesUnknown, "wide", 42),
     (Broken::LeavesAlone, "impatient", 271),
+    (Broken::OlderTable, "wide", 134),
+    (Broken::OlderTable, "restless", 49),
+    (Broken::RemovedQuietly, "wide", 27),
+    (Broken::RemovedQuietly, "restless", 12),
 ];
 
 fn find(broken: Broken, shape: Shape, seed: u64) -> Option<String> {
