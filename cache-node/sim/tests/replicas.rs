@@ -11,7 +11,7 @@ mod common;
 use hypercache_sim::replicas::{Options, Ran, Shape, run};
 use std::ops::Range;
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 180;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// The world that the environment asks for.

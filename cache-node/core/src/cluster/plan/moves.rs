@@ -55,10 +55,10 @@ pub(super) fn moves(
         let heir = wanted.first().copied().filter(|heir| *heir != primary && there(*heir));
         let is_ready = |heir| now.is_in_sync(heir) || (facts.empty_only && now.owns(heir));
         let heir = heir.filter(|heir| is_ready(*heir));
-        if let Some(heir) = heir {
-            if !facts.handing_over.contains(&(primary, heir)) {
-                hand_overs.entry((primary, heir)).or_default().push(slot);
-            }
+        if let Some(heir) = heir
+            && !facts.handing_over.contains(&(primary, heir))
+        {
+            hand_overs.entry((primary, heir)).or_default().push(slot);
         }
         let complete =
             wanted.iter().all(|id| now.is_in_sync(*id) || (facts.empty_only && now.owns(*id)));
