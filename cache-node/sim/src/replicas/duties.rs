@@ -209,12 +209,16 @@ impl Process {
         }
     }
 
-    /// Another owner said how far it is.
-    pub fn positioned(&mut self, index: usize, other: MemberId, theirs: Position) {
+    /// Another owner said how far it is, as it was asked by a version of the table.
+    pub fn positioned(&mut self, index: usize, other: MemberId, by: usize, theirs: Position) {
         let Some(Duty::Asks { incarnation, version }) = self.duties.get(&(index, other)) else {
             return;
         };
         let (incarnation, version) = (*incarnation, *version);
+        // What comes late is the answer to an earlier question.
+        if by != version {
+            return;
+        }
         self.duties.remove(&(index, other));
         // It was no owner for a while since it was asked, and may not know that it is one again.
         if self.removed.get(&other).is_some_and(|removed| *removed > version) {

@@ -30,7 +30,11 @@ pub enum Body {
     AskPosition {
         version: usize,
     },
-    Position(Position),
+    /// The answer to that.
+    Position {
+        version: usize,
+        position: Position,
+    },
     Piece {
         session: u64,
         piece: Piece,

@@ -150,7 +150,7 @@ impl World {
                 let knows = process.version >= Some(version);
                 if knows || self.options.broken == Some(Broken::OlderTable) {
                     let position = process.space.feed().position(SLOTS[index].0);
-                    answer = Some(Body::Position(position));
+                    answer = Some(Body::Position { version, position });
                 }
             }
             Body::Piece { session, piece, entries } => {
@@ -158,7 +158,9 @@ impl World {
                 let loaded = process.space.load_piece(from.0, session, &piece, &entries, now_ms);
                 answer = Some(Body::Loaded(piece, loaded));
             }
-            Body::Position(position) => process.positioned(index, from.0, position),
+            Body::Position { version, position } => {
+                process.positioned(index, from.0, version, position);
+            }
             Body::Loaded(piece, loaded) => process.loaded(index, from.0, &piece, loaded),
         }
         if let Some(body) = answer {
