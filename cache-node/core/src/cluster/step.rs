@@ -53,8 +53,8 @@ pub enum Act {
         /// The owner.
         to: MemberId,
     },
-    /// A new epoch and nothing else, so that a hand-over that is still on its way is refused. By
-    /// the primary.
+    /// A new epoch and nothing else, so that a hand-over, or a word of who is in sync, that is
+    /// still on its way is refused. By the primary, or by the leader as it removes an owner.
     Keep {
         /// The slot's epoch.
         epoch: u64,

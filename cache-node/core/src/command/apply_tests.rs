@@ -193,6 +193,24 @@ fn records_of_a_member_that_is_not_the_slots_primary_any_more_are_refused() {
 }
 
 #[test]
+fn a_primary_that_stays_and_has_not_heard_of_the_new_epoch_goes_on_serving() {
+    let pair = Pair::new(&policy());
+    pair.attach_whole();
+    pair.call("set {a} 1");
+    pair.send();
+    assert!(pair.replica.place(SLOT, Role::Replica { of: 1, epoch: 6 }, &[], false));
+    pair.link.open(8);
+    assert!(matches!(pair.attach(), Attached::GoesOn));
+    assert_eq!(pair.send().refused, [(SLOT, Refused::Unattached)]);
+    assert!(pair.primary.is_serving(SLOT));
+    pair.place(6);
+    assert!(matches!(pair.attach(), Attached::GoesOn));
+    pair.call("set {a} 2");
+    assert_eq!(pair.send().refused, []);
+    pair.assert_equal();
+}
+
+#[test]
 fn a_primary_hears_of_its_successor_from_the_successors_mark_and_stops() {
     let pair = Pair::new(&policy());
     pair.attach_whole();

@@ -93,10 +93,16 @@ pub(crate) struct Marked {
 }
 
 impl SlotFeed {
-    /// Why a sender's records of the slot are refused.
-    fn refusal(&self, epoch: u64) -> Refused {
+    /// Why a sender's records of the slot are refused. Who is the primary in the newer epoch as well loses nothing,
+    /// and comes to know of it by the table.
+    fn refusal(&self, from: MemberId, epoch: u64) -> Refused {
         let known = self.role.epoch().max(self.seen_epoch);
-        if known > epoch { Refused::Newer { epoch: known } } else { Refused::Unattached }
+        let is_ours = matches!(self.role, Role::Replica { of, .. } if of == from);
+        if known > epoch && !is_ours {
+            Refused::Newer { epoch: known }
+        } else {
+            Refused::Unattached
+        }
     }
 
     /// A mark came over a session of a member's link.
@@ -114,7 +120,7 @@ impl SlotFeed {
         let is_known =
             mark.epoch == known && matches!(self.role, Role::Replica { of, .. } if of == from);
         if mark.epoch < known || mark.epoch == known && !is_known {
-            return Err(self.refusal(mark.epoch));
+            return Err(self.refusal(from, mark.epoch));
         }
         let deposed = matches!(self.role, Role::Primary { .. });
         if deposed {
@@ -178,7 +184,8 @@ impl SlotFeed {
         // says the new one.
         let is_ours = matches!(self.role, Role::Replica { of, .. } if of == from);
         let known = self.role.epoch();
-        let refusal = self.refusal(self.incoming.as_ref().map_or(0, |incoming| incoming.epoch));
+        let epoch = self.incoming.as_ref().map_or(0, |incoming| incoming.epoch);
+        let refusal = self.refusal(from, epoch);
         match &mut self.incoming {
             Some(it) if (it.from, it.session) == (from, session) => {
                 let is_over = it.epoch < known && !mutation::is(Mutation::IgnoredEpoch);

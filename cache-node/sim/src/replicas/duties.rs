@@ -13,16 +13,17 @@ use hypercache_core::replica::{Position, SlotFeed, Synced};
 
 /// What is under way with another owner of a slot.
 pub enum Duty {
-    /// It is asked how far it is. With each: its process by the table, read before that.
-    Asks { incarnation: u64 },
+    /// It is asked how far it is, as an owner by a version of the table. With each: its process by the table, read
+    /// before that.
+    Asks { incarnation: u64, version: usize },
     /// It gets pieces.
     Pieces { incarnation: u64, pieces: Pieces, now: Option<(Piece, Vec<u8>)> },
     /// It has everything, and is not in sync.
     Whole { incarnation: u64 },
     /// It is to be in sync once it has this.
     Waits { incarnation: u64, ticket: Ticket },
-    /// It is to be in sync no longer, with others perhaps.
-    Leaves { leaving: Leaving },
+    /// It is to be in sync no longer, with others perhaps; `goes`: and an owner no longer.
+    Leaves { leaving: Leaving, goes: bool },
     /// The same, by a mistake without a look at those that stay.
     LeavesToo,
     /// A change of the table is proposed; the version in which that ended.
@@ -75,9 +76,11 @@ impl Process {
         match self.duties.remove(&(index, other)) {
             None if link.session() == 0 => Wants::Nothing,
             None if !owner.is_whole => {
+                let version = self.version.unwrap_or(0);
                 self.asked.insert((index, other), incarnation);
-                self.duties.insert((index, other), Duty::Asks { incarnation });
-                Wants::Send(self.message(index, (other, incarnation), Body::AskPosition))
+                self.duties.insert((index, other), Duty::Asks { incarnation, version });
+                let ask = Body::AskPosition { version };
+                Wants::Send(self.message(index, (other, incarnation), ask))
             }
             None if !is_in_sync => {
                 // What was proposed came to nothing.
@@ -141,15 +144,16 @@ impl Process {
                 let act = Act::InSync { primary, epoch, member: other, incarnation, in_sync: true };
                 Wants::Propose(step(index, act), vec![(index, other)])
             }
-            Some(Duty::Leaves { mut leaving }) => {
+            Some(Duty::Leaves { mut leaving, goes }) => {
                 let ready = leaving.ready(&self.space);
                 let Some(members) = ready else {
-                    self.duties.insert((index, other), Duty::Leaves { leaving });
+                    self.duties.insert((index, other), Duty::Leaves { leaving, goes });
                     return Wants::Nothing;
                 };
-                self.propose_leaving(index, &members)
+                // Where others have to leave with it, it stays an owner.
+                self.propose_leaving(index, &members, goes && members == [other])
             }
-            Some(Duty::LeavesToo) => self.propose_leaving(index, &[other]),
+            Some(Duty::LeavesToo) => self.propose_leaving(index, &[other], false),
             Some(duty @ Duty::Proposed { .. }) => {
                 self.duties.insert((index, other), duty);
                 Wants::Nothing
@@ -161,7 +165,7 @@ impl Process {
         Message { from: (self.id, self.incarnation), to, index, body }
     }
 
-    fn propose_leaving(&mut self, index: usize, members: &[MemberId]) -> Wants {
+    fn propose_leaving(&mut self, index: usize, members: &[MemberId], goes: bool) -> Wants {
         let (slot, _) = SLOTS[index];
         let (primary, epoch) = (self.id, self.space.feed().role(slot).epoch());
         let act = |member: &MemberId| Act::InSync {
@@ -171,8 +175,9 @@ impl Process {
             incarnation: 0,
             in_sync: false,
         };
-        let steps = members.iter().map(|member| Step::new(vec![(slot, slot)], act(member)));
-        let change = Change::Place(steps.collect());
+        let removes = members.iter().filter(|_| goes).map(|member| Act::RemoveOwner(*member));
+        let acts = members.iter().map(act).chain(removes);
+        let change = Change::Place(acts.map(|act| Step::new(vec![(slot, slot)], act)).collect());
         let keys: Vec<_> = members.iter().map(|member| (index, *member)).collect();
         for key in &keys {
             self.duties.insert(*key, Duty::Proposed { end: None });
@@ -180,10 +185,10 @@ impl Process {
         Wants::Propose(change, keys)
     }
 
-    /// An owner is to be in sync no longer.
-    pub fn drop_owner(&mut self, index: usize, other: MemberId) {
+    /// An owner is to be in sync no longer; `goes`: and an owner no longer.
+    pub fn drop_owner(&mut self, index: usize, other: MemberId, goes: bool) {
         let (slot, link) = (SLOTS[index].0, self.link(other));
-        if let Some(Duty::Leaves { leaving }) = self.duties.get_mut(&(index, other)) {
+        if let Some(Duty::Leaves { leaving, .. }) = self.duties.get_mut(&(index, other)) {
             leaving.add_late(&self.space);
             return;
         }
@@ -200,15 +205,25 @@ impl Process {
             return;
         }
         if let Some(leaving) = self.space.begin_leaving(slot, &link) {
-            self.duties.insert((index, other), Duty::Leaves { leaving });
+            self.duties.insert((index, other), Duty::Leaves { leaving, goes });
         }
     }
 
-    /// Another owner said how far it is.
-    pub fn positioned(&mut self, index: usize, other: MemberId, theirs: Position) {
-        let Some(Duty::Asks { incarnation }) = self.duties.get(&(index, other)) else { return };
-        let incarnation = *incarnation;
+    /// Another owner said how far it is, as it was asked by a version of the table.
+    pub fn positioned(&mut self, index: usize, other: MemberId, by: usize, theirs: Position) {
+        let Some(Duty::Asks { incarnation, version }) = self.duties.get(&(index, other)) else {
+            return;
+        };
+        let (incarnation, version) = (*incarnation, *version);
+        // What comes late is the answer to an earlier question.
+        if by != version {
+            return;
+        }
         self.duties.remove(&(index, other));
+        // It was no owner for a while since it was asked, and may not know that it is one again.
+        if self.removed.get(&other).is_some_and(|removed| *removed > version) {
+            return;
+        }
         let (slot, link) = (SLOTS[index].0, self.link(other));
         match self.space.attach(slot, &link, theirs, self.now_ms) {
             Ok(Attached::GoesOn) => {
@@ -218,7 +233,7 @@ impl Process {
                 let duty = Duty::Pieces { incarnation, pieces, now: None };
                 self.duties.insert((index, other), duty);
             }
-            Err(Unattached::InSync) => self.drop_owner(index, other),
+            Err(Unattached::InSync) => self.drop_owner(index, other, false),
             Err(_) => {}
         }
     }

@@ -26,9 +26,20 @@ pub struct Connection {
 /// A request, or the answer to one.
 #[derive(Debug, Clone)]
 pub enum Body {
-    AskPosition,
-    Position(Position),
-    Piece { session: u64, piece: Piece, entries: Vec<u8> },
+    /// How far it is, as an owner by that version of the table.
+    AskPosition {
+        version: usize,
+    },
+    /// The answer to that.
+    Position {
+        version: usize,
+        position: Position,
+    },
+    Piece {
+        session: u64,
+        piece: Piece,
+        entries: Vec<u8>,
+    },
     Loaded(Piece, LoadedPiece),
 }
 

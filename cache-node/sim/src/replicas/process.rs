@@ -2,10 +2,12 @@
 
 use super::duties::{Duty, Handing};
 use super::table::Version;
-use super::{SLOTS, START_MS, policies};
+use super::{OWNERS, SLOTS, START_MS, policies};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{NoScripts, Step, lookup};
 use hypercache_core::keyspace::{Keyspace, Options};
+use hypercache_core::log::Record;
+use hypercache_core::log::record::put_command;
 use hypercache_core::replica::{Awaited, Link, Received, Role, Route, Synced, awaits};
 use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::StoreNumber;
@@ -29,6 +31,8 @@ pub struct Process {
     /// The process that another owner was by the table before it was asked how far it is.
     pub asked: BTreeMap<(usize, MemberId), u64>,
     pub handing: BTreeMap<usize, Handing>,
+    /// The last version by which a member ceased to own a slot of which this one is the primary.
+    pub removed: BTreeMap<MemberId, usize>,
     pub now_ms: u64,
     /// A mistake: an owner leaves whatever those have that stay.
     pub leaves_alone: bool,
@@ -56,6 +60,7 @@ impl Process {
             duties: BTreeMap::new(),
             asked: BTreeMap::new(),
             handing: BTreeMap::new(),
+            removed: BTreeMap::new(),
             now_ms: START_MS,
             leaves_alone: false,
         }
@@ -76,14 +81,38 @@ impl Process {
         self.space.is_serving(SLOTS[index].0)
     }
 
-    /// Sees a version of the table.
-    pub fn see(&mut self, number: usize, version: &Version) {
+    /// Sees all versions of the table up to one, in their order.
+    ///
+    /// # Errors
+    /// It dropped what the latest table has it in sync with.
+    pub fn see_up_to(&mut self, last: usize, versions: &[Version]) -> Result<(), String> {
+        let id = self.id;
+        for number in self.version.map_or(0, |seen| seen + 1)..=last {
+            let before = number.checked_sub(1).and_then(|before| versions.get(before));
+            let Some(version) = versions.get(number) else { continue };
+            let dropped = self.see(number, version, before);
+            let counts_on_it = |index: &usize| {
+                versions.last().is_some_and(|latest| {
+                    latest.incarnations.get(&id) == Some(&self.incarnation)
+                        && latest.placements[*index].is_in_sync(id)
+                })
+            };
+            if let Some(index) = dropped.into_iter().find(counts_on_it) {
+                return Err(format!("{id} drops slot {index}, in which it is in sync"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees a version of the table, and what was before. The slots of which it drops what it holds.
+    fn see(&mut self, number: usize, version: &Version, before: Option<&Version>) -> Vec<usize> {
+        let mut dropped = Vec::new();
         self.version = Some(number);
         self.is_known = version.incarnations.get(&self.id) == Some(&self.incarnation);
         if !self.is_known {
             // It may have been once: an earlier process's word came late.
             self.serve();
-            return;
+            return dropped;
         }
         for (index, placement) in version.placements.iter().enumerate() {
             let (slot, _) = SLOTS[index];
@@ -94,6 +123,11 @@ impl Process {
                 _ => Role::None,
             };
             let is_primary = matches!(role, Role::Primary { .. });
+            let old = before.and_then(|before| before.placements.get(index));
+            if let Some(old) = old.filter(|_| is_primary) {
+                let gone = old.owners.iter().filter(|owner| !placement.owns(**owner));
+                self.removed.extend(gone.map(|owner| (*owner, number)));
+            }
             let handed_over = self.handing.get(&index).is_some_and(|handing| {
                 placement.primary() == Some(handing.to) && placement.is_in_sync(self.id)
             });
@@ -109,15 +143,27 @@ impl Process {
             }
             let mut route = Vec::new();
             if is_primary {
+                // With who owns it no more there is nothing to do but to see how what was proposed ends.
+                self.duties.retain(|(of, other), duty| {
+                    *of != index || placement.owns(*other) || matches!(duty, Duty::Proposed { .. })
+                });
                 for (rank, other) in (2..).zip(placement.replicas()) {
+                    let open = self.duties.get(&(index, *other)).is_some_and(Duty::is_open);
                     let synced = match placement.is_in_sync(*other) {
+                        _ if open => Synced::Perhaps,
                         true => Synced::Yes,
                         false => Synced::No,
                     };
-                    route.push(Route { link: self.link(*other), synced, least_factor: rank });
+                    // One more than the stores ask for is on its way to take another one's place, and gets all.
+                    let least_factor = if usize::from(rank) > OWNERS { 1 } else { rank };
+                    route.push(Route { link: self.link(*other), synced, least_factor });
                 }
             }
             self.space.place(slot, role, &route, handed_over);
+            if old.is_some_and(|old| old.owns(self.id)) && !placement.owns(self.id) {
+                self.space.clear_slot(slot);
+                dropped.push(index);
+            }
         }
         // What was proposed has come to its end, whatever that is.
         let resolved: Vec<_> = self
@@ -133,6 +179,7 @@ impl Process {
             self.space.set_synced(SLOTS[index].0, &self.link(other), synced);
         }
         self.serve();
+        dropped
     }
 
     /// By a mistake, takes the table's word for what it is although it means an earlier process.
@@ -140,7 +187,7 @@ impl Process {
         if !self.is_known {
             let mut version = version.clone();
             version.incarnations.insert(self.id, self.incarnation);
-            self.see(self.version.unwrap_or(0), &version);
+            self.see(self.version.unwrap_or(0), &version, None);
             self.is_known = false;
             for (index, (slot, _)) in SLOTS.iter().enumerate() {
                 self.space.set_serving(*slot, self.lease && self.is_primary(index));
@@ -159,6 +206,28 @@ impl Process {
                 self.space.set_serving(*slot, serves);
             }
         }
+    }
+
+    /// Asks the other owners of its slots whether they hold the same.
+    pub fn check_copies(&self) {
+        for (slot, _) in SLOTS {
+            self.space.check_copies(slot, self.now_ms);
+        }
+    }
+
+    /// Its copy of a slot becomes another one than its primary's; false if it has none that counts.
+    pub fn damage(&self, index: usize) -> bool {
+        let (slot, tag) = SLOTS[index];
+        let is_copy = matches!(self.space.feed().role(slot), Role::Replica { .. });
+        if !is_copy || self.space.feed().position(slot).epoch == 0 {
+            return false;
+        }
+        let (key, value) = (format!("{{{tag}}}damaged"), self.now_ms.to_string());
+        let mut commands = Vec::new();
+        put_command(&mut commands, &[b"SET", key.as_bytes(), value.as_bytes()]);
+        let (time_ms, commands) = (self.now_ms, &commands[..]);
+        let record = Record { sequence: 1, time_ms, store: 0, slot, continues: false, commands };
+        self.space.replay(&record).is_ok()
     }
 
     /// Runs a command; `None` if its slot is not served here.

@@ -2,7 +2,7 @@
 
 use super::process::Process;
 use super::world::World;
-use super::{MEMBERS, SLOTS, STORES};
+use super::{SLOTS, STORES};
 use hypercache_core::cluster::MemberId;
 
 /// So many steps everything may take to heal.
@@ -14,9 +14,9 @@ impl World {
     /// Nothing goes wrong any more, until all is well; then all members hold the same, and what was answered
     /// is there.
     pub fn settle(&mut self) -> Result<(), String> {
-        self.network.isolated = None;
-        for id in MEMBERS {
-            self.restart(id);
+        (self.network.isolated, self.late) = (None, None);
+        for id in self.shape.ids() {
+            self.restart(*id);
         }
         let mut steps = 0;
         while let Some(unwell) = self.unwell() {
@@ -28,7 +28,7 @@ impl World {
                 self.progress()?;
                 if steps % 10 == 0 {
                     self.leader();
-                    self.renew_leases();
+                    self.renew_leases()?;
                     self.keep();
                     self.touch();
                 }
@@ -37,21 +37,28 @@ impl World {
         self.compare()
     }
 
-    fn renew_leases(&mut self) {
+    fn renew_leases(&mut self) -> Result<(), String> {
         let last = self.table.versions.len() - 1;
         for process in self.processes.values_mut().filter(|process| !process.lease) {
             process.lease = true;
-            process.see(last, &self.table.versions[last]);
+            process.see_up_to(last, &self.table.versions)?;
+            process.serve();
         }
+        Ok(())
     }
 
-    /// Something is written where a copy does not count, so that its primary hears of that.
+    /// Something is written where a copy does not count, so that its primary hears of that; and copies are compared
+    /// where one may be another one.
     fn touch(&self) {
         for (index, (slot, tag)) in SLOTS.iter().enumerate() {
+            if self.damaged[index] && !self.is_equal(index) {
+                self.processes.values().for_each(Process::check_copies);
+            }
             let lacks = |process: &&Process| process.space.feed().position(*slot).epoch == 0;
             let serving = self.processes.values().find(|process| process.serves(index));
+            let owners = &self.table.latest().placements[index].owners;
             if let Some(serving) = serving
-                && self.processes.values().any(|process| lacks(&process))
+                && owners.iter().filter_map(|id| self.processes.get(id)).any(|it| lacks(&it))
             {
                 let key = format!("{{{tag}}}touched");
                 serving.call(2, &[b"SET", key.as_bytes(), b"1"]);
@@ -76,7 +83,7 @@ impl World {
                 let link = process.link(other);
                 other != *id && link.session() != 0 && (link.pending().0 || link.bytes() > 0)
             };
-            if let Some(other) = MEMBERS.into_iter().find(|other| is_busy(*other)) {
+            if let Some(other) = self.shape.ids().iter().find(|other| is_busy(**other)) {
                 return Some(format!("{id} sends to {other}"));
             }
         }
@@ -85,7 +92,7 @@ impl World {
             if !primary.is_some_and(|process| process.serves(index)) {
                 return Some(format!("slot {index} is not served: {placement:?}"));
             }
-            if placement.in_sync.len() != MEMBERS.len() {
+            if placement.in_sync.len() != placement.owners.len() {
                 return Some(format!("slot {index}: {placement:?}"));
             }
             let is_whole = |process: &Process, other: &MemberId| {
@@ -101,25 +108,45 @@ impl World {
                 return Some(format!("slot {index}: {other} is not attached"));
             }
         }
+        let damaged = (0..SLOTS.len()).filter(|index| self.damaged[*index]);
+        if let Some(index) = damaged.into_iter().find(|index| !self.is_equal(*index)) {
+            return Some(format!("slot {index}: a copy that became another one is one yet"));
+        }
         match self.history.waiting() {
             0 => None,
             count => Some(format!("{count} answers wait")),
         }
     }
 
+    /// How far each owner is with a slot, and what it holds, by the latest of their clocks.
+    fn copies(&self, index: usize) -> Vec<(u64, u32, [u64; STORES.len()])> {
+        let (slot, now_ms) = (SLOTS[index].0, self.now_ms());
+        let of = |process: &Process| {
+            let digests = STORES.map(|store| process.space.slot_digest(store, slot, now_ms));
+            let position = process.space.feed().position(slot);
+            // A primary whose stores may go to more owners than before skips sequences, which those hear of with its
+            // next record.
+            (position.epoch, position.sequence as u32, digests)
+        };
+        let owners = &self.table.latest().placements[index].owners;
+        owners.iter().filter_map(|id| self.processes.get(id)).map(of).collect()
+    }
+
+    fn is_equal(&self, index: usize) -> bool {
+        self.copies(index).windows(2).all(|pair| pair[0] == pair[1])
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.processes.values().map(|process| process.now_ms).max().unwrap_or(0)
+    }
+
     fn compare(&mut self) -> Result<(), String> {
         // The clocks of all are set to the same, and nothing expires meanwhile.
-        let now_ms = self.processes.values().map(|process| process.now_ms).max().unwrap_or(0);
+        let now_ms = self.now_ms();
         self.processes.values_mut().for_each(|process| process.now_ms = now_ms);
-        for (index, (slot, _)) in SLOTS.iter().enumerate() {
-            let of = |id: &MemberId| {
-                let process = &self.processes[id];
-                let digests = STORES.map(|store| process.space.slot_digest(store, *slot, now_ms));
-                let position = process.space.feed().position(*slot);
-                (position.epoch, position.sequence, digests)
-            };
-            let all: Vec<_> = MEMBERS.iter().map(of).collect();
-            if all.iter().any(|each| *each != all[0]) {
+        for index in 0..SLOTS.len() {
+            if !self.is_equal(index) {
+                let all = self.copies(index);
                 return Err(format!("slot {index} is not the same everywhere: {all:?}"));
             }
         }

@@ -1,6 +1,6 @@
 //! The cluster's table, as Raft would hold it: one after the other, its versions.
 
-use super::{MEMBERS, SLOTS, policies};
+use super::{OWNERS, SLOTS, policies};
 use hypercache_core::cluster::{
     Act, Assignment, Change, ClusterState, Member, MemberId, Placement, SLOTS as ALL_SLOTS, Step,
 };
@@ -22,9 +22,10 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn new(incarnation: impl Fn(MemberId) -> u64) -> Self {
-        let member = |id| Member {
-            id,
+    /// The first one, of these members: the number of each is that of its process.
+    pub fn new(ids: &[MemberId]) -> Self {
+        let member = |id: &MemberId| Member {
+            id: *id,
             name: format!("m{id}"),
             host: "sim".into(),
             resp_port: 1,
@@ -32,18 +33,18 @@ impl Table {
             gossip_port: 3,
             zone: None,
             weight: 1,
-            incarnation: incarnation(id),
+            incarnation: *id,
         };
         let place = |slot: u16| {
             // Each of the used ones begins at another member.
             let index = SLOTS.iter().position(|(used, _)| *used == slot).unwrap_or(0);
-            let first = MEMBERS.iter().cycle().skip(index % MEMBERS.len());
-            Placement::new(first.take(MEMBERS.len()).copied().collect(), 1)
+            let first = ids.iter().cycle().skip(index % ids.len());
+            Placement::new(first.take(OWNERS).copied().collect(), 1)
         };
         let mut table = Self { state: ClusterState::default(), versions: Vec::new() };
         table.commit(&Change::Init {
             cluster_id: 1,
-            members: MEMBERS.map(member).to_vec(),
+            members: ids.iter().map(member).collect(),
             assignment: Assignment::from_placements(1, (0..ALL_SLOTS).map(place)),
             stores: policies(),
         });

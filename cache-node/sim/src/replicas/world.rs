@@ -1,41 +1,15 @@
 //! Members, network, table and clients together, step by step.
 
-use super::duties::Wants;
 use super::history::History;
-use super::network::{Body, Confirmed, Connection, Message, Network};
+use super::network::Network;
 use super::process::Process;
-use super::table::{Table, step};
-use super::{MEMBERS, SLOTS};
+use super::table::Table;
+use super::{Broken, SLOTS, Shape};
 use crate::choice::{Choice, Dice};
-use hypercache_core::cluster::{Act, Change, MemberId};
-use hypercache_core::command::apply::Applied;
-use hypercache_core::mutation::{self, Mutation};
-use hypercache_core::replica::{Receive, Received, quorum_links};
+use hypercache_core::cluster::{Change, MemberId};
+use hypercache_core::mutation;
+use hypercache_core::replica::quorum_links;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-/// A mistake that a run makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Broken {
-    /// One of the core's.
-    Core(Mutation),
-    /// A primary serves although its lease is over.
-    ServesWithoutLease,
-    /// The leader promotes any owner that is in sync, not the one that is furthest.
-    AnyOwner,
-    /// A process that starts serves before the table knows it.
-    ServesUnknown,
-    /// An owner leaves the in-sync set whatever those have that stay.
-    LeavesAlone,
-}
-
-impl Broken {
-    /// All of them.
-    pub fn all() -> impl Iterator<Item = Self> {
-        let shell = [Self::ServesWithoutLease, Self::AnyOwner, Self::ServesUnknown];
-        Mutation::ALL.into_iter().map(Self::Core).chain(shell).chain([Self::LeavesAlone])
-    }
-}
 
 /// What a run is like.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +18,8 @@ pub struct Options {
     pub steps: usize,
     /// Whether what is done is printed.
     pub prints: bool,
+    /// What the world has; `None`: what the seed says.
+    pub shape: Option<Shape>,
     /// A mistake that it makes.
     pub broken: Option<Broken>,
 }
@@ -63,20 +39,39 @@ pub struct Ran {
     pub promoted: u64,
     /// Versions of the table.
     pub versions: u64,
+    /// Owners that were added to slots, and owners that went.
+    pub moves: u64,
     /// Connections that were made.
     pub connections: u64,
+    /// Copies that were found not to be what their primaries hold.
+    pub differing: u64,
     /// The same for the same steps with the same ends.
     pub digest: u64,
 }
 
+impl Ran {
+    /// Both runs together. Of their steps nothing is told.
+    pub fn add(&mut self, other: &Self) {
+        self.acked += other.acked;
+        self.unknown += other.unknown;
+        self.refused += other.refused;
+        self.kills += other.kills;
+        self.promoted += other.promoted;
+        self.versions += other.versions;
+        self.moves += other.moves;
+        self.connections += other.connections;
+        self.differing += other.differing;
+    }
+}
+
 /// A change of the table that is on its way.
 pub struct Proposal {
-    by: (MemberId, u64),
-    change: Change,
+    pub by: (MemberId, u64),
+    pub change: Change,
     /// It says who is in sync.
-    is_of_sync: bool,
+    pub is_of_sync: bool,
     /// The duties that wait for it.
-    duties: Vec<(usize, MemberId)>,
+    pub duties: Vec<(usize, MemberId)>,
 }
 
 /// See the module.
@@ -84,6 +79,7 @@ pub struct World {
     pub dice: Dice,
     pub seed: u64,
     pub options: Options,
+    pub shape: Shape,
     pub table: Table,
     pub network: Network,
     pub processes: BTreeMap<MemberId, Process>,
@@ -92,9 +88,13 @@ pub struct World {
     pub ran: Ran,
     /// A copy of each slot was lost, and those that are left may not be equal: another loss is more than a
     /// majority stands.
-    weak: [bool; SLOTS.len()],
-    sessions: u64,
-    incarnations: u64,
+    pub weak: [bool; SLOTS.len()],
+    /// Some copy of a slot was made another one.
+    pub damaged: [bool; SLOTS.len()],
+    /// It hears nothing of the table.
+    pub late: Option<MemberId>,
+    pub sessions: u64,
+    pub incarnations: u64,
 }
 
 /// Does what a seed says.
@@ -119,18 +119,22 @@ impl World {
     fn new(seed: u64, options: Options) -> Self {
         let leaves_alone = options.broken == Some(Broken::LeavesAlone);
         let start = |id| Process { leaves_alone, ..Process::start(id, id, seed) };
-        let processes = MEMBERS.map(|id| (id, start(id)));
+        let shape = options.shape.unwrap_or_else(|| Shape::of(seed));
+        let processes = shape.ids().iter().map(|id| (*id, start(*id))).collect();
         Self {
             dice: Dice::new(seed),
             seed,
             options,
-            table: Table::new(|id| id),
+            shape,
+            table: Table::new(shape.ids()),
             network: Network::default(),
-            processes: processes.into(),
+            processes,
             proposals: Vec::new(),
             history: History::default(),
             ran: Ran::default(),
             weak: [false; SLOTS.len()],
+            damaged: [false; SLOTS.len()],
+            late: None,
             sessions: 0,
             incarnations: 100,
         }
@@ -153,9 +157,10 @@ impl World {
                 20..=21 => self.fault(),
                 22 => self.sudden()?,
                 23..=26 => self.leader(),
-                27..=29 => self.lease(),
+                27..=29 => self.lease()?,
                 30..=31 => self.hand_over(),
                 32 => self.clock(),
+                n if n >= 33 && n < 33 + self.shape.moves => self.move_slot(),
                 _ => self.progress()?,
             }
             self.check_serving()?;
@@ -176,7 +181,7 @@ impl World {
                 6 => self.attend(),
                 7 => {
                     self.commit();
-                    self.see();
+                    self.see()?;
                 }
                 _ => return self.answer(),
             }
@@ -184,14 +189,16 @@ impl World {
         Ok(())
     }
 
-    fn member(&mut self) -> MemberId {
-        MEMBERS[self.dice.pick(MEMBERS.len())]
+    pub fn member(&mut self) -> MemberId {
+        let ids = self.shape.ids();
+        ids[self.dice.pick(ids.len())]
     }
 
-    fn pair(&mut self) -> (MemberId, MemberId) {
-        let from = self.dice.pick(MEMBERS.len());
-        let to = (from + 1 + self.dice.pick(MEMBERS.len() - 1)) % MEMBERS.len();
-        (MEMBERS[from], MEMBERS[to])
+    pub fn pair(&mut self) -> (MemberId, MemberId) {
+        let ids = self.shape.ids();
+        let from = self.dice.pick(ids.len());
+        let to = (from + 1 + self.dice.pick(ids.len() - 1)) % ids.len();
+        (ids[from], ids[to])
     }
 
     fn command(&mut self) -> Result<(), String> {
@@ -199,7 +206,7 @@ impl World {
         self.command_at(id)
     }
 
-    fn command_at(&mut self, id: MemberId) -> Result<(), String> {
+    pub fn command_at(&mut self, id: MemberId) -> Result<(), String> {
         let index = self.dice.pick(SLOTS.len());
         let Some(process) = self.processes.get(&id).filter(|it| it.serves(index)) else {
             return Ok(());
@@ -218,7 +225,7 @@ impl World {
         ran
     }
 
-    fn answer(&mut self) -> Result<(), String> {
+    pub fn answer(&mut self) -> Result<(), String> {
         let (processes, broken) = (&self.processes, self.options.broken);
         let find = |(id, incarnation): (MemberId, u64)| {
             let process = processes.get(&id).filter(|it| it.incarnation == incarnation)?;
@@ -231,455 +238,14 @@ impl World {
         answered
     }
 
-    /// Kills, restarts, isolation, and connections that break.
-    fn fault(&mut self) {
-        let id = self.member();
-        match self.dice.pick(13) {
-            12 if self.network.isolated.is_none() && self.may_lose(id) => {
-                let slot = SLOTS[self.dice.pick(SLOTS.len())].0;
-                let gave_up = self.processes.get(&id).is_some_and(|it| it.space.give_up_copy(slot));
-                if gave_up {
-                    self.weak = [true; SLOTS.len()];
-                    self.say(&format!("{id}: its copy of {slot} does not count"));
-                }
-            }
-            0 if self.network.isolated.is_none() && self.may_lose(id) => {
-                self.network.isolated = Some(id);
-                self.network.cut(id);
-                self.say(&format!("{id} is isolated"));
-            }
-            1 | 2 => {
-                if let Some(id) = self.network.isolated.take() {
-                    self.say(&format!("{id} is back"));
-                }
-            }
-            3..=5 if self.processes.contains_key(&id) && self.may_lose(id) => self.kill(id),
-            6 | 7 => self.restart(id),
-            8..=10 => {
-                let pair = self.pair();
-                if self.network.connections.remove(&pair).is_some() {
-                    self.say(&format!("the connection {pair:?} breaks"));
-                }
-            }
-            _ => {
-                let (from, to) = self.pair();
-                let session = self.processes.get(&from).map(|it| it.link(to).session());
-                if self.dice.one(3)
-                    && let Some(process) = self.processes.get(&from)
-                {
-                    process.link(to).close(session.unwrap_or(0));
-                    self.network.connections.remove(&(from, to));
-                    self.say(&format!("the session {from} to {to} ends"));
-                }
-            }
-        }
-    }
-
-    /// A member is killed right after it did something, and before others hear of it.
-    fn sudden(&mut self) -> Result<(), String> {
-        let id = self.member();
-        if !self.processes.contains_key(&id) || !self.may_lose(id) {
-            return Ok(());
-        }
-        for _ in 0..6 {
-            self.command_at(id)?;
-        }
-        self.answer()?;
-        self.kill(id);
-        Ok(())
-    }
-
-    /// Whether a member may be lost: the others have everything, and nothing else is wrong.
-    fn may_lose(&mut self, id: MemberId) -> bool {
-        for index in 0..SLOTS.len() {
-            let is_whole = self.table.latest().placements[index]
-                .in_sync
-                .iter()
-                .all(|member| self.processes.contains_key(member) && self.counts(*member, index));
-            if is_whole && !self.stays_weak(index) {
-                self.weak[index] = false;
-            }
-        }
-        let latest = self.table.latest();
-        let is_well = |member: &MemberId| {
-            let process = self.processes.get(member);
-            process.is_some_and(|it| Some(&it.incarnation) == latest.incarnations.get(member))
-                && self.network.isolated != Some(*member)
-        };
-        MEMBERS.iter().filter(|member| **member != id).all(is_well)
-            && latest.placements.iter().enumerate().all(|(index, placement)| {
-                placement.in_sync.iter().all(is_well)
-                    && placement.in_sync.len() > usize::from(quorum_links(3))
-                    && placement.in_sync.iter().all(|member| self.counts(*member, index))
-                    && !(self.weak[index] && self.stays_weak(index))
-            })
-    }
-
-    fn stays_weak(&self, index: usize) -> bool {
-        let in_sync = self.table.latest().placements[index].in_sync.len();
-        in_sync < MEMBERS.len() && !self.are_equal(index)
-    }
-
-    /// Whether what a member has of a slot counts.
-    fn counts(&self, id: MemberId, index: usize) -> bool {
-        let process = self.processes.get(&id);
-        process.is_some_and(|it| it.space.feed().position(SLOTS[index].0).epoch != 0)
-    }
-
-    /// Whether all that are in sync of a slot have everything.
-    fn are_equal(&self, index: usize) -> bool {
-        let (slot, placement) = (SLOTS[index].0, &self.table.latest().placements[index]);
-        let Some(primary) = placement.primary().and_then(|id| self.processes.get(&id)) else {
-            return false;
-        };
-        placement.in_sync.iter().skip(1).all(|member| {
-            let link = primary.link(*member);
-            let ticket = primary.space.ticket_of(slot, &link);
-            ticket.is_some_and(|ticket| primary.space.has(slot, &link, ticket))
-        })
-    }
-
-    fn kill(&mut self, id: MemberId) {
-        self.say(&format!("{id} is killed"));
-        self.processes.remove(&id);
-        self.weak = [true; SLOTS.len()];
-        // Nobody takes the word of who is dead on who is in sync.
-        self.proposals.retain(|proposal| proposal.by.0 != id || !proposal.is_of_sync);
-        self.network.cut(id);
-        self.ran.kills += 1;
-    }
-
-    pub fn restart(&mut self, id: MemberId) {
-        if self.processes.contains_key(&id) {
-            return;
-        }
-        self.incarnations += 1;
-        self.say(&format!("{id} starts"));
-        let leaves_alone = self.options.broken == Some(Broken::LeavesAlone);
-        let process = Process::start(id, self.incarnations, self.seed);
-        self.processes.insert(id, Process { leaves_alone, ..process });
-    }
-
-    /// Leases end for who is isolated, and begin again for who is not.
-    fn lease(&mut self) {
-        let id = self.member();
-        let is_isolated = self.network.isolated == Some(id);
-        let Some(process) = self.processes.get_mut(&id) else { return };
-        let lease = !is_isolated;
-        if process.lease != lease {
-            process.lease = lease;
-            if !lease && self.options.broken == Some(Broken::ServesWithoutLease) {
-                return;
-            }
-            if lease {
-                // Whoever gives it says of which table it is.
-                let last = self.table.versions.len() - 1;
-                process.see(last, &self.table.versions[last]);
-            }
-            process.serve();
-            self.say(&format!("{id}: lease {lease}"));
-        }
-    }
-
-    /// The leader promotes where a primary cannot serve.
-    pub fn leader(&mut self) {
-        let index = self.dice.pick(SLOTS.len());
-        let latest = self.table.latest();
-        let placement = latest.placements[index].clone();
-        let Some(primary) = placement.primary() else { return };
-        let is_itself = |id: MemberId| {
-            let process = self.processes.get(&id)?;
-            (Some(&process.incarnation) == latest.incarnations.get(&id)).then_some(process)
-        };
-        if is_itself(primary).is_some_and(|process| process.lease) {
-            return;
-        }
-        let heard = placement.in_sync.iter().copied().filter(|id| *id != primary);
-        let heard = heard.filter(|id| self.network.isolated != Some(*id));
-        let candidates: Vec<_> = heard
-            .filter_map(|id| {
-                let position = is_itself(id)?.space.feed().position(SLOTS[index].0);
-                (position.epoch != 0).then_some((position, id))
-            })
-            .collect();
-        // Who was not heard may have confirmed no quorum with each other.
-        let unheard = placement.in_sync.len() - candidates.len();
-        if unheard > usize::from(quorum_links(3)) {
-            return;
-        }
-        let furthest = match self.options.broken {
-            Some(Broken::AnyOwner) => candidates.first(),
-            _ => candidates.iter().max(),
-        };
-        let Some((_, to)) = furthest.copied() else { return };
-        self.say(&format!("slot {index}: {to} is promoted in the place of {primary}"));
-        self.table.commit(&step(index, Act::Promote { epoch: placement.epoch, to }));
-        self.ran.promoted += 1;
-    }
-
-    fn hand_over(&mut self) {
-        let (id, index) = (self.member(), self.dice.pick(SLOTS.len()));
-        let other = self.member();
-        let Some(process) = self.processes.get_mut(&id) else { return };
-        let Some(version) = process.version.and_then(|at| self.table.versions.get(at)) else {
-            return;
-        };
-        let placement = &version.placements[index];
-        if process.serves(index) && placement.is_in_sync(other) && other != id {
-            process.hand_over(index, other, placement.epoch);
-            self.say(&format!("slot {index}: {id} hands it over to {other}"));
-        }
-    }
-
     fn clock(&mut self) {
         let id = self.member();
         let ms = self.dice.pick(60) as u64;
         let Some(process) = self.processes.get_mut(&id) else { return };
         process.now_ms += ms;
         process.space.expire_cycle(process.now_ms, 1000);
-    }
-
-    fn connect(&mut self) {
-        let (from, to) = self.pair();
-        if !self.network.reaches(from, to) || self.network.connections.contains_key(&(from, to)) {
-            return;
-        }
-        if !self.processes.contains_key(&from) || !self.processes.contains_key(&to) {
-            return;
-        }
-        self.ran.connections += 1;
-        let Some(sender) = self.processes.get(&from) else { return };
-        let link = sender.link(to);
-        let session = link.session();
-        let known = self.processes.get(&to).and_then(|it| it.received.get(&from));
-        let known = known.filter(|it| it.session() == session && session != 0).cloned();
-        let mut connection = Connection::default();
-        match known {
-            Some(received) => {
-                for (slot, why) in received.refused() {
-                    sender.space.refused(*slot, &link, session, *why);
-                }
-                link.confirm(session, received.number());
-                connection.forward.extend(link.unconfirmed_after(received.number()));
-                self.say(&format!("{from} to {to}: goes on"));
-            }
-            None => {
-                self.sessions += 1;
-                link.open(self.sessions);
-                let received = Received::new(self.sessions);
-                if let Some(peer) = self.processes.get_mut(&to) {
-                    peer.received.insert(from, received);
-                }
-                self.say(&format!("{from} to {to}: session {}", self.sessions));
-            }
-        }
-        self.network.connections.insert((from, to), connection);
-    }
-
-    fn send(&mut self) {
-        let (from, to) = self.pair();
-        let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return };
-        let Some(process) = self.processes.get(&from) else { return };
-        if let Some(cycle) = process.link(to).take() {
-            connection.forward.push_back(Arc::clone(&cycle));
-            // Sometimes it comes twice.
-            if self.dice.one(20) {
-                connection.forward.push_back(cycle);
-            }
-        }
-    }
-
-    fn deliver_forward(&mut self) -> Result<(), String> {
-        let (from, to) = self.pair();
-        let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return Ok(()) };
-        let Some(cycle) = connection.forward.pop_front() else { return Ok(()) };
-        let Some(peer) = self.processes.get_mut(&to) else { return Ok(()) };
-        let mut received = peer.received.get(&from).cloned().unwrap_or_default();
-        let mut refused = Vec::new();
-        match received.receive(cycle.session, cycle.number) {
-            Receive::Again if mutation::is(Mutation::DoneTwice) => {
-                for frame in &cycle.frames {
-                    let done = peer.space.apply(from, cycle.session, frame, peer.now_ms);
-                    done.map_err(|damage| damage.to_string())?;
-                }
-            }
-            Receive::Unknown => return Ok(()),
-            Receive::Again => refused = received.refused().to_vec(),
-            Receive::Next => {
-                let mut applied = Applied::default();
-                for frame in &cycle.frames {
-                    let done = peer.space.apply(from, cycle.session, frame, peer.now_ms);
-                    applied.merge(done.map_err(|damage| damage.to_string())?);
-                }
-                if let Some(error) = applied.errors.first() {
-                    return Err(format!("{to} could not do what {from} did: {error}"));
-                }
-                received.done(cycle.number, &applied.refused, &applied.attached);
-                refused = applied.refused;
-            }
-        }
-        peer.received.insert(from, received);
-        let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return Ok(()) };
-        let (session, number) = (cycle.session, cycle.number);
-        connection.back.push_back(Confirmed { session, number, refused });
-        Ok(())
-    }
-
-    fn deliver_back(&mut self) {
-        let (from, to) = self.pair();
-        let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return };
-        let Some(confirmed) = connection.back.pop_front() else { return };
-        let Some(process) = self.processes.get(&from) else { return };
-        let link = process.link(to);
-        let Confirmed { session, number, refused } = confirmed;
-        for (slot, why) in refused {
-            process.space.refused(slot, &link, session, why);
-        }
-        link.confirm(session, number);
-    }
-
-    /// Sends a request or an answer.
-    fn post(&mut self, message: Message) {
-        if !self.network.reaches(message.from.0, message.to.0) || self.dice.one(20) {
-            return;
-        }
-        if self.dice.one(20) {
-            self.network.messages.push(message.clone());
-        }
-        self.network.messages.push(message);
-    }
-
-    fn deliver_message(&mut self) {
-        if self.network.messages.is_empty() {
-            return;
-        }
-        let at = self.dice.pick(self.network.messages.len());
-        let Message { from, to, index, body } = self.network.messages.swap_remove(at);
-        let Some(process) = self.processes.get_mut(&to.0) else { return };
-        // Whoever asks says which process he means.
-        if process.incarnation != to.1 {
-            return;
-        }
-        let mut answer = None;
-        match body {
-            Body::AskPosition => {
-                let position = process.space.feed().position(SLOTS[index].0);
-                answer = Some(Body::Position(position));
-            }
-            Body::Piece { session, piece, entries } => {
-                let now_ms = process.now_ms;
-                let loaded = process.space.load_piece(from.0, session, &piece, &entries, now_ms);
-                answer = Some(Body::Loaded(piece, loaded));
-            }
-            Body::Position(position) => process.positioned(index, from.0, position),
-            Body::Loaded(piece, loaded) => process.loaded(index, from.0, &piece, loaded),
-        }
-        if let Some(body) = answer {
-            self.post(Message { from: to, to: from, index, body });
-        }
-    }
-
-    fn want(&mut self, by: (MemberId, u64), wants: Wants) {
-        match wants {
-            Wants::Nothing => {}
-            Wants::Send(message) => self.post(message),
-            Wants::Propose(change, duties) => {
-                let says = |act: &Act| matches!(act, Act::InSync { .. });
-                let is_of_sync = match &change {
-                    Change::Place(steps) => steps.iter().any(|step| says(&step.act)),
-                    _ => false,
-                };
-                self.proposals.push(Proposal { by, change, is_of_sync, duties });
-            }
-        }
-    }
-
-    /// A member does what is to be done for another owner of a slot, or for a hand-over.
-    fn attend(&mut self) {
-        let ((id, other), index) = (self.pair(), self.dice.pick(SLOTS.len()));
-        let slow = self.dice.one(40);
-        let (gives_up, repeats) = (self.dice.one(10), self.dice.one(8));
-        let is_connected = self.network.connections.contains_key(&(id, other));
-        let Some(process) = self.processes.get_mut(&id) else { return };
-        let by = (id, process.incarnation);
-        if !process.is_known {
-            // What the table says of its slots has to be settled first: who is furthest is not known to
-            // it alone.
-            let leads = |placement: &hypercache_core::cluster::Placement| {
-                placement.primary() == Some(id) && placement.in_sync.len() > 1
-            };
-            let latest = self.table.latest();
-            let asks = self.proposals.iter().any(|proposal| proposal.by == by);
-            if !asks && !latest.placements.iter().any(leads) {
-                let change = Change::Restarted { member: id, incarnation: process.incarnation };
-                self.proposals.push(Proposal { by, change, is_of_sync: false, duties: Vec::new() });
-            }
-            return;
-        }
-        let Some(version) = process.version.and_then(|at| self.table.versions.get(at)) else {
-            return;
-        };
-        // An answer that was lost is asked for again.
-        if repeats
-            && matches!(process.duties.get(&(index, other)), Some(super::duties::Duty::Asks { .. }))
-        {
-            process.duties.remove(&(index, other));
-        }
-        let wants = match process.handing.contains_key(&index) {
-            true if self.dice.one(2) => process.go_on_handing(index, gives_up),
-            _ if slow || !is_connected && gives_up => {
-                process.drop_owner(index, other);
-                Wants::Nothing
-            }
-            _ => process.attend(index, other, version),
-        };
-        self.want(by, wants);
-    }
-
-    /// Hand-overs that cannot come to their end are given up.
-    pub fn keep(&mut self) {
-        let id = self.member();
-        let Some(process) = self.processes.get_mut(&id) else { return };
-        let Some(index) = process.handing.keys().next().copied() else { return };
-        let (by, wants) = ((id, process.incarnation), process.go_on_handing(index, true));
-        self.want(by, wants);
-    }
-
-    /// A proposal comes to its end.
-    fn commit(&mut self) {
-        if self.proposals.is_empty() {
-            return;
-        }
-        let at = self.dice.pick(self.proposals.len());
-        if self.network.isolated == Some(self.proposals[at].by.0) {
-            return;
-        }
-        let Proposal { by, change, duties, .. } = self.proposals.swap_remove(at);
-        self.say(&format!("{} proposed {change:?}", by.0));
-        self.table.commit(&change);
-        let last = self.table.versions.len() - 1;
-        let process = self.processes.get_mut(&by.0).filter(|it| it.incarnation == by.1);
-        let Some(process) = process else { return };
-        for key in duties {
-            if let Some(super::duties::Duty::Proposed { end }) = process.duties.get_mut(&key) {
-                *end = Some(last);
-            }
-        }
-    }
-
-    /// A member sees another version of the table.
-    fn see(&mut self) {
-        let id = self.member();
-        let last = self.table.versions.len() - 1;
-        if self.network.isolated == Some(id) {
-            return;
-        }
-        let Some(process) = self.processes.get_mut(&id) else { return };
-        let next = process.version.map_or(0, |version| (version + 1).min(last));
-        let next = next + self.dice.pick(last - next + 1);
-        process.see(next, &self.table.versions[next]);
-        if self.options.broken == Some(Broken::ServesUnknown) {
-            process.pretend(&self.table.versions[next]);
+        if self.shape.damage {
+            process.check_copies();
         }
     }
 

@@ -55,11 +55,12 @@ pub(super) fn moves(
             continue;
         }
         let heir = wanted.first().copied().filter(|heir| *heir != primary && there(*heir));
-        if let Some(heir) = heir {
-            let ready = now.is_in_sync(heir) || (facts.empty_only && now.owns(heir));
-            if ready && !facts.handing_over.contains(&(primary, heir)) {
-                hand_overs.entry((primary, heir)).or_default().push(slot);
-            }
+        let is_ready = |heir| now.is_in_sync(heir) || (facts.empty_only && now.owns(heir));
+        let heir = heir.filter(|heir| is_ready(*heir));
+        if let Some(heir) = heir
+            && !facts.handing_over.contains(&(primary, heir))
+        {
+            hand_overs.entry((primary, heir)).or_default().push(slot);
         }
         let complete =
             wanted.iter().all(|id| now.is_in_sync(*id) || (facts.empty_only && now.owns(*id)));
@@ -69,8 +70,18 @@ pub(super) fn moves(
             let useless = !now.is_in_sync(*extra);
             if useless || complete || in_sync > wanted.len() {
                 in_sync -= usize::from(!useless);
-                if useless || facts.empty_only {
+                if facts.empty_only {
                     acts.entry(Act::RemoveOwner(*extra)).or_default().push(slot);
+                } else if useless && heir.is_some() {
+                    // A hand-over comes first: a new epoch would end it.
+                } else if useless {
+                    acts.entry(Act::RemoveOwner(*extra)).or_default().push(slot);
+                    // Its primary may be saying that it is in sync: should it be wanted again before that arrives, it
+                    // would be so with nothing. A new epoch refuses that word.
+                    let keep = acts.entry(Act::Keep { epoch: now.epoch }).or_default();
+                    if keep.last() != Some(&slot) {
+                        keep.push(slot);
+                    }
                 } else if !facts.handing_over.contains(&(primary, *extra)) {
                     let_go.entry((primary, *extra)).or_default().push(slot);
                 }

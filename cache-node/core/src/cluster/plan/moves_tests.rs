@@ -47,6 +47,11 @@ fn let_go(from: MemberId, member: MemberId) -> Vec<Decision> {
     vec![Decision::LetGo { from, member, runs: vec![(0, 0)] }]
 }
 
+/// An owner that is not in sync goes.
+fn goes(member: MemberId) -> Vec<Decision> {
+    place(&[Act::RemoveOwner(member), Act::Keep { epoch: 1 }])
+}
+
 #[test]
 fn a_move_is_an_owner_more_in_sync_handed_over_to_and_one_less() {
     let facts = facts();
@@ -54,7 +59,7 @@ fn a_move_is_an_owner_more_in_sync_handed_over_to_and_one_less() {
     assert_eq!(decided(&slot(&[1, 2], &[1], &[2]), &facts), [], "it is not in sync yet");
     assert_eq!(decided(&slot(&[1, 2], &[1, 2], &[2]), &facts), hand_over(1, 2));
     assert_eq!(decided(&slot(&[2, 1], &[2, 1], &[2]), &facts), let_go(2, 1));
-    assert_eq!(decided(&slot(&[2, 1], &[2], &[2]), &facts), place(&[Act::RemoveOwner(1)]));
+    assert_eq!(decided(&slot(&[2, 1], &[2], &[2]), &facts), goes(1));
     assert_eq!(decided(&slot(&[2], &[2], &[2]), &facts), []);
 }
 
@@ -83,7 +88,26 @@ fn nobody_goes_before_all_that_should_be_owners_are_in_sync() {
     let two = slot(&[1, 2, 3], &[1, 2, 3], &[1, 3]);
     assert_eq!(decided(&two, &facts), let_go(1, 2));
     let useless = slot(&[1, 2, 3], &[1, 3], &[1, 3]);
-    assert_eq!(decided(&useless, &facts), place(&[Act::RemoveOwner(2)]), "2 has nothing");
+    assert_eq!(decided(&useless, &facts), goes(2), "2 has nothing");
+    let both = slot(&[1, 2, 3], &[1], &[1]);
+    let acts = [Act::RemoveOwner(2), Act::RemoveOwner(3), Act::Keep { epoch: 1 }];
+    assert_eq!(decided(&both, &facts), place(&acts), "one new epoch does");
+    let handed = slot(&[1, 2, 3], &[1, 3], &[3]);
+    assert_eq!(decided(&handed, &facts), hand_over(1, 3), "a new epoch would end it");
+}
+
+#[test]
+fn an_owner_that_went_and_is_wanted_again_is_not_in_sync_by_a_word_from_before() {
+    let (mut state, target) = slot(&[1, 2], &[1], &[1]);
+    let act = Act::InSync { primary: 1, epoch: 1, member: 2, incarnation: 0, in_sync: true };
+    let word = Change::Place(vec![Step::new(vec![(0, 0)], act)]);
+    let decisions = decided(&(state.clone(), target), &facts());
+    let [Decision::Place(steps)] = &decisions[..] else { panic!("{decisions:?}") };
+    state.apply(&Change::Place(steps.clone())).unwrap();
+    let again = Step::new(vec![(0, 0)], Act::AddOwner(2));
+    state.apply(&Change::Place(vec![again])).unwrap();
+    assert!(!state.apply(&word).unwrap().changed);
+    assert!(!state.assignment.placement(0).unwrap().is_in_sync(2));
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! What goes wrong with members and their connections, as far as what was answered must outlive it.
+
+use super::process::Process;
+use super::world::World;
+use super::{Broken, OWNERS, SLOTS};
+use crate::choice::Choice;
+use hypercache_core::cluster::MemberId;
+use hypercache_core::replica::quorum_links;
+
+impl World {
+    /// Kills, restarts, isolation, and connections that break.
+    pub fn fault(&mut self) {
+        let id = self.member();
+        match self.dice.pick(15) {
+            14 if self.shape.late_tables => self.late = Some(id).filter(|_| self.late.is_none()),
+            13 if self.shape.damage && self.dice.one(3) => self.damage(id),
+            12 if self.network.isolated.is_none() && self.may_lose(id) => {
+                let slot = SLOTS[self.dice.pick(SLOTS.len())].0;
+                let gave_up = self.processes.get(&id).is_some_and(|it| it.space.give_up_copy(slot));
+                if gave_up {
+                    self.weak = [true; SLOTS.len()];
+                    self.say(&format!("{id}: its copy of {slot} does not count"));
+                }
+            }
+            0 if self.network.isolated.is_none() && self.may_lose(id) => {
+                self.network.isolated = Some(id);
+                self.network.cut(id);
+                self.say(&format!("{id} is isolated"));
+            }
+            1 | 2 => {
+                if let Some(id) = self.network.isolated.take() {
+                    self.say(&format!("{id} is back"));
+                }
+            }
+            3..=5 if self.processes.contains_key(&id) && self.may_lose(id) => self.kill(id),
+            6 | 7 => self.restart(id),
+            8..=10 => {
+                let pair = self.pair();
+                if self.network.connections.remove(&pair).is_some() {
+                    self.say(&format!("the connection {pair:?} breaks"));
+                }
+            }
+            _ => {
+                let (from, to) = self.pair();
+                let session = self.processes.get(&from).map(|it| it.link(to).session());
+                if self.dice.one(3)
+                    && let Some(process) = self.processes.get(&from)
+                {
+                    process.link(to).close(session.unwrap_or(0));
+                    self.network.connections.remove(&(from, to));
+                    self.say(&format!("the session {from} to {to} ends"));
+                }
+            }
+        }
+    }
+
+    /// A member is killed right after it did something, and before others hear of it.
+    pub fn sudden(&mut self) -> Result<(), String> {
+        let id = self.member();
+        if !self.processes.contains_key(&id) || !self.may_lose(id) {
+            return Ok(());
+        }
+        for _ in 0..6 {
+            self.command_at(id)?;
+        }
+        self.answer()?;
+        self.kill(id);
+        Ok(())
+    }
+
+    /// Whether a member may be lost: the others have everything, and nothing else is wrong.
+    fn may_lose(&mut self, id: MemberId) -> bool {
+        for index in 0..SLOTS.len() {
+            let is_whole = self.table.latest().placements[index]
+                .in_sync
+                .iter()
+                .all(|member| self.processes.contains_key(member) && self.counts(*member, index));
+            if is_whole && !self.stays_weak(index) {
+                self.weak[index] = false;
+            }
+        }
+        let latest = self.table.latest();
+        let is_well = |member: &MemberId| {
+            let process = self.processes.get(member);
+            process.is_some_and(|it| Some(&it.incarnation) == latest.incarnations.get(member))
+                && self.network.isolated != Some(*member)
+        };
+        self.shape.ids().iter().filter(|member| **member != id).all(is_well)
+            && latest.placements.iter().enumerate().all(|(index, placement)| {
+                placement.in_sync.iter().all(is_well)
+                    && placement.in_sync.len() > usize::from(quorum_links(3))
+                    && placement.in_sync.iter().all(|member| self.counts(*member, index))
+                    && !(self.weak[index] && self.stays_weak(index))
+            })
+    }
+
+    fn stays_weak(&self, index: usize) -> bool {
+        let in_sync = self.table.latest().placements[index].in_sync.len();
+        in_sync < OWNERS && !self.are_equal(index)
+    }
+
+    /// Whether what a member has of a slot counts.
+    fn counts(&self, id: MemberId, index: usize) -> bool {
+        let process = self.processes.get(&id);
+        process.is_some_and(|it| it.space.feed().position(SLOTS[index].0).epoch != 0)
+    }
+
+    /// Whether all that are in sync of a slot have everything.
+    fn are_equal(&self, index: usize) -> bool {
+        let (slot, placement) = (SLOTS[index].0, &self.table.latest().placements[index]);
+        let Some(primary) = placement.primary().and_then(|id| self.processes.get(&id)) else {
+            return false;
+        };
+        placement.in_sync.iter().skip(1).all(|member| {
+            let link = primary.link(*member);
+            let ticket = primary.space.ticket_of(slot, &link);
+            ticket.is_some_and(|ticket| primary.space.has(slot, &link, ticket))
+        })
+    }
+
+    fn kill(&mut self, id: MemberId) {
+        self.say(&format!("{id} is killed"));
+        self.processes.remove(&id);
+        self.weak = [true; SLOTS.len()];
+        // Nobody takes the word of who is dead on who is in sync.
+        self.proposals.retain(|proposal| proposal.by.0 != id || !proposal.is_of_sync);
+        self.network.cut(id);
+        self.ran.kills += 1;
+    }
+
+    pub fn restart(&mut self, id: MemberId) {
+        if self.processes.contains_key(&id) {
+            return;
+        }
+        self.incarnations += 1;
+        self.say(&format!("{id} starts"));
+        let leaves_alone = self.options.broken == Some(Broken::LeavesAlone);
+        let process = Process::start(id, self.incarnations, self.seed);
+        self.processes.insert(id, Process { leaves_alone, ..process });
+    }
+
+    /// A copy becomes another one, as by memory that fails.
+    fn damage(&mut self, id: MemberId) {
+        let index = self.dice.pick(SLOTS.len());
+        if self.processes.get(&id).is_some_and(|process| process.damage(index)) {
+            self.damaged[index] = true;
+            self.say(&format!("slot {index}: the copy of {id} is another one"));
+        }
+    }
+}
