@@ -175,17 +175,18 @@ impl<'a> Failing<'a> {
         if asks && heirs.iter().any(|id| !self.positions.contains_key(id)) {
             return Fate::Unheard;
         }
-        let needed = self.needed(placement);
+        let needed = self.needed(slot, placement);
         if !needed.is_empty() {
             return Fate::WaitsFor(needed);
         }
         // The first of the best. One that was restarted stands behind the others, which have their
-        // memory; but before them if there are stores that only its disk has.
+        // memory; but before them if there are stores that only its disk has, or if nobody remembers anything:
+        // then all have what is on their disks, and the primary's has what was acknowledged.
         let rank = |id: &MemberId| {
             let stores = self.stores_of(placement, *id);
-            let at = self.positions.get(id).and_then(|slots| slots.get(&slot)).copied();
+            let at = self.position(slot, *id).unwrap_or_default();
             let restarted = Some(*id) == self.restarted;
-            (stores, at.unwrap_or_default(), restarted == self.has_single_copies)
+            (stores, at, restarted == (self.has_single_copies || at.0 == 0))
         };
         let best = heirs.iter().rev().max_by_key(|id| rank(id)).copied();
         match (best, placement.primary()) {
@@ -205,16 +206,27 @@ impl<'a> Failing<'a> {
         }
     }
 
+    /// How far an owner said that it is; `None`: it did not, or it has forgotten it: it was started anew, and the table
+    /// does not know yet.
+    fn position(&self, slot: Slot, id: MemberId) -> Option<(u64, u64)> {
+        self.positions.get(&id)?.get(&slot).copied()
+    }
+
     /// Those that cannot be heard, and may come back with what nobody else may have of a replicated store.
-    fn needed(&self, placement: &Placement) -> Vec<MemberId> {
+    fn needed(&self, slot: Slot, placement: &Placement) -> Vec<MemberId> {
         let mut needed = Vec::new();
         for store in self.state.stores.iter().filter(|store| store.replication_factor > 1) {
             let factor = usize::from(store.replication_factor);
             let is_on_disk = store.durability.mode != Mode::Disabled;
             let holders = placement.owners.iter().take(factor).copied();
             let holders: Vec<_> = holders.filter(|id| placement.in_sync.contains(id)).collect();
-            let is_lost = |id: &MemberId| {
-                self.away.dead.contains(id) || Some(*id) == self.restarted && !is_on_disk
+            // Who has forgotten how far it is proves nothing for what others may have acknowledged with it.
+            let has_forgotten = |id: &MemberId| {
+                self.positions.contains_key(id) && self.position(slot, *id).is_none()
+            };
+            let is_lost = |id: &MemberId| match Some(*id) == self.restarted {
+                true => !is_on_disk,
+                false => self.away.dead.contains(id) || has_forgotten(id),
             };
             let lost = holders.iter().filter(|id| is_lost(id)).count();
             let may_lack = match store.acks {

@@ -214,6 +214,32 @@ fn a_restarted_primary_that_has_the_most_on_its_disk_stays_and_is_alone() {
     assert_eq!(decided, act(leaves));
 }
 
+impl Case {
+    /// A member has answered, and remembers nothing: it was started anew.
+    fn forgot(mut self, id: MemberId) -> Self {
+        self.positions.insert(id, BTreeMap::new());
+        self
+    }
+}
+
+#[test]
+fn a_restarted_primary_stays_where_all_others_were_restarted_too() {
+    let case = case(&[A, B, C], store(3, Acks::Quorum, Mode::Aof)).restarted(A);
+    let decided = case.forgot(A).forgot(B).forgot(C).decide();
+    let leaves = |member| {
+        let act = Act::InSync { primary: A, epoch: 7, member, incarnation: 0, in_sync: false };
+        Step::new(vec![(0, 9)], act)
+    };
+    assert_eq!(decided, Failover { steps: vec![leaves(B), leaves(C)], waiting: vec![] });
+}
+
+#[test]
+fn where_a_majority_is_dead_or_has_forgotten_how_far_it_is_the_dead_are_waited_for() {
+    let case = || case(&[A, B, C], store(3, Acks::Quorum, Mode::Aof));
+    assert_eq!(case().forgot(B).heard(C, 7, 3).decide(), waits(&[A]));
+    assert_eq!(case().heard(B, 7, 4).heard(C, 7, 3).decide(), promote(B));
+}
+
 #[test]
 fn a_restarted_primary_with_stores_that_nobody_else_has_stays_if_it_has_as_much() {
     let mut case = case(&[A, B], memory(2)).restarted(A).heard(A, 7, 4).heard(B, 7, 4);
