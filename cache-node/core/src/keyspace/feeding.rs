@@ -120,9 +120,7 @@ impl Keyspace {
             let _state = cell.state.lock();
             self.feed.change_known(slot, |feed| {
                 let covers = |least| old.covers(new, least);
-                feed.cover(slot, coverage_of(new, 1), |least| {
-                    covers(least).then(|| coverage_of(new, least))
-                });
+                feed.cover(slot, |least| coverage_of(new, least), covers);
             });
         }
         self.feed.changed();

@@ -239,6 +239,41 @@ fn l22_quorum_waits_for_a_majority_and_is_refused_before_it_is_applied_without_o
 }
 
 #[test]
+fn a_majority_has_the_owner_that_holds_more_stores_than_others_as_it_is_the_next_primary() {
+    let space = space(&[policy(0, 3, Acks::Quorum), policy(1, 2, Acks::All)]);
+    let links = links(&space, 2);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    links.iter().for_each(|link| attach(&space, link));
+    let write = |words: &str| {
+        assert_eq!(call(&space, words), "+OK\r\n");
+        awaits::take().unwrap()
+    };
+    let written = write("set {a} 1");
+    confirm(&links[1]);
+    assert!(!space.feed().is_met(&written), "the one that holds less");
+    confirm(&links[0]);
+    assert!(space.feed().is_met(&written));
+    let written = write("set {a} 2");
+    confirm(&links[0]);
+    assert!(space.feed().is_met(&written), "the one that holds more, alone");
+    // Where it is not in sync it is not the next primary.
+    assert!(space.set_synced(SLOT, &links[0], Synced::Perhaps));
+    assert!(space.set_synced(SLOT, &links[0], Synced::No));
+    let written = write("set {a} 3");
+    confirm(&links[1]);
+    assert!(space.feed().is_met(&written));
+    // Once nobody holds more than others, anybody will do.
+    assert!(space.set_synced(SLOT, &links[0], Synced::Perhaps));
+    assert!(space.set_synced(SLOT, &links[0], Synced::Yes));
+    space.set_stores(&[policy(0, 3, Acks::Quorum), policy(1, 3, Acks::All)]);
+    assert!(space.set_synced(SLOT, &links[1], Synced::No), "it gets more, and anew");
+    attach(&space, &links[1]);
+    let written = write("set {a} 4");
+    confirm(&links[1]);
+    assert!(space.feed().is_met(&written));
+}
+
+#[test]
 fn a_flush_of_a_quorum_store_is_refused_without_a_majority_before_anything_goes() {
     let space = space(&[policy(0, 3, Acks::Quorum)]);
     let links = links(&space, 2);

@@ -96,6 +96,8 @@ pub(crate) struct Way {
     pub link: Arc<Link>,
     pub synced: Synced,
     pub least_factor: u8,
+    /// The stores that go to it: a number for a set of stores.
+    pub stores: u64,
     /// The stores that it was attached for.
     pub coverage: u64,
     /// The link's session in which it was attached; 0: it was not.
@@ -111,11 +113,12 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    fn new(route: &Route) -> Self {
+    fn new(route: &Route, stores: u64) -> Self {
         Self {
             link: Arc::clone(&route.link),
             synced: route.synced,
             least_factor: route.least_factor,
+            stores,
             coverage: 0,
             session: 0,
             mark: Ticket::default(),
@@ -214,6 +217,16 @@ impl SlotFeed {
         self.ways.iter().take(most).filter(move |way| way.least_factor <= replication_factor)
     }
 
+    /// Of the ways that a majority is among, those to owners that may be in sync and hold stores that another one of them
+    /// does not: they are the next primary before it, and so have to have what a majority has.
+    fn first_heirs(&self, replication_factor: u8) -> impl Iterator<Item = &Way> {
+        let least = self.first_ways(replication_factor).last().map(|way| way.stores);
+        let holds_more = move |way: &&Way| Some(way.stores) != least;
+        self.first_ways(replication_factor)
+            .filter(holds_more)
+            .filter(|way| way.synced != Synced::No)
+    }
+
     /// Whether records of a store of this replication factor go to anybody.
     #[inline]
     pub(crate) fn feeds(&self, replication_factor: u8) -> bool {
@@ -227,15 +240,16 @@ impl SlotFeed {
         let mut old = std::mem::take(&mut self.ways);
         for wanted in route.iter().take(MAX_WAYS) {
             let found = old.iter().position(|way| way.link.index() == wanted.link.index());
+            let stores = coverage(wanted.least_factor);
             let mut way = match found {
                 Some(index) => old.swap_remove(index),
-                None => Way::new(wanted),
+                None => Way::new(wanted, stores),
             };
-            way.least_factor = wanted.least_factor;
+            (way.least_factor, way.stores) = (wanted.least_factor, stores);
             if way.synced != Synced::Perhaps {
                 way.synced = wanted.synced;
             }
-            if way.coverage != coverage(way.least_factor) {
+            if way.coverage != stores {
                 way.detach();
             }
             self.ways.push(way);
@@ -277,7 +291,8 @@ impl SlotFeed {
             Acks::One => true,
             Acks::Quorum => {
                 let sure = self.first_ways(factor).filter(|way| way.synced == Synced::Yes);
-                sure.filter(has).count() >= usize::from(quorum_links(factor))
+                self.first_heirs(factor).all(|way| has(&way))
+                    && sure.filter(has).count() >= usize::from(quorum_links(factor))
             }
             Acks::All => {
                 let all = self.ways.iter().filter(|way| way.least_factor <= factor);
@@ -402,20 +417,25 @@ impl SlotFeed {
         self.before = None;
     }
 
-    /// Other stores go to the ways, of `all` that there are: `coverage` tells by least replication factor which, or that a peer
-    /// lacks something of them.
-    pub(crate) fn cover(&mut self, slot: Slot, all: u64, coverage: impl Fn(u8) -> Option<u64>) {
+    /// Other stores are there: `stores` tells which go to a way, by its least replication factor, and `covers` whether
+    /// nothing goes by that which did not before, unless it is new.
+    pub(crate) fn cover(
+        &mut self,
+        slot: Slot,
+        stores: impl Fn(u8) -> u64,
+        covers: impl Fn(u8) -> bool,
+    ) {
         if matches!(self.role, Role::Primary { .. }) {
-            self.position.coverage = all;
+            self.position.coverage = stores(1);
         }
         let mut is_another = false;
-        for way in self.ways.iter_mut().filter(|way| way.is_attached()) {
-            match coverage(way.least_factor) {
-                Some(covered) => {
-                    is_another |= way.coverage != covered;
-                    way.coverage = covered;
-                }
-                None => way.detach(),
+        for way in &mut self.ways {
+            way.stores = stores(way.least_factor);
+            if way.is_attached() && covers(way.least_factor) {
+                is_another |= way.coverage != way.stores;
+                way.coverage = way.stores;
+            } else if way.is_attached() {
+                way.detach();
             }
         }
         if is_another {
