@@ -26,6 +26,8 @@ use tokio::{
 /// Connections to each member that carry forwarded commands. Raft has one of its own, so that a
 /// heartbeat never waits behind a value of many megabytes.
 const FORWARD_LANES: u64 = 2;
+/// A member of which nothing is heard for so long while it is asked for something is silent.
+const SILENCE: Duration = Duration::from_millis(400);
 
 /// The most requests to one member, on one connection, that wait for a reply.
 const MAX_WAITING: usize = 16_384;
@@ -74,6 +76,8 @@ pub(super) struct Load {
     bytes: AtomicUsize,
     started: Instant,
     heard_ms: AtomicU64,
+    /// When it was asked for something last while nothing else waited.
+    asked_ms: AtomicU64,
     pub reset: Notify,
 }
 
@@ -81,6 +85,15 @@ impl Load {
     /// Something was received.
     pub fn heard(&self) {
         self.heard_ms.store(self.started.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Something waits, and nothing at all has come for so long.
+    fn waits_in_vain(&self, patience: Duration) -> bool {
+        let since =
+            self.heard_ms.load(Ordering::Relaxed).max(self.asked_ms.load(Ordering::Relaxed));
+        let now = self.started.elapsed().as_millis() as u64;
+        self.requests.load(Ordering::Relaxed) > 0
+            && now.saturating_sub(since) > patience.as_millis() as u64
     }
 
     /// A reply is overdue: when nothing at all came for a while, the connection is taken down.
@@ -229,6 +242,10 @@ impl Client {
         };
         let bytes = payload.len();
         let requests_before = lane.load.requests.fetch_add(1, Ordering::Relaxed);
+        if requests_before == 0 {
+            let now_ms = lane.load.started.elapsed().as_millis() as u64;
+            lane.load.asked_ms.store(now_ms, Ordering::Relaxed);
+        }
         let bytes_before = lane.load.bytes.fetch_add(bytes, Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
         let waiting = Waiting { reply: Some(sender), load: lane.load.clone(), bytes };
@@ -257,6 +274,13 @@ impl Client {
         if self.shared.hints.read().get(&member) != Some(&address) {
             self.shared.hints.write().insert(member, address);
         }
+    }
+
+    /// Whether forwarded commands wait for a member of which nothing is heard any more.
+    pub fn waits_in_vain(&self, member: MemberId) -> bool {
+        let peers = self.shared.peers.read();
+        let lanes = peers.get(&member).map(|peer| &peer.forward);
+        lanes.into_iter().flatten().any(|lane| lane.load.waits_in_vain(SILENCE))
     }
 
     /// Gives up what waits for a member's answer to forwarded commands: others have taken over from it, and it does not
@@ -307,6 +331,7 @@ impl Client {
             bytes: AtomicUsize::new(0),
             started: Instant::now(),
             heard_ms: AtomicU64::new(0),
+            asked_ms: AtomicU64::new(0),
             reset: Notify::new(),
         });
         runtime.spawn(connection::drive(self.target(to), load.clone(), requests));

@@ -107,11 +107,12 @@ fn look(shared: &Arc<Shared>) {
         .filter_map(|rumour| Some((rumour.seen.member.id, rumour.address?.to_string())))
         .collect();
     tell_gossip(shared, &metrics, &liveness, &state);
-    let silent: Vec<MemberId> = liveness
-        .iter()
-        .filter(|(_, seems)| **seems != Liveness::Alive)
-        .map(|(id, _)| *id)
-        .collect();
+    // Gossip takes longer to tell of a silence. A member that stops may be long in answering what it was asked.
+    let peers = &shared.links.peers;
+    let is_silent = |(id, seems): &(&MemberId, &Liveness)| {
+        **seems != Liveness::Alive || peers.waits_in_vain(**id) && !shared.stopping.is(&state, **id)
+    };
+    let silent: Vec<MemberId> = liveness.iter().filter(is_silent).map(|(id, _)| *id).collect();
     let primaries = if silent.is_empty() { BTreeMap::new() } else { state.assignment.counts() };
     publish(
         shared,
@@ -128,7 +129,7 @@ fn look(shared: &Arc<Shared>) {
     );
     // Others have its slots: who forwarded to it learns sooner than by his deadline that no answer will come.
     for id in silent.into_iter().filter(|id| !primaries.contains_key(id)) {
-        shared.links.peers.give_up(id);
+        peers.give_up(id);
     }
     if leads && !led {
         // The view says as much already; those who wait for their turn to lead do not know it yet.
