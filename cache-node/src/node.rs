@@ -126,6 +126,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
     let [hash_seed, eviction_seed] = random_seeds()?;
     let keyspace = Arc::new(Keyspace::new(keyspace::Options { hash_seed, eviction_seed }));
     let stats = Arc::new(Stats::new(config.node.threads));
+    stats.keep_request_metrics(config.telemetry.request_metrics);
     let watched = memory::Options { limit_bytes: config.node.memory_limit_bytes }
         .start(&keyspace)
         .map_err(system("threads"))?;

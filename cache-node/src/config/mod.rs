@@ -180,7 +180,7 @@ impl SlowLog {
     }
 }
 
-/// Where traces go.
+/// Where traces go, and what is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
     /// The OTLP/HTTP endpoint; `None`: no spans are exported.
@@ -189,6 +189,8 @@ pub struct Telemetry {
     pub trace_sample_ratio: Ratio,
     /// The service's name in traces.
     pub service_name: String,
+    /// Whether requests are counted and timed by command family and store.
+    pub request_metrics: bool,
 }
 
 impl Config {

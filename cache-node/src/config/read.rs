@@ -78,6 +78,7 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
                 str::parse::<Ratio>,
             ),
             service_name: source.get("telemetry.service_name", "hypercache".into(), values::name),
+            request_metrics: source.get("telemetry.request_metrics", true, values::boolean),
         },
     }
 }

@@ -92,6 +92,7 @@ pub const KEYS: &[Key] = &[
     key("telemetry.otlp_endpoint", Some("HYPERCACHE_OTLP_ENDPOINT"), None),
     key("telemetry.trace_sample_ratio", Some("HYPERCACHE_TRACE_SAMPLE_RATIO"), None),
     key("telemetry.service_name", Some("HYPERCACHE_SERVICE_NAME"), None),
+    key("telemetry.request_metrics", Some("HYPERCACHE_REQUEST_METRICS"), None),
     key("stores.*.number", None, None),
     key("stores.*.max_memory", None, None),
     key("stores.*.default_ttl", None, None),

@@ -137,6 +137,7 @@ struct Telemetry<'a> {
     otlp_endpoint: Option<&'a str>,
     trace_sample_ratio: f64,
     service_name: &'a str,
+    request_metrics: bool,
 }
 
 #[derive(Serialize)]
@@ -269,6 +270,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             otlp_endpoint: config.telemetry.otlp_endpoint.as_deref(),
             trace_sample_ratio: config.telemetry.trace_sample_ratio.part(),
             service_name: &config.telemetry.service_name,
+            request_metrics: config.telemetry.request_metrics,
         },
         stores: stores.collect(),
     };

@@ -563,10 +563,17 @@ impl Router {
         }
         self.run(spec, caller, &args, &mut out).await;
         let took = ticks::now().saturating_sub(began);
-        let store = self.0.keyspace.store_asked(store, || spec.first_key(&args));
-        self.cell().served(spec, store, took);
+        let (keyspace, stats) = (&self.0.keyspace, &self.0.stats);
+        let of = |store| keyspace.store_asked(store, || spec.first_key(&args));
+        let store = stats.keeps_request_metrics().then(|| of(store));
+        if let Some(store) = store {
+            self.cell().served(spec, store, took);
+        }
         if out.first() == Some(&b'-') {
-            self.cell().erred(spec, store, self.0.stats.errors.add_quietly(&out));
+            let fault = stats.errors.add_quietly(&out);
+            if let Some(store) = store {
+                self.cell().erred(spec, store, fault);
+            }
         }
         match Reply::parse(&out) {
             Ok(Some((reply, _))) => reply,

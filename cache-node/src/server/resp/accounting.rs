@@ -49,8 +49,11 @@ pub(super) fn took_so_long(
 pub(super) fn answered(shared: &Loop, client: &Client, request: Served<'_>, reply: &[u8]) {
     let (stats, cell) = (&shared.stats, shared.cell());
     let Served { spec, store, args, took } = request;
-    let store = shared.keyspace().store_asked(store, || spec.first_key(args));
-    cell.served(spec, store, took);
+    let of = |store| shared.keyspace().store_asked(store, || spec.first_key(args));
+    let store = stats.keeps_request_metrics().then(|| of(store));
+    if let Some(store) = store {
+        cell.served(spec, store, took);
+    }
     if reply.first() == Some(&b'-') {
         cell.failed(spec, reply);
         cell.add(Count::ErrorReplies, 1);
@@ -64,7 +67,10 @@ pub(super) fn answered(shared: &Loop, client: &Client, request: Served<'_>, repl
             outcome = "failure",
             "a command was answered with an error"
         );
-        cell.erred(spec, store, stats.errors.add(reply));
+        let fault = stats.errors.add(reply);
+        if let Some(store) = store {
+            cell.erred(spec, store, fault);
+        }
     }
     if stats.watch.may_be_large(args, reply.len()) {
         stats.watch.note_large(spec, args, reply.len(), || client.whose());

@@ -11,7 +11,7 @@ pub mod ticks;
 pub mod watch;
 mod work;
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use hypercache_core::command::{self, Spec};
 use hypercache_core::store::StoreNumber;
@@ -184,6 +184,7 @@ pub struct Stats {
     /// What took long.
     pub watch: Watch,
     peak_bytes: AtomicU64,
+    request_metrics: AtomicBool,
 }
 
 impl Stats {
@@ -197,7 +198,19 @@ impl Stats {
             errors: Errors::default(),
             watch: Watch::default(),
             peak_bytes: AtomicU64::new(0),
+            request_metrics: AtomicBool::new(true),
         }
+    }
+
+    /// Whether requests are counted by command family and store.
+    #[inline]
+    pub fn keeps_request_metrics(&self) -> bool {
+        self.request_metrics.load(Relaxed)
+    }
+
+    /// Counts requests by command family and store from now on, or does so no more.
+    pub fn keep_request_metrics(&self, keeps: bool) {
+        self.request_metrics.store(keeps, Relaxed);
     }
 
     /// The most that was allocated at any time that somebody looked; now it is so much.
