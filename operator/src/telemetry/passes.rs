@@ -59,7 +59,7 @@ pub(crate) mod tests {
     use super::*;
     use opentelemetry_sdk::error::OTelSdkResult;
     use opentelemetry_sdk::trace::{SpanData, SpanExporter};
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, Mutex, OnceLock};
     use tracing_subscriber::layer::SubscriberExt;
 
     /// Spans that are kept where they are made.
@@ -82,6 +82,10 @@ pub(crate) mod tests {
 
     /// Keeps the spans of what runs on this thread, until the guard is dropped.
     pub(crate) fn kept() -> (Kept, tracing::subscriber::DefaultGuard) {
+        // While there is one subscriber alone, whichever thread comes to a span first says for all whether anybody wants
+        // it: another test's, which has none. With a second one, all are asked.
+        static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
         let kept = Kept::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
         let subscriber = tracing_subscriber::registry().with(layer(&provider));
