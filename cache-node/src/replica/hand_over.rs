@@ -78,8 +78,8 @@ impl Context {
                 && self.keyspace.feed().look(*slot, SlotFeed::is_settled) != Some(false)
         };
         let have_all = |slot: &Slot| {
-            let of = others.iter().filter(|other| other.slots.contains(slot));
-            of.into_iter().all(|other| self.keyspace.has(*slot, &other.link, other.ticket))
+            let mut of = others.iter().filter(|other| other.slots.contains(slot));
+            of.all(|other| self.keyspace.has(*slot, &other.link, other.ticket))
         };
         let (mut waits, mut there) = (fenced.clone(), Vec::new());
         let mut goes = began + GATHERS;

@@ -277,9 +277,8 @@ impl HandOver {
             if !runs.iter().any(|run| is_needed(&run.placement)) {
                 return;
             }
-            match tokio::time::timeout_at(until, changed.changed()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return,
+            if !matches!(tokio::time::timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
+                return;
             }
         }
     }

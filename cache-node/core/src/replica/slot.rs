@@ -97,8 +97,6 @@ pub(crate) struct Way {
     pub synced: Synced,
     pub least_factor: u8,
     /// The stores that go to it: a number for a set of stores.
-    pub stores: u64,
-    /// The stores that it was attached for.
     pub coverage: u64,
     /// The link's session in which it was attached; 0: it was not.
     pub session: u64,
@@ -113,13 +111,12 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    fn new(route: &Route, stores: u64) -> Self {
+    fn new(route: &Route, coverage: u64) -> Self {
         Self {
             link: Arc::clone(&route.link),
             synced: route.synced,
             least_factor: route.least_factor,
-            stores,
-            coverage: 0,
+            coverage,
             session: 0,
             mark: Ticket::default(),
             is_whole: false,
@@ -220,8 +217,8 @@ impl SlotFeed {
     /// Of the ways that a majority is among, those to owners that may be in sync and hold stores that another one of them
     /// does not: they are the next primary before it, and so have to have what a majority has.
     fn first_heirs(&self, replication_factor: u8) -> impl Iterator<Item = &Way> {
-        let least = self.first_ways(replication_factor).last().map(|way| way.stores);
-        let holds_more = move |way: &&Way| Some(way.stores) != least;
+        let least = self.first_ways(replication_factor).last().map(|way| way.coverage);
+        let holds_more = move |way: &&Way| Some(way.coverage) != least;
         self.first_ways(replication_factor)
             .filter(holds_more)
             .filter(|way| way.synced != Synced::No)
@@ -240,16 +237,17 @@ impl SlotFeed {
         let mut old = std::mem::take(&mut self.ways);
         for wanted in route.iter().take(MAX_WAYS) {
             let found = old.iter().position(|way| way.link.index() == wanted.link.index());
-            let stores = coverage(wanted.least_factor);
+            let coverage = coverage(wanted.least_factor);
             let mut way = match found {
                 Some(index) => old.swap_remove(index),
-                None => Way::new(wanted, stores),
+                None => Way::new(wanted, coverage),
             };
-            (way.least_factor, way.stores) = (wanted.least_factor, stores);
+            way.least_factor = wanted.least_factor;
             if way.synced != Synced::Perhaps {
                 way.synced = wanted.synced;
             }
-            if way.coverage != stores {
+            if way.coverage != coverage {
+                way.coverage = coverage;
                 way.detach();
             }
             self.ways.push(way);
@@ -430,12 +428,11 @@ impl SlotFeed {
         }
         let mut is_another = false;
         for way in &mut self.ways {
-            way.stores = stores(way.least_factor);
-            if way.is_attached() && covers(way.least_factor) {
-                is_another |= way.coverage != way.stores;
-                way.coverage = way.stores;
-            } else if way.is_attached() {
-                way.detach();
+            let before = std::mem::replace(&mut way.coverage, stores(way.least_factor));
+            match way.is_attached() {
+                true if covers(way.least_factor) => is_another |= way.coverage != before,
+                true => way.detach(),
+                false => {}
             }
         }
         if is_another {
