@@ -3,10 +3,10 @@
 use super::{Error, Held, Identity, Kind, MAX_PAYLOAD_BYTES, Secret, connection};
 use crate::loops::Loops;
 use bytes::Bytes;
-use hypercache_core::cluster::{Member, MemberId};
+use hypercache_core::cluster::{Member, MemberId, Protocol};
 use parking_lot::RwLock;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
     io,
     net::IpAddr,
@@ -52,6 +52,8 @@ struct Shared {
     /// Addresses that gossip came from: tried first where a member names itself by a host name,
     /// because names are slow to follow a member that moved.
     hints: RwLock<HashMap<MemberId, IpAddr>>,
+    /// The version that each was reached in last.
+    protocols: RwLock<BTreeMap<MemberId, Protocol>>,
 }
 
 struct Peer {
@@ -200,6 +202,7 @@ impl Client {
                 secret,
                 peers: RwLock::default(),
                 hints: RwLock::default(),
+                protocols: RwLock::default(),
             }),
         }
     }
@@ -269,6 +272,11 @@ impl Client {
         Held::to(&self.target(to), wait).await
     }
 
+    /// The newest protocol that each member speaks that was reached, as far as this one speaks it.
+    pub fn protocols(&self) -> BTreeMap<MemberId, Protocol> {
+        self.shared.protocols.read().clone()
+    }
+
     /// Where gossip from a member came from.
     pub fn set_hint(&self, member: MemberId, address: IpAddr) {
         if self.shared.hints.read().get(&member) != Some(&address) {
@@ -299,6 +307,7 @@ impl Client {
     pub fn retain(&self, members: &HashSet<MemberId>) {
         self.shared.peers.write().retain(|id, _| members.contains(id));
         self.shared.hints.write().retain(|id, _| members.contains(id));
+        self.shared.protocols.write().retain(|id, _| members.contains(id));
     }
 
     fn peer(&self, to: &Member) -> Arc<Peer> {
@@ -339,7 +348,7 @@ impl Client {
     }
 
     fn target(&self, to: &Member) -> connection::Target {
-        let hints = Arc::downgrade(&self.shared);
+        let (hints, protocols) = (Arc::downgrade(&self.shared), Arc::downgrade(&self.shared));
         let id = to.id;
         connection::Target {
             id,
@@ -347,6 +356,12 @@ impl Client {
             port: to.gossip_port,
             hint: Box::new(move || {
                 hints.upgrade().and_then(|shared| shared.hints.read().get(&id).copied())
+            }),
+            agreed: Box::new(move |protocol| {
+                let Some(shared) = protocols.upgrade() else { return };
+                if shared.protocols.read().get(&id) != Some(&protocol) {
+                    shared.protocols.write().insert(id, protocol);
+                }
             }),
             me: self.shared.me.clone(),
             secret: self.shared.secret.clone(),
