@@ -23,9 +23,9 @@ use tokio::{
     time::Instant,
 };
 
-/// Connections to each member that carry forwarded commands. Raft has one of its own, so that a
-/// heartbeat never waits behind a value of many megabytes.
-const FORWARD_LANES: u64 = 2;
+/// Connections to each member that carry forwarded commands, at the least; else one for each I/O loop, on which it lives.
+/// Raft has one of its own, so that a heartbeat never waits behind a value of many megabytes.
+const FORWARD_LANES: usize = 2;
 /// A member of which nothing is heard for so long while it is asked for something is silent.
 const SILENCE: Duration = Duration::from_millis(400);
 
@@ -44,7 +44,7 @@ pub struct Client {
 struct Shared {
     /// Where connections live: not on whichever loop happens to ask first.
     runtime: tokio::runtime::Handle,
-    /// Where those live that replicate: with the link's other tasks.
+    /// Where those live that replicate, with the link's other tasks, and those that forward, with their clients.
     loops: Loops,
     me: Arc<Identity>,
     secret: Secret,
@@ -182,8 +182,8 @@ impl Future for Pending {
 }
 
 impl Shared {
-    fn replicates_on(&self, member: MemberId) -> tokio::runtime::Handle {
-        if self.loops.is_empty() { self.runtime.clone() } else { self.loops.of(member) }
+    fn lives_on(&self, number: u64) -> tokio::runtime::Handle {
+        if self.loops.is_empty() { self.runtime.clone() } else { self.loops.of(number) }
     }
 }
 
@@ -241,7 +241,9 @@ impl Client {
             Kind::Raft | Kind::Control => &peer.control,
             Kind::Wait => &peer.wait,
             Kind::Replicate => &peer.replicate,
-            Kind::Forward | Kind::Publish => &peer.forward[(order % FORWARD_LANES) as usize],
+            Kind::Forward | Kind::Publish => {
+                &peer.forward[(order % peer.forward.len() as u64) as usize]
+            }
         };
         let bytes = payload.len();
         let requests_before = lane.load.requests.fetch_add(1, Ordering::Relaxed);
@@ -324,12 +326,17 @@ impl Client {
             host: to.host.clone(),
             port: to.gossip_port,
             control: self.lane(to, runtime),
-            forward: (0..FORWARD_LANES).map(|_| self.lane(to, runtime)).collect(),
+            forward: self.forward_lanes(to),
             wait: self.lane(to, runtime),
-            replicate: self.lane(to, &self.shared.replicates_on(to.id)),
+            replicate: self.lane(to, &self.shared.lives_on(to.id)),
         });
         peers.insert(to.id, peer.clone());
         peer
+    }
+
+    fn forward_lanes(&self, to: &Member) -> Vec<Lane> {
+        let count = self.shared.loops.len().max(FORWARD_LANES) as u64;
+        (0..count).map(|order| self.lane(to, &self.shared.lives_on(order))).collect()
     }
 
     fn lane(&self, to: &Member, runtime: &tokio::runtime::Handle) -> Lane {
