@@ -449,8 +449,7 @@ pub struct MemberConfig {
     #[schemars(length(max = 512), extend("x-kubernetes-validations" = rules::endpoint()))]
     pub otlp_endpoint: Option<String>,
 
-    /// Where members send their metrics every half minute, as OTLP over HTTP, beside what they tell at `/metrics`. Left
-    /// out, nowhere.
+    /// Where members send what they tell at `/metrics` every half minute, as OTLP over HTTP. Left out, nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), extend("x-kubernetes-validations" = rules::endpoint()))]
     pub otlp_metrics_endpoint: Option<String>,
