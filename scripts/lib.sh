@@ -9,6 +9,8 @@ version=0.1.0
 node_image=hypercache/hypercache:$version
 operator_image=hypercache/hypercache-operator:$version
 client_image=hypercache/client:$version
+monitoring_image=hypercache/monitoring:$version
+filebeat_image=hypercache/filebeat-stand-in:$version
 target=${CARGO_TARGET_DIR:-$root/target}
 # (a script that another one runs goes on with its time)
 began=${HYPERCACHE_BEGAN:-$(date +%s%N)}

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hypercache_core::keyspace::{self, Keyspace};
 use hypercache_log::Levels;
+use hypercache_trace::Push;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -208,6 +209,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
     keyspace.notices().set_classes(config.keyspace_events);
     let events = pubsub::Events::new(keyspace.clone(), handle.clone(), pubsub.clone());
 
+    let push = telemetry::push(&config)?;
     let gossip_port = cluster.gossip_port();
     let logins = Arc::new(Logins::default());
     let resp = resp::Options {
@@ -242,6 +244,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
             password: Arc::new(password),
             logins,
             max_connections: Arc::new(max_connections),
+            points: push.as_ref().map(Push::sent).unwrap_or_default(),
             started_ms,
         },
     );
@@ -282,6 +285,16 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
         closed.send_replace(true);
         Ok("the RESP server")
     });
+    if let Some(push) = push {
+        let (text, mut stopped) = (http.metrics(), stopping.clone());
+        parts.spawn(async move {
+            let told = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            push.run(text, told).await;
+            Ok("the metrics that are sent")
+        });
+    }
     let mut stopped = stopping.clone();
     parts.spawn(async move {
         let told = async move {

@@ -128,7 +128,7 @@ pub(crate) fn memory() -> Vec<Value> {
 pub(crate) fn endpoint() -> Vec<Value> {
     vec![rule(
         "self.matches('^http://[^[:space:]/]+(/[^[:space:]]*)?$')",
-        "not a URL that takes traces: write http://HOST:4318, or the whole path (https comes with a later \
+        "not a URL that takes OTLP: write http://HOST:4318, or the whole path (https comes with a later \
          version: send to a collector beside the members)",
     )]
 }

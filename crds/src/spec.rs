@@ -449,6 +449,11 @@ pub struct MemberConfig {
     #[schemars(length(max = 512), extend("x-kubernetes-validations" = rules::endpoint()))]
     pub otlp_endpoint: Option<String>,
 
+    /// Where members send what they tell at `/metrics` every half minute, as OTLP over HTTP. Left out, nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), extend("x-kubernetes-validations" = rules::endpoint()))]
+    pub otlp_metrics_endpoint: Option<String>,
+
     /// The part of requests that are traced, 0 to 1, of those that bring no `traceparent`. Left out, 0.01.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_sample_ratio: Option<TraceSampleRatio>,

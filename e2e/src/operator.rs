@@ -88,7 +88,15 @@ pub fn install_operator(kube: &Kube) -> Result<()> {
 /// # Errors
 /// What helm complained of.
 pub fn install_chart(kube: &Kube, chart: &str) -> Result<()> {
-    let arguments = [
+    install_with(kube, chart, &[])
+}
+
+/// As [`install_chart`], with these values and no others than the chart's, whatever was installed with before.
+///
+/// # Errors
+/// What helm complained of.
+pub fn install_with(kube: &Kube, chart: &str, values: &[&str]) -> Result<()> {
+    let mut arguments = vec![
         "upgrade",
         "--install",
         RELEASE,
@@ -96,10 +104,14 @@ pub fn install_chart(kube: &Kube, chart: &str) -> Result<()> {
         "--namespace",
         OPERATOR_NAMESPACE,
         "--create-namespace",
+        "--reset-values",
         "--wait",
         "--timeout",
         "150s",
     ];
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
     helm(kube, &arguments)?.checked("helm upgrade --install")?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::kube::Kube;
 use crate::operator::install_operator;
+use crate::project;
 
 /// A namespace that lives as long as a test. It enforces the restricted pod security standard,
 /// so that every pod in it shows that it complies.
@@ -69,6 +70,20 @@ impl Space {
         let cluster = Cluster::apply(self.kube.clone(), &self.namespace, name, spec)?;
         cluster.wait_ready().with_context(|| format!("cluster {name}"))?;
         Ok(cluster)
+    }
+
+    /// Applies a manifest of `e2e/…`, in which NAMESPACE stands for the namespace.
+    ///
+    /// # Errors
+    /// What the API server refused.
+    pub fn apply(&self, file: &str) -> Result<()> {
+        let path = project().join("e2e").join(file);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let text = text.replace("NAMESPACE", &self.namespace);
+        self.kube
+            .outcome_with(&["-n", &self.namespace, "apply", "-f", "-"], Some(&text))?
+            .checked(&format!("kubectl apply of {file}"))?;
+        Ok(())
     }
 
     /// Prints what a person would look at.

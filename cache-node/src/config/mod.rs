@@ -182,14 +182,18 @@ impl SlowLog {
     }
 }
 
-/// Where traces go, and what is counted.
+/// Where traces and metrics go, and what is counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
     /// The OTLP/HTTP endpoint; `None`: no spans are exported.
     pub otlp_endpoint: Option<String>,
     /// The part of requests that have spans, of those that do not say so themselves.
     pub trace_sample_ratio: Ratio,
-    /// The service's name in traces.
+    /// The OTLP/HTTP endpoint of metrics; `None`: they are told at `/metrics` alone.
+    pub otlp_metrics_endpoint: Option<String>,
+    /// How often metrics are sent there.
+    pub otlp_metrics_interval_ms: u64,
+    /// The service's name in traces and metrics that are sent.
     pub service_name: String,
     /// Whether requests are counted and timed by command family and store.
     pub request_metrics: bool,

@@ -78,9 +78,23 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
                 Ratio::default(),
                 str::parse::<Ratio>,
             ),
+            otlp_metrics_endpoint: source
+                .optional("telemetry.otlp_metrics_endpoint", values::endpoint),
+            otlp_metrics_interval_ms: source.get(
+                "telemetry.otlp_metrics_interval",
+                30_000,
+                metrics_interval,
+            ),
             service_name: source.get("telemetry.service_name", "hypercache".into(), values::name),
             request_metrics: source.get("telemetry.request_metrics", true, values::boolean),
         },
+    }
+}
+
+fn metrics_interval(text: &str) -> Result<u64, String> {
+    match parse_duration(text)? {
+        ms @ 1_000..=3_600_000 => Ok(ms),
+        _ => Err(format!("'{text}' is not between 1s and 1h")),
     }
 }
 

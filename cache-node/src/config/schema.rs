@@ -92,6 +92,8 @@ pub const KEYS: &[Key] = &[
     key("slowlog.latency_threshold", None, None),
     key("telemetry.otlp_endpoint", Some("HYPERCACHE_OTLP_ENDPOINT"), None),
     key("telemetry.trace_sample_ratio", Some("HYPERCACHE_TRACE_SAMPLE_RATIO"), None),
+    key("telemetry.otlp_metrics_endpoint", Some("HYPERCACHE_OTLP_METRICS_ENDPOINT"), None),
+    key("telemetry.otlp_metrics_interval", Some("HYPERCACHE_OTLP_METRICS_INTERVAL"), None),
     key("telemetry.service_name", Some("HYPERCACHE_SERVICE_NAME"), None),
     key("telemetry.request_metrics", Some("HYPERCACHE_REQUEST_METRICS"), None),
     key("stores.*.number", None, None),

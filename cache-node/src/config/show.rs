@@ -137,6 +137,9 @@ struct Telemetry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     otlp_endpoint: Option<&'a str>,
     trace_sample_ratio: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    otlp_metrics_endpoint: Option<&'a str>,
+    otlp_metrics_interval: String,
     service_name: &'a str,
     request_metrics: bool,
 }
@@ -271,6 +274,8 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
         telemetry: Telemetry {
             otlp_endpoint: config.telemetry.otlp_endpoint.as_deref(),
             trace_sample_ratio: config.telemetry.trace_sample_ratio.part(),
+            otlp_metrics_endpoint: config.telemetry.otlp_metrics_endpoint.as_deref(),
+            otlp_metrics_interval: format_duration(config.telemetry.otlp_metrics_interval_ms),
             service_name: &config.telemetry.service_name,
             request_metrics: config.telemetry.request_metrics,
         },

@@ -243,7 +243,7 @@ pub fn log_level(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Where spans go: an `http` URL.
+/// Where spans or metrics go: an `http` URL.
 pub fn endpoint(text: &str) -> Result<String, String> {
     if text.starts_with("https://") {
         return Err("https comes with a later version: send to an http endpoint, such as a collector beside the member".into());
@@ -251,7 +251,7 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or_default());
     if host.is_none_or(|h| h.is_empty() || text.contains(char::is_whitespace)) {
         return Err(format!(
-            "'{text}' is not a URL: write http://HOST:4318, or the whole path that takes traces"
+            "'{text}' is not a URL: write http://HOST:4318, or the whole path that takes them"
         ));
     }
     Ok(text.to_owned())

@@ -71,6 +71,8 @@ pub struct Snapshot {
     pub started_at_ms: u64,
     /// What became of the spans of requests.
     pub spans: hypercache_trace::Figures,
+    /// What became of metrics that were sent.
+    pub points: hypercache_trace::PointFigures,
     /// What clients asked for since then.
     pub requests: RequestSnapshot,
     /// What each store holds and did on this member.
@@ -114,6 +116,7 @@ impl Collector for Snapshot {
         let mut out = Out(encoder);
         process::encode(&self.member, self.started_at_ms, &mut out)?;
         process::encode_spans(self.spans, &mut out)?;
+        process::encode_points(self.points, &mut out)?;
         requests::encode(&self.requests, &mut out)?;
         stores::encode(&self.stores, &mut out)?;
         stores::encode_filters(&self.filters, &mut out)?;
@@ -155,6 +158,7 @@ mod tests {
             member: "demo-0".into(),
             started_at_ms: 1_500,
             spans: hypercache_trace::Figures { failed: 6, ..Default::default() },
+            points: hypercache_trace::PointFigures { refused: 2, ..Default::default() },
             requests: RequestSnapshot {
                 server: StatsSnapshot {
                     connected_clients: 4,
@@ -246,6 +250,8 @@ mod tests {
             "hypercache_telemetry_spans_sent_total 0",
             "hypercache_telemetry_spans_dropped_total{reason=\"queue\"} 0",
             "hypercache_telemetry_spans_dropped_total{reason=\"endpoint\"} 6",
+            "hypercache_telemetry_points_sent_total 0",
+            "hypercache_telemetry_points_dropped_total{reason=\"refused\"} 2",
         ] {
             assert!(
                 text.lines().any(|l| l == line || l == format!("{line}.0")),

@@ -13,7 +13,7 @@ pub mod trace;
 use std::time::Duration;
 
 use hypercache_log::{Levels, Lines};
-use hypercache_trace::Ratio;
+use hypercache_trace::{Push, Ratio};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -47,6 +47,9 @@ pub enum Error {
     /// The exporter of spans refuses its endpoint.
     #[error("telemetry.otlp_endpoint: {0}")]
     Traces(#[from] hypercache_trace::Error),
+    /// What sends metrics refuses its endpoint.
+    #[error("telemetry.otlp_metrics_endpoint: {0}")]
+    Metrics(#[source] hypercache_trace::Error),
     /// Something installed a subscriber before.
     #[error("logging is installed already: {0}")]
     Installed(#[from] TryInitError),
@@ -63,6 +66,24 @@ impl From<&Config> for Options {
             cluster_name: config.cluster.name.clone(),
         }
     }
+}
+
+/// What sends metrics, where an endpoint is configured.
+///
+/// # Errors
+/// An endpoint that cannot be.
+pub fn push(config: &Config) -> Result<Option<Push>, Error> {
+    let of = &config.telemetry;
+    let Some(endpoint) = of.otlp_metrics_endpoint.clone() else { return Ok(None) };
+    let options = hypercache_trace::Options {
+        service: of.service_name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        instance: config.node.id.clone(),
+        cluster: Some(config.cluster.name.clone()),
+        endpoint,
+    };
+    let interval = Duration::from_millis(of.otlp_metrics_interval_ms);
+    Push::new(options, interval).map(Some).map_err(Error::Metrics)
 }
 
 impl Options {

@@ -16,11 +16,11 @@ const QUEUE_SPANS: usize = 4_096;
 /// Spans in one request.
 const BATCH_SPANS: usize = 512;
 /// How long one request may take.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long spans wait for others before they are sent.
 const EXPORT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Who makes spans, and where they go.
+/// Who makes spans or metrics, and where they go.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// `service.name`
@@ -35,23 +35,26 @@ pub struct Options {
     pub endpoint: String,
 }
 
-/// Why no spans can be sent.
+/// Why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The endpoint is no URL.
     #[error(transparent)]
     Endpoint(#[from] ExporterBuildError),
+    /// The endpoint of metrics is no URL.
+    #[error("{0} is no URL")]
+    Url(String),
     /// There is no HTTP client.
     #[error("no HTTP client: {0}")]
     Client(#[from] reqwest::Error),
 }
 
-/// The URL that takes spans: an endpoint without a path gets OTLP's.
-fn traces_url(endpoint: &str) -> String {
+/// The URL that takes a signal: an endpoint without a path gets OTLP's.
+pub(crate) fn url(endpoint: &str, signal: &str) -> String {
     let path = endpoint.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
     match path {
         Some((_, path)) if !path.is_empty() => endpoint.to_owned(),
-        _ => format!("{}/v1/traces", endpoint.trim_end_matches('/')),
+        _ => format!("{}/v1/{signal}", endpoint.trim_end_matches('/')),
     }
 }
 
@@ -70,7 +73,7 @@ pub fn start(options: &Options) -> Result<(SdkTracerProvider, Sent), Error> {
     let exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
-        .with_endpoint(traces_url(&options.endpoint))
+        .with_endpoint(url(&options.endpoint, "traces"))
         .with_timeout(EXPORT_TIMEOUT)
         .build()?;
     let exporter = Counted { exporter, sent: sent.clone() };
@@ -118,9 +121,9 @@ mod tests {
 
     #[test]
     fn an_endpoint_without_a_path_gets_the_one_of_otlp() {
-        assert_eq!(traces_url("http://c:4318"), "http://c:4318/v1/traces");
-        assert_eq!(traces_url("http://c:4318/"), "http://c:4318/v1/traces");
-        assert_eq!(traces_url("http://c:4318/own"), "http://c:4318/own");
+        assert_eq!(url("http://c:4318", "traces"), "http://c:4318/v1/traces");
+        assert_eq!(url("http://c:4318/", "metrics"), "http://c:4318/v1/metrics");
+        assert_eq!(url("http://c:4318/own", "traces"), "http://c:4318/own");
     }
 
     #[test]

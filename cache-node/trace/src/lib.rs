@@ -1,16 +1,20 @@
-//! Spans, as members and the operator make and send them: OTLP over HTTP.
+//! Spans and metrics, as members and the operator make and send them: OTLP over HTTP.
 //!
 //! [`export`] sends them from a thread of its own, out of a bounded queue: an endpoint that is slow, gone or
 //! hostile costs spans, which are counted, and never a request. [`parent`] is the context that comes and goes
-//! with requests, in W3C's form. [`ratio`] says which of the requests without one have spans.
+//! with requests, in W3C's form. [`ratio`] says which of the requests without one have spans. [`push`] sends what is
+//! scraped otherwise, made into OTLP's by [`points`].
 
 pub mod export;
 mod lost;
 pub mod parent;
+pub mod points;
+pub mod push;
 pub mod ratio;
 
 pub use export::{Error, Options, start};
 pub use lost::{Figures, Sent};
+pub use push::{PointFigures, Push, SentPoints};
 pub use ratio::Ratio;
 
 use opentelemetry::Context;

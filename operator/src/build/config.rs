@@ -52,6 +52,7 @@ pub fn config(
     }
     let mut telemetry = Map::new();
     insert(&mut telemetry, "otlp_endpoint", settings.otlp_endpoint.as_deref());
+    insert(&mut telemetry, "otlp_metrics_endpoint", settings.otlp_metrics_endpoint.as_deref());
     insert(&mut telemetry, "trace_sample_ratio", settings.trace_sample_ratio.map(f64::from));
     if !telemetry.is_empty() {
         file["telemetry"] = telemetry.into();

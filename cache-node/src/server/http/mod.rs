@@ -16,6 +16,7 @@ mod error;
 mod filter;
 mod key;
 mod listener;
+mod metrics;
 mod observe;
 pub mod openapi;
 mod persistence;
@@ -47,6 +48,7 @@ use crate::raft;
 use crate::router::Router;
 use crate::server::logins::Logins;
 use crate::server::stats::Stats;
+use crate::telemetry::metrics::Format;
 
 /// Says what `/api` asks for at the moment; `None`: nothing is asked. A function, because
 /// `CONFIG SET requirepass` changes the password while the server runs, for RESP and HTTP alike.
@@ -77,6 +79,8 @@ pub struct State {
     pub logins: Arc<Logins>,
     /// How many RESP connections may be open.
     pub max_connections: Arc<dyn Fn() -> usize + Send + Sync>,
+    /// What became of metrics that are sent.
+    pub points: hypercache_trace::SentPoints,
     /// When the process started, in milliseconds since the Unix epoch.
     pub started_ms: u64,
 }
@@ -164,6 +168,7 @@ pub async fn listen(address: SocketAddr) -> Result<Listener, Error> {
 /// A server that is bound and not yet running.
 pub struct Server {
     address: SocketAddr,
+    shared: App,
     listening: listener::Listening,
 }
 
@@ -172,16 +177,23 @@ pub fn build(listener: Listener, state: State) -> Server {
     let max_connections = state.config.network.max_connections;
     let metrics = observe::Metrics::default();
     let shared = Shared { state, reading: body::Reading::default(), metrics: metrics.clone() };
-    let app = app(Arc::new(shared));
+    let shared = Arc::new(shared);
+    let app = app(Arc::clone(&shared));
     let Listener { socket, address } = listener;
     let listening = listener::Listening { listener: socket, app, max_connections, metrics };
-    Server { address, listening }
+    Server { address, shared, listening }
 }
 
 impl Server {
     /// Where it listens; names the port that the system picked when 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Tells what `/metrics` does.
+    pub fn metrics(&self) -> impl Fn() -> Option<String> + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || metrics::text(&shared, Format::Prometheus).ok()
     }
 
     /// Serves until `shutdown` is ready, then lets requests that are under way end within `grace`.

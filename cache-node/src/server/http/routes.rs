@@ -2,7 +2,9 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 
-use super::{App, backups, cache, cluster, filter, openapi, persistence, rebalance, stats, stores};
+use super::{
+    App, backups, cache, cluster, filter, metrics, openapi, persistence, rebalance, stats, stores,
+};
 
 /// A method that a route answers. `GET` answers `HEAD` as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -586,7 +588,7 @@ pub const ROUTES: &[Route] = &[
         takes: None,
         gives: (200, "Text"),
         errors: &[],
-        handler: |m| on(m, stats::metrics),
+        handler: |m| on(m, metrics::metrics),
     },
     Route {
         method: Method::Get,

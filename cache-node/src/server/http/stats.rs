@@ -1,21 +1,13 @@
-//! Figures of this member: `/stats`, `/api/cache/stats`, `/metrics`.
-
-use std::sync::atomic::Ordering::Relaxed;
+//! Figures of this member: `/stats`, `/api/cache/stats`.
 
 use axum::extract::State as Of;
-use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use hypercache_core::cluster::Liveness;
-use hypercache_core::keyspace::{FilterStats, StoreStats};
-use prometheus_client::registry::Registry;
+use hypercache_core::keyspace::StoreStats;
 use serde_json::{Value, json};
 
 use super::App;
-use super::error::ApiError;
 use crate::clock::now_ms;
 use crate::memory;
-use crate::server::stats::families::Requests;
-use crate::telemetry::metrics::{ClusterSnapshot, Format, RequestSnapshot, Snapshot};
 use crate::telemetry::process;
 
 fn uptime_seconds(app: &App) -> u64 {
@@ -104,80 +96,4 @@ pub async fn node(Of(app): Of<App>) -> Response {
         "memory_stage": memory::word(memory.stage),
     });
     axum::Json(body).into_response()
-}
-
-/// The filters of stores that have one, by the store's name.
-fn filters(app: &App) -> Vec<(String, FilterStats)> {
-    let policies = app.keyspace.policies();
-    let filtered = policies.iter().filter(|policy| policy.filter.is_some());
-    filtered.filter_map(|p| Some((p.name.clone(), app.keyspace.filter_stats(p.number)?))).collect()
-}
-
-/// Requests of stores that are still there, by their names.
-fn requests(app: &App) -> Vec<(String, Requests)> {
-    let policies = app.keyspace.policies();
-    let name = |number| policies.iter().find(|p| p.number == number).map(|p| p.name.clone());
-    let requests = app.stats.requests().into_iter();
-    requests.filter_map(|requests| Some((name(requests.store)?, requests))).collect()
-}
-
-/// `GET /metrics`
-pub async fn metrics(Of(app): Of<App>, headers: HeaderMap) -> Result<Response, ApiError> {
-    let format =
-        Format::of_accept(headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()));
-    let view = app.cluster.view();
-    let mut by_state = [
-        (Liveness::Alive.as_str(), 0),
-        (Liveness::Suspect.as_str(), 0),
-        (Liveness::Down.as_str(), 0),
-    ];
-    for member in view.state.members.values() {
-        let state = view.liveness(member.id).as_str();
-        by_state.iter_mut().filter(|(word, _)| *word == state).for_each(|(_, n)| *n += 1);
-    }
-    let gossip = app.cluster.gossip();
-    let datagrams = [
-        ("sent", &gossip.sent),
-        ("received", &gossip.received),
-        ("malformed", &gossip.malformed),
-        ("foreign_version", &gossip.foreign_version),
-        ("unauthenticated", &gossip.unauthenticated),
-        ("other_cluster", &gossip.other_cluster),
-    ];
-    let times = app.router.times();
-    let snapshot = Snapshot {
-        member: app.config.node.id.clone(),
-        started_at_ms: app.started_ms,
-        spans: app.router.traces().figures(),
-        requests: RequestSnapshot {
-            server: app.stats.total(),
-            requests: requests(&app),
-            errors: app.stats.errors.ever(),
-            refused_http_logins: app.metrics.refused_logins(),
-            max_connections: (app.max_connections)() as u64,
-            forwarded: times.forwarded.counts(),
-            confirmed: times.confirmed.counts(),
-        },
-        stores: app.keyspace.stats(),
-        filters: filters(&app),
-        disk: app.router.disk().stats(),
-        backups: app.backups.status(),
-        memory: app.memory.snapshot(),
-        cluster: ClusterSnapshot {
-            members_by_state: by_state.to_vec(),
-            quorum: view.quorum,
-            is_leader: view.leader == Some(view.me),
-            epoch: view.epoch(),
-            slots: app.cluster.slot_figures(),
-            raft: app.cluster.raft_figures(),
-            datagrams: datagrams.map(|(word, count)| (word, count.load(Relaxed))).to_vec(),
-        },
-        replication: app.replicas.snapshot(),
-    };
-    let mut registry = Registry::default();
-    app.metrics.register(&mut registry);
-    let text = snapshot.write(registry, format).map_err(|error| {
-        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
-    })?;
-    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Error;
 
-use hypercache_trace::Figures;
+use hypercache_trace::{Figures, PointFigures};
 
 use super::out::Out;
 use super::table;
@@ -44,4 +44,11 @@ pub(super) fn encode_spans(spans: Figures, out: &mut Out<'_>) -> Result<(), Erro
     out.one(&table::SPANS_SENT, spans.sent as f64)?;
     let lost = [(["queue"], spans.dropped as f64), (["endpoint"], spans.failed as f64)];
     out.each(&table::SPANS_DROPPED, lost)
+}
+
+/// Tells what became of metrics that were sent.
+pub(super) fn encode_points(points: PointFigures, out: &mut Out<'_>) -> Result<(), Error> {
+    out.one(&table::POINTS_SENT, points.sent as f64)?;
+    let lost = [(["endpoint"], points.failed as f64), (["refused"], points.refused as f64)];
+    out.each(&table::POINTS_DROPPED, lost)
 }

@@ -34,6 +34,10 @@ hypercache_core::metrics! {
             "Spans of traces that the endpoint took";
         SPANS_DROPPED: counter "hypercache_telemetry_spans_dropped_total" ["reason"]
             "Spans that are lost: the queue was full (`queue`), or the endpoint did not take them (`endpoint`)";
+        POINTS_SENT: counter "hypercache_telemetry_points_sent_total" []
+            "Values of metrics that the OTLP endpoint took";
+        POINTS_DROPPED: counter "hypercache_telemetry_points_dropped_total" ["reason"]
+            "Values that are lost: the endpoint did not take a request in time (`endpoint`), or took it without these (`refused`)";
     }
     "Clients" {
         CONNECTED_CLIENTS: gauge "hypercache_connected_clients" []
