@@ -25,7 +25,11 @@ fn the_chart_with_everything_on_installs_and_a_prometheus_in_the_cluster_sees_al
 
         let spec = json!({
             "members": MEMBERS,
-            "config": {"otlpEndpoint": receiver, "traceSampleRatio": 1},
+            "config": {
+                "otlpEndpoint": receiver,
+                "otlpMetricsEndpoint": receiver,
+                "traceSampleRatio": 1,
+            },
         });
         let cluster = space.cluster("seen", &spec)?;
         let client = space.client()?;
@@ -41,8 +45,10 @@ fn the_chart_with_everything_on_installs_and_a_prometheus_in_the_cluster_sees_al
         let of = format!("{{namespace=\"{}\",cluster=\"seen\"}}", space.namespace());
         prometheus.wait_series(&format!("hypercache_store_keys{of}"), MEMBERS)?;
         prometheus.wait_series("hypercache_operator_ready == 1", 1)?;
-        prometheus
-            .wait_series(&format!("sum(hypercache_telemetry_spans_sent_total{of}) > 0"), 1)?;
+        for what in ["spans", "points"] {
+            let sent = format!("hypercache_telemetry_{what}_sent_total{of} > 0");
+            prometheus.wait_series(&sent, MEMBERS)?;
+        }
         prometheus.wait_series("hypercache_operator_spans_sent_total > 0", 1)?;
         dashboards_have_data(space, &prometheus)?;
         daemons_run(space)
