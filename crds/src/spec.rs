@@ -440,6 +440,12 @@ pub struct MemberConfig {
     #[schemars(length(max = 24), extend("x-kubernetes-validations" = rules::lifetime()))]
     pub request_timeout: Option<String>,
 
+    /// The newest version in which members speak with each other: while it is what the release before spoke, that one can
+    /// come back. Left out, what all of them know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 65535))]
+    pub max_protocol: Option<i32>,
+
     /// How much members log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_level: Option<LogLevel>,

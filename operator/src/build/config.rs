@@ -47,6 +47,9 @@ pub fn config(
             "bootstrap_members": bootstrap_members,
         },
     });
+    if let Some(newest) = settings.max_protocol {
+        file["cluster"]["max_protocol"] = newest.into();
+    }
     if let Some(level) = settings.log_level {
         file["log"] = json!({ "level": level.as_str() });
     }

@@ -41,7 +41,7 @@ fn full() -> HyperCacheCluster {
         "resources": { "limits": { "memory": "256Mi" }, "requests": { "cpu": "0.5" } },
         "config": {
             "maxConnections": 100, "idleTimeout": "1h30m", "requestTimeout": "2s",
-            "logLevel": "debug", "threads": 2,
+            "logLevel": "debug", "threads": 2, "maxProtocol": 2,
             "otlpEndpoint": "http://collector:4318", "traceSampleRatio": 0.25,
             "otlpMetricsEndpoint": "http://collector:4318",
         },
@@ -168,6 +168,7 @@ fn the_configuration_file_is_the_one_that_members_read() {
                 "name": "demo",
                 "join": ["demo-headless.caches.svc:7946"],
                 "bootstrap_members": 3,
+                "max_protocol": 2,
             },
             "log": { "level": "debug" },
             "telemetry": {
