@@ -28,11 +28,13 @@ pub enum Mutation {
     ExpiryAtReplica,
     /// A cycle that comes twice is done twice, and its records as well.
     DoneTwice,
+    /// Records behind a mark that was refused go on from what came before it.
+    OutlivedMark,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::EarlyAck,
         Self::DirtyRead,
         Self::SentIsConfirmed,
@@ -45,6 +47,7 @@ impl Mutation {
         Self::KeptSession,
         Self::ExpiryAtReplica,
         Self::DoneTwice,
+        Self::OutlivedMark,
     ];
 }
 

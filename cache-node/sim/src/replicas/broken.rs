@@ -36,7 +36,7 @@ impl Broken {
             Self::LeavesAlone => &["impatient"],
             // Where each member owns all slots there is nobody to be removed.
             Self::OlderTable | Self::RemovedQuietly => &["wide", "restless"],
-            Self::Core(Mutation::IgnoredEpoch) => &["impatient", "wide"],
+            Self::Core(Mutation::IgnoredEpoch | Mutation::OutlivedMark) => &["impatient", "wide"],
             _ => &["narrow", "wide"],
         }
     }
