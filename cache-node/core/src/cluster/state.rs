@@ -244,9 +244,17 @@ impl ClusterState {
                 self.stores.push(policy.clone());
                 self.check_stores().map_err(Refused::InvalidStore)?;
             }
-            Change::ChangeStore(policy) => self.change_store(policy)?,
+            Change::ChangeStore(policy) => {
+                let before = self.stores.clone();
+                self.change_store(policy)?;
+                self.hold(&before);
+            }
             Change::DropStore(number) => self.drop_store(*number)?,
-            Change::SetDesired { desired, drop } => self.set_desired(desired, drop)?,
+            Change::SetDesired { desired, drop } => {
+                let before = self.stores.clone();
+                self.set_desired(desired, drop)?;
+                self.hold(&before);
+            }
             Change::Steer(steer) => self.steer(steer).map_err(Refused::InvalidSteering)?,
         }
         self.stores.sort_by_key(|store| store.number);
@@ -334,6 +342,7 @@ impl ClusterState {
         let around = Around {
             epoch: self.epoch + 1,
             replication_factor: self.replication_factor(),
+            stores: &self.stores,
             incarnation: &|id| self.members.get(&id).map(|member| member.incarnation),
         };
         for step in steps {
@@ -370,6 +379,12 @@ impl ClusterState {
 
     fn check_stores(&self) -> Result<(), Invalid> {
         crate::store::validate_all(&self.stores)
+    }
+
+    /// Other stores are in force: nobody is in sync who holds more than before.
+    fn hold(&mut self, before: &[StorePolicy]) {
+        let (epoch, stores) = (self.epoch + 1, &self.stores);
+        self.assignment.update(&EVERY_SLOT, |slot| slot.with_stores(before, stores, epoch));
     }
 
     fn change_store(&mut self, policy: &StorePolicy) -> Result<(), Refused> {

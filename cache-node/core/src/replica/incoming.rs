@@ -2,7 +2,7 @@
 
 use super::mark::Mark;
 use super::slot::{Position, Role, SlotFeed};
-use crate::cluster::{MemberId, Slot};
+use crate::cluster::MemberId;
 use crate::mutation::{self, Mutation};
 use crate::store::StoreNumber;
 use std::sync::Arc;
