@@ -30,11 +30,15 @@ pub enum Mutation {
     DoneTwice,
     /// Records behind a mark that was refused go on from what came before it.
     OutlivedMark,
+    /// A majority may be without the owner that holds more stores than others, and is the next primary.
+    AnyMajority,
+    /// An owner goes on from where it is with whatever stores it has there.
+    IgnoredCoverage,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::EarlyAck,
         Self::DirtyRead,
         Self::SentIsConfirmed,
@@ -48,6 +52,8 @@ impl Mutation {
         Self::ExpiryAtReplica,
         Self::DoneTwice,
         Self::OutlivedMark,
+        Self::AnyMajority,
+        Self::IgnoredCoverage,
     ];
 }
 

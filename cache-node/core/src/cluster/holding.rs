@@ -38,7 +38,7 @@ fn is_more(
 
 impl Placement {
     /// The same, in which nobody is in sync who holds more than in an earlier one.
-    pub(super) fn as_held(mut self, before: &Self, stores: &[StorePolicy]) -> Self {
+    pub(super) fn where_held(mut self, before: &Self, stores: &[StorePolicy]) -> Self {
         let after = self.clone();
         self.in_sync.retain(|id| !is_more((stores, before), (stores, &after), *id));
         self
@@ -48,7 +48,7 @@ impl Placement {
     /// takes the place, and only who holds more even so is not in sync any more.
     pub(super) fn removed(&self, member: MemberId, stores: &[StorePolicy]) -> Self {
         let after = self.without(member);
-        let held = after.clone().as_held(self, stores);
+        let held = after.clone().where_held(self, stores);
         if held == after {
             return after;
         }
@@ -61,7 +61,7 @@ impl Placement {
         }
         let in_sync = filled.owners.iter().copied().filter(|id| filled.is_in_sync(*id)).collect();
         filled.in_sync = in_sync;
-        filled.as_held(self, stores)
+        filled.where_held(self, stores)
     }
 
     /// The same with other stores, at a new epoch: a word that somebody is in sync may be on its way, who is so with
@@ -99,9 +99,10 @@ mod tests {
     #[test]
     fn who_comes_to_stand_before_another_and_holds_a_store_more_is_not_in_sync() {
         let before = placed(&[1, 2, 3], &[1, 2, 3]);
-        let after = before.with_primary(2, &before.in_sync, 4).as_held(&before, &stores(&[2, 3]));
+        let after =
+            before.with_primary(2, &before.in_sync, 4).where_held(&before, &stores(&[2, 3]));
         assert_eq!((after.owners.to_vec(), after.in_sync.to_vec()), (vec![2, 3, 1], vec![2, 1]));
-        let even = before.with_primary(2, &before.in_sync, 4).as_held(&before, &stores(&[3, 3]));
+        let even = before.with_primary(2, &before.in_sync, 4).where_held(&before, &stores(&[3, 3]));
         assert_eq!(even.in_sync.to_vec(), [2, 3, 1], "all hold all");
     }
 

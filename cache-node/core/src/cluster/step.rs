@@ -125,7 +125,7 @@ impl Act {
             Self::HandOver { epoch, to } => {
                 let fits = slot.epoch == epoch && slot.is_in_sync(to) && to != primary;
                 let after = slot.with_primary(to, &slot.in_sync, around.epoch);
-                fits.then(|| after.as_held(slot, around.stores))
+                fits.then(|| after.where_held(slot, around.stores))
             }
             Self::Keep { epoch } => {
                 (slot.epoch == epoch).then(|| Placement { epoch: around.epoch, ..slot.clone() })

@@ -1,8 +1,9 @@
 //! One life of a member: from a start to a kill. Nothing of it is on a disk.
 
 use super::duties::{Duty, Handing};
+use super::stores::Stores;
 use super::table::Version;
-use super::{OWNERS, SLOTS, START_MS, policies};
+use super::{OWNERS, SLOTS, START_MS};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{NoScripts, Step, lookup};
 use hypercache_core::keyspace::{Keyspace, Options};
@@ -34,6 +35,8 @@ pub struct Process {
     /// The last version by which a member ceased to own a slot of which this one is the primary.
     pub removed: BTreeMap<MemberId, usize>,
     pub now_ms: u64,
+    /// By how much its clock on the wall was set to another time.
+    pub set_ms: i64,
     /// A mistake: an owner leaves whatever those have that stay.
     pub leaves_alone: bool,
 }
@@ -45,10 +48,10 @@ pub struct Called {
 }
 
 impl Process {
-    pub fn start(id: MemberId, incarnation: u64, seed: u64) -> Self {
+    pub fn start(id: MemberId, incarnation: u64, seed: u64, stores: Stores) -> Self {
         let seed = seed ^ incarnation.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id;
         let space = Keyspace::new(Options { hash_seed: seed, eviction_seed: seed });
-        space.set_stores(&policies());
+        space.set_stores(&stores.policies());
         Self {
             id,
             incarnation,
@@ -62,6 +65,7 @@ impl Process {
             handing: BTreeMap::new(),
             removed: BTreeMap::new(),
             now_ms: START_MS,
+            set_ms: 0,
             leaves_alone: false,
         }
     }
@@ -113,6 +117,9 @@ impl Process {
             // It may have been once: an earlier process's word came late.
             self.serve();
             return dropped;
+        }
+        if *self.space.policies() != version.stores {
+            self.space.set_stores(&version.stores);
         }
         for (index, placement) in version.placements.iter().enumerate() {
             let (slot, _) = SLOTS[index];
