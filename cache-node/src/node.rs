@@ -161,6 +161,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
         secret: config.cluster.secret.as_ref().map(|s| s.expose().to_owned()),
         stores: config.stores.clone(),
         move_bytes_per_second: config.cluster.move_bytes_per_second,
+        max_protocol: config.cluster.max_protocol,
         loops: loops.clone(),
     }
     .build(disk.gate())

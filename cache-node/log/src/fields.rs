@@ -124,6 +124,7 @@ pub const TABLE: &[Mapped] = &[
     row("place", "hypercache.place", Keyword, "a place in the source"),
     row("port", "hypercache.port", Long, "a port"),
     row("promoted", "hypercache.promoted", Long, "slots that get another primary"),
+    row("protocol", "hypercache.protocol", Long, "a version of what members say to each other"),
     row("quorum", "hypercache.quorum", Boolean, "whether there is a quorum"),
     row("records", "hypercache.records", Long, "records of the log"),
     row("resp_port", "hypercache.resp_port", Long, "the port of RESP"),

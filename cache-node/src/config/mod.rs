@@ -120,6 +120,8 @@ pub struct Cluster {
     /// In how many milliseconds this member asks the other owners of all its slots once whether they hold the same;
     /// 0: never.
     pub check_interval_ms: u64,
+    /// The newest version in which this member speaks with others, while the cluster asks for no newer one.
+    pub max_protocol: u16,
     /// What members prove to each other.
     pub secret: Option<Secret>,
 }

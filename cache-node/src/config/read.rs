@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hypercache_core::cluster::PROTOCOLS;
 use hypercache_core::keyspace::EventClasses;
 use hypercache_trace::Ratio;
 
@@ -207,8 +208,9 @@ fn cluster(source: &mut Source<'_>) -> Cluster {
         name: source.get("cluster.name", "hypercache".into(), values::name),
         join,
         bootstrap_members: read.unwrap_or(1),
-        move_bytes_per_second: source.get("cluster.move_rate", 256 << 20, values::move_rate),
+        move_bytes_per_second: source.get("cluster.move_rate", 48 << 20, values::move_rate),
         check_interval_ms: source.get("cluster.check_interval", 3_600_000, values::check_interval),
+        max_protocol: source.get("cluster.max_protocol", *PROTOCOLS.end(), values::protocol),
         secret: source.optional("cluster.secret", values::secret),
     }
 }

@@ -55,6 +55,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("cluster.move_rate", Some("HYPERCACHE_MOVE_RATE"), None),
     key("cluster.check_interval", Some("HYPERCACHE_CHECK_INTERVAL"), None),
+    key("cluster.max_protocol", Some("HYPERCACHE_MAX_PROTOCOL"), None),
     secret("cluster.secret", "HYPERCACHE_CLUSTER_SECRET"),
     key("cache.max_memory", Some("HYPERCACHE_MAX_MEMORY"), None),
     key("cache.default_ttl", Some("HYPERCACHE_DEFAULT_TTL"), None),

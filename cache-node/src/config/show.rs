@@ -59,6 +59,7 @@ struct Cluster<'a> {
     bootstrap_members: u32,
     move_rate: String,
     check_interval: String,
+    max_protocol: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a Secret>,
 }
@@ -233,6 +234,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             bootstrap_members: config.cluster.bootstrap_members,
             move_rate: format_size(config.cluster.move_bytes_per_second),
             check_interval: format_duration(config.cluster.check_interval_ms),
+            max_protocol: config.cluster.max_protocol,
             secret: config.cluster.secret.as_ref(),
         },
         cache: Cache {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use hypercache_core::cluster::MIN_MOVE_BYTES_PER_SECOND;
+use hypercache_core::cluster::{MIN_MOVE_BYTES_PER_SECOND, PROTOCOLS, Protocol};
 use hypercache_core::keyspace::EventClasses;
 use hypercache_core::store::{Acks, EvictionPolicy, FilterRate};
 
@@ -169,6 +169,11 @@ pub fn check_interval(text: &str) -> Result<u64, String> {
         1..1000 => Err(format!("'{text}' is too short: 1s at least, or 0 for never")),
         ms => Ok(ms),
     }
+}
+
+/// A version in which members speak with each other.
+pub fn protocol(text: &str) -> Result<Protocol, String> {
+    number("a protocol of this release", *PROTOCOLS.start(), *PROTOCOLS.end())(text)
 }
 
 /// An eviction policy that works.

@@ -11,6 +11,7 @@
 
 mod wakes;
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +22,16 @@ use tokio::runtime::{Handle, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use wakes::Wakes;
+
+thread_local! {
+    /// Which loop this thread is, and of how many.
+    static HERE: Cell<Option<(u64, u64)>> = const { Cell::new(None) };
+}
+
+/// A number of its own for `number`, which [`Loops::of`] takes to the loop that this thread is; the same where it is none.
+pub fn to_here(number: u64) -> u64 {
+    HERE.get().map_or(number, |(index, count)| number.wrapping_mul(count).wrapping_add(index))
+}
 
 /// Jobs that a loop may be behind with.
 const JOBS: usize = 16;
@@ -118,6 +129,7 @@ impl Threads {
             let (started, start) = std::sync::mpsc::sync_channel(1);
             let ending = ending.clone();
             let body = move || {
+                HERE.set(Some((index as u64, count.max(1) as u64)));
                 let built = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build_local(LocalOptions::default());
@@ -185,7 +197,10 @@ mod tests {
         let loops = threads.loops();
         assert_eq!(loops.len(), 2);
         let name = || std::thread::current().name().map(str::to_owned);
+        assert_eq!(to_here(7), 7, "no loop");
         for number in [0, 1, 7] {
+            let to_it = loops.of(number).spawn(async { to_here(5) }).await.unwrap();
+            assert_eq!(to_it % 2, number % 2);
             let ran = loops.of(number).spawn(async move { name() }).await.unwrap();
             assert_eq!(ran, Some(format!("io-{}", number % 2)));
         }

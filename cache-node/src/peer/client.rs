@@ -3,10 +3,10 @@
 use super::{Error, Held, Identity, Kind, MAX_PAYLOAD_BYTES, Secret, connection};
 use crate::loops::Loops;
 use bytes::Bytes;
-use hypercache_core::cluster::{Member, MemberId};
+use hypercache_core::cluster::{Member, MemberId, Protocol};
 use parking_lot::RwLock;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
     io,
     net::IpAddr,
@@ -23,9 +23,9 @@ use tokio::{
     time::Instant,
 };
 
-/// Connections to each member that carry forwarded commands. Raft has one of its own, so that a
-/// heartbeat never waits behind a value of many megabytes.
-const FORWARD_LANES: u64 = 2;
+/// Connections to each member that carry forwarded commands, at the least; else one for each I/O loop, on which it lives.
+/// Raft has one of its own, so that a heartbeat never waits behind a value of many megabytes.
+const FORWARD_LANES: usize = 2;
 /// A member of which nothing is heard for so long while it is asked for something is silent.
 const SILENCE: Duration = Duration::from_millis(400);
 
@@ -44,7 +44,7 @@ pub struct Client {
 struct Shared {
     /// Where connections live: not on whichever loop happens to ask first.
     runtime: tokio::runtime::Handle,
-    /// Where those live that replicate: with the link's other tasks.
+    /// Where those live that replicate, with the link's other tasks, and those that forward, with their clients.
     loops: Loops,
     me: Arc<Identity>,
     secret: Secret,
@@ -52,6 +52,8 @@ struct Shared {
     /// Addresses that gossip came from: tried first where a member names itself by a host name,
     /// because names are slow to follow a member that moved.
     hints: RwLock<HashMap<MemberId, IpAddr>>,
+    /// The version that each was reached in last.
+    protocols: RwLock<BTreeMap<MemberId, Protocol>>,
 }
 
 struct Peer {
@@ -180,8 +182,8 @@ impl Future for Pending {
 }
 
 impl Shared {
-    fn replicates_on(&self, member: MemberId) -> tokio::runtime::Handle {
-        if self.loops.is_empty() { self.runtime.clone() } else { self.loops.of(member) }
+    fn lives_on(&self, number: u64) -> tokio::runtime::Handle {
+        if self.loops.is_empty() { self.runtime.clone() } else { self.loops.of(number) }
     }
 }
 
@@ -200,6 +202,7 @@ impl Client {
                 secret,
                 peers: RwLock::default(),
                 hints: RwLock::default(),
+                protocols: RwLock::default(),
             }),
         }
     }
@@ -238,7 +241,9 @@ impl Client {
             Kind::Raft | Kind::Control => &peer.control,
             Kind::Wait => &peer.wait,
             Kind::Replicate => &peer.replicate,
-            Kind::Forward | Kind::Publish => &peer.forward[(order % FORWARD_LANES) as usize],
+            Kind::Forward | Kind::Publish => {
+                &peer.forward[(order % peer.forward.len() as u64) as usize]
+            }
         };
         let bytes = payload.len();
         let requests_before = lane.load.requests.fetch_add(1, Ordering::Relaxed);
@@ -267,6 +272,11 @@ impl Client {
     /// As the system has it; `TimedOut` after `wait`.
     pub async fn hold(&self, to: &Member, wait: Duration) -> io::Result<Held> {
         Held::to(&self.target(to), wait).await
+    }
+
+    /// The newest protocol that each member speaks that was reached, as far as this one speaks it.
+    pub fn protocols(&self) -> BTreeMap<MemberId, Protocol> {
+        self.shared.protocols.read().clone()
     }
 
     /// Where gossip from a member came from.
@@ -299,6 +309,7 @@ impl Client {
     pub fn retain(&self, members: &HashSet<MemberId>) {
         self.shared.peers.write().retain(|id, _| members.contains(id));
         self.shared.hints.write().retain(|id, _| members.contains(id));
+        self.shared.protocols.write().retain(|id, _| members.contains(id));
     }
 
     fn peer(&self, to: &Member) -> Arc<Peer> {
@@ -315,12 +326,17 @@ impl Client {
             host: to.host.clone(),
             port: to.gossip_port,
             control: self.lane(to, runtime),
-            forward: (0..FORWARD_LANES).map(|_| self.lane(to, runtime)).collect(),
+            forward: self.forward_lanes(to),
             wait: self.lane(to, runtime),
-            replicate: self.lane(to, &self.shared.replicates_on(to.id)),
+            replicate: self.lane(to, &self.shared.lives_on(to.id)),
         });
         peers.insert(to.id, peer.clone());
         peer
+    }
+
+    fn forward_lanes(&self, to: &Member) -> Vec<Lane> {
+        let count = self.shared.loops.len().max(FORWARD_LANES) as u64;
+        (0..count).map(|order| self.lane(to, &self.shared.lives_on(order))).collect()
     }
 
     fn lane(&self, to: &Member, runtime: &tokio::runtime::Handle) -> Lane {
@@ -339,7 +355,7 @@ impl Client {
     }
 
     fn target(&self, to: &Member) -> connection::Target {
-        let hints = Arc::downgrade(&self.shared);
+        let (hints, protocols) = (Arc::downgrade(&self.shared), Arc::downgrade(&self.shared));
         let id = to.id;
         connection::Target {
             id,
@@ -347,6 +363,12 @@ impl Client {
             port: to.gossip_port,
             hint: Box::new(move || {
                 hints.upgrade().and_then(|shared| shared.hints.read().get(&id).copied())
+            }),
+            agreed: Box::new(move |protocol| {
+                let Some(shared) = protocols.upgrade() else { return };
+                if shared.protocols.read().get(&id) != Some(&protocol) {
+                    shared.protocols.write().insert(id, protocol);
+                }
             }),
             me: self.shared.me.clone(),
             secret: self.shared.secret.clone(),

@@ -3,10 +3,10 @@
 use super::{
     Error, Identity, STOPS, Secret,
     client::{Load, Request, Waiting},
-    wire::{self, Frame},
+    wire::{self, Frame, Greeted},
 };
 use bytes::{BufMut, BytesMut};
-use hypercache_core::cluster::MemberId;
+use hypercache_core::cluster::{MemberId, Protocol};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -43,6 +43,8 @@ pub(super) struct Target {
     pub port: u16,
     /// The address that gossip from it came from, if any did.
     pub hint: Box<dyn Fn() -> Option<IpAddr> + Send + Sync>,
+    /// To be told which version it was reached in.
+    pub agreed: Box<dyn Fn(Protocol) + Send + Sync>,
     pub me: Arc<Identity>,
     pub secret: Secret,
 }
@@ -134,10 +136,29 @@ pub(super) async fn connect(target: &Target) -> io::Result<TcpStream> {
 }
 
 async fn attempt(target: &Target, address: SocketAddr) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).await?;
-    super::tune(&stream)?;
-    wire::greet(&mut stream, &target.me, &target.secret, target.id).await?;
-    Ok(stream)
+    let spoken = target.me.protocols();
+    let mut protocol = *spoken.end();
+    loop {
+        let mut stream = TcpStream::connect(address).await?;
+        super::tune(&stream)?;
+        let greeted =
+            wire::greet(&mut stream, &target.me, &target.secret, target.id, protocol).await?;
+        match greeted {
+            Greeted::Welcome => {
+                (target.agreed)(protocol);
+                return Ok(stream);
+            }
+            // Each time an older one: it ends.
+            Greeted::Speaks(older) if older < protocol && spoken.contains(&older) => {
+                protocol = older;
+            }
+            Greeted::Speaks(other) => {
+                let (first, last) = spoken.into_inner();
+                let reason = format!("it speaks protocol {other}, this member {first} to {last}");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+            }
+        }
+    }
 }
 
 /// Writes requests in batches until the connection breaks; fails what waits then.

@@ -19,12 +19,13 @@ pub use secret::Secret;
 pub use server::{Handlers, Server};
 
 use bytes::{Bytes, BytesMut};
-use hypercache_core::cluster::MemberId;
+use hypercache_core::cluster::{MemberId, PROTOCOLS, Protocol};
 use std::{
     future::Future,
     io,
+    ops::RangeInclusive,
     pin::Pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU16, AtomicU64, Ordering},
     time::Duration,
 };
 use tokio::net::TcpStream;
@@ -68,12 +69,37 @@ pub struct Identity {
     /// This member's number.
     pub member: MemberId,
     cluster: AtomicU64,
+    /// The version that all members of the cluster know.
+    common: AtomicU16,
+    /// The newest that this member speaks while the cluster asks for no newer one.
+    newest: Protocol,
 }
 
 impl Identity {
     /// A member that belongs to no cluster yet when `cluster` is 0.
     pub fn new(member: MemberId, cluster: u64) -> Self {
-        Self { member, cluster: AtomicU64::new(cluster) }
+        Self {
+            member,
+            cluster: AtomicU64::new(cluster),
+            common: AtomicU16::new(*PROTOCOLS.start()),
+            newest: *PROTOCOLS.end(),
+        }
+    }
+
+    /// The same, with no version newer than that.
+    pub fn up_to(self, newest: Protocol) -> Self {
+        Self { newest: newest.clamp(*PROTOCOLS.start(), *PROTOCOLS.end()), ..self }
+    }
+
+    /// All members of the cluster know that version: no older one is spoken any more.
+    pub fn set_common(&self, protocol: Protocol) {
+        self.common.fetch_max(protocol, Ordering::AcqRel);
+    }
+
+    /// The versions that this member speaks now.
+    pub fn protocols(&self) -> RangeInclusive<Protocol> {
+        let common = self.common.load(Ordering::Acquire);
+        common..=self.newest.max(common)
     }
 
     /// The cluster's number, 0 while there is none.

@@ -10,7 +10,10 @@ use hypercache_core::cluster::MemberId;
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -81,7 +84,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens. Connections that replicate are served on the loops, the others where this runs.
+    /// Listens. Connections that replicate or forward are served on the loops, the others where this runs.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -206,7 +209,12 @@ async fn end(
     Ok(())
 }
 
-/// Answers one connection's requests: here, or where replication runs, if that is what it is for.
+/// Spreads connections that forward over the loops.
+static NEXT_LOOP: AtomicU64 = AtomicU64::new(0);
+
+/// Answers one connection's requests: here, or on an I/O loop, if it replicates or forwards: what it asks for is what
+/// clients' connections do there.
+///
 /// Gives it back if it has asked for nothing until this member stops.
 async fn place(
     stream: TcpStream,
@@ -223,14 +231,16 @@ async fn place(
         // It has asked for nothing. Who only holds it hears the end of the process by it: not sooner.
         _ = stop.wait_for(|stop| *stop) => return Ok(Some(stream)),
     };
-    if loops.is_empty() || !is_whole || wire::tag(&head) != Kind::Replicate as u8 {
-        return serve(stream, from, &handlers, stop).await.map(|()| None);
-    }
+    let number = match Kind::parse(wire::tag(&head)).filter(|_| is_whole && !loops.is_empty()) {
+        Some(Kind::Replicate) => from,
+        Some(Kind::Forward | Kind::Publish) => NEXT_LOOP.fetch_add(1, Ordering::Relaxed),
+        _ => return serve(stream, from, &handlers, stop).await.map(|()| None),
+    };
     let stream = stream.into_std()?;
     // It ends with this one.
     let mut there = JoinSet::new();
     let answers = async move { serve(TcpStream::from_std(stream)?, from, &handlers, stop).await };
-    there.spawn_on(answers, &loops.of(from));
+    there.spawn_on(answers, &loops.of(number));
     match there.join_next().await {
         Some(ended) => ended.unwrap_or_else(|error| Err(error.into())).map(|()| None),
         None => Ok(None),

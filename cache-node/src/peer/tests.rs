@@ -44,10 +44,15 @@ struct Fixture {
 }
 
 async fn server(member: MemberId, cluster: u64, secret: Option<&str>) -> Fixture {
+    server_as(Identity::new(member, cluster), secret).await
+}
+
+async fn server_as(me: Identity, secret: Option<&str>) -> Fixture {
+    let member = me.member;
     let handlers = Arc::new(Handlers::default());
     assert!(handlers.set(Kind::Forward, Arc::new(Echo)));
     assert!(handlers.set(Kind::Control, Arc::new(Echo)));
-    let me = Arc::new(Identity::new(member, cluster));
+    let me = Arc::new(me);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let server =
         Server::bind(address, me, Secret::new(secret), handlers, Loops::default()).await.unwrap();
@@ -276,7 +281,8 @@ async fn a_server_that_stops_says_which_request_was_its_last_and_answers_it() {
     let me = Identity::new(1, 5);
     let connect = async || {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
-        wire::greet(&mut stream, &me, &Secret::new(None), 2).await.unwrap();
+        let newest = *me.protocols().end();
+        wire::greet(&mut stream, &me, &Secret::new(None), 2, newest).await.unwrap();
         stream
     };
     let (mut asks, mut idle) = (connect().await, connect().await);
@@ -323,4 +329,53 @@ async fn what_a_server_that_stops_has_not_taken_was_surely_not_done() {
     assert_eq!(taken.until(soon()).await.unwrap(), "done");
     let error = send("later").until(soon()).await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { sent: false, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn members_of_two_releases_speak_the_older_one_s_protocol() {
+    let (older, newer) = (*PROTOCOLS.start(), *PROTOCOLS.end());
+    let old = server_as(Identity::new(2, 5).up_to(older), None).await;
+    let new = server_as(Identity::new(3, 5), None).await;
+    let client = client(5, None);
+    for to in [&old.to, &new.to] {
+        let payload = Bytes::from_static(b"hello");
+        assert_eq!(client.call(to, Kind::Forward, payload, soon()).await.unwrap(), "hello");
+    }
+    assert_eq!(client.protocols(), [(2, older), (3, newer)].into());
+    // And the other way round.
+    let me = Arc::new(Identity::new(1, 5).up_to(older));
+    let client = Client::new(me, Secret::new(None), Loops::default());
+    let payload = Bytes::from_static(b"hello");
+    assert_eq!(client.call(&new.to, Kind::Forward, payload, soon()).await.unwrap(), "hello");
+    assert_eq!(client.protocols(), [(3, older)].into());
+}
+
+#[tokio::test]
+async fn who_does_not_know_the_protocol_that_all_others_speak_is_refused() {
+    let (older, newer) = (*PROTOCOLS.start(), *PROTOCOLS.end());
+    let old = server_as(Identity::new(2, 5).up_to(older), None).await;
+    let me = Arc::new(Identity::new(1, 5));
+    me.set_common(newer);
+    let client = Client::new(me, Secret::new(None), Loops::default());
+    let error = client.call(&old.to, Kind::Forward, Bytes::new(), soon()).await.unwrap_err();
+    let expected = format!("it speaks protocol {older}, this member {newer} to {newer}");
+    assert!(error.to_string().contains(&expected), "{error}");
+    assert!(client.protocols().is_empty());
+}
+
+/// The greeting as release 0.1 before protocol 3 sent it: a member of that release must be answered for ever as long
+/// as its protocol is spoken.
+#[tokio::test]
+async fn a_greeting_in_protocol_2_is_answered_in_protocol_2() {
+    let server = server(2, 5, None).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut hello = b"HCPR\0\x02".to_vec();
+    for number in [5u64, 1, 2] {
+        hello.extend(number.to_be_bytes());
+    }
+    hello.extend([7; 16]);
+    stream.write_all(&hello).await.unwrap();
+    let mut welcome = [0; 4 + 2 + 1 + 8 + 8 + 16];
+    timeout(Duration::from_secs(20), stream.read_exact(&mut welcome)).await.unwrap().unwrap();
+    assert_eq!(welcome[..7], *b"HCPR\0\x02\0");
 }

@@ -7,7 +7,9 @@
 //! caller → called   proof:32
 //! ```
 //! A proof is the HMAC of a word for the side and of everything that was said before it. A cluster
-//! or wanted member of 0 fits any. Then frames, `length` counting what stands behind it:
+//! or wanted member of 0 fits any. The connection speaks the version that the caller asks for, its newest at first;
+//! where the called side does not speak it, its answer says which it does speak, and the caller calls again with
+//! that one. Then frames, `length` counting what stands behind it:
 //! ```text
 //! request  length:u32 number:u32 kind:u8   payload
 //! reply    length:u32 number:u32 status:u8 payload       status 0: the reply, 1: refused (text)
@@ -18,15 +20,12 @@
 
 use super::{Error, Identity, Kind, MAX_PAYLOAD_BYTES, Secret, secret::PROOF_BYTES};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use hypercache_core::cluster::MemberId;
+use hypercache_core::cluster::{MemberId, Protocol};
 use std::io;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-
-/// The version of the protocol; another one is refused.
-pub const VERSION: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"HCPR";
 const HELLO_BYTES: usize = 4 + 2 + 8 + 8 + 8 + 16;
@@ -51,16 +50,26 @@ fn nonce() -> io::Result<[u8; 16]> {
     Ok(nonce)
 }
 
-/// Begins a connection as the one that calls.
+/// How the called side takes a greeting.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Greeted {
+    /// The connection stands.
+    Welcome,
+    /// It speaks that version, and not the one that was asked for.
+    Speaks(Protocol),
+}
+
+/// Begins a connection as the one that calls, in that version.
 pub async fn greet(
     stream: &mut TcpStream,
     me: &Identity,
     secret: &Secret,
     wanted: MemberId,
-) -> io::Result<()> {
+    protocol: Protocol,
+) -> io::Result<Greeted> {
     let mut hello = Vec::with_capacity(HELLO_BYTES);
     hello.put_slice(&MAGIC);
-    hello.put_u16(VERSION);
+    hello.put_u16(protocol);
     hello.put_u64(me.cluster());
     hello.put_u64(me.member);
     hello.put_u64(wanted);
@@ -77,9 +86,10 @@ pub async fn greet(
     let version = fields.get_u16();
     match fields.get_u8() {
         WELCOME => {}
-        OTHER_VERSION => {
-            return Err(invalid(format!("it speaks version {version}, this member {VERSION}")));
+        OTHER_VERSION if secret.check(&[b"called", &hello, welcome], proof) => {
+            return Ok(Greeted::Speaks(version));
         }
+        OTHER_VERSION => return Err(invalid("it has another cluster secret")),
         OTHER_CLUSTER => return Err(invalid("it belongs to another cluster")),
         OTHER_MEMBER => return Err(invalid("another member answers at its address")),
         status => return Err(invalid(format!("it refused with the unknown status {status}"))),
@@ -87,7 +97,8 @@ pub async fn greet(
     if !secret.check(&[b"called", &hello, welcome], proof) {
         return Err(invalid("it has another cluster secret"));
     }
-    stream.write_all(&secret.prove(&[b"caller", &hello, welcome])).await
+    stream.write_all(&secret.prove(&[b"caller", &hello, welcome])).await?;
+    Ok(Greeted::Welcome)
 }
 
 /// Begins a connection as the one that is called; the caller's number.
@@ -104,8 +115,8 @@ pub async fn welcome(
     }
     let version = fields.get_u16();
     let (cluster, member, wanted) = (fields.get_u64(), fields.get_u64(), fields.get_u64());
-    let ours = me.cluster();
-    let status = if version != VERSION {
+    let (ours, spoken) = (me.cluster(), me.protocols());
+    let status = if !spoken.contains(&version) {
         OTHER_VERSION
     } else if cluster != 0 && ours != 0 && cluster != ours {
         OTHER_CLUSTER
@@ -116,7 +127,7 @@ pub async fn welcome(
     };
     let mut welcome = Vec::with_capacity(WELCOME_BYTES + PROOF_BYTES);
     welcome.put_slice(&MAGIC);
-    welcome.put_u16(VERSION);
+    welcome.put_u16(if status == OTHER_VERSION { *spoken.end() } else { version });
     welcome.put_u8(status);
     welcome.put_u64(ours);
     welcome.put_u64(me.member);
@@ -127,7 +138,11 @@ pub async fn welcome(
     stream.write_all(&welcome).await?;
     if status != WELCOME {
         return Err(invalid(match status {
-            OTHER_VERSION => format!("version {version} is not {VERSION}"),
+            OTHER_VERSION => format!(
+                "protocol {version} was asked for; this member speaks {} to {}",
+                spoken.start(),
+                spoken.end()
+            ),
             OTHER_CLUSTER => format!("cluster {cluster:016x} is not {ours:016x}"),
             _ => format!("member {wanted:016x} was wanted"),
         }));

@@ -23,7 +23,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use hypercache_core::{
-    cluster::{Member, MemberId, Planner, View},
+    cluster::{Member, MemberId, Planner, Protocol, View},
     store::StorePolicy,
 };
 use parking_lot::Mutex;
@@ -72,6 +72,8 @@ pub struct Options {
     pub stores: Vec<StorePolicy>,
     /// The bytes of slots on their way to one member in a second, unless the table says others.
     pub move_bytes_per_second: u64,
+    /// The newest version that this member speaks while the cluster asks for no newer one.
+    pub max_protocol: Protocol,
     /// Where connections that replicate are served.
     pub loops: Loops,
 }
@@ -166,7 +168,9 @@ impl Options {
         let closed = disk.as_ref().map(|disk| disk.closed());
         let (machine, table) = Machine::open(disk, serving.clone())?;
 
-        let identity = Arc::new(Identity::new(id, cluster_id));
+        let identity = Identity::new(id, cluster_id).up_to(self.max_protocol);
+        identity.set_common(table.borrow().protocol());
+        let identity = Arc::new(identity);
         let secret = Secret::new(self.secret.as_deref());
         let handlers = Arc::new(Handlers::default());
         let address = SocketAddr::new(self.bind, self.gossip_port);

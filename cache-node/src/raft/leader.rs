@@ -4,6 +4,7 @@ use super::{
     Error,
     control::{self, Ask, Said, carry_out},
     shared::Shared,
+    spoken::Spoken,
     types::Metrics,
 };
 use hypercache_core::cluster::{
@@ -48,6 +49,7 @@ struct Driver {
     /// The primaries that are asked to hand over, and to whom.
     handing_over: BTreeSet<(MemberId, MemberId)>,
     hand_overs: JoinSet<(MemberId, MemberId)>,
+    spoken: Spoken,
     /// This member has made a cluster; Raft says so itself a moment later.
     made: bool,
 }
@@ -67,6 +69,7 @@ pub async fn drive(shared: Arc<Shared>) {
         cooling: HashMap::new(),
         handing_over: BTreeSet::new(),
         hand_overs: JoinSet::new(),
+        spoken: Spoken::default(),
         made: false,
     };
     loop {
@@ -206,7 +209,7 @@ impl Driver {
         self.shared.gossip.rumours().borrow().iter().map(|rumour| rumour.seen.clone()).collect()
     }
 
-    fn facts(&self, metrics: &Metrics) -> Facts {
+    fn facts(&mut self, metrics: &Metrics) -> Facts {
         let membership = metrics.membership_config.membership();
         let last = metrics.last_log_index.unwrap_or(0);
         let replicated = metrics.replication.iter().flatten();
@@ -232,6 +235,7 @@ impl Driver {
             initialised: true,
             liveness: Liveness::Alive,
         });
+        let protocols = self.spoken.by_all(&self.shared);
         Facts {
             me: self.shared.me.id,
             seen,
@@ -243,6 +247,7 @@ impl Driver {
             stopping: self.shared.stopping.all(&self.shared.table.borrow()),
             handing_over: self.handing_over.clone(),
             empty_only: !self.shared.copies().replicate(),
+            protocols,
         }
     }
 
@@ -317,6 +322,11 @@ impl Driver {
             Decision::LetGo { from, member, runs } => {
                 let ask = Ask::LetGo { epoch: state.epoch, runs, member };
                 self.ask_primary(state, from, member, ask);
+            }
+            Decision::RaiseProtocol(protocol) => {
+                self.propose(Change::RaiseProtocol(protocol)).await?;
+                let what = format!("protocol {protocol}");
+                done("protocol-raised", &what, "all members know a newer protocol: it is spoken");
             }
             Decision::DropStore(number) => {
                 let said = control::gather(&self.shared, Instant::now() + ASK_TIMEOUT).await;
@@ -437,6 +447,7 @@ fn kind(decision: &Decision) -> &'static str {
         Decision::HandOver { .. } => "hand over slots",
         Decision::LetGo { .. } => "let owners go",
         Decision::DropStore(_) => "drop a store",
+        Decision::RaiseProtocol(_) => "raise the protocol",
     }
 }
 

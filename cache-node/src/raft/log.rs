@@ -43,7 +43,10 @@ pub fn load<T: DeserializeOwned>(disk: &Disk, key: Key) -> Result<Option<T>, Err
 }
 
 fn damaged(disk: &Disk, what: &str, error: postcard::Error) -> Error {
-    Error::Storage(format!("{}: its {what} is damaged: {error}", disk.path().display()))
+    Error::Storage(format!(
+        "{}: its {what} is damaged, or was written by a newer release: {error}",
+        disk.path().display()
+    ))
 }
 
 impl LogStore {

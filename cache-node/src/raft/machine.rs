@@ -8,7 +8,7 @@ use super::{
     types::{LogId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
 };
 use futures::{Stream, StreamExt};
-use hypercache_core::cluster::{Change, ClusterState, Steering};
+use hypercache_core::cluster::{Change, ClusterState, PROTOCOLS, Protocol, Refused, Steering};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine},
@@ -22,6 +22,8 @@ const SNAPSHOT_VERSION: u8 = 2;
 /// With how slots are moved behind the table; written only where that is not as it was in the beginning,
 /// so that members of before read what they can.
 const STEERED_VERSION: u8 = 3;
+/// With both that and the version that members speak; written only once that was raised.
+const RAISED_VERSION: u8 = 4;
 
 /// How far the log is applied, who votes, and the table's bytes.
 pub type Kept = (Option<LogId>, StoredMembership, Vec<u8>);
@@ -47,11 +49,19 @@ pub struct Builder {
 }
 
 pub fn encode_state(state: &ClusterState) -> io::Result<Vec<u8>> {
-    let steered = state.steering != Steering::default();
-    let mut bytes = vec![if steered { STEERED_VERSION } else { SNAPSHOT_VERSION }];
+    let is_raised = state.protocol != 0;
+    let is_steered = is_raised || state.steering != Steering::default();
+    let mut bytes = vec![match (is_steered, is_raised) {
+        (_, true) => RAISED_VERSION,
+        (true, false) => STEERED_VERSION,
+        (false, false) => SNAPSHOT_VERSION,
+    }];
     bytes.extend(encode(state)?);
-    if steered {
+    if is_steered {
         bytes.extend(encode(&state.steering)?);
+    }
+    if is_raised {
+        bytes.extend(encode(&state.protocol)?);
     }
     Ok(bytes)
 }
@@ -62,17 +72,34 @@ pub fn decode_state(bytes: &[u8]) -> io::Result<ClusterState> {
         Some((&SNAPSHOT_VERSION, state)) => {
             postcard::from_bytes(state).map_err(|error| damaged(format!("the table: {error}")))
         }
-        Some((&STEERED_VERSION, both)) => {
+        Some((version @ (&STEERED_VERSION | &RAISED_VERSION), parts)) => {
             let wrong = |error: postcard::Error| damaged(format!("the table: {error}"));
-            let (state, rest) = postcard::take_from_bytes::<ClusterState>(both).map_err(wrong)?;
-            let steering = postcard::from_bytes(rest).map_err(wrong)?;
-            Ok(ClusterState { steering, ..state })
+            let (state, rest) = postcard::take_from_bytes::<ClusterState>(parts).map_err(wrong)?;
+            let (steering, rest) = postcard::take_from_bytes(rest).map_err(wrong)?;
+            let protocol = match *version {
+                RAISED_VERSION => postcard::from_bytes(rest).map_err(wrong)?,
+                _ => 0,
+            };
+            if protocol > *PROTOCOLS.end() {
+                return Err(too_old(protocol));
+            }
+            Ok(ClusterState { steering, protocol, ..state })
         }
         Some((version, _)) => Err(damaged(format!(
-            "a snapshot of version {version}; this version of HyperCache reads {SNAPSHOT_VERSION} and {STEERED_VERSION}"
+            "a snapshot of version {version}; this version of HyperCache reads {SNAPSHOT_VERSION} to {RAISED_VERSION}"
         ))),
         None => Err(damaged("an empty snapshot".to_owned())),
     }
+}
+
+/// What the cluster says since all its members were of a newer release, this program does not understand.
+fn too_old(protocol: Protocol) -> io::Error {
+    let what = format!(
+        "the cluster speaks protocol {protocol}, and this program {} to {}: start a release that knows it",
+        PROTOCOLS.start(),
+        PROTOCOLS.end()
+    );
+    io::Error::new(io::ErrorKind::Unsupported, what)
 }
 
 impl Machine {
@@ -116,6 +143,12 @@ impl Machine {
         let existed = self.state.exists();
         let mut next = ClusterState::clone(&self.state);
         let outcome = next.apply(change);
+        // It must not go on without what the others have applied.
+        if let Err(Refused::InvalidProtocol { wanted, .. }) = &outcome
+            && wanted > PROTOCOLS.end()
+        {
+            return Err(too_old(*wanted));
+        }
         match &outcome {
             Ok(applied) => {
                 tracing::debug!(
@@ -248,13 +281,36 @@ mod tests {
         assert_eq!(bytes[0], SNAPSHOT_VERSION);
         assert_eq!(decode_state(&bytes).unwrap(), plain);
         let steering = Steering { paused: true, ..Steering::default() };
-        let steered = ClusterState { steering, ..plain };
+        let steered = ClusterState { steering, ..plain.clone() };
         let bytes = encode_state(&steered).unwrap();
         assert_eq!(bytes[0], STEERED_VERSION);
         assert_eq!(decode_state(&bytes).unwrap(), steered);
+        let raised = ClusterState { protocol: *PROTOCOLS.end(), ..plain.clone() };
+        let of_later = ClusterState { protocol: PROTOCOLS.end() + 1, ..plain };
+        assert_eq!(decode_state(&encode_state(&raised).unwrap()).unwrap(), raised);
+        let error = decode_state(&encode_state(&of_later).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("start a release that knows it"), "{error}");
         for cut in [0, 1, bytes.len() - 1] {
             assert!(decode_state(&bytes[..cut]).is_err(), "S6: {cut} bytes");
         }
         assert!(decode_state(&[9]).unwrap_err().to_string().contains("a snapshot of version 9"));
+    }
+
+    /// Members of two releases read each other's entries: what is new comes behind what was there.
+    #[test]
+    fn entries_of_protocol_2_are_written_as_they_were() {
+        use hypercache_core::cluster::{Act, Steer, Step};
+        let place = |act| Change::Place(vec![Step::new(vec![(3, 5)], act)]);
+        let entries: [(Change, &[u8]); 6] = [
+            (Change::RemoveMember(7), &[4, 7]),
+            (Change::Restarted { member: 1, incarnation: 2 }, &[5, 1, 2]),
+            (place(Act::AddOwner(9)), &[6, 1, 1, 3, 5, 0, 9]),
+            (place(Act::Restart { epoch: 1, to: 2 }), &[6, 1, 1, 3, 5, 6, 1, 2]),
+            (Change::DropStore(4), &[9, 4]),
+            (Change::Steer(Steer::Abort), &[11, 4]),
+        ];
+        for (change, bytes) in entries {
+            assert_eq!(encode(&change).unwrap(), bytes, "{change}");
+        }
     }
 }

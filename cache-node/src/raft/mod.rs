@@ -29,6 +29,7 @@ mod observer;
 mod recover;
 mod serving;
 mod shared;
+mod spoken;
 mod status;
 mod stopping;
 mod types;

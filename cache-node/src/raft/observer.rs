@@ -224,6 +224,7 @@ fn tell_gossip(
     liveness: &BTreeMap<MemberId, Liveness>,
     state: &hypercache_core::cluster::ClusterState,
 ) {
+    shared.identity.set_common(state.protocol());
     if state.exists() && shared.identity.cluster() != state.cluster_id {
         shared.identity.set_cluster(state.cluster_id);
     }

@@ -389,6 +389,11 @@ impl Serving {
         self.by_epoch(slots, |epoch| Act::Keep { epoch })
     }
 
+    /// Steps that let an owner go.
+    pub fn remove_owner(&self, slots: &[Slot], member: MemberId) -> Vec<Step> {
+        self.by_epoch(slots, |epoch| Act::RemoveOwnerAt { epoch, member })
+    }
+
     /// Steps that hand slots over.
     pub fn hand_over(&self, slots: &[Slot], to: MemberId) -> Vec<Step> {
         self.by_epoch(slots, |epoch| Act::HandOver { epoch, to })

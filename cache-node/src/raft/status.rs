@@ -2,7 +2,7 @@
 
 use super::control::MemberStats;
 use hypercache_core::{
-    cluster::{Assignment, ClusterState, Liveness, MemberId, View, node_id},
+    cluster::{Assignment, ClusterState, Liveness, MemberId, Protocol, View, node_id},
     store::{Acks, DurabilityFields, EvictionPolicy, FilterRate, StoreNumber, filter_setting},
 };
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,8 @@ pub struct Status {
     pub cluster_id: Option<String>,
     /// The table's epoch.
     pub epoch: u64,
+    /// The version of what members say to each other that all of them know.
+    pub protocol: Protocol,
     /// Whether a majority of voters stands behind this.
     pub quorum: bool,
     /// The leader's name.
@@ -202,6 +204,7 @@ pub fn status(
         epoch: state.epoch,
         quorum: view.quorum,
         leader: view.leader.and_then(name),
+        protocol: state.protocol(),
         desired_generation: state.desired.as_ref().map(|desired| desired.generation),
         ring: ring(view, target, replicates, said),
         problems: problems(view, said, twins),

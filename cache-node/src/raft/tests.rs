@@ -3,7 +3,7 @@
 use super::serving::tests::Fake;
 use super::*;
 use crate::loops::Loops;
-use hypercache_core::cluster::{Change, Desired, Liveness, View};
+use hypercache_core::cluster::{Change, Desired, Liveness, PROTOCOLS, View};
 use hypercache_core::store::{Durability, Mode, StorePolicy};
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -44,6 +44,7 @@ fn options(name: &str, join: &[u16]) -> Options {
         secret: None,
         stores: vec![StorePolicy::new("default", 0), StorePolicy::new("sessions", 1)],
         move_bytes_per_second: 1 << 30,
+        max_protocol: *PROTOCOLS.end(),
         loops: Loops::default(),
     }
 }

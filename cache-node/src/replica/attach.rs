@@ -25,7 +25,11 @@ const MOST_PIECES: usize = 256;
 /// and so many bytes of them.
 const MOST_BYTES: usize = 8 << 20;
 /// After so many bytes, others have their turn: clients of this loop among them.
-const MOST_AT_ONCE: u64 = 256 << 10;
+const MOST_AT_ONCE: u64 = 32 << 10;
+/// What a key costs beside its bytes, in bytes: to be taken, sent and put, the processor needs as long as for so many.
+const KEY_COST_BYTES: u64 = 160;
+/// So much later than it should a pause may end, and be made up for.
+const LATE: Duration = Duration::from_millis(10);
 /// At a low rate fewer: as many as may go in so much of a second.
 const PART_OF_A_SECOND: u64 = 10;
 
@@ -34,7 +38,6 @@ const PART_OF_A_SECOND: u64 = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// See the module.
-#[derive(Default)]
 pub(super) struct Attaching {
     /// When nothing was found last; at which epoch of the table, after how many changes of the feed, in which session.
     found_none: Option<(Instant, (u64, u64, u64))>,
@@ -54,13 +57,38 @@ pub(super) struct Attaching {
     busy: HashMap<Slot, u64>,
     on_the_way: usize,
     bytes: usize,
-    /// Bytes that were sent since the last pause.
+    /// What was sent since the last pause, in bytes, with what keys cost.
     unpaid: u64,
+    /// What was sent is paid for then.
+    due: Instant,
     /// No piece is sent before this.
     not_before: Option<Instant>,
 }
 
 impl Attaching {
+    pub fn new() -> Self {
+        Self {
+            found_none: None,
+            is_more: false,
+            asked: Vec::new(),
+            epoch: 0,
+            queue: VecDeque::new(),
+            pieces: VecDeque::new(),
+            marks: 0,
+            busy: HashMap::new(),
+            on_the_way: 0,
+            bytes: 0,
+            unpaid: 0,
+            due: Instant::now(),
+            not_before: None,
+        }
+    }
+
+    /// When there is something to be sent again, after a pause.
+    pub fn pauses_until(&self) -> Option<Instant> {
+        self.not_before
+    }
+
     /// Whether there is more to look for at once: whoever waits for the owner waits for all of its slots.
     pub fn is_more(&self) -> bool {
         self.is_more && self.asked.is_empty() && self.queue.is_empty()
@@ -161,13 +189,14 @@ impl Attaching {
                 self.pieces.pop_front();
                 continue;
             };
+            let keys = pieces.keys();
             if piece.is_last {
                 self.pieces.pop_front();
             }
             self.busy.insert(slot, attachment);
             self.on_the_way += 1;
             self.bytes += entries.len();
-            sent += entries.len() as u64;
+            sent += entries.len() as u64 + u64::from(keys) * KEY_COST_BYTES;
             let (is_last, bytes) = (piece.is_last, entries.len());
             count(&sender.state.counters.piece_bytes, bytes as u64);
             count(&sender.state.counters.sent_bytes, bytes as u64);
@@ -176,10 +205,14 @@ impl Attaching {
             sender.send(asked, &head, |out| out.append(&mut entries))?;
         }
         self.unpaid += sent;
-        if self.unpaid > at_once.min(1 << 16) {
+        if self.unpaid >= at_once {
             let pause = Duration::from_micros(self.unpaid.saturating_mul(1_000_000) / per_second);
             self.unpaid = 0;
-            self.not_before = Some(Instant::now() + pause);
+            // A pause that took longer than it should, as timers do, makes the next one shorter.
+            let now = Instant::now();
+            let due = self.due.max(now.checked_sub(LATE).unwrap_or(now)) + pause;
+            self.due = due;
+            self.not_before = (due > now).then_some(due);
         }
         Ok(sent > at_once)
     }

@@ -21,8 +21,9 @@ const FOR_OTHERS: Duration = Duration::from_millis(100);
 /// So long slots that may go wait for others: one that is late keeps nobody longer.
 const GATHERS: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_millis(1);
-/// So many slots are handed over at once: as long as they are not served is how long that takes.
-const MOST_SLOTS: usize = 1024;
+/// So many slots are handed over at once: how long they are not served is how long a change of the table takes, whatever
+/// their number, and a client that waits for one of them waits once.
+const MOST_SLOTS: usize = 4096;
 
 /// An owner beside the heir.
 struct Other {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
-use hypercache_core::cluster::{Act, Change, MemberId, SLOTS, Slot, Step, slot_runs};
+use hypercache_core::cluster::{
+    Act, Change, MemberId, REMOVES_BY_EPOCH, SLOTS, Slot, Step, slot_runs,
+};
 use hypercache_core::keyspace::{Keyspace, Leaving};
 use hypercache_core::replica::{Link, Owner};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -276,8 +278,13 @@ impl Context {
         let going = begun.iter().copied().filter(|slot| !others.contains(slot));
         let (opened, mut steps) = self.serving.open(going, member, 0, false);
         if !opened.is_empty() {
-            let runs = slot_runs(opened.iter().copied());
-            steps.push(Step::new(runs, Act::RemoveOwner(member)));
+            match table.speaks(REMOVES_BY_EPOCH) {
+                true => steps.extend(self.serving.remove_owner(&opened, member)),
+                false => {
+                    let runs = slot_runs(opened.iter().copied());
+                    steps.push(Step::new(runs, Act::RemoveOwner(member)));
+                }
+            }
             self.propose(&opened, steps).await;
         }
         self.serving.settle(&begun, member);

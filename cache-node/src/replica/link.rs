@@ -217,10 +217,11 @@ impl Sender {
     async fn run(&mut self, bell: &Bell) -> Result<(), Broken> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut attaching = Attaching::default();
+        let mut attaching = Attaching::new();
         let (mut pinged, mut looked) = (Instant::now(), Instant::now() - TICK);
         let mut epoch = 0;
         let mut gathered = pin!(sleep_until(Instant::now()));
+        let mut paused = pin!(sleep_until(Instant::now()));
         loop {
             self.pump()?;
             // A table that changed rings the bell. What a new primary has to attach keeps writers waiting.
@@ -244,6 +245,10 @@ impl Sender {
             if gathers {
                 gathered.as_mut().reset(self.sent_at + GATHER);
             }
+            let pauses = attaching.pauses_until();
+            if let Some(until) = pauses.filter(|until| *until != paused.deadline()) {
+                paused.as_mut().reset(until);
+            }
             tokio::select! {
                 Some((asked, reply)) = self.on_the_way.answers.next() => {
                     self.answered(asked, reply, &mut attaching)?;
@@ -257,6 +262,7 @@ impl Sender {
                 }
                 () = bell.rung(), if sends => {}
                 () = gathered.as_mut(), if gathers => {}
+                () = paused.as_mut(), if pauses.is_some() => {}
                 _ = tick.tick() => {}
                 () = std::future::ready(()), if goes_on => tokio::task::yield_now().await,
             }

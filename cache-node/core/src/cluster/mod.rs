@@ -9,6 +9,7 @@ mod holding;
 mod member;
 mod placement;
 mod plan;
+mod protocol;
 mod recovery;
 mod reply;
 mod ring;
@@ -26,6 +27,7 @@ pub use plan::{
     Positions, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, Waiting, bootstrap, fail_over,
     forecast, target, to_be_asked,
 };
+pub use protocol::{PROTOCOLS, Protocol, REMOVES_BY_EPOCH};
 pub use recovery::Remains;
 pub use reply::cluster_reply;
 pub use ring::Ring;

@@ -34,6 +34,7 @@ impl ClusterState {
         let epoch = self.epoch + 1;
         let placement = || Placement::new([member].into_iter().collect::<Owners>(), epoch);
         Some(Self {
+            protocol: self.protocol,
             cluster_id: cluster_id.max(1),
             epoch,
             members: [(member, one)].into(),

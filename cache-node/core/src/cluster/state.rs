@@ -1,6 +1,9 @@
 //! The cluster's table: what Raft holds, and the only way it changes.
 
-use super::{Assignment, Member, MemberId, Placement, SLOTS, Steer, Steering, Step, step::Around};
+use super::{
+    Assignment, Member, MemberId, PROTOCOLS, Placement, Protocol, SLOTS, Steer, Steering, Step,
+    step::Around,
+};
 use crate::store::{DEFAULT_STORE, Invalid, StoreNumber, StorePolicy};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
@@ -41,6 +44,9 @@ pub struct ClusterState {
     /// keeps a table keeps this beside it.
     #[serde(skip)]
     pub steering: Steering,
+    /// The version that all members know, where it was raised; 0: never. Kept as `steering` is.
+    #[serde(skip)]
+    pub protocol: Protocol,
 }
 
 /// A change of the table. Committed by Raft, then applied by every member alike.
@@ -98,6 +104,8 @@ pub enum Change {
     },
     /// How slots are moved is another one.
     Steer(Steer),
+    /// From now on members may say what is new in that version: all know it.
+    RaiseProtocol(Protocol),
 }
 
 /// What an applied change did.
@@ -150,6 +158,14 @@ pub enum Refused {
     /// Slots cannot be moved as it was said.
     #[error("{0}")]
     InvalidSteering(Invalid),
+    /// A version that this program does not know, or an older one than there is.
+    #[error("protocol {wanted}: members speak {now} now, and this program {} to {}", PROTOCOLS.start(), PROTOCOLS.end())]
+    InvalidProtocol {
+        /// What was asked for.
+        wanted: Protocol,
+        /// What there is.
+        now: Protocol,
+    },
 }
 
 impl ClusterState {
@@ -198,7 +214,8 @@ impl ClusterState {
         let mut next = self.clone();
         next.change(change)?;
         let changed = next != *self;
-        if changed {
+        // Who may say what is no part of what the epoch counts.
+        if changed && self.protocol == next.protocol {
             next.epoch += 1;
             if next.assignment != self.assignment {
                 next.assignment.epoch = next.epoch;
@@ -256,6 +273,12 @@ impl ClusterState {
                 self.hold(&before);
             }
             Change::Steer(steer) => self.steer(steer).map_err(Refused::InvalidSteering)?,
+            Change::RaiseProtocol(wanted) => {
+                if !(self.protocol()..=*PROTOCOLS.end()).contains(wanted) {
+                    return Err(Refused::InvalidProtocol { wanted: *wanted, now: self.protocol() });
+                }
+                self.protocol = *wanted;
+            }
         }
         self.stores.sort_by_key(|store| store.number);
         Ok(())
@@ -491,6 +514,7 @@ impl fmt::Display for Change {
                 write!(f, "desired generation {}", desired.generation)
             }
             Self::Steer(steer) => write!(f, "moves of slots: {steer:?}"),
+            Self::RaiseProtocol(protocol) => write!(f, "members speak protocol {protocol}"),
         }
     }
 }

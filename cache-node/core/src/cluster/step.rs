@@ -67,6 +67,14 @@ pub enum Act {
         /// The member.
         to: MemberId,
     },
+    /// As [`Act::RemoveOwner`], by the slot's primary: should its end not be known, a new epoch ends it. From
+    /// [`REMOVES_BY_EPOCH`](super::REMOVES_BY_EPOCH) on.
+    RemoveOwnerAt {
+        /// The slot's epoch.
+        epoch: u64,
+        /// The owner.
+        member: MemberId,
+    },
 }
 
 /// What a step needs to know of the table.
@@ -106,6 +114,10 @@ impl Act {
                     after
                 })
             }
+            Self::RemoveOwnerAt { epoch, member } => match slot.epoch == epoch {
+                true => Self::RemoveOwner(member).apply(slot, around),
+                false => None,
+            },
             Self::RemoveOwner(member) => {
                 let after = slot.without(member);
                 let enough = around.replication_factor.min(after.owners.len());

@@ -252,3 +252,16 @@ proptest! {
         prop_assert_eq!(&postcard::from_bytes::<ClusterState>(&bytes).unwrap(), &state);
     }
 }
+
+#[test]
+fn an_owner_that_is_removed_by_epoch_stays_once_the_slot_has_another_epoch() {
+    let state = placed(&[1, 2, 3], &[1, 2, 3]);
+    let remove = |epoch| Act::RemoveOwnerAt { epoch, member: 3 };
+    assert_eq!(after(&state, remove(1)), place(&[1, 2], &[1, 2], 1));
+    assert_eq!(after(&state, remove(2)), None);
+    let mut kept = state.clone();
+    let keep = Step::new(vec![(2, 5)], Act::Keep { epoch: 1 });
+    kept.apply(&Change::Place(vec![keep])).unwrap();
+    assert_eq!(after(&kept, remove(1)), None, "what was on its way is ended by a new epoch");
+    assert_eq!(after(&state, Act::RemoveOwnerAt { epoch: 1, member: 1 }), None, "the primary");
+}

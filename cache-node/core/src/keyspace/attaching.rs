@@ -67,6 +67,7 @@ pub struct Pieces {
     attachment: u64,
     number: u32,
     is_done: bool,
+    keys: u32,
     /// The last one is the next.
     takings: Vec<Taking>,
 }
@@ -75,6 +76,11 @@ impl Pieces {
     /// The number of the attachment, for [`Keyspace::attached`].
     pub fn attachment(&self) -> u64 {
         self.attachment
+    }
+
+    /// How many keys the piece has that was given last.
+    pub fn keys(&self) -> u32 {
+        self.keys
     }
 
     /// Puts the next piece's entries in the place of what is in `out`; `None` after the last.
@@ -95,9 +101,11 @@ impl Pieces {
             return Err(Void);
         }
         let mut store = 0;
+        self.keys = 0;
         if let Some(taking) = self.takings.last_mut() {
             store = taking.store();
-            let (_, is_last) = taking.next(&self.space, out).map_err(|_| Void)?;
+            let (keys, is_last) = taking.next(&self.space, out).map_err(|_| Void)?;
+            self.keys = keys;
             if is_last {
                 self.takings.pop();
             }
@@ -179,6 +187,7 @@ impl Keyspace {
             attachment,
             number: 0,
             is_done: false,
+            keys: 0,
             takings,
         }))
     }

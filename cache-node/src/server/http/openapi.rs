@@ -313,6 +313,10 @@ fn schemas() -> Value {
     ];
     let mut cluster = table.to_vec();
     cluster.extend([
+        (
+            "protocol",
+            integer("The version of what members say to each other that all of them know"),
+        ),
         ("desired_generation", or_null("integer", "Of the last desired state that was taken")),
         (
             "ring",

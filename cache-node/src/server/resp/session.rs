@@ -49,6 +49,8 @@ pub struct Session {
     pub no_touch: bool,
     /// READONLY: reads may be answered from a copy that is no older than so many milliseconds.
     pub max_stale_ms: Option<u64>,
+    /// Of its commands, those that other members answer go to them one after the other.
+    order: u64,
     /// What it listens to, while it does.
     pub subscriber: Option<Box<Subscriber>>,
 }
@@ -57,6 +59,7 @@ impl Session {
     /// A new connection's state.
     pub fn new(client: Arc<Client>, authenticated: bool) -> Self {
         Self {
+            order: crate::loops::to_here(client.id),
             client,
             protocol: Protocol::Resp2,
             store: 0,
@@ -89,7 +92,7 @@ impl Session {
     /// Whose commands its commands are.
     #[inline]
     pub fn caller(&self) -> Caller {
-        Caller { store: self.store, protocol: self.protocol, order: self.client.id }
+        Caller { store: self.store, protocol: self.protocol, order: self.order }
     }
 
     /// Whether it may only subscribe and the like: RESP2 cannot tell replies from messages.

@@ -63,9 +63,10 @@ pub fn members(status: &Value) -> String {
 /// A status as a whole.
 pub fn status(status: &Value) -> String {
     let mut text = format!(
-        "cluster {}  epoch {}  leader {}  quorum {}\n",
+        "cluster {}  epoch {}  protocol {}  leader {}  quorum {}\n",
         word(&status["cluster_id"]),
         word(&status["epoch"]),
+        word(&status["protocol"]),
         word(&status["leader"]),
         if status["quorum"] == true { "yes" } else { "NO" },
     );

@@ -27,7 +27,8 @@ pub(super) fn arrivals(state: &ClusterState, facts: &Facts, decisions: &mut Vec<
             }
             continue;
         }
-        if state.is_leaving(&member.name) || !taken.insert(&member.name) {
+        let is_unwanted = state.is_leaving(&member.name) || !facts.knows(member.id, state);
+        if is_unwanted || !taken.insert(&member.name) {
             continue;
         }
         match state.member_named(&member.name) {

@@ -13,7 +13,9 @@ pub use members::bootstrap;
 pub use target::target;
 pub use voters::MAX_VOTERS;
 
-use super::{Assignment, ClusterState, Liveness, Member, MemberId, Slot, Step, slot_runs};
+use super::{
+    Assignment, ClusterState, Liveness, Member, MemberId, Protocol, Slot, Step, protocol, slot_runs,
+};
 use crate::store::StoreNumber;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,6 +63,8 @@ pub struct Facts {
     /// Whether an owner need not be in sync for its primary to be asked for a hand-over: where
     /// nothing is replicated, the primary hands over what is empty.
     pub empty_only: bool,
+    /// The newest protocol that each member is known to speak, as far as this leader speaks it too.
+    pub protocols: BTreeMap<MemberId, Protocol>,
 }
 
 impl Facts {
@@ -124,6 +128,8 @@ pub enum Decision {
     },
     /// Drop a store that the operator no longer lists, if it holds no data.
     DropStore(StoreNumber),
+    /// Let members say what is new in a version.
+    RaiseProtocol(Protocol),
 }
 
 /// Makes decisions. It remembers where slots should be, so that it wants the same until members,
@@ -157,6 +163,7 @@ impl Planner {
         members::arrivals(state, facts, &mut decisions);
         voters::raft(state, facts, &mut decisions);
         members::departures(state, &mut decisions);
+        protocol::raise(state, facts, &mut decisions);
         if let Some(target) = self.target(state, |id| facts.is_alive(id)) {
             moves::moves(state, target, facts, &mut decisions);
         }

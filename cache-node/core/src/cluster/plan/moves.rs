@@ -9,7 +9,7 @@ use crate::cluster::{Act, Assignment, ClusterState, MemberId, Placement, SLOTS, 
 use std::collections::BTreeMap;
 
 /// How many slots may be on their way at once: owners of them that are there and not in sync.
-pub const MAX_IN_FLIGHT: usize = 1024;
+pub const MAX_IN_FLIGHT: usize = 4096;
 
 /// What of the way to `target` can be done now.
 pub(super) fn moves(
