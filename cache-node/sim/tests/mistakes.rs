@@ -30,7 +30,7 @@ const FOUND_AT: [(Broken, &str, u64); 21] = [
     (Broken::ServesWithoutLease, "narrow", 12),
     (Broken::AnyOwner, "wide", 43),
     (Broken::ServesUnknown, "wide", 42),
-    (Broken::LeavesAlone, "impatient", 271),
+    (Broken::LeavesAlone, "impatient", 1371),
     (Broken::OlderTable, "wide", 134),
     (Broken::OlderTable, "restless", 49),
     (Broken::RemovedQuietly, "wide", 27),
@@ -38,7 +38,7 @@ const FOUND_AT: [(Broken, &str, u64); 21] = [
     (Broken::Core(Mutation::AnyMajority), "mixed", 25),
     (Broken::Core(Mutation::IgnoredCoverage), "changing", 22),
     (Broken::LeaseByHearing, "one-way", 226),
-    (Broken::WaitsNoLonger, "clocks", 276),
+    (Broken::WaitsNoLonger, "clocks", 824),
 ];
 
 fn find(broken: Broken, shape: Shape, seed: u64) -> Option<String> {

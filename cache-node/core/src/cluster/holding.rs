@@ -5,6 +5,7 @@
 //! because it comes to stand before another or because the store asks for more owners, is not in sync until it has
 //! that too: it might be promoted, and the store would be empty.
 
+use super::placement::Owners;
 use super::{MemberId, Placement};
 use crate::store::StorePolicy;
 
@@ -38,30 +39,66 @@ fn is_more(
 
 impl Placement {
     /// The same, in which nobody is in sync who holds more than in an earlier one.
-    pub(super) fn where_held(mut self, before: &Self, stores: &[StorePolicy]) -> Self {
+    fn where_held(mut self, before: &Self, stores: &[StorePolicy]) -> Self {
         let after = self.clone();
         self.in_sync.retain(|id| !is_more((stores, before), (stores, &after), *id));
         self
     }
 
-    /// The same without an owner that is not the primary. If by that somebody who is in sync held more, the last owner
-    /// takes the place, and only who holds more even so is not in sync any more.
+    /// The same without an owner that is not the primary. Others may come to stand where that holds more: where those
+    /// that are in sync would lack something by that, or hold less than before, the last owner takes the place, or who
+    /// is in sync stands before who is not.
     pub(super) fn removed(&self, member: MemberId, stores: &[StorePolicy]) -> Self {
         let after = self.without(member);
-        let held = after.clone().where_held(self, stores);
-        if held == after {
-            return after;
-        }
-        let mut filled = after;
+        let mut filled = after.owners.clone();
         if self.owners.last() != Some(&member)
-            && let Some(last) = filled.owners.pop()
+            && let Some(last) = filled.pop()
             && let Some(place) = self.owners.iter().position(|owner| *owner == member)
         {
-            filled.owners.insert(place.min(filled.owners.len()), last);
+            filled.insert(place.min(filled.len()), last);
         }
-        let in_sync = filled.owners.iter().copied().filter(|id| filled.is_in_sync(*id)).collect();
-        filled.in_sync = in_sync;
-        filled.where_held(self, stores)
+        let (ahead, behind): (Vec<_>, Vec<_>) =
+            after.owners.iter().partition(|owner| after.is_in_sync(**owner));
+        let sorted = ahead.into_iter().chain(behind).collect();
+        self.best(after, [filled, sorted], stores)
+    }
+
+    /// The same with another primary, to which this one hands it over with everything. It goes last, unless it holds by
+    /// that less than others have.
+    pub(super) fn handed_over(&self, to: MemberId, epoch: u64, stores: &[StorePolicy]) -> Self {
+        let after = self.with_primary(to, &self.in_sync, epoch);
+        let others = self.owners.iter().copied().filter(|owner| *owner != to);
+        let second = [to].into_iter().chain(others).collect();
+        self.best(after, [second], stores)
+    }
+
+    /// A placement that comes after this one, or the same with its owners in another order: the first of those in which
+    /// stores are with the most that are in sync.
+    fn best<const N: usize>(
+        &self,
+        after: Self,
+        orders: [Owners; N],
+        stores: &[StorePolicy],
+    ) -> Self {
+        let with = |owners: Owners| {
+            let in_sync = owners.iter().copied().filter(|id| after.is_in_sync(*id)).collect();
+            Self { owners, in_sync, epoch: after.epoch }
+        };
+        let mut best = after.clone().where_held(self, stores);
+        for owners in orders {
+            let other = with(owners).where_held(self, stores);
+            if other.copies(stores) > best.copies(stores) {
+                best = other;
+            }
+        }
+        best
+    }
+
+    /// With how many that are in sync the stores are, all together.
+    fn copies(&self, stores: &[StorePolicy]) -> usize {
+        let places = (0..).zip(&self.owners).filter(|(_, owner)| self.is_in_sync(**owner));
+        let of = |place| stores.iter().filter(|store| holds(stores, store, place)).count();
+        places.map(|(place, _)| of(place)).sum()
     }
 
     /// The same with other stores, at a new epoch: a word that somebody is in sync may be on its way, who is so with
@@ -97,13 +134,23 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_to_stand_before_another_and_holds_a_store_more_is_not_in_sync() {
+    fn a_primary_that_hands_over_goes_on_to_hold_what_another_owner_would_lack() {
         let before = placed(&[1, 2, 3], &[1, 2, 3]);
-        let after =
-            before.with_primary(2, &before.in_sync, 4).where_held(&before, &stores(&[2, 3]));
-        assert_eq!((after.owners.to_vec(), after.in_sync.to_vec()), (vec![2, 3, 1], vec![2, 1]));
-        let even = before.with_primary(2, &before.in_sync, 4).where_held(&before, &stores(&[3, 3]));
-        assert_eq!(even.in_sync.to_vec(), [2, 3, 1], "all hold all");
+        let after = |slot: &Placement, to, factors| slot.handed_over(to, 3, &stores(factors));
+        assert_eq!(after(&before, 2, &[2, 3]), placed(&[2, 1, 3], &[2, 1, 3]));
+        assert_eq!(after(&before, 2, &[3, 3]), placed(&[2, 3, 1], &[2, 3, 1]), "all hold all");
+        // Whether the other one is in sync or not, the primary has what is with few.
+        let late = placed(&[1, 2, 3], &[1, 2]);
+        assert_eq!(after(&late, 2, &[2, 3]), placed(&[2, 1, 3], &[2, 1]));
+        let moves = placed(&[1, 2, 3, 4], &[1, 2, 3, 4]);
+        assert_eq!(after(&moves, 4, &[2, 3]), placed(&[4, 2, 3, 1], &[4, 2, 3, 1]));
+    }
+
+    #[test]
+    fn who_is_in_sync_does_not_hold_less_by_an_owner_that_goes() {
+        let slot = placed(&[1, 4, 3, 2], &[1, 2]);
+        assert_eq!(slot.removed(3, &stores(&[2, 3])), placed(&[1, 2, 4], &[1, 2]));
+        assert_eq!(slot.removed(3, &stores(&[3, 3])), placed(&[1, 4, 2], &[1, 2]));
     }
 
     #[test]

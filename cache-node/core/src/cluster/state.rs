@@ -1,5 +1,6 @@
 //! The cluster's table: what Raft holds, and the only way it changes.
 
+use super::protocol::LOOKS_AT_STORES;
 use super::{
     Assignment, Member, MemberId, PROTOCOLS, Placement, Protocol, SLOTS, Steer, Steering, Step,
     step::Around,
@@ -362,10 +363,11 @@ impl ClusterState {
     }
 
     fn place(&mut self, steps: &[Step]) {
+        let stores = self.held().to_vec();
         let around = Around {
             epoch: self.epoch + 1,
             replication_factor: self.replication_factor(),
-            stores: &self.stores,
+            stores: &stores,
             incarnation: &|id| self.members.get(&id).map(|member| member.incarnation),
         };
         for step in steps {
@@ -404,8 +406,16 @@ impl ClusterState {
         crate::store::validate_all(&self.stores)
     }
 
+    /// The stores, as far as it counts for steps who holds which.
+    pub(super) fn held(&self) -> &[StorePolicy] {
+        if self.speaks(LOOKS_AT_STORES) { &self.stores } else { &[] }
+    }
+
     /// Other stores are in force: nobody is in sync who holds more than before.
     fn hold(&mut self, before: &[StorePolicy]) {
+        if !self.speaks(LOOKS_AT_STORES) {
+            return;
+        }
         let (epoch, stores) = (self.epoch + 1, &self.stores);
         self.assignment.update(&EVERY_SLOT, |slot| slot.with_stores(before, stores, epoch));
     }

@@ -79,8 +79,9 @@ impl ClusterState {
             Steer::Abort => {
                 self.steering.paused = true;
                 let wanted = self.owners_wanted();
+                let held = self.held().to_vec();
                 self.assignment
-                    .update(&super::state::EVERY_SLOT, |slot| given_up(slot, wanted, &self.stores));
+                    .update(&super::state::EVERY_SLOT, |slot| given_up(slot, wanted, &held));
             }
         }
         Ok(())

@@ -136,8 +136,7 @@ impl Act {
             }
             Self::HandOver { epoch, to } => {
                 let fits = slot.epoch == epoch && slot.is_in_sync(to) && to != primary;
-                let after = slot.with_primary(to, &slot.in_sync, around.epoch);
-                fits.then(|| after.where_held(slot, around.stores))
+                fits.then(|| slot.handed_over(to, around.epoch, around.stores))
             }
             Self::Keep { epoch } => {
                 (slot.epoch == epoch).then(|| Placement { epoch: around.epoch, ..slot.clone() })

@@ -24,7 +24,8 @@ impl World {
         let mut steps = 0;
         while let Some(unwell) = self.unwell() {
             if steps >= MOST_STEPS {
-                return Err(format!("it does not heal: {unwell}"));
+                let placements = &self.table.latest().placements;
+                return Err(format!("it does not heal: {unwell}; {placements:?}"));
             }
             for _ in 0..LOOK {
                 steps += 1;

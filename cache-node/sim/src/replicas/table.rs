@@ -2,7 +2,8 @@
 
 use super::{OWNERS, SLOTS};
 use hypercache_core::cluster::{
-    Act, Assignment, Change, ClusterState, Member, MemberId, Placement, SLOTS as ALL_SLOTS, Step,
+    Act, Assignment, Change, ClusterState, Member, MemberId, PROTOCOLS, Placement,
+    SLOTS as ALL_SLOTS, Step,
 };
 use hypercache_core::store::StorePolicy;
 use std::collections::BTreeMap;
@@ -51,6 +52,8 @@ impl Table {
             assignment: Assignment::from_placements(1, (0..ALL_SLOTS).map(place)),
             stores,
         });
+        // All members are of this release.
+        let _ = table.state.apply(&Change::RaiseProtocol(*PROTOCOLS.end()));
         table
     }
 
