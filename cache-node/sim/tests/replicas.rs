@@ -14,6 +14,25 @@ use std::ops::Range;
 const SEEDS: u64 = 180;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
+/// Worlds and seeds that found what did not heal, or copies that were not the same.
+const FOUND: [(&str, u64); 15] = [
+    ("mixed", 1028),
+    ("mixed", 1134),
+    ("mixed", 1144),
+    ("mixed", 1241),
+    ("mixed", 1258),
+    ("mixed", 1563),
+    ("mixed", 1776),
+    ("clocks", 1038),
+    ("clocks", 1839),
+    ("clocks", 1870),
+    ("clocks", 1874),
+    ("clocks", 1900),
+    ("clocks", 1918),
+    ("clocks", 2037),
+    ("wide", 700_041),
+];
+
 /// The world that the environment asks for.
 fn shape() -> Option<Shape> {
     let asked = std::env::var("SIM_SHAPE").ok()?;
@@ -67,6 +86,15 @@ fn what_holds_in_the_worlds_that_seeds_choose_from_holds_in_those_with_one_thing
         let seeds = if shape.stores == Stores::Changing { SEEDS / 20 } else { SEEDS / 6 };
         println!("{name}:");
         run_in(Some(*shape), common::seeds(seeds));
+    }
+}
+
+#[test]
+fn seeds_that_once_found_something_find_nothing() {
+    for (shape, seed) in FOUND {
+        let named = Shape::NAMED.iter().find(|(name, _)| *name == shape);
+        let options = Options { shape: Some(named.unwrap().1), ..OPTIONS };
+        run(seed, options).unwrap();
     }
 }
 

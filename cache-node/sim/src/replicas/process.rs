@@ -148,11 +148,19 @@ impl Process {
             if self.handing.get(&index).is_some_and(|handing| handing.epoch < epoch) {
                 self.handing.remove(&index);
             }
-            let mut route = Vec::new();
+            // They were to leave with one that is no owner any more.
+            let (mut route, mut stayed) = (Vec::new(), Vec::new());
             if is_primary {
                 // With who owns it no more there is nothing to do but to see how what was proposed ends.
                 self.duties.retain(|(of, other), duty| {
-                    *of != index || placement.owns(*other) || matches!(duty, Duty::Proposed { .. })
+                    let is_proposed = matches!(duty, Duty::Proposed { .. });
+                    let stays = *of != index || placement.owns(*other) || is_proposed;
+                    if let Duty::Leaves { leaving, .. } = duty
+                        && !stays
+                    {
+                        stayed.extend(leaving.links().iter().cloned());
+                    }
+                    stays
                 });
                 for (rank, other) in (2..).zip(placement.replicas()) {
                     let open = self.duties.get(&(index, *other)).is_some_and(Duty::is_open);
@@ -167,6 +175,10 @@ impl Process {
                 }
             }
             self.space.place(slot, role, &route, handed_over);
+            for link in stayed {
+                let is = placement.is_in_sync(link.member());
+                self.space.set_synced(slot, &link, if is { Synced::Yes } else { Synced::No });
+            }
             if old.is_some_and(|old| old.owns(self.id)) && !placement.owns(self.id) {
                 self.space.clear_slot(slot);
                 dropped.push(index);
