@@ -28,11 +28,17 @@ pub enum Mutation {
     ExpiryAtReplica,
     /// A cycle that comes twice is done twice, and its records as well.
     DoneTwice,
+    /// Records behind a mark that was refused go on from what came before it.
+    OutlivedMark,
+    /// A majority may be without the owner that holds more stores than others, and is the next primary.
+    AnyMajority,
+    /// An owner goes on from where it is with whatever stores it has there.
+    IgnoredCoverage,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::EarlyAck,
         Self::DirtyRead,
         Self::SentIsConfirmed,
@@ -45,6 +51,9 @@ impl Mutation {
         Self::KeptSession,
         Self::ExpiryAtReplica,
         Self::DoneTwice,
+        Self::OutlivedMark,
+        Self::AnyMajority,
+        Self::IgnoredCoverage,
     ];
 }
 

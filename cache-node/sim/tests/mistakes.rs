@@ -17,7 +17,7 @@ const SEEDS: u64 = 2000;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Mistakes that take more than a few seeds in a world, and one that found each.
-const FOUND_AT: [(Broken, &str, u64); 15] = [
+const FOUND_AT: [(Broken, &str, u64); 21] = [
     (Broken::Core(Mutation::DirtyRead), "narrow", 55),
     (Broken::Core(Mutation::DirtyRead), "wide", 164),
     (Broken::Core(Mutation::IgnoredEpoch), "impatient", 49),
@@ -25,14 +25,20 @@ const FOUND_AT: [(Broken, &str, u64); 15] = [
     (Broken::Core(Mutation::KeptSession), "narrow", 177),
     (Broken::Core(Mutation::KeptSession), "wide", 69),
     (Broken::Core(Mutation::ExpiryAtReplica), "narrow", 21),
+    (Broken::Core(Mutation::OutlivedMark), "impatient", 2842),
+    (Broken::Core(Mutation::OutlivedMark), "wide", 40638),
     (Broken::ServesWithoutLease, "narrow", 12),
     (Broken::AnyOwner, "wide", 43),
     (Broken::ServesUnknown, "wide", 42),
-    (Broken::LeavesAlone, "impatient", 271),
+    (Broken::LeavesAlone, "impatient", 1371),
     (Broken::OlderTable, "wide", 134),
     (Broken::OlderTable, "restless", 49),
     (Broken::RemovedQuietly, "wide", 27),
     (Broken::RemovedQuietly, "restless", 12),
+    (Broken::Core(Mutation::AnyMajority), "mixed", 25),
+    (Broken::Core(Mutation::IgnoredCoverage), "changing", 22),
+    (Broken::LeaseByHearing, "one-way", 226),
+    (Broken::WaitsNoLonger, "clocks", 824),
 ];
 
 fn find(broken: Broken, shape: Shape, seed: u64) -> Option<String> {

@@ -5,6 +5,7 @@
 //! what Redis clients are told.
 
 mod assignment;
+mod holding;
 mod member;
 mod placement;
 mod plan;

@@ -1,5 +1,6 @@
 //! The cluster's table: what Raft holds, and the only way it changes.
 
+use super::protocol::LOOKS_AT_STORES;
 use super::{
     Assignment, Member, MemberId, PROTOCOLS, Placement, Protocol, SLOTS, Steer, Steering, Step,
     step::Around,
@@ -261,9 +262,17 @@ impl ClusterState {
                 self.stores.push(policy.clone());
                 self.check_stores().map_err(Refused::InvalidStore)?;
             }
-            Change::ChangeStore(policy) => self.change_store(policy)?,
+            Change::ChangeStore(policy) => {
+                let before = self.stores.clone();
+                self.change_store(policy)?;
+                self.hold(&before);
+            }
             Change::DropStore(number) => self.drop_store(*number)?,
-            Change::SetDesired { desired, drop } => self.set_desired(desired, drop)?,
+            Change::SetDesired { desired, drop } => {
+                let before = self.stores.clone();
+                self.set_desired(desired, drop)?;
+                self.hold(&before);
+            }
             Change::Steer(steer) => self.steer(steer).map_err(Refused::InvalidSteering)?,
             Change::RaiseProtocol(wanted) => {
                 if !(self.protocol()..=*PROTOCOLS.end()).contains(wanted) {
@@ -354,9 +363,11 @@ impl ClusterState {
     }
 
     fn place(&mut self, steps: &[Step]) {
+        let stores = self.held().to_vec();
         let around = Around {
             epoch: self.epoch + 1,
             replication_factor: self.replication_factor(),
+            stores: &stores,
             incarnation: &|id| self.members.get(&id).map(|member| member.incarnation),
         };
         for step in steps {
@@ -393,6 +404,20 @@ impl ClusterState {
 
     fn check_stores(&self) -> Result<(), Invalid> {
         crate::store::validate_all(&self.stores)
+    }
+
+    /// The stores, as far as it counts for steps who holds which.
+    pub(super) fn held(&self) -> &[StorePolicy] {
+        if self.speaks(LOOKS_AT_STORES) { &self.stores } else { &[] }
+    }
+
+    /// Other stores are in force: nobody is in sync who holds more than before.
+    fn hold(&mut self, before: &[StorePolicy]) {
+        if !self.speaks(LOOKS_AT_STORES) {
+            return;
+        }
+        let (epoch, stores) = (self.epoch + 1, &self.stores);
+        self.assignment.update(&EVERY_SLOT, |slot| slot.with_stores(before, stores, epoch));
     }
 
     fn change_store(&mut self, policy: &StorePolicy) -> Result<(), Refused> {

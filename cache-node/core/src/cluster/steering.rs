@@ -2,7 +2,7 @@
 //! leader does the same.
 
 use super::{ClusterState, MAX_WEIGHT, MemberId, Placement};
-use crate::store::Invalid;
+use crate::store::{Invalid, StorePolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +79,9 @@ impl ClusterState {
             Steer::Abort => {
                 self.steering.paused = true;
                 let wanted = self.owners_wanted();
-                self.assignment.update(&super::state::EVERY_SLOT, |slot| given_up(slot, wanted));
+                let held = self.held().to_vec();
+                self.assignment
+                    .update(&super::state::EVERY_SLOT, |slot| given_up(slot, wanted, &held));
             }
         }
         Ok(())
@@ -139,11 +141,11 @@ impl ClusterState {
 /// A slot without owners that are not in sync, the last ones first, as long as it has more owners than
 /// are wanted. One that is in sync may be the only other one that has what was acknowledged last: it
 /// stays until the primary gives it away.
-fn given_up(slot: &Placement, wanted: usize) -> Option<Placement> {
+fn given_up(slot: &Placement, wanted: usize, stores: &[StorePolicy]) -> Option<Placement> {
     let mut after = slot.clone();
     for member in slot.replicas().iter().rev() {
         if after.owners.len() > wanted && !slot.is_in_sync(*member) {
-            after = after.without(*member);
+            after = after.removed(*member, stores);
         }
     }
     (after != *slot).then_some(after)

@@ -19,7 +19,8 @@ fn placed(owners: &[MemberId], in_sync: &[MemberId]) -> Placement {
 #[test]
 fn giving_up_takes_those_away_that_are_too_many_and_leaves_the_slot_where_it_is() {
     let after = |owners: &[MemberId], in_sync: &[MemberId], wanted| {
-        given_up(&placed(owners, in_sync), wanted).map(|p| (p.owners.to_vec(), p.in_sync.to_vec()))
+        given_up(&placed(owners, in_sync), wanted, &[])
+            .map(|p| (p.owners.to_vec(), p.in_sync.to_vec()))
     };
     assert_eq!(after(&[1, 2], &[1], 1), Some((vec![1], vec![1])), "on its way");
     assert_eq!(after(&[1, 2], &[1, 2], 1), None, "it may have what nobody else has");

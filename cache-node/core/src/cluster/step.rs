@@ -1,7 +1,7 @@
 //! Steps: how placements change, each on condition that a slot is as the step says.
 
 use super::{Assignment, MemberId, Placement, Slot};
-use crate::store::MAX_REPLICATION_FACTOR;
+use crate::store::{MAX_REPLICATION_FACTOR, StorePolicy};
 use serde::{Deserialize, Serialize};
 
 /// What is done with some slots. A slot that is not, or no longer, as the act says is left alone;
@@ -45,8 +45,8 @@ pub enum Act {
         /// The owner.
         to: MemberId,
     },
-    /// An owner that is in sync is the primary; who is in sync stays so; a new epoch. By the
-    /// primary, which has stopped serving the slot.
+    /// An owner that is in sync is the primary; who is in sync stays so, unless it holds more stores by that;
+    /// a new epoch. By the primary, which has stopped serving the slot.
     HandOver {
         /// The slot's epoch.
         epoch: u64,
@@ -83,6 +83,8 @@ pub(super) struct Around<'a> {
     pub epoch: u64,
     /// The greatest replication factor of all stores.
     pub replication_factor: usize,
+    /// The stores.
+    pub stores: &'a [StorePolicy],
     /// The incarnation of a member of the table.
     pub incarnation: &'a dyn Fn(MemberId) -> Option<u64>,
 }
@@ -120,7 +122,8 @@ impl Act {
                 let after = slot.without(member);
                 let enough = around.replication_factor.min(after.owners.len());
                 let spared = !slot.is_in_sync(member) || after.in_sync.len() >= enough;
-                (member != primary && slot.owns(member) && spared).then_some(after)
+                let goes = member != primary && slot.owns(member) && spared;
+                goes.then(|| slot.removed(member, around.stores))
             }
             Self::InSync { primary: by, epoch, member, incarnation: known, in_sync } => {
                 let same = !in_sync || incarnation(member) == Some(known);
@@ -133,7 +136,7 @@ impl Act {
             }
             Self::HandOver { epoch, to } => {
                 let fits = slot.epoch == epoch && slot.is_in_sync(to) && to != primary;
-                fits.then(|| slot.with_primary(to, &slot.in_sync, around.epoch))
+                fits.then(|| slot.handed_over(to, around.epoch, around.stores))
             }
             Self::Keep { epoch } => {
                 (slot.epoch == epoch).then(|| Placement { epoch: around.epoch, ..slot.clone() })

@@ -1,3 +1,4 @@
+use super::super::protocol::LOOKS_AT_STORES;
 use super::super::state::tests::{cluster, member};
 use super::super::{Change, ClusterState, Member, SLOTS};
 use super::*;
@@ -103,6 +104,20 @@ fn a_hand_over_leaves_in_sync_who_is_so_and_is_refused_once_the_slot_was_kept() 
     assert_eq!(state.assignment.epoch_of(3), 2);
     assert_eq!(after(&state, hand_over(1, 3)), None);
     assert!(!state.apply(&keep).unwrap().changed, "a step of an old epoch does nothing");
+}
+
+#[test]
+fn who_holds_which_store_counts_once_all_members_know_that_it_does() {
+    let mut state = placed(&[1, 2, 3], &[1, 2, 3]);
+    let store = |number, replication_factor| StorePolicy {
+        replication_factor,
+        ..StorePolicy::new(format!("s{number}"), number)
+    };
+    state.stores = vec![store(0, 2), store(1, 3)];
+    let hand_over = Act::HandOver { epoch: 1, to: 2 };
+    assert_eq!(after(&state, hand_over), place(&[2, 3, 1], &[2, 3, 1], 2), "as older ones do");
+    state.apply(&Change::RaiseProtocol(LOOKS_AT_STORES)).unwrap();
+    assert_eq!(after(&state, hand_over), place(&[2, 1, 3], &[2, 1, 3], 2));
 }
 
 #[test]

@@ -370,6 +370,18 @@ fn a_key_that_is_over_by_the_replicas_clock_alone_is_not_left_out() {
 }
 
 #[test]
+fn a_key_that_is_over_until_the_primarys_clock_is_set_back_is_with_its_copies() {
+    let pair = Pair::new(&policy());
+    pair.call_at("set {a} 1 px 500", NOW - 1000);
+    pair.attach_whole();
+    assert_eq!((pair.primary.keys(0), pair.replica.keys(0)), (1, 1), "nobody has removed it");
+    assert_eq!(pair.call_at("persist {a}", NOW - 800), ":1\r\n", "the clock was set back");
+    pair.send();
+    pair.assert_equal();
+    assert_ne!(pair.replica.slot_digest(0, SLOT, NOW), 0);
+}
+
+#[test]
 fn what_comes_twice_is_done_once_and_what_comes_of_another_session_is_refused() {
     let pair = Pair::new(&policy());
     pair.attach_whole();

@@ -147,7 +147,10 @@ impl Keyspace {
             if !matches!(feed.role, Role::Primary { .. }) {
                 return Err(Unattached::NotPrimary);
             }
-            let goes_on = |coverage| feed.is_at(theirs) && theirs.coverage == coverage;
+            let goes_on = |coverage| {
+                let covers = theirs.coverage == coverage;
+                feed.is_at(theirs) && (covers || mutation::is(Mutation::IgnoredCoverage))
+            };
             let position = feed.position;
             let found = feed.ways.iter().position(|way| way.link.index() == link.index());
             let found = found.ok_or(Unattached::NoOwner)?;

@@ -17,6 +17,7 @@
 //! | `awaits` | the same, of what a thread ran |
 //! | `until` | waiting for it |
 //! | `incoming` | a slot's records and pieces on their way in |
+//! | `received` | which cycles of a session were done, and what of them was refused |
 
 pub mod awaits;
 pub(crate) mod check;
@@ -25,6 +26,7 @@ mod incoming;
 mod link;
 mod mark;
 mod need;
+mod received;
 mod slot;
 mod until;
 
@@ -33,10 +35,11 @@ pub use check::{CHECK, Check, CheckCounts};
 pub(crate) use feed::Fed;
 pub use feed::{Feed, Quiet};
 pub(crate) use incoming::Held;
-pub use incoming::{Incoming, Receive, Received, Refused};
+pub use incoming::{Incoming, Refused};
 pub use link::{Cycle, Link};
 pub use mark::{MARK, Mark};
 pub use need::{Lost, Need, Progress};
+pub use received::{Receive, Received};
 pub use slot::{Owner, Position, Role, Route, SlotFeed, Synced};
 pub use until::UntilMet;
 

@@ -214,14 +214,13 @@ impl SlotFeed {
         self.ways.iter().take(most).filter(move |way| way.least_factor <= replication_factor)
     }
 
-    /// Of the ways that a majority is among, those to owners that may be in sync and hold stores that another one of them
-    /// does not: they are the next primary before it, and so have to have what a majority has.
+    /// Of the ways that a store goes, those to owners that may be in sync and hold stores that another one of those does not
+    /// that a majority is among: they are the next primary before it, and so have to have what a majority has. So does
+    /// one that is more than any store asks for, as it holds all.
     fn first_heirs(&self, replication_factor: u8) -> impl Iterator<Item = &Way> {
         let least = self.first_ways(replication_factor).last().map(|way| way.coverage);
-        let holds_more = move |way: &&Way| Some(way.coverage) != least;
-        self.first_ways(replication_factor)
-            .filter(holds_more)
-            .filter(|way| way.synced != Synced::No)
+        let ways = self.ways.iter().filter(move |way| way.least_factor <= replication_factor);
+        ways.filter(move |way| Some(way.coverage) != least && way.synced != Synced::No)
     }
 
     /// Whether records of a store of this replication factor go to anybody.
@@ -289,7 +288,8 @@ impl SlotFeed {
             Acks::One => true,
             Acks::Quorum => {
                 let sure = self.first_ways(factor).filter(|way| way.synced == Synced::Yes);
-                self.first_heirs(factor).all(|way| has(&way))
+                let mut heirs = self.first_heirs(factor);
+                (heirs.all(|way| has(&way)) || mutation::is(Mutation::AnyMajority))
                     && sure.filter(has).count() >= usize::from(quorum_links(factor))
             }
             Acks::All => {

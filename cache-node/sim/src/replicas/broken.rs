@@ -19,6 +19,14 @@ pub enum Broken {
     OlderTable,
     /// An owner that was removed, and added again, is in sync by a word from before.
     RemovedQuietly,
+    /// A process that starts goes by the number of the one before it, which had what it has not.
+    KeptNumber,
+    /// A lease holds for as long as the leader is heard, whether or not the leader hears the member.
+    LeaseByHearing,
+    /// A lease is over by a clock that is set to other times.
+    LeaseByWallClock,
+    /// The leader takes a lease for over when it would be by a clock that goes as its own.
+    WaitsNoLonger,
 }
 
 impl Broken {
@@ -26,7 +34,15 @@ impl Broken {
     pub fn all() -> impl Iterator<Item = Self> {
         let shell = [Self::ServesWithoutLease, Self::AnyOwner, Self::ServesUnknown];
         let more = [Self::LeavesAlone, Self::OlderTable, Self::RemovedQuietly];
-        Mutation::ALL.into_iter().map(Self::Core).chain(shell).chain(more)
+        let wiped = [Self::KeptNumber];
+        let clocks = [Self::LeaseByHearing, Self::LeaseByWallClock, Self::WaitsNoLonger];
+        Mutation::ALL
+            .into_iter()
+            .map(Self::Core)
+            .chain(shell)
+            .chain(more)
+            .chain(clocks)
+            .chain(wiped)
     }
 
     /// The worlds in which it is looked for, by their names.
@@ -36,7 +52,13 @@ impl Broken {
             Self::LeavesAlone => &["impatient"],
             // Where each member owns all slots there is nobody to be removed.
             Self::OlderTable | Self::RemovedQuietly => &["wide", "restless"],
-            Self::Core(Mutation::IgnoredEpoch) => &["impatient", "wide"],
+            Self::Core(Mutation::IgnoredEpoch | Mutation::OutlivedMark) => &["impatient", "wide"],
+            // Only there some owners hold other stores than others.
+            Self::Core(Mutation::AnyMajority) => &["mixed"],
+            Self::Core(Mutation::IgnoredCoverage) => &["changing"],
+            // Only by time is a lease another thing than the leader takes it for.
+            Self::LeaseByHearing => &["one-way"],
+            Self::LeaseByWallClock | Self::WaitsNoLonger => &["clocks"],
             _ => &["narrow", "wide"],
         }
     }

@@ -5,7 +5,6 @@ use super::world::World;
 use super::{Broken, OWNERS, SLOTS};
 use crate::choice::Choice;
 use hypercache_core::cluster::MemberId;
-use hypercache_core::replica::quorum_links;
 
 impl World {
     /// Kills, restarts, isolation, and connections that break.
@@ -14,7 +13,7 @@ impl World {
         match self.dice.pick(15) {
             14 if self.shape.late_tables => self.late = Some(id).filter(|_| self.late.is_none()),
             13 if self.shape.damage && self.dice.one(3) => self.damage(id),
-            12 if self.network.isolated.is_none() && self.may_lose(id) => {
+            12 if self.network.is_whole() && self.may_lose(id) => {
                 let slot = SLOTS[self.dice.pick(SLOTS.len())].0;
                 let gave_up = self.processes.get(&id).is_some_and(|it| it.space.give_up_copy(slot));
                 if gave_up {
@@ -22,13 +21,14 @@ impl World {
                     self.say(&format!("{id}: its copy of {slot} does not count"));
                 }
             }
-            0 if self.network.isolated.is_none() && self.may_lose(id) => {
+            0 if self.shape.one_way && self.dice.one(2) => self.one_way(id),
+            0 if self.network.is_whole() && self.may_lose(id) => {
                 self.network.isolated = Some(id);
                 self.network.cut(id);
                 self.say(&format!("{id} is isolated"));
             }
             1 | 2 => {
-                if let Some(id) = self.network.isolated.take() {
+                if let Some(id) = self.network.heal() {
                     self.say(&format!("{id} is back"));
                 }
             }
@@ -51,6 +51,23 @@ impl World {
                     self.say(&format!("the session {from} to {to} ends"));
                 }
             }
+        }
+    }
+
+    /// What goes one way is lost: to a member, from it, or between two.
+    fn one_way(&mut self, id: MemberId) {
+        let kind = self.dice.pick(3);
+        if kind == 2 {
+            let pair = self.pair();
+            self.network.one_way = Some(pair);
+            self.say(&format!("nothing goes from {} to {}", pair.0, pair.1));
+        } else if self.network.is_whole() && self.may_lose(id) {
+            let (cut, what) = match kind {
+                0 => (&mut self.network.deaf, "hears nothing"),
+                _ => (&mut self.network.mute, "is not heard"),
+            };
+            *cut = Some(id);
+            self.say(&format!("{id} {what}"));
         }
     }
 
@@ -82,13 +99,15 @@ impl World {
         let latest = self.table.latest();
         let is_well = |member: &MemberId| {
             let process = self.processes.get(member);
-            process.is_some_and(|it| Some(&it.incarnation) == latest.incarnations.get(member))
-                && self.network.isolated != Some(*member)
+            process.is_some_and(|it| it.lease || !self.has_clocks())
+                && process
+                    .is_some_and(|it| Some(&it.incarnation) == latest.incarnations.get(member))
+                && self.network.is_connected(*member)
         };
         self.shape.ids().iter().filter(|member| **member != id).all(is_well)
             && latest.placements.iter().enumerate().all(|(index, placement)| {
                 placement.in_sync.iter().all(is_well)
-                    && placement.in_sync.len() > usize::from(quorum_links(3))
+                    && self.is_held_twice(placement)
                     && placement.in_sync.iter().all(|member| self.counts(*member, index))
                     && !(self.weak[index] && self.stays_weak(index))
             })
@@ -135,8 +154,14 @@ impl World {
         self.incarnations += 1;
         self.say(&format!("{id} starts"));
         let leaves_alone = self.options.broken == Some(Broken::LeavesAlone);
-        let process = Process::start(id, self.incarnations, self.seed);
-        self.processes.insert(id, Process { leaves_alone, ..process });
+        let before = self.table.latest().incarnations.get(&id).copied();
+        let incarnation = match self.options.broken {
+            Some(Broken::KeptNumber) => before.unwrap_or_default(),
+            _ => self.incarnations,
+        };
+        let process = Process::start(id, incarnation, self.seed, self.shape.stores);
+        let lease = self.leases.starts(id);
+        self.processes.insert(id, Process { leaves_alone, lease, ..process });
     }
 
     /// A copy becomes another one, as by memory that fails.

@@ -5,7 +5,7 @@ use super::process::{Called, Process};
 use crate::choice::{Choice, Dice};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::replica::{Awaited, Progress};
-use hypercache_core::store::{Acks, StoreNumber};
+use hypercache_core::store::{Acks, StoreNumber, StorePolicy};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys of a slot and store.
@@ -29,6 +29,7 @@ struct Waiting {
     process: (MemberId, u64),
     key: Key,
     what: What,
+    acks: Acks,
     awaited: Awaited,
 }
 
@@ -47,20 +48,15 @@ pub struct History {
     pub refused: u64,
 }
 
-/// Whose answers say that something stays.
-fn acks(store: StoreNumber) -> Acks {
-    [Acks::All, Acks::Quorum, Acks::One][usize::from(store) % 3]
-}
-
 impl History {
     /// A client runs something at a process, in a slot that it serves; `has_quorum`: enough owners are in
-    /// sync by the table for a quorum write.
+    /// sync by the table for a quorum write to a store.
     pub fn run(
         &mut self,
         dice: &mut Dice,
         process: &Process,
         tag: &str,
-        has_quorum: bool,
+        has_quorum: &dyn Fn(&StorePolicy) -> bool,
         says: &mut dyn FnMut(String),
     ) -> Result<(), String> {
         let store = dice.pick(3) as StoreNumber;
@@ -117,13 +113,17 @@ impl History {
             self.refused += 1;
             return Ok(());
         }
+        let policies = process.space.policies();
+        let policy = policies.iter().find(|policy| policy.number == store);
+        let acks = policy.map_or(Acks::One, |policy| policy.acks);
+        let lacks = policy.is_some_and(|policy| !has_quorum(policy));
         let is_write = !matches!(what, Some(What::Read { .. }));
-        if is_write && acks(store) == Acks::Quorum && !has_quorum {
+        if is_write && acks == Acks::Quorum && lacks {
             return Err(format!("{store}/{key} was written, and too few are in sync (L22)"));
         }
         let process = (process.id, process.incarnation);
         if let Some(what) = what {
-            self.waiting.push(Waiting { process, key: (store, key), what, awaited });
+            self.waiting.push(Waiting { process, key: (store, key), what, acks, awaited });
         }
         Ok(())
     }
@@ -172,8 +172,8 @@ impl History {
 
     fn answered(&mut self, waiting: Waiting) -> Result<(), String> {
         self.acked += 1;
-        let Waiting { key, what, .. } = waiting;
-        if acks(key.0) == Acks::One {
+        let Waiting { key, what, acks, .. } = waiting;
+        if acks == Acks::One {
             return Ok(());
         }
         match what {

@@ -1,17 +1,23 @@
 //! What the leader decides: who may serve, who is promoted, which owners come and go.
 
+use super::process::Process;
+use super::stores::holds;
 use super::table::step;
 use super::world::World;
 use super::{Broken, OWNERS, SLOTS};
 use crate::choice::Choice;
 use hypercache_core::cluster::{Act, Change, MemberId, Step};
 use hypercache_core::replica::quorum_links;
+use hypercache_core::store::StorePolicy;
 
 impl World {
     /// Leases end for who is isolated, and begin again for who is not.
     pub fn lease(&mut self) -> Result<(), String> {
         let id = self.member();
-        let is_isolated = self.network.isolated == Some(id);
+        if self.has_clocks() {
+            return self.renew(id);
+        }
+        let is_isolated = !self.network.is_connected(id);
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         let lease = !is_isolated;
         if process.lease != lease {
@@ -40,15 +46,21 @@ impl World {
             let process = self.processes.get(&id)?;
             (Some(&process.incarnation) == latest.incarnations.get(&id)).then_some(process)
         };
-        if is_itself(primary).is_some_and(|process| process.lease) {
+        let waits_longer = self.options.broken != Some(Broken::WaitsNoLonger);
+        let may_serve = |process: &Process| match self.has_clocks() {
+            true => !self.leases.is_over(primary, waits_longer),
+            false => process.lease,
+        };
+        if is_itself(primary).is_some_and(may_serve) {
             return;
         }
         let heard = placement.in_sync.iter().copied().filter(|id| *id != primary);
-        let heard = heard.filter(|id| self.network.isolated != Some(*id));
+        let heard = heard.filter(|id| self.network.is_connected(*id));
         let candidates: Vec<_> = heard
             .filter_map(|id| {
                 let position = is_itself(id)?.space.feed().position(SLOTS[index].0);
-                (position.epoch != 0).then_some((position, id))
+                let stores = latest.stores.iter().filter(|store| holds(&placement, id, store));
+                (position.epoch != 0).then_some((stores.count(), position, id))
             })
             .collect();
         // Who was not heard may have confirmed no quorum with each other.
@@ -56,11 +68,17 @@ impl World {
         if unheard > usize::from(quorum_links(3)) {
             return;
         }
+        // Nor has anybody a store that only who was not heard holds.
+        let is_heard =
+            |store: &StorePolicy| candidates.iter().any(|(_, _, id)| holds(&placement, *id, store));
+        if !latest.stores.iter().all(is_heard) {
+            return;
+        }
         let furthest = match self.options.broken {
             Some(Broken::AnyOwner) => candidates.first(),
             _ => candidates.iter().max(),
         };
-        let Some((_, to)) = furthest.copied() else { return };
+        let Some((_, _, to)) = furthest.copied() else { return };
         self.say(&format!("slot {index}: {to} is promoted in the place of {primary}"));
         self.table.commit(&step(index, Act::Promote { epoch: placement.epoch, to }));
         self.ran.promoted += 1;

@@ -14,7 +14,9 @@
 //! | `faults` | kills, restarts, isolation, connections that break, copies that become other ones |
 //! | `history` | what clients did, and what must be there |
 //! | `shape` | what a world has: a narrow one, a wide one, or something between |
+//! | `stores` | what stores a world has, who holds them, and how they change |
 //! | `broken` | mistakes that have to be found |
+//! | `leases` | leases by clocks that go at different rates, and are set |
 //! | `leader` | who may serve, who is promoted, which owners come and go |
 //! | `proposals` | what members propose for the table |
 //! | `traffic` | what goes over connections, and beside them |
@@ -26,21 +28,25 @@ mod duties;
 mod faults;
 mod history;
 mod leader;
+mod leases;
 mod network;
 mod process;
 mod proposals;
 mod settle;
 mod shape;
+mod stores;
 mod table;
 mod traffic;
 mod world;
 
 pub use broken::Broken;
+pub use leases::Clocks;
 pub use shape::Shape;
+pub use stores::Stores;
 pub use world::{Options, Ran, run};
 
 use hypercache_core::cluster::{MemberId, Slot};
-use hypercache_core::store::{Acks, StoreNumber, StorePolicy};
+use hypercache_core::store::StoreNumber;
 
 /// The members, of which a world has the first ones.
 const MEMBERS: [MemberId; 4] = [1, 2, 3, 4];
@@ -51,15 +57,6 @@ const SLOTS: [(Slot, &str); 3] = [(15495, "a"), (3300, "b"), (7365, "c")];
 /// The stores.
 const STORES: [StoreNumber; 3] = [0, 1, 2];
 const START_MS: u64 = 1_700_000_000_000;
-
-fn policies() -> Vec<StorePolicy> {
-    let acks = [Acks::All, Acks::Quorum, Acks::One];
-    let policies = STORES.iter().zip(acks).map(|(number, acks)| {
-        let name = if *number == 0 { "default".to_owned() } else { format!("store{number}") };
-        StorePolicy { replication_factor: 3, acks, ..StorePolicy::new(name, *number) }
-    });
-    policies.collect()
-}
 
 #[cfg(test)]
 mod tests {

@@ -60,11 +60,45 @@ pub struct Network {
     pub messages: Vec<Message>,
     /// Nothing goes to it or comes from it.
     pub isolated: Option<MemberId>,
+    /// Nothing goes to it.
+    pub deaf: Option<MemberId>,
+    /// Nothing comes from it.
+    pub mute: Option<MemberId>,
+    /// Nothing goes from the first to the second.
+    pub one_way: Option<(MemberId, MemberId)>,
 }
 
 impl Network {
-    pub fn reaches(&self, a: MemberId, b: MemberId) -> bool {
-        self.isolated != Some(a) && self.isolated != Some(b)
+    /// Whether anything goes from one to another.
+    pub fn reaches(&self, from: MemberId, to: MemberId) -> bool {
+        self.is_heard(from) && self.hears(to) && self.one_way != Some((from, to))
+    }
+
+    /// Whether anything comes to it from most others.
+    pub fn hears(&self, id: MemberId) -> bool {
+        self.isolated != Some(id) && self.deaf != Some(id)
+    }
+
+    /// Whether anything comes from it to most others.
+    pub fn is_heard(&self, id: MemberId) -> bool {
+        self.isolated != Some(id) && self.mute != Some(id)
+    }
+
+    /// Whether it and most others hear each other.
+    pub fn is_connected(&self, id: MemberId) -> bool {
+        self.hears(id) && self.is_heard(id)
+    }
+
+    /// Whether anybody is cut off.
+    pub fn is_whole(&self) -> bool {
+        (self.isolated, self.deaf, self.mute) == (None, None, None)
+    }
+
+    /// All hear each other; who did not before.
+    pub fn heal(&mut self) -> Option<MemberId> {
+        self.one_way = None;
+        let cut = [self.isolated.take(), self.deaf.take(), self.mute.take()];
+        cut.into_iter().flatten().next()
     }
 
     /// Everything between a member and the others is lost.

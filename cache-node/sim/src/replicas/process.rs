@@ -1,8 +1,9 @@
 //! One life of a member: from a start to a kill. Nothing of it is on a disk.
 
 use super::duties::{Duty, Handing};
+use super::stores::Stores;
 use super::table::Version;
-use super::{OWNERS, SLOTS, START_MS, policies};
+use super::{OWNERS, SLOTS, START_MS};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{NoScripts, Step, lookup};
 use hypercache_core::keyspace::{Keyspace, Options};
@@ -34,6 +35,8 @@ pub struct Process {
     /// The last version by which a member ceased to own a slot of which this one is the primary.
     pub removed: BTreeMap<MemberId, usize>,
     pub now_ms: u64,
+    /// By how much its clock on the wall was set to another time.
+    pub set_ms: i64,
     /// A mistake: an owner leaves whatever those have that stay.
     pub leaves_alone: bool,
 }
@@ -45,10 +48,10 @@ pub struct Called {
 }
 
 impl Process {
-    pub fn start(id: MemberId, incarnation: u64, seed: u64) -> Self {
+    pub fn start(id: MemberId, incarnation: u64, seed: u64, stores: Stores) -> Self {
         let seed = seed ^ incarnation.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id;
         let space = Keyspace::new(Options { hash_seed: seed, eviction_seed: seed });
-        space.set_stores(&policies());
+        space.set_stores(&stores.policies());
         Self {
             id,
             incarnation,
@@ -62,6 +65,7 @@ impl Process {
             handing: BTreeMap::new(),
             removed: BTreeMap::new(),
             now_ms: START_MS,
+            set_ms: 0,
             leaves_alone: false,
         }
     }
@@ -114,6 +118,9 @@ impl Process {
             self.serve();
             return dropped;
         }
+        if *self.space.policies() != version.stores {
+            self.space.set_stores(&version.stores);
+        }
         for (index, placement) in version.placements.iter().enumerate() {
             let (slot, _) = SLOTS[index];
             let epoch = placement.epoch;
@@ -141,11 +148,19 @@ impl Process {
             if self.handing.get(&index).is_some_and(|handing| handing.epoch < epoch) {
                 self.handing.remove(&index);
             }
-            let mut route = Vec::new();
+            // They were to leave with one that is no owner any more.
+            let (mut route, mut stayed) = (Vec::new(), Vec::new());
             if is_primary {
                 // With who owns it no more there is nothing to do but to see how what was proposed ends.
                 self.duties.retain(|(of, other), duty| {
-                    *of != index || placement.owns(*other) || matches!(duty, Duty::Proposed { .. })
+                    let is_proposed = matches!(duty, Duty::Proposed { .. });
+                    let stays = *of != index || placement.owns(*other) || is_proposed;
+                    if let Duty::Leaves { leaving, .. } = duty
+                        && !stays
+                    {
+                        stayed.extend(leaving.links().iter().cloned());
+                    }
+                    stays
                 });
                 for (rank, other) in (2..).zip(placement.replicas()) {
                     let open = self.duties.get(&(index, *other)).is_some_and(Duty::is_open);
@@ -160,6 +175,10 @@ impl Process {
                 }
             }
             self.space.place(slot, role, &route, handed_over);
+            for link in stayed {
+                let is = placement.is_in_sync(link.member());
+                self.space.set_synced(slot, &link, if is { Synced::Yes } else { Synced::No });
+            }
             if old.is_some_and(|old| old.owns(self.id)) && !placement.owns(self.id) {
                 self.space.clear_slot(slot);
                 dropped.push(index);

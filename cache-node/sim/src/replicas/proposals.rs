@@ -1,6 +1,7 @@
 //! What members propose for the table, and how they come to know what became of it.
 
 use super::duties::{Duty, Wants};
+use super::stores::holds;
 use super::world::{Proposal, World};
 use super::{Broken, SLOTS};
 use crate::choice::Choice;
@@ -70,7 +71,8 @@ impl World {
             return;
         };
         let placement = &version.placements[index];
-        if process.serves(index) && placement.is_in_sync(other) && other != id {
+        let has_all = version.stores.iter().all(|store| holds(placement, other, store));
+        if process.serves(index) && placement.is_in_sync(other) && other != id && has_all {
             process.hand_over(index, other, placement.epoch);
             self.say(&format!("slot {index}: {id} hands it over to {other}"));
         }
@@ -91,7 +93,7 @@ impl World {
             return;
         }
         let at = self.dice.pick(self.proposals.len());
-        if self.network.isolated == Some(self.proposals[at].by.0) {
+        if !self.network.is_heard(self.proposals[at].by.0) {
             return;
         }
         let Proposal { by, change, duties, .. } = self.proposals.swap_remove(at);
@@ -111,7 +113,7 @@ impl World {
     pub fn see(&mut self) -> Result<(), String> {
         let id = self.member();
         let last = self.table.versions.len() - 1;
-        if self.network.isolated == Some(id) || self.late == Some(id) {
+        if !self.network.hears(id) || self.late == Some(id) {
             return Ok(());
         }
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };

@@ -1,9 +1,11 @@
 //! The end of a run: everything heals, and is compared.
 
 use super::process::Process;
+use super::stores::holds;
 use super::world::World;
 use super::{SLOTS, STORES};
 use hypercache_core::cluster::MemberId;
+use hypercache_core::store::StorePolicy;
 
 /// So many steps everything may take to heal.
 const MOST_STEPS: usize = 60_000;
@@ -14,17 +16,20 @@ impl World {
     /// Nothing goes wrong any more, until all is well; then all members hold the same, and what was answered
     /// is there.
     pub fn settle(&mut self) -> Result<(), String> {
-        (self.network.isolated, self.late) = (None, None);
+        self.network.heal();
+        self.late = None;
         for id in self.shape.ids() {
             self.restart(*id);
         }
         let mut steps = 0;
         while let Some(unwell) = self.unwell() {
             if steps >= MOST_STEPS {
-                return Err(format!("it does not heal: {unwell}"));
+                let placements = &self.table.latest().placements;
+                return Err(format!("it does not heal: {unwell}; {placements:?}"));
             }
             for _ in 0..LOOK {
                 steps += 1;
+                self.tick();
                 self.progress()?;
                 if steps % 10 == 0 {
                     self.leader();
@@ -38,6 +43,9 @@ impl World {
     }
 
     fn renew_leases(&mut self) -> Result<(), String> {
+        if self.has_clocks() {
+            return self.shape.ids().iter().try_for_each(|id| self.renew(*id));
+        }
         let last = self.table.versions.len() - 1;
         for process in self.processes.values_mut().filter(|process| !process.lease) {
             process.lease = true;
@@ -133,7 +141,19 @@ impl World {
     }
 
     fn is_equal(&self, index: usize) -> bool {
-        self.copies(index).windows(2).all(|pair| pair[0] == pair[1])
+        let (copies, latest) = (self.copies(index), self.table.latest());
+        let placement = &latest.placements[index];
+        let Some(first) = copies.first() else { return true };
+        placement.owners.iter().zip(&copies).all(|(id, copy)| {
+            let holds = |store: &StorePolicy| holds(placement, *id, store);
+            let same = |store: &StorePolicy| {
+                let number = usize::from(store.number);
+                !holds(store) || copy.2.get(number) == first.2.get(number)
+            };
+            // Who does not hold all is not told of all records.
+            let has_all = latest.stores.iter().all(holds);
+            copy.0 == first.0 && (!has_all || copy.1 == first.1) && latest.stores.iter().all(same)
+        })
     }
 
     fn now_ms(&self) -> u64 {

@@ -2,8 +2,13 @@
 //! more than one.
 
 use super::MEMBERS;
+use super::leases::Clocks;
+use super::stores::Stores;
 use crate::choice::{Choice, Dice};
 use hypercache_core::cluster::MemberId;
+
+/// So many of the worlds with names are among those that a seed chooses from.
+const CHOSEN: usize = 4;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,38 +23,71 @@ pub struct Shape {
     pub late_tables: bool,
     /// Copies become other ones, and have to be found.
     pub damage: bool,
+    /// What goes one way is lost, and what goes the other way is not.
+    pub one_way: bool,
+    /// How clocks go, and leases by them.
+    pub clocks: Clocks,
+    /// Its stores.
+    pub stores: Stores,
 }
 
 impl Shape {
     /// Three members, each of which owns all slots.
-    pub const NARROW: Self =
-        Self { members: 3, moves: 0, patience: 40, late_tables: false, damage: false };
+    pub const NARROW: Self = Self {
+        members: 3,
+        moves: 0,
+        patience: 40,
+        late_tables: false,
+        damage: false,
+        one_way: false,
+        clocks: Clocks::None,
+        stores: Stores::Even,
+    };
     /// The same, and owners leave for little.
     pub const IMPATIENT: Self = Self { patience: 6, ..Self::NARROW };
     /// Four of which three own each slot, and all that there is.
     pub const WIDE: Self =
-        Self { members: 4, moves: 2, patience: 40, late_tables: true, damage: true };
+        Self { members: 4, moves: 2, late_tables: true, damage: true, ..Self::NARROW };
     /// Slots move all the time, and nothing is damaged.
     pub const RESTLESS: Self = Self { moves: 5, damage: false, ..Self::WIDE };
+    /// What is lost one way only, and leases by time.
+    pub const ONE_WAY: Self = Self { one_way: true, clocks: Clocks::Even, ..Self::NARROW };
+    /// Clocks that are not even, nor right.
+    pub const CLOCKS: Self = Self { clocks: Clocks::Uneven, ..Self::NARROW };
+
+    /// Owners hold some of the stores, and slots move.
+    pub const MIXED: Self = Self { stores: Stores::Mixed, moves: 1, damage: false, ..Self::WIDE };
+    /// The same, and who holds what changes.
+    pub const CHANGING: Self = Self { stores: Stores::Changing, ..Self::MIXED };
 
     /// The worlds that have names.
-    pub const NAMED: [(&str, Self); 4] = [
+    pub const NAMED: [(&str, Self); 8] = [
         ("narrow", Self::NARROW),
         ("impatient", Self::IMPATIENT),
         ("wide", Self::WIDE),
         ("restless", Self::RESTLESS),
+        ("one-way", Self::ONE_WAY),
+        ("clocks", Self::CLOCKS),
+        ("mixed", Self::MIXED),
+        ("changing", Self::CHANGING),
     ];
+
+    /// Those that no seed chooses by itself.
+    pub fn added() -> &'static [(&'static str, Self)] {
+        &Self::NAMED[CHOSEN..]
+    }
 
     /// What a seed says: one with a name, or something between.
     pub fn of(seed: u64) -> Self {
-        if let Some((_, named)) = Self::NAMED.get((seed % 6) as usize) {
+        if let Some((_, named)) = Self::NAMED[..CHOSEN].get((seed % 6) as usize) {
             return *named;
         }
         let mut dice = Dice::new(!seed);
         let members = 3 + dice.pick(2);
         let moves = if members > 3 { [0, 1, 2, 5][dice.pick(4)] } else { 0 };
         let patience = [6, 20, 40, 100][dice.pick(4)];
-        Self { members, moves, patience, late_tables: dice.one(2), damage: dice.one(2) }
+        let (late_tables, damage) = (dice.one(2), dice.one(2));
+        Self { members, moves, patience, late_tables, damage, ..Self::NARROW }
     }
 
     /// The members.

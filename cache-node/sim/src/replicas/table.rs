@@ -1,9 +1,11 @@
 //! The cluster's table, as Raft would hold it: one after the other, its versions.
 
-use super::{OWNERS, SLOTS, policies};
+use super::{OWNERS, SLOTS};
 use hypercache_core::cluster::{
-    Act, Assignment, Change, ClusterState, Member, MemberId, Placement, SLOTS as ALL_SLOTS, Step,
+    Act, Assignment, Change, ClusterState, Member, MemberId, PROTOCOLS, Placement,
+    SLOTS as ALL_SLOTS, Step,
 };
+use hypercache_core::store::StorePolicy;
 use std::collections::BTreeMap;
 
 /// What a member sees of a version.
@@ -13,6 +15,8 @@ pub struct Version {
     pub placements: Vec<Placement>,
     /// Each member's process.
     pub incarnations: BTreeMap<MemberId, u64>,
+    /// The stores.
+    pub stores: Vec<StorePolicy>,
 }
 
 /// See the module.
@@ -23,7 +27,7 @@ pub struct Table {
 
 impl Table {
     /// The first one, of these members: the number of each is that of its process.
-    pub fn new(ids: &[MemberId]) -> Self {
+    pub fn new(ids: &[MemberId], stores: Vec<StorePolicy>) -> Self {
         let member = |id: &MemberId| Member {
             id: *id,
             name: format!("m{id}"),
@@ -46,8 +50,10 @@ impl Table {
             cluster_id: 1,
             members: ids.iter().map(member).collect(),
             assignment: Assignment::from_placements(1, (0..ALL_SLOTS).map(place)),
-            stores: policies(),
+            stores,
         });
+        // All members are of this release.
+        let _ = table.state.apply(&Change::RaiseProtocol(*PROTOCOLS.end()));
         table
     }
 
@@ -67,7 +73,8 @@ impl Table {
         };
         let placements = SLOTS.iter().map(placement).collect();
         let incarnations = self.state.members.values().map(|m| (m.id, m.incarnation)).collect();
-        self.versions.push(Version { placements, incarnations });
+        let stores = self.state.stores.clone();
+        self.versions.push(Version { placements, incarnations, stores });
     }
 }
 

@@ -13,7 +13,8 @@ use std::sync::Arc;
 impl World {
     pub fn connect(&mut self) {
         let (from, to) = self.pair();
-        if !self.network.reaches(from, to) || self.network.connections.contains_key(&(from, to)) {
+        let is_open = self.network.reaches(from, to) && self.network.reaches(to, from);
+        if !is_open || self.network.connections.contains_key(&(from, to)) {
             return;
         }
         if !self.processes.contains_key(&from) || !self.processes.contains_key(&to) {
@@ -63,6 +64,9 @@ impl World {
 
     pub fn deliver_forward(&mut self) -> Result<(), String> {
         let (from, to) = self.pair();
+        if !self.network.reaches(from, to) {
+            return Ok(());
+        }
         let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return Ok(()) };
         let Some(cycle) = connection.forward.pop_front() else { return Ok(()) };
         let Some(peer) = self.processes.get_mut(&to) else { return Ok(()) };
@@ -109,6 +113,9 @@ impl World {
 
     pub fn deliver_back(&mut self) {
         let (from, to) = self.pair();
+        if !self.network.reaches(to, from) {
+            return;
+        }
         let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return };
         let Some(confirmed) = connection.back.pop_front() else { return };
         let Some(process) = self.processes.get(&from) else { return };

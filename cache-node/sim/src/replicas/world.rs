@@ -1,14 +1,17 @@
 //! Members, network, table and clients together, step by step.
 
 use super::history::History;
+use super::leases::Leases;
 use super::network::Network;
 use super::process::Process;
+use super::stores::holds;
 use super::table::Table;
-use super::{Broken, SLOTS, Shape};
+use super::{Broken, SLOTS, Shape, Stores};
 use crate::choice::{Choice, Dice};
 use hypercache_core::cluster::{Change, MemberId};
 use hypercache_core::mutation;
 use hypercache_core::replica::quorum_links;
+use hypercache_core::store::StorePolicy;
 use std::collections::BTreeMap;
 
 /// What a run is like.
@@ -93,6 +96,7 @@ pub struct World {
     pub damaged: [bool; SLOTS.len()],
     /// It hears nothing of the table.
     pub late: Option<MemberId>,
+    pub leases: Leases,
     pub sessions: u64,
     pub incarnations: u64,
 }
@@ -118,15 +122,15 @@ pub fn run(seed: u64, options: Options) -> Result<Ran, String> {
 impl World {
     fn new(seed: u64, options: Options) -> Self {
         let leaves_alone = options.broken == Some(Broken::LeavesAlone);
-        let start = |id| Process { leaves_alone, ..Process::start(id, id, seed) };
         let shape = options.shape.unwrap_or_else(|| Shape::of(seed));
+        let start = |id| Process { leaves_alone, ..Process::start(id, id, seed, shape.stores) };
         let processes = shape.ids().iter().map(|id| (*id, start(*id))).collect();
         Self {
             dice: Dice::new(seed),
             seed,
             options,
             shape,
-            table: Table::new(shape.ids()),
+            table: Table::new(shape.ids(), shape.stores.policies()),
             network: Network::default(),
             processes,
             proposals: Vec::new(),
@@ -135,6 +139,7 @@ impl World {
             weak: [false; SLOTS.len()],
             damaged: [false; SLOTS.len()],
             late: None,
+            leases: Leases::new(shape.clocks, shape.ids(), seed),
             sessions: 0,
             incarnations: 100,
         }
@@ -152,6 +157,10 @@ impl World {
 
     fn live(&mut self) -> Result<(), String> {
         for _ in 0..self.options.steps {
+            self.tick();
+            if self.shape.stores == Stores::Changing && self.dice.one(150) {
+                self.change_store();
+            }
             match self.dice.pick(100) {
                 0..=19 => self.command()?,
                 20..=21 => self.fault(),
@@ -213,13 +222,18 @@ impl World {
         };
         // As the primary itself knows it, or better.
         let slot = SLOTS[index].0;
-        let in_sync = self.table.latest().placements[index].in_sync.len();
-        let knows = process.space.feed().look(slot, |feed| feed.in_sync(3)).unwrap_or(1);
-        let has_quorum = in_sync.max(knows) > usize::from(quorum_links(3));
+        let placement = &self.table.latest().placements[index];
+        let has_quorum = |store: &StorePolicy| {
+            let factor = store.replication_factor;
+            let holds = |id: &&MemberId| holds(placement, **id, store);
+            let in_sync = placement.in_sync.iter().filter(holds).count();
+            let knows = process.space.feed().look(slot, |feed| feed.in_sync(factor)).unwrap_or(1);
+            in_sync.max(knows) > usize::from(quorum_links(factor))
+        };
         let (mut said, tag) = (Vec::new(), SLOTS[index].1);
         let mut dice = self.dice.clone();
         let ran =
-            self.history.run(&mut dice, process, tag, has_quorum, &mut |what| said.push(what));
+            self.history.run(&mut dice, process, tag, &has_quorum, &mut |what| said.push(what));
         self.dice = dice;
         said.iter().for_each(|what| self.say(what));
         ran
@@ -241,6 +255,7 @@ impl World {
     fn clock(&mut self) {
         let id = self.member();
         let ms = self.dice.pick(60) as u64;
+        self.set_clock(id);
         let Some(process) = self.processes.get_mut(&id) else { return };
         process.now_ms += ms;
         process.space.expire_cycle(process.now_ms, 1000);

@@ -229,10 +229,15 @@ impl<'a> Failing<'a> {
                 false => self.away.dead.contains(id) || has_forgotten(id),
             };
             let lost = holders.iter().filter(|id| is_lost(id)).count();
+            // One that is more than any store asks for has all of it.
+            let others = placement.owners.iter().skip(self.state.replication_factor());
+            let is_elsewhere = others
+                .filter(|id| placement.is_in_sync(**id) && !holders.contains(id))
+                .any(|id| !is_lost(id));
             let may_lack = match store.acks {
                 Acks::Quorum => lost > factor / 2,
                 // Whoever is in sync has all that was acknowledged.
-                Acks::All | Acks::One => lost == holders.len(),
+                Acks::All | Acks::One => lost == holders.len() && !is_elsewhere,
             };
             let comes_back = |id: &MemberId| {
                 let Away { dead, gone, lost } = self.away;
@@ -248,9 +253,10 @@ impl<'a> Failing<'a> {
     }
 
     /// How many of the replicated stores an owner holds: a store is with the first owners, as many as
-    /// its replication factor says.
+    /// its replication factor says. One that is more than any store asks for holds all.
     fn stores_of(&self, placement: &Placement, id: MemberId) -> usize {
         let at = placement.owners.iter().position(|owner| *owner == id).unwrap_or(usize::MAX);
+        let at = if at >= self.state.replication_factor() { 0 } else { at };
         let holds = |store: &&StorePolicy| usize::from(store.replication_factor) > at.max(1);
         self.state.stores.iter().filter(holds).count()
     }

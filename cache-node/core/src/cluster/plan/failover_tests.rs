@@ -280,3 +280,23 @@ fn nobody_waits_for_a_member_that_is_lost_and_what_only_it_had_begins_anew() {
         "{begun:?}"
     );
 }
+
+#[test]
+fn an_owner_more_than_stores_ask_for_holds_all_of_them_and_is_the_next_primary() {
+    let mut case = case(&[A, C, 4], store(3, Acks::Quorum, Mode::Disabled));
+    let few = StorePolicy { number: 1, name: "few".into(), ..store(2, Acks::All, Mode::Disabled) };
+    case.state.stores.push(few);
+    let placement = Placement {
+        owners: [A, B, C, 4].into_iter().collect(),
+        in_sync: [A, C, 4].into_iter().collect(),
+        epoch: 7,
+    };
+    case.state.assignment.update(&[(0, 9)], |_| Some(placement.clone()));
+    // Neither of the two that the smaller store asks for is there, and one that holds it is.
+    let case = case.gone(&[A]).heard(C, 7, 5).heard(4, 7, 5);
+    let none = BTreeSet::new();
+    let away = Away { dead: &case.dead, gone: &none, lost: &case.lost };
+    let found = fail_over(&case.state, away, None, &case.positions, |_| true);
+    let promoted = Step::new(vec![(0, 9)], Act::Promote { epoch: 7, to: 4 });
+    assert_eq!((found.steps, found.waiting), (vec![promoted], vec![]));
+}

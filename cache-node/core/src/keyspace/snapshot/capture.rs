@@ -8,7 +8,7 @@ use super::super::hash::KeyHasher;
 use super::super::stores::Counters;
 use super::super::table::Table;
 use super::super::watch::Watches;
-use super::entry;
+use super::entry::{self, AsOf};
 use std::collections::BTreeSet;
 
 /// Where a hash is in the order in which entries are taken: its position first.
@@ -27,8 +27,8 @@ pub fn position_of(order: u64) -> u64 {
 pub struct Capture {
     /// Whose it is.
     pub id: u64,
-    /// The moment as of which the table is taken, in Unix milliseconds.
-    pub now_ms: u64,
+    /// The moment as of which the table is taken.
+    pub as_of: AsOf,
     /// All entries before this place in the order are taken.
     pub from: u64,
     /// Keys behind `from` that are kept, or were not there at the moment.
@@ -64,7 +64,7 @@ impl Capture {
         }
         let found = table.find_where(hash, |entry| entry.key == key);
         let Some(found) = found.and_then(|place| table.get(place)) else { return };
-        if let Some(ends_at_ms) = entry::ends_at_ms(counters, hasher, &found, self.now_ms) {
+        if let Some(ends_at_ms) = entry::ends_at_ms(counters, hasher, &found, self.as_of) {
             entry::put(&mut self.bytes, &found, ends_at_ms);
             self.keys += 1;
         }

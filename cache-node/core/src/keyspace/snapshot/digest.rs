@@ -18,8 +18,9 @@ impl Keyspace {
         let Some(cell) = self.cell(slot) else { return 0 };
         let state = cell.state.lock();
         let Some(table) = state.get(store) else { return 0 };
+        let as_of = entry::AsOf { now_ms, with_over: false };
         table_digest(&table.table, |found| {
-            entry::ends_at_ms(&table.counters, &self.hasher, found, now_ms)
+            entry::ends_at_ms(&table.counters, &self.hasher, found, as_of)
         })
     }
 }

@@ -22,14 +22,25 @@ pub struct Decoded<'b> {
     pub in_session: bool,
 }
 
+/// The moment as of which entries are taken.
+#[derive(Debug, Clone, Copy)]
+pub struct AsOf {
+    /// In Unix milliseconds.
+    pub now_ms: u64,
+    /// Whether entries count whose lifetime is over, and that are there yet. For a copy they do: a clock that is set
+    /// back lets them live on, and commands find them.
+    pub with_over: bool,
+}
+
 /// When an entry ends in Unix milliseconds, 0 for never; `None` if its lifetime is over.
 #[inline]
 pub fn ends_at_ms(
     counters: &Counters,
     hasher: &KeyHasher,
     entry: &Entry<'_>,
-    now_ms: u64,
+    as_of: AsOf,
 ) -> Option<u64> {
+    let AsOf { now_ms, with_over } = as_of;
     let ends_at_ms = match entry.usage.in_session() {
         false => entry.expires_at_ms,
         true => match counters.sessions.fate(hasher, entry, &counters.pace, now_ms) {
@@ -38,7 +49,7 @@ pub fn ends_at_ms(
             Fate::Own => entry.expires_at_ms,
         },
     };
-    (ends_at_ms == 0 || ends_at_ms > now_ms).then_some(ends_at_ms)
+    (ends_at_ms == 0 || ends_at_ms > now_ms || with_over).then_some(ends_at_ms)
 }
 
 /// Appends an entry.

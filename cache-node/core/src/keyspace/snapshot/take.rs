@@ -4,7 +4,7 @@ use super::super::Keyspace;
 use super::super::hash::KeyHasher;
 use super::super::slot::{State, StoreTable};
 use super::capture::{Capture, order, position_of};
-use super::entry;
+use super::entry::{self, AsOf};
 use crate::cluster::Slot;
 use crate::log::Sequence;
 use crate::log::snapshot::Block;
@@ -21,7 +21,7 @@ pub struct SlotTaking<'s> {
     space: &'s Keyspace,
     store: StoreNumber,
     slot: Slot,
-    now_ms: u64,
+    as_of: AsOf,
     /// The capture's, while one is there.
     id: Option<u64>,
     sequence: Sequence,
@@ -37,7 +37,7 @@ impl Keyspace {
             space: self,
             store,
             slot,
-            now_ms,
+            as_of: AsOf { now_ms, with_over: false },
             id: None,
             sequence: 0,
             piece: 0,
@@ -67,12 +67,12 @@ impl SlotTaking<'_> {
                 (self.piece, self.id) = (0, None);
                 let table = state.get(store);
                 if table.is_none_or(is_taken_at_once) {
-                    let keys = table.map_or(0, |table| all(out, table, hasher, self.now_ms));
+                    let keys = table.map_or(0, |table| all(out, table, hasher, self.as_of));
                     self.is_done = true;
                     let sequence = self.sequence;
                     return Some(Block { slot, piece: 0, is_last: true, sequence, keys });
                 }
-                new_capture(self.space.random(), self.now_ms)
+                new_capture(self.space.random(), self.as_of)
             }
         };
         let id = capture.id;
@@ -103,8 +103,8 @@ fn is_taken_at_once(table: &StoreTable) -> bool {
     is_taken || keys <= MOST_KEYS && bytes <= MOST_BYTES
 }
 
-fn new_capture(id: u64, now_ms: u64) -> Box<Capture> {
-    Box::new(Capture { id, now_ms, from: 0, seen: BTreeSet::new(), bytes: Vec::new(), keys: 0 })
+fn new_capture(id: u64, as_of: AsOf) -> Box<Capture> {
+    Box::new(Capture { id, as_of, from: 0, seen: BTreeSet::new(), bytes: Vec::new(), keys: 0 })
 }
 
 /// Appends the next piece of what a capture takes, and puts it back, unless that was the last; how many
@@ -146,7 +146,7 @@ pub struct Taking {
 pub struct Gone;
 
 impl Taking {
-    /// Takes a store's table as it is now; `None` if there is none.
+    /// Takes a store's table as it is now, for a copy of it; `None` if there is none.
     pub fn begin(
         space: &Keyspace,
         state: &mut State,
@@ -155,14 +155,15 @@ impl Taking {
         now_ms: u64,
     ) -> Option<Self> {
         let table = state.get_mut(store)?;
+        let as_of = AsOf { now_ms, with_over: true };
         let mut taking = Self { store, slot, id: None, whole: None };
         if is_taken_at_once(table) {
             let mut entries = Vec::new();
-            let keys = all(&mut entries, table, &space.hasher, now_ms);
+            let keys = all(&mut entries, table, &space.hasher, as_of);
             taking.whole = Some((entries, keys));
         } else {
             let id = space.random();
-            table.watches_or_new().capture = Some(new_capture(id, now_ms));
+            table.watches_or_new().capture = Some(new_capture(id, as_of));
             taking.id = Some(id);
         }
         Some(taking)
@@ -214,11 +215,11 @@ fn take_capture(table: &mut StoreTable, id: u64) -> Option<Box<Capture>> {
 }
 
 /// Appends all entries of a table; how many.
-fn all(out: &mut Vec<u8>, table: &StoreTable, hasher: &KeyHasher, now_ms: u64) -> u32 {
+fn all(out: &mut Vec<u8>, table: &StoreTable, hasher: &KeyHasher, as_of: AsOf) -> u32 {
     let mut keys = 0;
     out.reserve(table.heap_bytes() / 2);
     table.table.visit(|found| {
-        if let Some(ends_at_ms) = entry::ends_at_ms(&table.counters, hasher, &found, now_ms) {
+        if let Some(ends_at_ms) = entry::ends_at_ms(&table.counters, hasher, &found, as_of) {
             entry::put(out, &found, ends_at_ms);
             keys += 1;
         }
@@ -263,7 +264,7 @@ fn part(
         if !is_here || capture.seen.contains(found.key) {
             return;
         }
-        let ends = entry::ends_at_ms(&table.counters, hasher, &found, capture.now_ms);
+        let ends = entry::ends_at_ms(&table.counters, hasher, &found, capture.as_of);
         if let Some(ends_at_ms) = ends {
             entry::put(out, &found, ends_at_ms);
             taken += 1;

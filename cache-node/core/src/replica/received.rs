@@ -1,0 +1,97 @@
+//! Which cycles of a link's session its peer has done.
+
+use super::incoming::Refused;
+use crate::cluster::Slot;
+
+/// Which cycles of a session were done, and what of them was refused: what comes twice is done once, in
+/// order, and what was refused is told until the sender must have heard it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Received {
+    session: u64,
+    /// The last cycle that was done; 0 for none.
+    number: u64,
+    /// Slots that were refused since they were attached last.
+    refused: Vec<(Slot, Refused)>,
+}
+
+/// What is to be done with a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receive {
+    /// It is the next.
+    Next,
+    /// It was done before. It is confirmed again, with all that was refused.
+    Again,
+    /// It is of another session, or one before it is missing.
+    Unknown,
+}
+
+impl Received {
+    /// Nothing of a session yet.
+    pub fn new(session: u64) -> Self {
+        Self { session, ..Self::default() }
+    }
+
+    /// The session; 0 for none.
+    pub fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// The last cycle that was done; 0 for none. Who goes on with the session over another connection is
+    /// told this, and [`Self::refused`], before anything else: a confirmation of a cycle may have been lost
+    /// with what was refused of it.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Slots that were refused since they were attached last.
+    pub fn refused(&self) -> &[(Slot, Refused)] {
+        &self.refused
+    }
+
+    /// What is to be done with a cycle. The first one of a session may have any number.
+    pub fn receive(&self, session: u64, number: u64) -> Receive {
+        if session != self.session || session == 0 {
+            return Receive::Unknown;
+        }
+        match number {
+            _ if self.number == 0 || number == self.number + 1 => Receive::Next,
+            _ if number <= self.number => Receive::Again,
+            _ => Receive::Unknown,
+        }
+    }
+
+    /// A cycle was done: what was refused of it, and what was attached by it.
+    pub fn done(&mut self, number: u64, refused: &[(Slot, Refused)], attached: &[Slot]) {
+        self.number = number;
+        self.refused.retain(|(slot, _)| !attached.contains(slot));
+        for (slot, why) in refused {
+            self.refused.retain(|(known, _)| known != slot);
+            self.refused.push((*slot, *why));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cycle_is_done_once_and_in_its_turn() {
+        let mut received = Received::new(7);
+        assert_eq!(received.receive(7, 5), Receive::Next);
+        received.done(5, &[], &[]);
+        assert_eq!(received.receive(7, 6), Receive::Next);
+        assert_eq!(received.receive(7, 5), Receive::Again);
+        assert_eq!(received.receive(7, 7), Receive::Unknown);
+        assert_eq!(received.receive(8, 6), Receive::Unknown);
+        assert_eq!(Received::default().receive(0, 1), Receive::Unknown);
+    }
+
+    #[test]
+    fn what_was_refused_is_told_until_the_slot_is_attached_again() {
+        let mut received = Received::new(7);
+        received.done(1, &[(3, Refused::Unattached), (4, Refused::Unattached)], &[]);
+        received.done(2, &[(3, Refused::Newer { epoch: 9 })], &[4]);
+        assert_eq!(received.refused(), [(3, Refused::Newer { epoch: 9 })]);
+    }
+}
