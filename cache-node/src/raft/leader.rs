@@ -124,6 +124,8 @@ impl Driver {
             match self.carry_out(&state, decision.clone()).await {
                 Ok(true) => return true,
                 Ok(false) => drop(self.cooling.insert(kind, Instant::now() + COOL_DOWN)),
+                // Raft stops, as it was told to.
+                Err(_) if *self.shared.stop.borrow() => return false,
                 Err(error) => {
                     tracing::warn!(
                         action = "leader-step-failed",

@@ -4,7 +4,7 @@ use super::SLOTS;
 use super::network::{Body, Message};
 use super::process::Process;
 use super::table::{Version, step};
-use hypercache_core::cluster::{Act, Change, MemberId, Step};
+use hypercache_core::cluster::{Act, Change, MemberId, Protocol, REMOVES_BY_EPOCH, Step};
 use hypercache_core::command::apply::LoadedPiece;
 use hypercache_core::keyspace::{Attached, Leaving, Piece, Pieces, Unattached};
 use hypercache_core::log::Ticket;
@@ -151,9 +151,10 @@ impl Process {
                     return Wants::Nothing;
                 };
                 // Where others have to leave with it, it stays an owner.
-                self.propose_leaving(index, &members, goes && members == [other])
+                let goes = goes && members == [other];
+                self.propose_leaving(index, &members, goes.then_some(version.protocol))
             }
-            Some(Duty::LeavesToo) => self.propose_leaving(index, &[other], false),
+            Some(Duty::LeavesToo) => self.propose_leaving(index, &[other], None),
             Some(duty @ Duty::Proposed { .. }) => {
                 self.duties.insert((index, other), duty);
                 Wants::Nothing
@@ -165,7 +166,13 @@ impl Process {
         Message { from: (self.id, self.incarnation), to, index, body }
     }
 
-    fn propose_leaving(&mut self, index: usize, members: &[MemberId], goes: bool) -> Wants {
+    /// `goes`: and they are owners no longer, as it is said in that protocol.
+    fn propose_leaving(
+        &mut self,
+        index: usize,
+        members: &[MemberId],
+        goes: Option<Protocol>,
+    ) -> Wants {
         let (slot, _) = SLOTS[index];
         let (primary, epoch) = (self.id, self.space.feed().role(slot).epoch());
         let act = |member: &MemberId| Act::InSync {
@@ -175,7 +182,12 @@ impl Process {
             incarnation: 0,
             in_sync: false,
         };
-        let removes = members.iter().filter(|_| goes).map(|member| Act::RemoveOwner(*member));
+        let removes = goes.into_iter().flat_map(|protocol| {
+            members.iter().map(move |member| match protocol >= REMOVES_BY_EPOCH {
+                true => Act::RemoveOwnerAt { epoch, member: *member },
+                false => Act::RemoveOwner(*member),
+            })
+        });
         let acts = members.iter().map(act).chain(removes);
         let change = Change::Place(acts.map(|act| Step::new(vec![(slot, slot)], act)).collect());
         let keys: Vec<_> = members.iter().map(|member| (index, *member)).collect();

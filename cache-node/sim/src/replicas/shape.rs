@@ -29,6 +29,8 @@ pub struct Shape {
     pub clocks: Clocks,
     /// Its stores.
     pub stores: Stores,
+    /// Members are of an older release at first, and of this one from some moment on.
+    pub upgrades: bool,
 }
 
 impl Shape {
@@ -42,6 +44,7 @@ impl Shape {
         one_way: false,
         clocks: Clocks::None,
         stores: Stores::Even,
+        upgrades: false,
     };
     /// The same, and owners leave for little.
     pub const IMPATIENT: Self = Self { patience: 6, ..Self::NARROW };
@@ -59,9 +62,11 @@ impl Shape {
     pub const MIXED: Self = Self { stores: Stores::Mixed, moves: 1, damage: false, ..Self::WIDE };
     /// The same, and who holds what changes.
     pub const CHANGING: Self = Self { stores: Stores::Changing, ..Self::MIXED };
+    /// Slots move, and what members say of that becomes another thing meanwhile.
+    pub const UPGRADING: Self = Self { upgrades: true, ..Self::RESTLESS };
 
     /// The worlds that have names.
-    pub const NAMED: [(&str, Self); 8] = [
+    pub const NAMED: [(&str, Self); 9] = [
         ("narrow", Self::NARROW),
         ("impatient", Self::IMPATIENT),
         ("wide", Self::WIDE),
@@ -70,6 +75,7 @@ impl Shape {
         ("clocks", Self::CLOCKS),
         ("mixed", Self::MIXED),
         ("changing", Self::CHANGING),
+        ("upgrading", Self::UPGRADING),
     ];
 
     /// Those that no seed chooses by itself.

@@ -2,7 +2,7 @@
 
 use super::{OWNERS, SLOTS};
 use hypercache_core::cluster::{
-    Act, Assignment, Change, ClusterState, Member, MemberId, PROTOCOLS, Placement,
+    Act, Assignment, Change, ClusterState, Member, MemberId, Placement, Protocol,
     SLOTS as ALL_SLOTS, Step,
 };
 use hypercache_core::store::StorePolicy;
@@ -17,6 +17,8 @@ pub struct Version {
     pub incarnations: BTreeMap<MemberId, u64>,
     /// The stores.
     pub stores: Vec<StorePolicy>,
+    /// What all members speak.
+    pub protocol: Protocol,
 }
 
 /// See the module.
@@ -26,8 +28,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// The first one, of these members: the number of each is that of its process.
-    pub fn new(ids: &[MemberId], stores: Vec<StorePolicy>) -> Self {
+    /// The first one, of these members, which speak that: the number of each is that of its process.
+    pub fn new(ids: &[MemberId], stores: Vec<StorePolicy>, protocol: Protocol) -> Self {
         let member = |id: &MemberId| Member {
             id: *id,
             name: format!("m{id}"),
@@ -52,8 +54,10 @@ impl Table {
             assignment: Assignment::from_placements(1, (0..ALL_SLOTS).map(place)),
             stores,
         });
-        // All members are of this release.
-        let _ = table.state.apply(&Change::RaiseProtocol(*PROTOCOLS.end()));
+        let _ = table.state.apply(&Change::RaiseProtocol(protocol));
+        if let Some(first) = table.versions.first_mut() {
+            first.protocol = protocol;
+        }
         table
     }
 
@@ -74,7 +78,8 @@ impl Table {
         let placements = SLOTS.iter().map(placement).collect();
         let incarnations = self.state.members.values().map(|m| (m.id, m.incarnation)).collect();
         let stores = self.state.stores.clone();
-        self.versions.push(Version { placements, incarnations, stores });
+        let protocol = self.state.protocol();
+        self.versions.push(Version { placements, incarnations, stores, protocol });
     }
 }
 

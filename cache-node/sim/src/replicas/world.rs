@@ -8,7 +8,7 @@ use super::stores::holds;
 use super::table::Table;
 use super::{Broken, SLOTS, Shape, Stores};
 use crate::choice::{Choice, Dice};
-use hypercache_core::cluster::{Change, MemberId};
+use hypercache_core::cluster::{Change, MemberId, PROTOCOLS};
 use hypercache_core::mutation;
 use hypercache_core::replica::quorum_links;
 use hypercache_core::store::StorePolicy;
@@ -124,13 +124,14 @@ impl World {
         let leaves_alone = options.broken == Some(Broken::LeavesAlone);
         let shape = options.shape.unwrap_or_else(|| Shape::of(seed));
         let start = |id| Process { leaves_alone, ..Process::start(id, id, seed, shape.stores) };
+        let protocol = if shape.upgrades { *PROTOCOLS.start() } else { *PROTOCOLS.end() };
         let processes = shape.ids().iter().map(|id| (*id, start(*id))).collect();
         Self {
             dice: Dice::new(seed),
             seed,
             options,
             shape,
-            table: Table::new(shape.ids(), shape.stores.policies()),
+            table: Table::new(shape.ids(), shape.stores.policies(), protocol),
             network: Network::default(),
             processes,
             proposals: Vec::new(),
@@ -158,6 +159,10 @@ impl World {
     fn live(&mut self) -> Result<(), String> {
         for _ in 0..self.options.steps {
             self.tick();
+            if self.shape.upgrades && self.dice.one(600) {
+                // The leader heard from the last member that it knows more.
+                self.table.commit(&Change::RaiseProtocol(*PROTOCOLS.end()));
+            }
             if self.shape.stores == Stores::Changing && self.dice.one(150) {
                 self.change_store();
             }
