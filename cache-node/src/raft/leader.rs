@@ -163,7 +163,7 @@ impl Driver {
     }
 
     /// The first table: all that are there and belong to no cluster, and their slots.
-    async fn first_table(&self, metrics: &Metrics) -> bool {
+    async fn first_table(&mut self, metrics: &Metrics) -> bool {
         let voters: BTreeSet<MemberId> =
             metrics.membership_config.membership().voter_ids().collect();
         let mut members: Vec<Member> = vec![self.shared.me.clone()];
@@ -187,6 +187,15 @@ impl Driver {
         let factors = self.shared.stores.iter().map(|store| usize::from(store.replication_factor));
         let factor = factors.max().unwrap_or(1);
         let assignment = aside(|| target(&members, factor, &Assignment::default()));
+        // Where it is known of all: nothing is written for that later.
+        let spoken = self.spoken.by_all(&self.shared);
+        let known = members.iter().map(|member| spoken.get(&member.id).copied().unwrap_or(0));
+        let common = known.min().filter(|common| *common > self.shared.table.borrow().protocol());
+        if let Some(common) = common
+            && let Err(error) = self.propose(Change::RaiseProtocol(common)).await
+        {
+            tracing::debug!(action = "protocol-not-raised", %error, "it is raised later");
+        }
         let init = Change::Init {
             cluster_id: u64::from_be_bytes(bytes).max(1),
             members,

@@ -54,6 +54,16 @@ fn a_protocol_is_raised_once_and_never_falls_and_none_is_taken_that_is_not_known
 }
 
 #[test]
+fn what_all_first_members_speak_may_be_said_before_the_first_table() {
+    let mut state = ClusterState::default();
+    assert_eq!(raised(&mut state, NEWEST), Ok(true));
+    let assignment = cluster(&[1]).assignment;
+    let init = Change::Init { cluster_id: 5, members: vec![member(1)], assignment, stores: vec![] };
+    assert_eq!(state.apply(&init).unwrap().epoch, 1);
+    assert!(state.exists() && state.speaks(NEWEST));
+}
+
+#[test]
 fn who_comes_is_let_in_if_it_knows_what_all_others_speak() {
     let mut state = cluster(&[1, 2, 3]);
     let is_let_in = |state: &ClusterState, spoken: &[(MemberId, Protocol)]| {

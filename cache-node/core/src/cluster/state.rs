@@ -230,11 +230,15 @@ impl ClusterState {
         if let Change::Init { cluster_id, members, assignment, stores } = change {
             return self.init(*cluster_id, members, assignment, stores);
         }
+        if let Change::RaiseProtocol(wanted) = change {
+            // Also before the first table: who makes it may know of all its members what they speak.
+            return self.raise_protocol(*wanted);
+        }
         if !self.exists() {
             return Err(Refused::Existence { exists: false });
         }
         match change {
-            Change::Init { .. } => {}
+            Change::Init { .. } | Change::RaiseProtocol(_) => {}
             Change::AddMember(member) => self.put_member(member)?,
             Change::UpdateMember(member) => {
                 let incarnation = self.known(member.id)?.incarnation;
@@ -274,14 +278,16 @@ impl ClusterState {
                 self.hold(&before);
             }
             Change::Steer(steer) => self.steer(steer).map_err(Refused::InvalidSteering)?,
-            Change::RaiseProtocol(wanted) => {
-                if !(self.protocol()..=*PROTOCOLS.end()).contains(wanted) {
-                    return Err(Refused::InvalidProtocol { wanted: *wanted, now: self.protocol() });
-                }
-                self.protocol = *wanted;
-            }
         }
         self.stores.sort_by_key(|store| store.number);
+        Ok(())
+    }
+
+    fn raise_protocol(&mut self, wanted: Protocol) -> Result<(), Refused> {
+        if !(self.protocol()..=*PROTOCOLS.end()).contains(&wanted) {
+            return Err(Refused::InvalidProtocol { wanted, now: self.protocol() });
+        }
+        self.protocol = wanted;
         Ok(())
     }
 
