@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
+use common::otlp::Endpoint;
 use common::{Member, wait_for};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
@@ -28,22 +29,15 @@ async fn take(State(requests): State<Requests>, body: Bytes) {
 struct Receiver {
     port: u16,
     requests: Requests,
-    _runtime: tokio::runtime::Runtime,
+    _endpoint: Endpoint,
 }
 
 impl Receiver {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
         let requests = Requests::default();
         let app = axum::Router::new().route("/v1/metrics", post(take)).with_state(requests.clone());
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        runtime.spawn(async move { axum::serve(listener, app).await });
-        Self { port, requests, _runtime: runtime }
+        let endpoint = Endpoint::start(app);
+        Self { port: endpoint.port, requests, _endpoint: endpoint }
     }
 
     /// The metrics of the last request.

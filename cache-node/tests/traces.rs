@@ -12,6 +12,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use common::cluster::Cluster;
+use common::otlp::Endpoint;
 use common::{DEADLINE, Member, Raw, wait_for};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
@@ -63,7 +64,7 @@ type Spans = Arc<Mutex<Vec<Received>>>;
 struct Receiver {
     port: u16,
     spans: Spans,
-    _runtime: tokio::runtime::Runtime,
+    _endpoint: Endpoint,
 }
 
 async fn take(State(spans): State<Spans>, body: Bytes) {
@@ -93,17 +94,10 @@ async fn take(State(spans): State<Spans>, body: Bytes) {
 
 impl Receiver {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
         let spans = Spans::default();
         let app = axum::Router::new().route("/v1/traces", post(take)).with_state(spans.clone());
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        runtime.spawn(async move { axum::serve(listener, app).await });
-        Self { port, spans, _runtime: runtime }
+        let endpoint = Endpoint::start(app);
+        Self { port: endpoint.port, spans, _endpoint: endpoint }
     }
 
     /// Waits until a trace has a span of each of these names, and gives all that it has, in the order of their

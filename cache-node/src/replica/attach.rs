@@ -38,6 +38,7 @@ const PART_OF_A_SECOND: u64 = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// See the module.
+#[derive(Default)]
 pub(super) struct Attaching {
     /// When nothing was found last; at which epoch of the table, after how many changes of the feed, in which session.
     found_none: Option<(Instant, (u64, u64, u64))>,
@@ -60,30 +61,12 @@ pub(super) struct Attaching {
     /// What was sent since the last pause, in bytes, with what keys cost.
     unpaid: u64,
     /// What was sent is paid for then.
-    due: Instant,
+    due: Option<Instant>,
     /// No piece is sent before this.
     not_before: Option<Instant>,
 }
 
 impl Attaching {
-    pub fn new() -> Self {
-        Self {
-            found_none: None,
-            is_more: false,
-            asked: Vec::new(),
-            epoch: 0,
-            queue: VecDeque::new(),
-            pieces: VecDeque::new(),
-            marks: 0,
-            busy: HashMap::new(),
-            on_the_way: 0,
-            bytes: 0,
-            unpaid: 0,
-            due: Instant::now(),
-            not_before: None,
-        }
-    }
-
     /// When there is something to be sent again, after a pause.
     pub fn pauses_until(&self) -> Option<Instant> {
         self.not_before
@@ -210,8 +193,9 @@ impl Attaching {
             self.unpaid = 0;
             // A pause that took longer than it should, as timers do, makes the next one shorter.
             let now = Instant::now();
-            let due = self.due.max(now.checked_sub(LATE).unwrap_or(now)) + pause;
-            self.due = due;
+            let late = now.checked_sub(LATE).unwrap_or(now);
+            let due = self.due.map_or(late, |due| due.max(late)) + pause;
+            self.due = Some(due);
             self.not_before = (due > now).then_some(due);
         }
         Ok(sent > at_once)

@@ -217,7 +217,7 @@ impl Sender {
     async fn run(&mut self, bell: &Bell) -> Result<(), Broken> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut attaching = Attaching::new();
+        let mut attaching = Attaching::default();
         let (mut pinged, mut looked) = (Instant::now(), Instant::now() - TICK);
         let mut epoch = 0;
         let mut gathered = pin!(sleep_until(Instant::now()));

@@ -5,6 +5,7 @@
 pub mod backups;
 pub mod cluster;
 pub mod kept;
+pub mod otlp;
 pub mod redis;
 
 use std::io::{Read, Write};

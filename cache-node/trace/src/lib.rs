@@ -3,7 +3,8 @@
 //! [`export`] sends them from a thread of its own, out of a bounded queue: an endpoint that is slow, gone or
 //! hostile costs spans, which are counted, and never a request. [`parent`] is the context that comes and goes
 //! with requests, in W3C's form. [`ratio`] says which of the requests without one have spans. [`push`] sends what is
-//! scraped otherwise, made into OTLP's by [`points`].
+//! scraped otherwise, made into OTLP's by
+//! [`points`]; [`sample`] reads a line of that.
 
 pub mod export;
 mod lost;
@@ -11,6 +12,7 @@ pub mod parent;
 pub mod points;
 pub mod push;
 pub mod ratio;
+pub mod sample;
 
 pub use export::{Error, Options, start};
 pub use lost::{Figures, Sent};

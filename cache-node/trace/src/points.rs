@@ -9,6 +9,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, Sum,
 };
 
+use crate::sample::Sample;
+
 /// From when counters count, and when they were read; since the Unix epoch.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
@@ -94,12 +96,12 @@ impl Reader {
         }
     }
 
-    fn sample(&mut self, sample: Sample<'_>) {
+    fn sample(&mut self, sample: Sample) {
         let Times { started, read } = self.times;
         let Some(metric) = self.metrics.last_mut() else { return };
         let Some(rest) = sample.name.strip_prefix(self.family.as_str()) else { return };
         let point = || NumberDataPoint {
-            attributes: sample.attributes(),
+            attributes: attributes(&sample),
             time_unix_nano: nanos(read),
             value: Some(Value::AsDouble(sample.value)),
             ..NumberDataPoint::default()
@@ -113,7 +115,7 @@ impl Reader {
             }
             Some(Data::Histogram(histogram)) => {
                 let points = &mut histogram.data_points;
-                let attributes = sample.attributes();
+                let attributes = attributes(&sample);
                 if points.last().is_none_or(|last| last.attributes != attributes) {
                     points.push(HistogramDataPoint {
                         attributes,
@@ -133,7 +135,7 @@ impl Reader {
 
 /// Adds a sample of a histogram: its sum, its count, or one of its buckets, which in the text count what is in those
 /// before as well.
-fn part(point: &mut HistogramDataPoint, which: &str, sample: &Sample<'_>) {
+fn part(point: &mut HistogramDataPoint, which: &str, sample: &Sample) {
     match which {
         "_sum" => point.sum = Some(sample.value),
         "_count" => point.count = sample.value as u64,
@@ -162,58 +164,10 @@ fn nanos(since: Duration) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// `name{label="value",…} number`
-struct Sample<'t> {
-    name: &'t str,
-    labels: Vec<(&'t str, String)>,
-    value: f64,
-}
-
-impl<'t> Sample<'t> {
-    fn of_line(line: &'t str) -> Option<Self> {
-        let end = line.find(['{', ' '])?;
-        let (name, mut rest) = line.split_at(end);
-        let mut labels = Vec::new();
-        if let Some(inside) = rest.strip_prefix('{') {
-            rest = inside;
-            while !rest.starts_with('}') {
-                let (label, value) = rest.split_once("=\"")?;
-                let (value, after) = quoted(value)?;
-                labels.push((label, value));
-                rest = after.strip_prefix(',').unwrap_or(after);
-            }
-            rest = rest.strip_prefix('}')?;
-        }
-        let value = rest.trim_start().split(' ').next()?.parse().ok()?;
-        Some(Self { name, labels, value })
-    }
-
-    fn label(&self, name: &str) -> Option<&str> {
-        self.labels.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
-    }
-
-    /// Its labels, without the bound of a bucket.
-    fn attributes(&self) -> Vec<KeyValue> {
-        let labels = self.labels.iter().filter(|(name, _)| *name != "le");
-        labels.map(|(name, value)| attribute(name, value)).collect()
-    }
-}
-
-/// What stands before the closing quote, and what behind it.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut letters = text.char_indices();
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '"' => return Some((value, &text[at + 1..])),
-            '\\' => match letters.next()?.1 {
-                'n' => value.push('\n'),
-                other => value.push(other),
-            },
-            other => value.push(other),
-        }
-    }
-    None
+/// The labels of a sample, without the bound of a bucket.
+fn attributes(sample: &Sample) -> Vec<KeyValue> {
+    let labels = sample.labels.iter().filter(|(name, _)| name != "le");
+    labels.map(|(name, value)| attribute(name, value)).collect()
 }
 
 #[cfg(test)]

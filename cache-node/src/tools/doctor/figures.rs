@@ -1,20 +1,20 @@
 //! What a member tells at `/metrics`, read back.
 
+use hypercache_trace::sample::Sample;
+
 /// The series of one text in Prometheus's format 0.0.4.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Figures(Vec<Series>);
-
-#[derive(Debug, Clone, PartialEq)]
-struct Series {
-    name: String,
-    labels: Vec<(String, String)>,
-    value: f64,
-}
+pub struct Figures(Vec<Sample>);
 
 impl Figures {
     /// Reads a text; lines that are none are left out.
     pub fn read(text: &str) -> Self {
-        Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(series).collect())
+        Self(
+            text.lines()
+                .filter(|line| !line.starts_with('#'))
+                .filter_map(Sample::of_line)
+                .collect(),
+        )
     }
 
     /// The value of a series without labels; `None`: it is not told.
@@ -29,47 +29,8 @@ impl Figures {
         label: &'a str,
     ) -> impl Iterator<Item = (&'a str, f64)> + 'a {
         let named = self.0.iter().filter(move |series| series.name == name);
-        named.filter_map(move |series| {
-            let found = series.labels.iter().find(|(known, _)| known == label)?;
-            Some((found.1.as_str(), series.value))
-        })
+        named.filter_map(move |series| Some((series.label(label)?, series.value)))
     }
-}
-
-/// `name{label="value",…} number`
-fn series(line: &str) -> Option<Series> {
-    let end = line.find(['{', ' '])?;
-    let (name, mut rest) = (line[..end].to_owned(), &line[end..]);
-    let mut labels = Vec::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        while !rest.starts_with('}') {
-            let (label, after) = rest.split_once("=\"")?;
-            let (value, after) = quoted(after)?;
-            labels.push((label.to_owned(), value));
-            rest = after.strip_prefix(',').unwrap_or(after);
-        }
-        rest = &rest[1..];
-    }
-    let value = rest.trim().split(' ').next()?.parse().ok()?;
-    Some(Series { name, labels, value })
-}
-
-/// A text up to its closing quote, and what follows that.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, char)) = chars.next() {
-        match char {
-            '"' => return Some((value, &text[at + 1..])),
-            '\\' => match chars.next()?.1 {
-                'n' => value.push('\n'),
-                other => value.push(other),
-            },
-            other => value.push(other),
-        }
-    }
-    None
 }
 
 #[cfg(test)]
