@@ -19,7 +19,7 @@ const YAML: &str = concat!(
     "stores:\n",
     "  s: {number: 1, persistence: {mode: aof+snapshot, fsync: always}}\n",
     "  saved: {number: 2, persistence: {mode: snapshot}}\n",
-    "  sessions: {number: 3, eviction_policy: session, default_ttl: 1h, persistence: {mode: aof}}\n",
+    "  sessions: {number: 3, eviction_policy: session, default_ttl: 1h, persistence: {mode: aof, fsync: always}}\n",
 );
 
 /// What a run of the binary gave: exit code, output, errors.
