@@ -195,6 +195,10 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
         cluster: handle.clone(),
         peers: cluster.peers(),
         loops: loops.clone(),
+        is_whole: Arc::new({
+            let disk = disk.clone();
+            move || disk.stats().recovery.is_some_and(|recovery| recovery.is_whole())
+        }),
         check_interval: Duration::from_millis(config.cluster.check_interval_ms),
     }
     .build();

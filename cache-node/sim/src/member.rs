@@ -17,6 +17,7 @@ use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::{Mode, StoreNumber, StorePolicy};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::task::Waker;
 
@@ -43,6 +44,8 @@ pub struct Start {
     pub now_ms: u64,
     /// A segment that is as large is followed by another.
     pub segment_bytes: u64,
+    /// It serves all slots.
+    pub serves: bool,
 }
 
 /// See the module.
@@ -50,7 +53,7 @@ pub struct Member {
     /// Its disk.
     pub disk: Disk,
     /// Its data.
-    pub space: Keyspace,
+    pub space: Arc<Keyspace>,
     /// What recovery found.
     pub report: Report,
     /// What those who write the log and those who take snapshots know of each other.
@@ -92,7 +95,8 @@ impl Member {
         };
         directory::remove_drafts(&disk)?;
         let mut catalog = Catalog::open(&disk)?;
-        let space = Keyspace::new(Options { hash_seed: start.seed, eviction_seed: start.seed });
+        let options = Options { hash_seed: start.seed, eviction_seed: start.seed };
+        let space = Arc::new(Keyspace::new(options));
         space.set_stores(&start.policies);
         let plan = Plan::make(&disk, data_set, &catalog)?;
         let last = plan.last_sequence;
@@ -109,8 +113,10 @@ impl Member {
         let standing = Standing::default();
         standing.synced.store(last, Release);
         space.journal().start(last, Waker::noop().clone());
-        let report = plan.read(&space);
-        (0..16384).for_each(|slot| space.set_serving(slot, true));
+        let report = plan.read(&*space);
+        if start.serves {
+            (0..16384).for_each(|slot| space.set_serving(slot, true));
+        }
         Ok(Self {
             space,
             report,

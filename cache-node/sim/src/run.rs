@@ -156,6 +156,7 @@ impl Running {
                 seed,
                 now_ms: self.now_ms,
                 segment_bytes: [300, 2_000, 1 << 20][self.dice.pick(3)],
+                serves: true,
             };
             match Member::start(disk.clone(), &start) {
                 Ok(member) if !disk.is_dead() => {
@@ -185,6 +186,7 @@ impl Running {
             seed,
             now_ms: self.now_ms,
             segment_bytes: 1 << 20,
+            serves: true,
         };
         let disk = disk.after_crash(&mut self.dice, next);
         let again = Member::start(disk, &start).map_err(|wrong| wrong.to_string())?;

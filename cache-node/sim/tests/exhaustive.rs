@@ -24,7 +24,7 @@ fn policies(fsync: Fsync) -> Vec<StorePolicy> {
 fn start(fsync: Fsync) -> Start {
     // Without fsync what may be lost is what is in one segment.
     let segment_bytes = if fsync == Fsync::Never { 5_000 } else { 300 };
-    Start { policies: policies(fsync), seed: 7, now_ms: NOW_MS, segment_bytes }
+    Start { policies: policies(fsync), seed: 7, now_ms: NOW_MS, segment_bytes, serves: true }
 }
 
 /// One who writes, and what has to be there.

@@ -13,7 +13,7 @@ use hypercache_sim::member::{Member, Start};
 fn start(mode: Mode) -> Start {
     let durability = Durability { fsync: Fsync::Always, ..Durability::of(mode) };
     let policies = vec![StorePolicy { durability, ..StorePolicy::new("default", 0) }];
-    Start { policies, seed: 7, now_ms: 1_700_000_000_000, segment_bytes: 200 }
+    Start { policies, seed: 7, now_ms: 1_700_000_000_000, segment_bytes: 200, serves: true }
 }
 
 fn begin(disk: &Disk) -> Member {

@@ -1,7 +1,7 @@
 //! Each mistake is found, in each world in which it is looked for.
 //!
 //! `SIM_SEEDS` and `SIM_FROM`: of these seeds it is counted how many find each, in each world; `SIM_MISTAKE`: how
-//! those are called of which that is asked.
+//! those are called of which that is asked; `SIM_SHAPE`: in which world.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is a test")]
 #![allow(clippy::disallowed_methods, reason = "the environment says how long the test is")]
@@ -72,11 +72,12 @@ fn how_many_seeds_find_each_mistake() {
         return;
     }
     let asked = std::env::var("SIM_MISTAKE").unwrap_or_default();
+    let place = std::env::var("SIM_SHAPE").unwrap_or_default();
     let is_asked = |broken: &Broken| format!("{broken:?}").contains(&asked);
     for broken in Broken::all().filter(is_asked) {
-        for (world, shape) in Shape::NAMED {
+        for (world, shape) in Shape::NAMED.iter().filter(|(world, _)| world.contains(&place)) {
             let seeds = common::seeds(SEEDS);
-            let find = |seed: &u64| find(broken, shape, *seed).is_some();
+            let find = |seed: &u64| find(broken, *shape, *seed).is_some();
             let found: Vec<u64> = seeds.clone().filter(find).collect();
             let (count, first) = (found.len(), found.first());
             println!("{broken:?}, {world}: {count} of {seeds:?}, the first is {first:?}");

@@ -209,6 +209,13 @@ pub struct Recovery {
     pub damages: Vec<String>,
 }
 
+impl Recovery {
+    /// Whether all was read that was forced to the disk.
+    pub fn is_whole(&self) -> bool {
+        self.damaged_snapshots == 0 && self.damaged_frames == 0
+    }
+}
+
 fn mode_word<S: Serializer>(mode: &Mode, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(mode.as_str())
 }

@@ -154,7 +154,7 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
         Ask::Forget { member, dry_run } => forget(shared.clone(), member, dry_run, deadline).await,
         Ask::Reached(epoch) => reached(shared, epoch, deadline).await,
         Ask::Positions(runs) => {
-            Said::Positions(shared.copies().positions(&slots_in(&runs).collect::<Vec<_>>()))
+            Said::Positions(shared.copies().positions(slots_in(&runs).collect()).await)
         }
         Ask::HandOver { epoch, runs, to } => {
             let done = || shared.copies().hand_over(runs, to);

@@ -20,8 +20,9 @@ pub trait Copies: Send + Sync + 'static {
     fn replicate(&self) -> bool;
 
     /// How far this member's copies are: epoch and sequence of the last record of each slot. A
-    /// slot of which it has nothing may be left out.
-    fn positions(&self, slots: &[Slot]) -> Vec<(Slot, u64, u64)>;
+    /// slot of which it has nothing may be left out. What is said counts as confirmed, so it is on this member's disk
+    /// as far as it has to be; where that takes long, nothing is said.
+    fn positions(&self, slots: Vec<Slot>) -> BoxFuture<'static, Vec<(Slot, u64, u64)>>;
 
     /// Hands slots over, of which this member is the primary, to another owner that is in sync:
     /// stops serving them, waits until it has everything, and proposes
@@ -50,8 +51,8 @@ impl Copies for EmptyOnly {
         false
     }
 
-    fn positions(&self, _: &[Slot]) -> Vec<(Slot, u64, u64)> {
-        Vec::new()
+    fn positions(&self, _: Vec<Slot>) -> BoxFuture<'static, Vec<(Slot, u64, u64)>> {
+        async { Vec::new() }.boxed()
     }
 
     fn hand_over(

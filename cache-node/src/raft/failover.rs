@@ -8,7 +8,7 @@ use super::{
 };
 use hypercache_core::cluster::{
     Act, Away, Change, ClusterState, Liveness, MemberId, Positions, Slot, Step, fail_over,
-    to_be_asked,
+    still_counted, to_be_asked,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -173,7 +173,12 @@ pub async fn let_in(shared: &Arc<Shared>, member: MemberId) -> Result<(), String
         let gone = shared.deaths.gone().borrow().clone();
         let asked = to_be_asked(&state, &dead, Some(member));
         if asked.is_empty() {
-            return Ok(());
+            return match still_counted(&state, member) {
+                0 => Ok(()),
+                slots => Err(format!(
+                    "{slots} slots count on what it had before, and have yet to go on without it"
+                )),
+            };
         }
         let positions = positions(shared, &state, asked).await;
         let away = Away { dead: &dead, gone: &gone, lost: &BTreeSet::new() };

@@ -36,12 +36,14 @@ pub use fresh::Fresh;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 pub use handle::{Asked, Handle, LinkCounts, LinkFigures, SourceFigures, timeout};
-use hypercache_core::cluster::{Member, MemberId, Placement, SLOTS, Slot, slots_in};
+use hypercache_core::cluster::{
+    Member, MemberId, Placement, SLOTS, Slot, TELLS_OF_DISKS, WHOLE_ON_DISK, slots_in,
+};
 use hypercache_core::keyspace::Keyspace;
 pub use receive::Receiver;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout as within};
 
 use crate::loops::Loops;
 use crate::peer;
@@ -49,6 +51,9 @@ use crate::raft::{self, Copies, Serving};
 
 /// How often it is looked for links that no change of the table tells of.
 const AGAIN: Duration = Duration::from_millis(100);
+
+/// For so long an answer about how far this member is waits for its disk, at the most.
+const POSITIONS_ON_DISK: Duration = Duration::from_millis(250);
 
 /// What replication is made of.
 pub struct Options {
@@ -60,6 +65,8 @@ pub struct Options {
     pub peers: peer::Client,
     /// Where the links are served: with their connections, on the loop of the other member's number.
     pub loops: Loops,
+    /// Whether all that was forced to this member's disk was read as it started.
+    pub is_whole: Arc<dyn Fn() -> bool + Send + Sync>,
     /// In how much time all slots are compared with their copies once; 0: never.
     pub check_interval: Duration,
 }
@@ -79,6 +86,7 @@ pub(crate) struct Context {
     /// This member stops: who is in sync stays so, as it may be the next primary of what comes here yet.
     stops: AtomicBool,
     stop: watch::Receiver<bool>,
+    is_whole: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// Replication, ready to run.
@@ -96,7 +104,7 @@ pub struct HandOver(Arc<Context>);
 impl Options {
     /// Prepares it. Nothing runs yet.
     pub fn build(self) -> Replication {
-        let Self { keyspace, cluster, peers, loops, check_interval } = self;
+        let Self { keyspace, cluster, peers, loops, is_whole, check_interval } = self;
         let (stop, stopping) = watch::channel(false);
         let context = Arc::new(Context {
             me: cluster.me(),
@@ -106,6 +114,7 @@ impl Options {
             leaving: Mutex::default(),
             stops: AtomicBool::new(false),
             stop: stopping,
+            is_whole,
             keyspace,
             cluster,
             peers,
@@ -118,6 +127,24 @@ impl Context {
     fn name_of(&self, member: MemberId) -> String {
         let state = self.serving.state();
         state.members.get(&member).map_or_else(|| format!("{member:016x}"), |m| m.name.clone())
+    }
+
+    /// The slots of which the table takes an earlier process of this member for the primary, where all that was
+    /// acknowledged of replicated stores is on this member's disk.
+    fn whole_on_disk(&self) -> impl Fn(Slot) -> bool + use<> {
+        let state = self.serving.state();
+        let known = state.members.get(&self.me);
+        let is_unknown = known.is_some_and(|me| me.incarnation != self.serving.incarnation());
+        let mut replicated = state.stores.iter().filter(|store| store.replication_factor > 1);
+        let is_whole = is_unknown
+            && state.speaks(TELLS_OF_DISKS)
+            && replicated.all(|store| store.durability.awaits_disk())
+            && (self.is_whole)();
+        let me = self.me;
+        move |slot| {
+            let placement = state.assignment.placement(slot);
+            is_whole && placement.is_some_and(|placement| placement.primary() == Some(me))
+        }
     }
 
     /// A member with the newest address that is known.
@@ -177,11 +204,20 @@ impl Copies for HandOver {
         true
     }
 
-    fn positions(&self, slots: &[Slot]) -> Vec<(Slot, u64, u64)> {
-        let feed = self.0.keyspace.feed();
-        let of = |slot: &Slot| (*slot, feed.position(*slot));
-        let there = slots.iter().map(of).filter(|(_, position)| position.epoch > 0);
-        there.map(|(slot, position)| (slot, position.epoch, position.sequence)).collect()
+    fn positions(&self, slots: Vec<Slot>) -> BoxFuture<'static, Vec<(Slot, u64, u64)>> {
+        let (keyspace, is_whole) = (Arc::clone(&self.0.keyspace), self.0.whole_on_disk());
+        async move {
+            let feed = keyspace.feed();
+            let of = |slot: &Slot| match feed.position(*slot) {
+                at if at.epoch > 0 => Some((*slot, at.epoch, at.sequence)),
+                _ => is_whole(*slot).then_some((*slot, WHOLE_ON_DISK.0, WHOLE_ON_DISK.1)),
+            };
+            let said = slots.iter().filter_map(of).collect();
+            let Some(ticket) = keyspace.unforced(slots) else { return said };
+            let on_disk = within(POSITIONS_ON_DISK, keyspace.journal().until_durable(ticket));
+            if matches!(on_disk.await, Ok(Ok(()))) { said } else { Vec::new() }
+        }
+        .boxed()
     }
 
     fn hand_over(

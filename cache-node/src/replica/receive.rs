@@ -19,12 +19,7 @@ use crate::peer::{Answer, Handler};
 use crate::raft::Serving;
 
 /// What is known of a primary's session.
-#[derive(Debug, Default)]
-struct Session {
-    received: Received,
-    /// What has to be on this member's disk before anything more is confirmed.
-    ticket: Option<Ticket>,
-}
+type Session = Received;
 
 /// See the module.
 pub struct Receiver {
@@ -53,22 +48,21 @@ impl Receiver {
 
     fn hello(&self, from: MemberId, session: u64) -> Said {
         let known = self.session(from);
-        let known = known.lock();
+        let mut known = known.lock();
         let incarnation = self.incarnation();
-        if session == 0 || known.received.session() != session {
+        if session == 0 || known.session() != session {
             return Said::Unknown { incarnation };
         }
-        Said::Known {
-            incarnation,
-            number: known.received.number(),
-            refused: known.received.refused().iter().map(wire::put_refusal).collect(),
-        }
+        let journal = self.keyspace.journal();
+        let number = known.confirmed(|ticket| journal.is_durable(ticket));
+        let refused = known.refused().iter().map(wire::put_refusal).collect();
+        Said::Known { incarnation, number, refused }
     }
 
     fn begin(&self, from: MemberId, session: u64) -> Said {
         let known = self.session(from);
         let mut known = known.lock();
-        known.received = Received::new(session);
+        *known = known.follow(session);
         self.handle.began(from, session);
         Said::Known { incarnation: self.incarnation(), number: 0, refused: Vec::new() }
     }
@@ -85,7 +79,8 @@ impl Receiver {
         let known = self.session(from);
         let mut known = known.lock();
         let unknown = Said::Unknown { incarnation: self.incarnation() };
-        match known.received.receive(session, number) {
+        let journal = self.keyspace.journal();
+        match known.receive(session, number) {
             Receive::Unknown => return Ok((unknown, None)),
             Receive::Again => {}
             Receive::Next => {
@@ -113,15 +108,14 @@ impl Receiver {
                         "this member's copy of a slot is not what its primary holds, of store {store}: it is replaced"
                     );
                 }
-                known.received.done(number, &applied.refused, &applied.attached);
-                known.ticket = known.ticket.max(applied.ticket);
+                known.confirmed(|ticket| journal.is_durable(ticket));
+                known.done(number, &applied.refused, &applied.attached, applied.ticket);
                 self.handle.took(from, body.len());
                 self.handle.did(from, session, number);
             }
         }
-        let refused = known.received.refused().iter().map(wire::put_refusal).collect();
-        let journal = self.keyspace.journal();
-        let ticket = known.ticket.filter(|ticket| !journal.is_durable(*ticket));
+        let refused = known.refused().iter().map(wire::put_refusal).collect();
+        let ticket = known.ticket().filter(|ticket| !journal.is_durable(*ticket));
         Ok((Said::Done { refused }, ticket))
     }
 
@@ -160,7 +154,13 @@ impl Receiver {
             Head::Cycle { session, number, frames } => {
                 return self.cycle(from, session, number, &frames, body);
             }
-            Head::Positions { runs, epoch } => self.positions(&runs, epoch),
+            Head::Positions { runs, epoch } => {
+                let said = self.positions(&runs, epoch);
+                // What it says counts as confirmed. (While the disk fails nothing that has to be on it is.)
+                let is_failed = self.keyspace.journal().is_failed();
+                let ticket = self.keyspace.unforced(slots_in(&runs));
+                return Ok((said, ticket.filter(|_| !is_failed)));
+            }
             Head::Piece { session, slot, attachment, number, store, is_last } => {
                 let piece = Piece { slot, attachment, number, store, is_last };
                 let (came, ticket) = self.piece(from, session, &piece, body);

@@ -9,7 +9,7 @@
 //! | version | since | new in it |
 //! | ---: | --- | --- |
 //! | 2 | 0.1 | |
-//! | 3 | 0.1 | [`Act::RemoveOwnerAt`](super::Act::RemoveOwnerAt), [`Change::RaiseProtocol`](super::Change::RaiseProtocol); who holds which stores counts for who is in sync |
+//! | 3 | 0.1 | [`Act::RemoveOwnerAt`](super::Act::RemoveOwnerAt), [`Change::RaiseProtocol`](super::Change::RaiseProtocol); who holds which stores counts for who is in sync; [`WHOLE_ON_DISK`](super::WHOLE_ON_DISK) |
 
 use super::{ClusterState, Decision, Facts, MemberId};
 use std::ops::RangeInclusive;
@@ -26,6 +26,9 @@ pub const REMOVES_BY_EPOCH: Protocol = 3;
 
 /// The first in which steps look at which stores an owner holds: all members have to do the same by them.
 pub const LOOKS_AT_STORES: Protocol = 3;
+
+/// The first in which a primary that was started again says whether its disk has all.
+pub const TELLS_OF_DISKS: Protocol = 3;
 
 impl ClusterState {
     /// The version that all members know.

@@ -206,15 +206,30 @@ impl Keyspace {
         self.journal.append(&logged, now_ms, durability)
     }
 
-    /// A command of a store whose answers wait for others was done in a slot that is locked: it waits
+    /// A command of a store whose answers wait for others, or for the disk, was done in a slot that is locked: it waits
     /// for what it did and for what it may have seen.
     #[inline]
     pub(super) fn note_unconfirmed(&self, store: &Store, slot: Slot) {
+        if store.awaits_disk {
+            self.note_unforced(slot, store.acks != Acks::One);
+        }
         if mutation::is(Mutation::DirtyRead) {
             return self.feed.note_new(slot);
         }
         if store.acks != Acks::One {
             self.feed.note(slot);
+        }
+    }
+
+    /// What a command in a slot may have seen is not on the disk yet: it waits for that. While the disk fails, readers
+    /// of what is not to outlive this member (`is_kept`: it is) see what there is, as those that write are refused.
+    #[inline]
+    fn note_unforced(&self, slot: Slot, is_kept: bool) {
+        if let Some(ticket) = self.journal.unforced_in(slot)
+            && !mutation::is(Mutation::UnforcedRead)
+            && (is_kept || !self.journal.is_failed())
+        {
+            crate::log::awaits::note(ticket);
         }
     }
 
@@ -248,7 +263,12 @@ impl Locked<'_> {
     /// As [`Keyspace::note_unconfirmed`], of all slots that are locked.
     #[inline]
     pub(super) fn note_unconfirmed(&self) {
-        if self.registry.awaits_others {
+        let awaits_others = self.registry.awaits_others;
+        if self.registry.awaits_disk {
+            let slots = self.guards.iter().map(|(slot, _)| *slot);
+            slots.for_each(|slot| self.space.note_unforced(slot, awaits_others));
+        }
+        if awaits_others {
             self.guards.iter().for_each(|(slot, _)| self.space.feed.note(*slot));
         }
     }

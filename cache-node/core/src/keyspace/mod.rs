@@ -80,7 +80,7 @@ pub use walk::{scan_cursor, scan_slot};
 pub use watch::WatchedKey;
 
 use crate::cluster::{SLOTS, Slot, slot_of};
-use crate::log::Journal;
+use crate::log::{Journal, Ticket};
 use crate::replica::Feed;
 use crate::store::{DEFAULT_STORE, EvictionPolicy, StoreNumber, StorePolicy};
 use arc_swap::ArcSwap;
@@ -402,6 +402,20 @@ impl Keyspace {
     #[inline]
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// What has to be on the disk before others may count on what is here of slots: what stores have done that are confirmed
+    /// once it is there.
+    pub fn unforced(&self, slots: impl IntoIterator<Item = Slot>) -> Option<Ticket> {
+        if !self.registry.load().awaits_disk {
+            return None;
+        }
+        let of = |slot: Slot| {
+            // Whoever is at it has noted what he did once he is gone.
+            let _state = self.cell(slot)?.state.lock();
+            self.journal.unforced_in(slot)
+        };
+        slots.into_iter().filter_map(of).max()
     }
 
     /// The policies in force.

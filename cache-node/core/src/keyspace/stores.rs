@@ -139,6 +139,8 @@ pub struct Registry {
     pub bounded: bool,
     /// Some store's answers wait for other members.
     pub awaits_others: bool,
+    /// Some store's answers wait for the disk.
+    pub awaits_disk: bool,
     /// Number to index in `stores`.
     by_number: Vec<Option<u16>>,
     /// Prefix and index of its store, the longest prefix first.
@@ -177,8 +179,9 @@ impl Registry {
         prefixes.sort_by(|a: &(Box<[u8]>, u16), b| b.0.len().cmp(&a.0.len()).then(a.0.cmp(&b.0)));
         let bounded = stores.iter().any(|store| store.max_bytes.is_some());
         let awaits_others = stores.iter().any(|store| store.acks != Acks::One);
+        let awaits_disk = stores.iter().any(|store| store.awaits_disk);
         let policies = Arc::new(policies);
-        Self { epoch, policies, stores, bounded, awaits_others, by_number, prefixes }
+        Self { epoch, policies, stores, bounded, awaits_others, awaits_disk, by_number, prefixes }
     }
 
     /// The store with a number.

@@ -18,7 +18,7 @@ mod mixed;
 use super::frame::{Frame, NOBODY, SEVERAL};
 use super::until::UntilDurable;
 use super::{Batch, LANES, Sequence, lane_of};
-use crate::cluster::Slot;
+use crate::cluster::{SLOTS, Slot};
 use crate::store::{Durability, StoreNumber};
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
@@ -135,6 +135,8 @@ pub struct Journal {
     waiting_bytes: AtomicUsize,
     /// As `ends.durable`, to be read without its lock.
     pub(super) durable: AtomicU64,
+    /// The cycle of each slot's last record that is answered once it is on the disk; from the start on.
+    last_forced: OnceLock<Box<[AtomicU64]>>,
 }
 
 impl std::fmt::Debug for Journal {
@@ -154,6 +156,7 @@ impl Journal {
         self.lanes.iter().for_each(|lane| lane.0.lock().cycle = 1);
         *self.ends.lock() = Ends { durable: 1, written: 1, ..Ends::default() };
         self.durable.store(1, Release);
+        let _ = self.last_forced.set((0..SLOTS).map(|_| AtomicU64::new(0)).collect());
         let _ = self.writer.set(writer);
         self.on.store(true, Release);
     }
@@ -219,6 +222,9 @@ impl Journal {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Ticket {
         let mut lane = self.lane(slot).lock();
+        if durability.awaits_disk() {
+            self.forces(slot, lane.cycle);
+        }
         if !self.takes(&mut lane) {
             return Ticket(lane.cycle);
         }
@@ -247,6 +253,7 @@ impl Journal {
         let records = batch.len() as u64;
         if one_store && lanes.len() == 1 {
             let mut lane = self.lane(slot).lock();
+            self.forces_batch(batch, lane.cycle, &durability);
             if !self.takes(&mut lane) {
                 return Some(Ticket(lane.cycle));
             }
@@ -262,6 +269,7 @@ impl Journal {
             lanes.iter().map(|lane| self.lanes[*lane].0.lock()).collect();
         let all_take = guards.iter_mut().all(|lane| self.takes(lane));
         let ticket = Ticket(guards.first()?.cycle);
+        self.forces_batch(batch, ticket.0, &durability);
         if !all_take {
             guards.iter_mut().for_each(|lane| lane.lost = true);
             return Some(ticket);
@@ -277,6 +285,29 @@ impl Journal {
         lane.sealed.push(frame);
         drop(guards);
         Some(self.appended_to(lane, added))
+    }
+
+    fn forces_batch(&self, batch: &Batch, cycle: u64, of: &impl Fn(StoreNumber) -> Durability) {
+        for (_, slot, _) in batch.records().filter(|(store, ..)| of(*store).awaits_disk()) {
+            self.forces(slot, cycle);
+        }
+    }
+
+    /// A slot's last record is of a cycle, and is answered once that is on the disk. The slot is locked.
+    #[inline]
+    fn forces(&self, slot: Slot, cycle: u64) {
+        let last = self.last_forced.get().and_then(|last| last.get(usize::from(slot)));
+        if let Some(last) = last {
+            last.fetch_max(cycle, Relaxed);
+        }
+    }
+
+    /// The cycle of a slot's last record that is answered once it is on the disk, if it is not there yet. The slot is
+    /// locked.
+    #[inline]
+    pub fn unforced_in(&self, slot: Slot) -> Option<Ticket> {
+        let last = self.last_forced.get()?.get(usize::from(slot))?.load(Relaxed);
+        (last >= self.durable.load(Acquire)).then_some(Ticket(last))
     }
 
     fn makes_room(&self) {

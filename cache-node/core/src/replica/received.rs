@@ -2,6 +2,8 @@
 
 use super::incoming::Refused;
 use crate::cluster::Slot;
+use crate::log::Ticket;
+use crate::mutation::{self, Mutation};
 
 /// Which cycles of a session were done, and what of them was refused: what comes twice is done once, in
 /// order, and what was refused is told until the sender must have heard it.
@@ -12,6 +14,10 @@ pub struct Received {
     number: u64,
     /// Slots that were refused since they were attached last.
     refused: Vec<(Slot, Refused)>,
+    /// What has to be on the disk before anything more is confirmed; also of earlier sessions.
+    ticket: Option<Ticket>,
+    /// The last cycle of which it is known that it is there, with all before it.
+    on_disk: u64,
 }
 
 /// What is to be done with a cycle.
@@ -31,16 +37,36 @@ impl Received {
         Self { session, ..Self::default() }
     }
 
+    /// Nothing of another session yet. What was done in the one before may have yet to be on the disk.
+    #[must_use]
+    pub fn follow(&self, session: u64) -> Self {
+        Self { ticket: self.ticket, ..Self::new(session) }
+    }
+
     /// The session; 0 for none.
     pub fn session(&self) -> u64 {
         self.session
     }
 
-    /// The last cycle that was done; 0 for none. Who goes on with the session over another connection is
-    /// told this, and [`Self::refused`], before anything else: a confirmation of a cycle may have been lost
-    /// with what was refused of it.
+    /// The last cycle that was done; 0 for none.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The last cycle that was done and is on the disk, as far as it has to be; 0 for none. `is_durable` says it of what
+    /// was appended to the log. Who goes on with the session over another connection is told this, and
+    /// [`Self::refused`], before anything else: a confirmation of a cycle may have been lost with what was refused of
+    /// it. What comes after it is sent again.
+    pub fn confirmed(&mut self, is_durable: impl Fn(Ticket) -> bool) -> u64 {
+        if self.ticket.is_none_or(is_durable) || mutation::is(Mutation::UnforcedResumed) {
+            self.on_disk = self.number;
+        }
+        self.on_disk
+    }
+
+    /// What has to be on the disk before anything more is confirmed.
+    pub fn ticket(&self) -> Option<Ticket> {
+        self.ticket
     }
 
     /// Slots that were refused since they were attached last.
@@ -60,9 +86,17 @@ impl Received {
         }
     }
 
-    /// A cycle was done: what was refused of it, and what was attached by it.
-    pub fn done(&mut self, number: u64, refused: &[(Slot, Refused)], attached: &[Slot]) {
+    /// A cycle was done: what was refused of it, and what was attached by it; and what has to be on the disk before it
+    /// is confirmed. Before it is asked how far it was until then ([`Self::confirmed`]).
+    pub fn done(
+        &mut self,
+        number: u64,
+        refused: &[(Slot, Refused)],
+        attached: &[Slot],
+        ticket: Option<Ticket>,
+    ) {
         self.number = number;
+        self.ticket = self.ticket.max(ticket);
         self.refused.retain(|(slot, _)| !attached.contains(slot));
         for (slot, why) in refused {
             self.refused.retain(|(known, _)| known != slot);
@@ -79,7 +113,7 @@ mod tests {
     fn a_cycle_is_done_once_and_in_its_turn() {
         let mut received = Received::new(7);
         assert_eq!(received.receive(7, 5), Receive::Next);
-        received.done(5, &[], &[]);
+        received.done(5, &[], &[], None);
         assert_eq!(received.receive(7, 6), Receive::Next);
         assert_eq!(received.receive(7, 5), Receive::Again);
         assert_eq!(received.receive(7, 7), Receive::Unknown);
@@ -90,8 +124,21 @@ mod tests {
     #[test]
     fn what_was_refused_is_told_until_the_slot_is_attached_again() {
         let mut received = Received::new(7);
-        received.done(1, &[(3, Refused::Unattached), (4, Refused::Unattached)], &[]);
-        received.done(2, &[(3, Refused::Newer { epoch: 9 })], &[4]);
+        received.done(1, &[(3, Refused::Unattached), (4, Refused::Unattached)], &[], None);
+        received.done(2, &[(3, Refused::Newer { epoch: 9 })], &[4], None);
         assert_eq!(received.refused(), [(3, Refused::Newer { epoch: 9 })]);
+    }
+
+    #[test]
+    fn who_goes_on_with_a_session_is_told_of_no_cycle_that_is_not_on_the_disk() {
+        let ticket = Ticket::of_cycle;
+        let mut received = Received::new(7);
+        received.done(1, &[], &[], Some(ticket(4)));
+        assert_eq!(received.confirmed(|at| at <= ticket(4)), 1);
+        received.done(2, &[], &[], Some(ticket(5)));
+        received.done(3, &[], &[], None);
+        assert_eq!(received.confirmed(|at| at <= ticket(4)), 1);
+        assert_eq!(received.follow(8).confirmed(|at| at <= ticket(4)), 0);
+        assert_eq!(received.confirmed(|at| at <= ticket(5)), 3);
     }
 }

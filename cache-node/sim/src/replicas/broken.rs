@@ -27,6 +27,12 @@ pub enum Broken {
     LeaseByWallClock,
     /// The leader takes a lease for over when it would be by a clock that goes as its own.
     WaitsNoLonger,
+    /// An answer does not wait for the disk.
+    UnforcedAnswer,
+    /// An owner confirms what is not on its disk yet.
+    UnforcedConfirmed,
+    /// An owner says how far it is by what is not on its disk yet.
+    UnforcedPosition,
 }
 
 impl Broken {
@@ -35,6 +41,7 @@ impl Broken {
         let shell = [Self::ServesWithoutLease, Self::AnyOwner, Self::ServesUnknown];
         let more = [Self::LeavesAlone, Self::OlderTable, Self::RemovedQuietly];
         let wiped = [Self::KeptNumber];
+        let disks = [Self::UnforcedAnswer, Self::UnforcedConfirmed, Self::UnforcedPosition];
         let clocks = [Self::LeaseByHearing, Self::LeaseByWallClock, Self::WaitsNoLonger];
         Mutation::ALL
             .into_iter()
@@ -43,6 +50,7 @@ impl Broken {
             .chain(more)
             .chain(clocks)
             .chain(wiped)
+            .chain(disks)
     }
 
     /// The worlds in which it is looked for, by their names.
@@ -59,6 +67,10 @@ impl Broken {
             // Only by time is a lease another thing than the leader takes it for.
             Self::LeaseByHearing => &["one-way"],
             Self::LeaseByWallClock | Self::WaitsNoLonger => &["clocks"],
+            Self::Core(Mutation::UnforcedResumed | Mutation::UnforcedRead | Mutation::CountedOut | Mutation::YieldsToFew)
+            | Self::UnforcedAnswer
+            | Self::UnforcedConfirmed
+            | Self::UnforcedPosition => &["disks"],
             _ => &["narrow", "wide"],
         }
     }

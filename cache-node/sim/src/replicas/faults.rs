@@ -11,6 +11,7 @@ impl World {
     pub fn fault(&mut self) {
         let id = self.member();
         match self.dice.pick(15) {
+            11 if self.shape.disks && self.dice.one(2) => self.kill_many(),
             14 if self.shape.late_tables => self.late = Some(id).filter(|_| self.late.is_none()),
             13 if self.shape.damage && self.dice.one(3) => self.damage(id),
             12 if self.network.is_whole() && self.may_lose(id) => {
@@ -32,6 +33,7 @@ impl World {
                     self.say(&format!("{id} is back"));
                 }
             }
+            3..=5 if self.shape.disks && !self.dice.one(3) => self.start_again(),
             3..=5 if self.processes.contains_key(&id) && self.may_lose(id) => self.kill(id),
             6 | 7 => self.restart(id),
             8..=10 => {
@@ -87,6 +89,10 @@ impl World {
 
     /// Whether a member may be lost: the others have everything, and nothing else is wrong.
     fn may_lose(&mut self, id: MemberId) -> bool {
+        // What was answered is on the disks.
+        if self.shape.disks {
+            return true;
+        }
         for index in 0..SLOTS.len() {
             let is_whole = self.table.latest().placements[index]
                 .in_sync
@@ -137,9 +143,11 @@ impl World {
         })
     }
 
-    fn kill(&mut self, id: MemberId) {
+    pub fn kill(&mut self, id: MemberId) {
         self.say(&format!("{id} is killed"));
-        self.processes.remove(&id);
+        if let Some(process) = self.processes.remove(&id) {
+            self.leave(&process);
+        }
         self.weak = [true; SLOTS.len()];
         // Nobody takes the word of who is dead on who is in sync.
         self.proposals.retain(|proposal| proposal.by.0 != id || !proposal.is_of_sync);
@@ -159,7 +167,7 @@ impl World {
             Some(Broken::KeptNumber) => before.unwrap_or_default(),
             _ => self.incarnations,
         };
-        let process = Process::start(id, incarnation, self.seed, self.shape.stores);
+        let Some(process) = self.new_process(id, incarnation) else { return };
         let lease = self.leases.starts(id);
         self.processes.insert(id, Process { leaves_alone, lease, ..process });
     }

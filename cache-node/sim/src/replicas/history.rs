@@ -136,10 +136,12 @@ impl History {
         }
     }
 
-    /// Answers what may be answered; `process` finds one that lives and may answer.
+    /// Answers what may be answered; `process` finds one that lives and may answer. Without `waits_for_disk` it does not
+    /// matter what is on its disk, by a mistake.
     pub fn answer<'p>(
         &mut self,
         process: impl Fn((MemberId, u64)) -> Option<Option<&'p Process>>,
+        waits_for_disk: bool,
         says: &mut dyn FnMut(String),
     ) -> Result<(), String> {
         for waiting in std::mem::take(&mut self.waiting) {
@@ -160,7 +162,9 @@ impl History {
             let needs = waiting.awaited.needs();
             if needs.iter().any(|need| feed.progress(need) == Progress::Lost) {
                 self.unknown += 1;
-            } else if needs.iter().all(|need| feed.progress(need) == Progress::Met) {
+            } else if needs.iter().all(|need| feed.progress(need) == Progress::Met)
+                && (found.is_on_disk(waiting.awaited.ticket) || !waits_for_disk)
+            {
                 says(format!("answered {:?} {:?}", waiting.key, waiting.what));
                 self.answered(waiting)?;
             } else {

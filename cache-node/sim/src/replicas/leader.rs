@@ -38,6 +38,9 @@ impl World {
 
     /// The leader promotes where a primary cannot serve.
     pub fn leader(&mut self) {
+        if self.shape.disks {
+            return self.fail_over();
+        }
         let index = self.dice.pick(SLOTS.len());
         let latest = self.table.latest();
         let placement = latest.placements[index].clone();

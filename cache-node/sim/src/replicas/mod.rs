@@ -11,6 +11,7 @@
 //! | `process` | one life of a member: its data, and what it is for each slot |
 //! | `duties` | what a primary does until another owner is in sync |
 //! | `network` | connections in order, and requests in none |
+//! | `disks` | stores on disks, of which any members may be killed at once |
 //! | `faults` | kills, restarts, isolation, connections that break, copies that become other ones |
 //! | `history` | what clients did, and what must be there |
 //! | `shape` | what a world has: a narrow one, a wide one, or something between |
@@ -24,6 +25,7 @@
 //! | `settle` | the end: everything heals, and is compared |
 
 mod broken;
+mod disks;
 mod duties;
 mod faults;
 mod history;

@@ -4,6 +4,7 @@
 use hypercache_core::cluster::{MemberId, Slot};
 use hypercache_core::command::apply::LoadedPiece;
 use hypercache_core::keyspace::Piece;
+use hypercache_core::log::Ticket;
 use hypercache_core::replica::{Cycle, Position, Refused};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct Confirmed {
     pub session: u64,
     pub number: u64,
+    /// What has to be on its disk before it says so.
+    pub ticket: Option<Ticket>,
     pub refused: Vec<(Slot, Refused)>,
 }
 

@@ -1,20 +1,25 @@
-//! One life of a member: from a start to a kill. Nothing of it is on a disk.
+//! One life of a member: from a start to a kill. What is on its disk outlives it.
 
 use super::duties::{Duty, Handing};
-use super::stores::Stores;
+use super::network::Message;
 use super::table::Version;
 use super::{OWNERS, SLOTS, START_MS};
+use crate::disk::Disk;
+use crate::member::{Member, Start};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{NoScripts, Step, lookup};
 use hypercache_core::keyspace::{Keyspace, Options};
-use hypercache_core::log::Record;
+use hypercache_core::log::{Record, Ticket};
 use hypercache_core::log::record::put_command;
 use hypercache_core::replica::{Awaited, Link, Received, Role, Route, Synced, awaits};
 use hypercache_core::resp::{Protocol, Writer};
-use hypercache_core::store::StoreNumber;
+use hypercache_core::store::{StoreNumber, StorePolicy};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
+
+/// A segment of a log that is as large is followed by another.
+const SEGMENT_BYTES: u64 = 4096;
 
 /// See the module.
 pub struct Process {
@@ -39,6 +44,10 @@ pub struct Process {
     pub set_ms: i64,
     /// A mistake: an owner leaves whatever those have that stay.
     pub leaves_alone: bool,
+    /// Its disk, and what brings its data there; `None`: all is in memory.
+    pub kept: Option<Member>,
+    /// What it says once something is on its disk.
+    pub unsaid: Vec<(Ticket, Message)>,
 }
 
 /// What a command came to.
@@ -48,14 +57,32 @@ pub struct Called {
 }
 
 impl Process {
-    pub fn start(id: MemberId, incarnation: u64, seed: u64, stores: Stores) -> Self {
+    /// Starts with what is on a disk, or with nothing.
+    ///
+    /// # Errors
+    /// What is on the disk cannot be read.
+    pub fn start(
+        id: MemberId,
+        incarnation: u64,
+        seed: u64,
+        policies: &[StorePolicy],
+        disk: Option<Disk>,
+    ) -> Result<Self, String> {
         let seed = seed ^ incarnation.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id;
-        let space = Keyspace::new(Options { hash_seed: seed, eviction_seed: seed });
-        space.set_stores(&stores.policies());
-        Self {
+        let (policies, now_ms) = (policies.to_vec(), START_MS);
+        let start =
+            Start { policies, seed, now_ms, segment_bytes: SEGMENT_BYTES, serves: false };
+        let kept = disk.map(|disk| Member::start(disk, &start)).transpose();
+        let kept = kept.map_err(|wrong| wrong.to_string())?;
+        let space = kept.as_ref().map(|kept| Arc::clone(&kept.space)).unwrap_or_else(|| {
+            let space = Keyspace::new(Options { hash_seed: seed, eviction_seed: seed });
+            space.set_stores(&start.policies);
+            Arc::new(space)
+        });
+        Ok(Self {
             id,
             incarnation,
-            space: Arc::new(space),
+            space,
             version: None,
             is_known: false,
             lease: true,
@@ -67,7 +94,9 @@ impl Process {
             now_ms: START_MS,
             set_ms: 0,
             leaves_alone: false,
-        }
+            kept,
+            unsaid: Vec::new(),
+        })
     }
 
     /// The link to another member.

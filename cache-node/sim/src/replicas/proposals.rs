@@ -31,6 +31,11 @@ impl World {
         let is_connected = self.network.connections.contains_key(&(id, other));
         let Some(process) = self.processes.get_mut(&id) else { return };
         let by = (id, process.incarnation);
+        if !process.is_known && self.shape.disks {
+            let incarnation = process.incarnation;
+            self.let_in(id, incarnation);
+            return;
+        }
         if !process.is_known {
             // What the table says of its slots has to be settled first: who is furthest is not known to
             // it alone.

@@ -18,6 +18,18 @@ impl World {
     pub fn settle(&mut self) -> Result<(), String> {
         self.network.heal();
         self.late = None;
+        self.mend_disks();
+        self.rest()?;
+        if self.shape.disks {
+            // What is at rest is on the disks as well.
+            self.kill_all(None);
+            self.rest()?;
+        }
+        Ok(())
+    }
+
+    /// All members run until all is well; then they are compared.
+    fn rest(&mut self) -> Result<(), String> {
         for id in self.shape.ids() {
             self.restart(*id);
         }

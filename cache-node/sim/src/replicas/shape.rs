@@ -6,6 +6,7 @@ use super::leases::Clocks;
 use super::stores::Stores;
 use crate::choice::{Choice, Dice};
 use hypercache_core::cluster::MemberId;
+use hypercache_core::store::{Durability, Fsync, Mode, StorePolicy};
 
 /// So many of the worlds with names are among those that a seed chooses from.
 const CHOSEN: usize = 4;
@@ -31,6 +32,10 @@ pub struct Shape {
     pub stores: Stores,
     /// Members are of an older release at first, and of this one from some moment on.
     pub upgrades: bool,
+    /// Stores are on disks, and any members may be killed at once.
+    pub disks: bool,
+    /// Disks fail.
+    pub disks_fail: bool,
 }
 
 impl Shape {
@@ -45,6 +50,8 @@ impl Shape {
         clocks: Clocks::None,
         stores: Stores::Even,
         upgrades: false,
+        disks: false,
+        disks_fail: false,
     };
     /// The same, and owners leave for little.
     pub const IMPATIENT: Self = Self { patience: 6, ..Self::NARROW };
@@ -65,8 +72,14 @@ impl Shape {
     /// Slots move, and what members say of that becomes another thing meanwhile.
     pub const UPGRADING: Self = Self { upgrades: true, ..Self::RESTLESS };
 
+    /// What is on disks, of which all may lose their power at once.
+    pub const DISKS: Self = Self { disks: true, ..Self::NARROW };
+    /// The same of four members, whose disks fail.
+    pub const BAD_DISKS: Self =
+        Self { members: 4, moves: 1, late_tables: true, disks_fail: true, ..Self::DISKS };
+
     /// The worlds that have names.
-    pub const NAMED: [(&str, Self); 9] = [
+    pub const NAMED: [(&str, Self); 11] = [
         ("narrow", Self::NARROW),
         ("impatient", Self::IMPATIENT),
         ("wide", Self::WIDE),
@@ -76,6 +89,8 @@ impl Shape {
         ("mixed", Self::MIXED),
         ("changing", Self::CHANGING),
         ("upgrading", Self::UPGRADING),
+        ("disks", Self::DISKS),
+        ("bad-disks", Self::BAD_DISKS),
     ];
 
     /// Those that no seed chooses by itself.
@@ -94,6 +109,16 @@ impl Shape {
         let patience = [6, 20, 40, 100][dice.pick(4)];
         let (late_tables, damage) = (dice.one(2), dice.one(2));
         Self { members, moves, patience, late_tables, damage, ..Self::NARROW }
+    }
+
+    /// The first policies of its stores.
+    pub(super) fn policies(self) -> Vec<StorePolicy> {
+        let mut policies = self.stores.policies();
+        if self.disks {
+            let kept = Durability { fsync: Fsync::Always, ..Durability::of(Mode::Aof) };
+            policies.iter_mut().for_each(|policy| policy.durability = kept.clone());
+        }
+        policies
     }
 
     /// The members.

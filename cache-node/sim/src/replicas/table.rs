@@ -8,6 +8,9 @@ use hypercache_core::cluster::{
 use hypercache_core::store::StorePolicy;
 use std::collections::BTreeMap;
 
+/// The member of the slots that are not used, which does nothing.
+const ELSEWHERE: MemberId = 99;
+
 /// What a member sees of a version.
 #[derive(Debug, Clone)]
 pub struct Version {
@@ -43,14 +46,15 @@ impl Table {
         };
         let place = |slot: u16| {
             // Each of the used ones begins at another member.
-            let index = SLOTS.iter().position(|(used, _)| *used == slot).unwrap_or(0);
+            let index = SLOTS.iter().position(|(used, _)| *used == slot);
+            let Some(index) = index else { return Placement::new([ELSEWHERE].into_iter().collect(), 1) };
             let first = ids.iter().cycle().skip(index % ids.len());
             Placement::new(first.take(OWNERS).copied().collect(), 1)
         };
         let mut table = Self { state: ClusterState::default(), versions: Vec::new() };
         table.commit(&Change::Init {
             cluster_id: 1,
-            members: ids.iter().map(member).collect(),
+            members: ids.iter().chain([&ELSEWHERE]).map(member).collect(),
             assignment: Assignment::from_placements(1, (0..ALL_SLOTS).map(place)),
             stores,
         });
@@ -59,6 +63,11 @@ impl Table {
             first.protocol = protocol;
         }
         table
+    }
+
+    /// It as a whole.
+    pub fn state(&self) -> &ClusterState {
+        &self.state
     }
 
     /// The latest version.

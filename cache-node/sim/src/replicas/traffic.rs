@@ -5,9 +5,9 @@ use super::world::World;
 use super::{Broken, SLOTS};
 use crate::choice::Choice;
 use hypercache_core::cluster::Slot;
-use hypercache_core::command::apply::Applied;
+use hypercache_core::command::apply::{Applied, LoadedPiece};
 use hypercache_core::mutation::{self, Mutation};
-use hypercache_core::replica::{Receive, Received};
+use hypercache_core::replica::Receive;
 use std::sync::Arc;
 
 impl World {
@@ -24,22 +24,25 @@ impl World {
         let Some(sender) = self.processes.get(&from) else { return };
         let link = sender.link(to);
         let session = link.session();
-        let known = self.processes.get(&to).and_then(|it| it.received.get(&from));
-        let known = known.filter(|it| it.session() == session && session != 0).cloned();
+        let peer = self.processes.get(&to);
+        let before = peer.and_then(|it| it.received.get(&from)).cloned().unwrap_or_default();
+        let known = Some(before.clone()).filter(|it| it.session() == session && session != 0);
         let mut connection = Connection::default();
         match known {
-            Some(received) => {
+            Some(mut received) => {
                 for (slot, why) in received.refused() {
                     sender.space.refused(*slot, &link, session, *why);
                 }
-                link.confirm(session, received.number());
-                connection.forward.extend(link.unconfirmed_after(received.number()));
+                let is_durable = |ticket| peer.is_some_and(|it| it.is_on_disk(Some(ticket)));
+                let number = received.confirmed(is_durable);
+                link.confirm(session, number);
+                connection.forward.extend(link.unconfirmed_after(number));
                 self.say(&format!("{from} to {to}: goes on"));
             }
             None => {
                 self.sessions += 1;
                 link.open(self.sessions);
-                let received = Received::new(self.sessions);
+                let received = before.follow(self.sessions);
                 if let Some(peer) = self.processes.get_mut(&to) {
                     peer.received.insert(from, received);
                 }
@@ -100,14 +103,18 @@ impl World {
                 {
                     return Err(format!("{to} has not what {from} has of {slot}, store {store}"));
                 }
-                received.done(cycle.number, &applied.refused, &applied.attached);
+                let is_durable = |ticket| peer.is_on_disk(Some(ticket));
+                received.confirmed(is_durable);
+                let (refused_now, attached) = (&applied.refused, &applied.attached);
+                received.done(cycle.number, refused_now, attached, applied.ticket);
                 refused = applied.refused;
             }
         }
+        let ticket = received.ticket();
         peer.received.insert(from, received);
         let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return Ok(()) };
         let (session, number) = (cycle.session, cycle.number);
-        connection.back.push_back(Confirmed { session, number, refused });
+        connection.back.push_back(Confirmed { session, number, ticket, refused });
         Ok(())
     }
 
@@ -117,10 +124,15 @@ impl World {
             return;
         }
         let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return };
-        let Some(confirmed) = connection.back.pop_front() else { return };
+        let waits = self.options.broken != Some(Broken::UnforcedConfirmed);
+        let peer = self.processes.get(&to);
+        let is_said = |said: &mut Confirmed| {
+            !waits || peer.is_some_and(|peer| peer.is_on_disk(said.ticket))
+        };
+        let Some(confirmed) = connection.back.pop_front_if(is_said) else { return };
         let Some(process) = self.processes.get(&from) else { return };
         let link = process.link(to);
-        let Confirmed { session, number, refused } = confirmed;
+        let Confirmed { session, number, refused, .. } = confirmed;
         for (slot, why) in refused {
             process.space.refused(slot, &link, session, why);
         }
@@ -149,7 +161,7 @@ impl World {
         if process.incarnation != to.1 {
             return;
         }
-        let mut answer = None;
+        let (mut answer, mut ticket) = (None, None);
         match body {
             // An older table that is still to come may tell it that it is no owner, and it would drop what it was
             // given.
@@ -158,11 +170,15 @@ impl World {
                 if knows || self.options.broken == Some(Broken::OlderTable) {
                     let position = process.space.feed().position(SLOTS[index].0);
                     answer = Some(Body::Position { version, position });
+                    ticket = process.unforced();
                 }
             }
             Body::Piece { session, piece, entries } => {
                 let now_ms = process.now_ms;
                 let loaded = process.space.load_piece(from.0, session, &piece, &entries, now_ms);
+                if let LoadedPiece::Whole(needed) = loaded {
+                    ticket = needed;
+                }
                 answer = Some(Body::Loaded(piece, loaded));
             }
             Body::Position { version, position } => {
@@ -171,7 +187,8 @@ impl World {
             Body::Loaded(piece, loaded) => process.loaded(index, from.0, &piece, loaded),
         }
         if let Some(body) = answer {
-            self.post(Message { from: to, to: from, index, body });
+            let message = Message { from: to, to: from, index, body };
+            self.say_on_disk(to.0, ticket, message);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::stores::holds;
 use super::table::Table;
 use super::{Broken, SLOTS, Shape, Stores};
 use crate::choice::{Choice, Dice};
+use crate::disk::Disk;
 use hypercache_core::cluster::{Change, MemberId, PROTOCOLS};
 use hypercache_core::mutation;
 use hypercache_core::replica::quorum_links;
@@ -97,6 +98,10 @@ pub struct World {
     /// It hears nothing of the table.
     pub late: Option<MemberId>,
     pub leases: Leases,
+    /// Of members that do not run.
+    pub disks: BTreeMap<MemberId, Disk>,
+    /// Nothing goes wrong any more.
+    pub is_healing: bool,
     pub sessions: u64,
     pub incarnations: u64,
 }
@@ -123,17 +128,15 @@ impl World {
     fn new(seed: u64, options: Options) -> Self {
         let leaves_alone = options.broken == Some(Broken::LeavesAlone);
         let shape = options.shape.unwrap_or_else(|| Shape::of(seed));
-        let start = |id| Process { leaves_alone, ..Process::start(id, id, seed, shape.stores) };
         let protocol = if shape.upgrades { *PROTOCOLS.start() } else { *PROTOCOLS.end() };
-        let processes = shape.ids().iter().map(|id| (*id, start(*id))).collect();
-        Self {
+        let mut world = Self {
             dice: Dice::new(seed),
             seed,
             options,
             shape,
-            table: Table::new(shape.ids(), shape.stores.policies(), protocol),
+            table: Table::new(shape.ids(), shape.policies(), protocol),
             network: Network::default(),
-            processes,
+            processes: BTreeMap::new(),
             proposals: Vec::new(),
             history: History::default(),
             ran: Ran::default(),
@@ -141,9 +144,17 @@ impl World {
             damaged: [false; SLOTS.len()],
             late: None,
             leases: Leases::new(shape.clocks, shape.ids(), seed),
+            disks: BTreeMap::new(),
+            is_healing: false,
             sessions: 0,
             incarnations: 100,
+        };
+        for id in shape.ids() {
+            if let Some(process) = world.new_process(*id, *id) {
+                world.processes.insert(*id, Process { leaves_alone, ..process });
+            }
         }
+        world
     }
 
     pub fn say(&mut self, what: &str) {
@@ -169,6 +180,8 @@ impl World {
             match self.dice.pick(100) {
                 0..=19 => self.command()?,
                 20..=21 => self.fault(),
+                // Whoever may be killed at any moment is not killed in each.
+                22 if self.shape.disks && !self.dice.one(4) => self.start_again(),
                 22 => self.sudden()?,
                 23..=26 => self.leader(),
                 27..=29 => self.lease()?,
@@ -184,7 +197,8 @@ impl World {
 
     /// Something that brings the members on, and never harms.
     pub fn progress(&mut self) -> Result<(), String> {
-        let what = self.dice.pick(9);
+        // Disks are slow.
+        let what = self.dice.pick(if self.shape.disks { 10 } else { 9 });
         for _ in 0..=self.dice.pick(10) {
             match what {
                 0 => self.connect(),
@@ -197,7 +211,8 @@ impl World {
                     self.commit();
                     self.see()?;
                 }
-                _ => return self.answer(),
+                8 => return self.answer(),
+                _ => self.force(),
             }
         }
         Ok(())
@@ -252,7 +267,8 @@ impl World {
             Some(Some(process).filter(|_| may))
         };
         let mut said = Vec::new();
-        let answered = self.history.answer(find, &mut |what| said.push(what));
+        let waits = broken != Some(Broken::UnforcedAnswer);
+        let answered = self.history.answer(find, waits, &mut |what| said.push(what));
         said.iter().for_each(|what| self.say(what));
         answered
     }

@@ -5,9 +5,12 @@
 //! what it acknowledged: where those that cannot be heard may have been that majority, and one of them
 //! may come back with it, the slot waits for it. So it does where nobody that is heard holds a store at all.
 //! Who is silent may come back with all that it had, as only the way to it may be gone; a process that is
-//! gone comes back with its disk.
+//! gone comes back with its disk. A primary that was started again remembers nothing, and has on its disk all that was
+//! acknowledged, if all replicated stores are forced to it and it was read as a whole: it says so, and stays where those
+//! that remember something are too few to prove that they have all of it.
 
 use super::steps;
+use crate::mutation::{self, Mutation};
 use crate::cluster::{Act, ClusterState, MemberId, Placement, Ring, SLOTS, Slot, Step, slot_runs};
 use crate::store::{Acks, Mode, StorePolicy};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What members said of how far they have slots: epoch and sequence. Who is not in it was not
 /// asked, or did not answer; a slot that is not in an answer is not there at all.
 pub type Positions = BTreeMap<MemberId, BTreeMap<Slot, (u64, u64)>>;
+
+/// What a primary that was started again says of how far it is, if its disk has all that was acknowledged.
+pub const WHOLE_ON_DISK: (u64, u64) = (0, 1);
 
 /// Slots that nobody serves until a member is back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,10 +86,8 @@ pub fn to_be_asked(
     let mut asked: BTreeMap<MemberId, Vec<Slot>> = BTreeMap::new();
     for (slot, placement) in failing.slots() {
         let heirs = failing.heirs(placement);
-        // Who is alone need not say how far it is.
-        if heirs.len() > 1 || restarted.is_some() {
-            heirs.into_iter().for_each(|id| asked.entry(id).or_default().push(slot));
-        }
+        // Also one that is alone: it may have been started again, and have forgotten how far it is.
+        heirs.into_iter().for_each(|id| asked.entry(id).or_default().push(slot));
     }
     asked.into_iter().map(|(id, slots)| (id, slot_runs(slots))).collect()
 }
@@ -118,6 +122,26 @@ pub fn fail_over(
     }
     let waiting = waiting.into_iter().map(|(members, slots)| Waiting { members, slots }).collect();
     Failover { steps: steps(acts), waiting }
+}
+
+/// In how many slots of other primaries a member that was started again still counts as in sync. Where a majority says
+/// what stays, and disks keep it, it is let in once those have seen to it that all have everything who are in sync
+/// without it, or once others have taken over from them: what it confirmed before may be nowhere else but with a primary
+/// that is dead, and comes back.
+pub fn still_counted(state: &ClusterState, restarted: MemberId) -> u32 {
+    let comes_back = |store: &StorePolicy| {
+        store.replication_factor > 1
+            && store.acks == Acks::Quorum
+            && store.durability.mode != Mode::Disabled
+    };
+    if !state.stores.iter().any(comes_back) || mutation::is(Mutation::CountedOut) {
+        return 0;
+    }
+    let placements = (0..SLOTS).filter_map(|slot| state.assignment.placement(slot));
+    let counts = |placement: &&Placement| {
+        placement.is_in_sync(restarted) && placement.primary() != Some(restarted)
+    };
+    placements.filter(counts).count() as u32
 }
 
 impl<'a> Failing<'a> {
@@ -171,12 +195,12 @@ impl<'a> Failing<'a> {
             }
             return Fate::WaitsFor(placement.in_sync.to_vec());
         }
-        let asks = heirs.len() > 1 || self.restarted.is_some();
-        if asks && heirs.iter().any(|id| !self.positions.contains_key(id)) {
+        if heirs.iter().any(|id| !self.positions.contains_key(id)) {
             return Fate::Unheard;
         }
+        let whole = placement.primary().filter(|id| self.is_whole_on_disk(slot, *id));
         let needed = self.needed(slot, placement);
-        if !needed.is_empty() {
+        if !needed.is_empty() && whole.is_none() {
             return Fate::WaitsFor(needed);
         }
         // The first of the best. One that was restarted stands behind the others, which have their
@@ -189,6 +213,7 @@ impl<'a> Failing<'a> {
             (stores, at, restarted == (self.has_single_copies || at.0 == 0))
         };
         let best = heirs.iter().rev().max_by_key(|id| rank(id)).copied();
+        let best = whole.filter(|_| !self.is_proven_without(slot, placement)).or(best);
         match (best, placement.primary()) {
             (Some(to), Some(primary)) if to == primary => {
                 let others = placement.in_sync.iter().filter(|id| **id != primary);
@@ -209,7 +234,32 @@ impl<'a> Failing<'a> {
     /// How far an owner said that it is; `None`: it did not, or it has forgotten it: it was started anew, and the table
     /// does not know yet.
     fn position(&self, slot: Slot, id: MemberId) -> Option<(u64, u64)> {
-        self.positions.get(&id)?.get(&slot).copied()
+        self.positions.get(&id)?.get(&slot).copied().filter(|at| *at != WHOLE_ON_DISK)
+    }
+
+    /// Whether all that was acknowledged is on the disk of one that was started again.
+    fn is_whole_on_disk(&self, slot: Slot, id: MemberId) -> bool {
+        let said = self.positions.get(&id).and_then(|said| said.get(&slot));
+        Some(id) == self.restarted
+            && said == Some(&WHOLE_ON_DISK)
+            && !mutation::is(Mutation::YieldsToFew)
+    }
+
+    /// Whether those that remember how far they are have all that was acknowledged of replicated stores, whatever the
+    /// one that was started again had confirmed.
+    fn is_proven_without(&self, slot: Slot, placement: &Placement) -> bool {
+        let remembers = |id: &&MemberId| self.position(slot, **id).is_some();
+        self.state.stores.iter().filter(|store| store.replication_factor > 1).all(|store| {
+            let factor = usize::from(store.replication_factor);
+            let holders = placement.owners.iter().take(factor);
+            let holders = holders.filter(|id| placement.in_sync.contains(id));
+            let lost = holders.clone().count() - holders.filter(remembers).count();
+            match store.acks {
+                Acks::Quorum => lost <= factor / 2,
+                // Whoever is in sync has all.
+                Acks::All | Acks::One => true,
+            }
+        })
     }
 
     /// Those that cannot be heard, and may come back with what nobody else may have of a replicated store.

@@ -111,10 +111,13 @@ fn nothing_is_done_while_everybody_lives() {
 }
 
 #[test]
-fn the_only_one_left_in_sync_is_promoted_unasked() {
-    let case = case(&[A, C], memory(3));
-    assert_eq!(case.asked(), []);
-    assert_eq!(case.decide(), promote(C));
+fn the_only_one_left_in_sync_is_asked_whether_it_has_forgotten_how_far_it_is() {
+    let case = || case(&[A, C], store(3, Acks::Quorum, Mode::Aof));
+    assert_eq!(case().asked(), [C]);
+    assert_eq!(case().decide(), Failover::default());
+    assert_eq!(case().heard(C, 7, 3).decide(), promote(C));
+    // A and another one may have acknowledged what is not on its disk.
+    assert_eq!(case().forgot(C).decide(), waits(&[A]));
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn o_a_quorum_that_may_come_back_from_its_disks_is_waited_for() {
     let memory = || quorum(Mode::Disabled);
     assert_eq!(memory().gone(&[A, B]).decide(), promote(C), "they come back with nothing");
     let all = case(&[A, B, C], store(3, Acks::All, Mode::Aof)).dead(&[A, B]);
-    assert_eq!(all.decide(), promote(C), "whoever is in sync has all");
+    assert_eq!(all.heard(C, 7, 1).decide(), promote(C), "whoever is in sync has all");
     let one_dead = case(&[A, B, C], store(3, Acks::Quorum, Mode::Aof));
     assert_eq!(one_dead.heard(B, 7, 1).heard(C, 7, 2).decide(), promote(C));
 }
@@ -234,6 +237,37 @@ fn a_restarted_primary_stays_where_all_others_were_restarted_too() {
 }
 
 #[test]
+fn a_restarted_primary_whose_disk_is_whole_stays_where_others_cannot_prove_that_they_have_all() {
+    let quorum = || case(&[A, B, C], store(3, Acks::Quorum, Mode::Aof)).restarted(A);
+    let whole = || {
+        let (epoch, sequence) = WHOLE_ON_DISK;
+        quorum().heard(A, epoch, sequence)
+    };
+    let stays = |decided: Failover| {
+        let kept = |step: &Step| matches!(step.act, Act::InSync { primary: A, in_sync: false, .. });
+        !decided.steps.is_empty() && decided.steps.iter().all(kept)
+    };
+    // A may have acknowledged with B what C has not.
+    assert!(stays(whole().dead(&[B]).restarted(A).heard(C, 7, 3).decide()));
+    assert!(stays(whole().forgot(B).heard(C, 7, 3).decide()));
+    assert_eq!(whole().heard(B, 7, 2).heard(C, 7, 3).decide(), promote(C), "one of them has all");
+    assert_eq!(quorum().forgot(A).forgot(B).heard(C, 7, 3).decide(), promote(C), "A's was damaged");
+    let all = || case(&[A, B, C], store(3, Acks::All, Mode::Aof)).restarted(A);
+    assert_eq!(all().heard(A, 0, 1).forgot(B).heard(C, 7, 3).decide(), promote(C));
+}
+
+#[test]
+fn who_was_started_again_still_counts_where_a_majority_on_disks_may_have_been_with_it() {
+    let counted = |acks, mode| {
+        let case = case(&[A, B, C], store(3, acks, mode));
+        [A, B].map(|id| still_counted(&case.state, id))
+    };
+    assert_eq!(counted(Acks::Quorum, Mode::Aof), [0, 10], "A is the primary of all that it owns");
+    assert_eq!(counted(Acks::Quorum, Mode::Disabled), [0, 0], "what B had is lost");
+    assert_eq!(counted(Acks::All, Mode::Aof), [0, 0], "whoever is in sync has all");
+}
+
+#[test]
 fn where_a_majority_is_dead_or_has_forgotten_how_far_it_is_the_dead_are_waited_for() {
     let case = || case(&[A, B, C], store(3, Acks::Quorum, Mode::Aof));
     assert_eq!(case().forgot(B).heard(C, 7, 3).decide(), waits(&[A]));
@@ -264,7 +298,7 @@ fn what_is_decided_does_what_it_says_in_the_table() {
 #[test]
 fn nobody_waits_for_a_member_that_is_lost_and_what_only_it_had_begins_anew() {
     let quorum = store(3, Acks::Quorum, Mode::Aof);
-    let silent = || case(&[A, B, C], quorum.clone()).dead(&[A, B]);
+    let silent = || case(&[A, B, C], quorum.clone()).dead(&[A, B]).heard(C, 7, 3);
     assert_eq!(silent().decide().waiting, [Waiting { members: vec![A, B], slots: 10 }]);
     assert_eq!(
         silent().lost(&[A]).decide().waiting,

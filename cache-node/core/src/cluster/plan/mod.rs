@@ -7,7 +7,10 @@ mod moves;
 mod target;
 mod voters;
 
-pub use failover::{Away, Failover, Positions, Waiting, fail_over, to_be_asked};
+pub use failover::{
+    Away, Failover, Positions, WHOLE_ON_DISK, Waiting, fail_over, still_counted,
+    to_be_asked,
+};
 pub use forecast::{Forecast, MemberForecast, Move, forecast};
 pub use members::bootstrap;
 pub use target::target;
