@@ -34,8 +34,6 @@ pub enum Mutation {
     AnyMajority,
     /// An owner goes on from where it is with whatever stores it has there.
     IgnoredCoverage,
-    /// Who goes on with a session over another connection is told of cycles that are not on the disk yet.
-    UnforcedResumed,
     /// A read does not wait for the disk to have what it may have seen.
     UnforcedRead,
     /// A member that was started again is let in while its primaries count on what it had.
@@ -46,7 +44,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 18] = [
         Self::EarlyAck,
         Self::DirtyRead,
         Self::SentIsConfirmed,
@@ -62,7 +60,6 @@ impl Mutation {
         Self::OutlivedMark,
         Self::AnyMajority,
         Self::IgnoredCoverage,
-        Self::UnforcedResumed,
         Self::UnforcedRead,
         Self::CountedOut,
         Self::YieldsToFew,

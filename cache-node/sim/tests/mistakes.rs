@@ -17,7 +17,7 @@ const SEEDS: u64 = 2000;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Mistakes that take more than a few seeds in a world, and one that found each.
-const FOUND_AT: [(Broken, &str, u64); 21] = [
+const FOUND_AT: [(Broken, &str, u64); 26] = [
     (Broken::Core(Mutation::DirtyRead), "narrow", 55),
     (Broken::Core(Mutation::DirtyRead), "wide", 164),
     (Broken::Core(Mutation::IgnoredEpoch), "impatient", 49),
@@ -37,6 +37,11 @@ const FOUND_AT: [(Broken, &str, u64); 21] = [
     (Broken::RemovedQuietly, "restless", 12),
     (Broken::Core(Mutation::AnyMajority), "mixed", 25),
     (Broken::Core(Mutation::IgnoredCoverage), "changing", 22),
+    (Broken::Core(Mutation::UnforcedRead), "disks", 58),
+    (Broken::Core(Mutation::CountedOut), "disks", 3249),
+    (Broken::Core(Mutation::YieldsToFew), "disks", 2805),
+    (Broken::UnforcedPosition, "disks", 2411),
+    (Broken::UnforcedConfirmed, "disks", 5111),
     (Broken::LeaseByHearing, "one-way", 226),
     (Broken::WaitsNoLonger, "clocks", 824),
 ];

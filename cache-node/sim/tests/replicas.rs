@@ -15,7 +15,7 @@ const SEEDS: u64 = 180;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Worlds and seeds that found what did not heal, or copies that were not the same.
-const FOUND: [(&str, u64); 15] = [
+const FOUND: [(&str, u64); 19] = [
     ("mixed", 1028),
     ("mixed", 1134),
     ("mixed", 1144),
@@ -31,6 +31,10 @@ const FOUND: [(&str, u64); 15] = [
     ("clocks", 1918),
     ("clocks", 2037),
     ("wide", 700_041),
+    ("disks", 58),
+    ("disks", 2527),
+    ("disks", 2805),
+    ("disks", 3249),
 ];
 
 /// The world that the environment asks for.
@@ -82,8 +86,9 @@ fn what_holds_in_the_worlds_that_seeds_choose_from_holds_in_those_with_one_thing
         return;
     }
     for (name, shape) in Shape::added() {
-        // Each change of stores looks at every slot.
-        let seeds = if shape.stores == Stores::Changing { SEEDS / 20 } else { SEEDS / 6 };
+        // Each change of stores looks at every slot, and each start reads a disk.
+        let is_slow = shape.stores == Stores::Changing || shape.disks;
+        let seeds = if is_slow { SEEDS / 20 } else { SEEDS / 6 };
         println!("{name}:");
         run_in(Some(*shape), common::seeds(seeds));
     }

@@ -24,8 +24,8 @@ pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
 pub use placement::{Owners, Placement, PlacementRun};
 pub use plan::{
     Away, Decision, Facts, Failover, Forecast, MAX_VOTERS, MemberForecast, Move, Planner,
-    Positions, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, WHOLE_ON_DISK, Waiting, bootstrap, fail_over,
-    forecast, still_counted, target, to_be_asked,
+    Positions, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, WHOLE_ON_DISK, Waiting, bootstrap,
+    fail_over, forecast, still_counted, target, to_be_asked,
 };
 pub use protocol::{PROTOCOLS, Protocol, REMOVES_BY_EPOCH, TELLS_OF_DISKS};
 pub use recovery::Remains;

@@ -3,7 +3,6 @@
 use super::incoming::Refused;
 use crate::cluster::Slot;
 use crate::log::Ticket;
-use crate::mutation::{self, Mutation};
 
 /// Which cycles of a session were done, and what of them was refused: what comes twice is done once, in
 /// order, and what was refused is told until the sender must have heard it.
@@ -58,7 +57,7 @@ impl Received {
     /// [`Self::refused`], before anything else: a confirmation of a cycle may have been lost with what was refused of
     /// it. What comes after it is sent again.
     pub fn confirmed(&mut self, is_durable: impl Fn(Ticket) -> bool) -> u64 {
-        if self.ticket.is_none_or(is_durable) || mutation::is(Mutation::UnforcedResumed) {
+        if self.ticket.is_none_or(is_durable) {
             self.on_disk = self.number;
         }
         self.on_disk

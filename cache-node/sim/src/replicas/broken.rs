@@ -67,7 +67,9 @@ impl Broken {
             // Only by time is a lease another thing than the leader takes it for.
             Self::LeaseByHearing => &["one-way"],
             Self::LeaseByWallClock | Self::WaitsNoLonger => &["clocks"],
-            Self::Core(Mutation::UnforcedResumed | Mutation::UnforcedRead | Mutation::CountedOut | Mutation::YieldsToFew)
+            // Only there may most be killed at once.
+            Self::Core(Mutation::CountedOut | Mutation::YieldsToFew)
+            | Self::Core(Mutation::UnforcedRead)
             | Self::UnforcedAnswer
             | Self::UnforcedConfirmed
             | Self::UnforcedPosition => &["disks"],

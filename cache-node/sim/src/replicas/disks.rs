@@ -10,8 +10,7 @@ use super::world::{Proposal, World};
 use super::{Broken, SLOTS};
 use crate::disk::{Disk, Faults};
 use hypercache_core::cluster::{
-    Away, Change, MemberId, Positions, Slot, WHOLE_ON_DISK, fail_over,
-    still_counted, to_be_asked,
+    Away, Change, MemberId, Positions, Slot, WHOLE_ON_DISK, fail_over, still_counted, to_be_asked,
 };
 use hypercache_core::log::Ticket;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +42,10 @@ impl Process {
         kept.sync();
         kept.regain(|_, _| {});
         let journal = self.space.journal();
-        self.unsaid.extract_if(.., |(ticket, _)| journal.is_durable(*ticket)).map(|(_, it)| it).collect()
+        self.unsaid
+            .extract_if(.., |(ticket, _)| journal.is_durable(*ticket))
+            .map(|(_, it)| it)
+            .collect()
     }
 }
 
@@ -160,13 +162,15 @@ impl World {
                 continue;
             }
             let placements = &self.table.latest().placements;
-            let of = |(index, (slot, _)): (usize, &(Slot, _))| {
-                match process.space.feed().position(*slot) {
-                    at if at.epoch > 0 => Some((*slot, (at.epoch, at.sequence))),
-                    _ => {
-                        let was_primary = placements[index].primary() == Some(id);
-                        (was_primary && !process.is_known).then_some((*slot, WHOLE_ON_DISK))
-                    }
+            let of = |(index, (slot, _)): (usize, &(Slot, _))| match process
+                .space
+                .feed()
+                .position(*slot)
+            {
+                at if at.epoch > 0 => Some((*slot, (at.epoch, at.sequence))),
+                _ => {
+                    let was_primary = placements[index].primary() == Some(id);
+                    (was_primary && !process.is_known).then_some((*slot, WHOLE_ON_DISK))
                 }
             };
             let there = SLOTS.iter().enumerate().filter_map(of);

@@ -9,8 +9,8 @@ use crate::member::{Member, Start};
 use hypercache_core::cluster::MemberId;
 use hypercache_core::command::{NoScripts, Step, lookup};
 use hypercache_core::keyspace::{Keyspace, Options};
-use hypercache_core::log::{Record, Ticket};
 use hypercache_core::log::record::put_command;
+use hypercache_core::log::{Record, Ticket};
 use hypercache_core::replica::{Awaited, Link, Received, Role, Route, Synced, awaits};
 use hypercache_core::resp::{Protocol, Writer};
 use hypercache_core::store::{StoreNumber, StorePolicy};
@@ -70,8 +70,7 @@ impl Process {
     ) -> Result<Self, String> {
         let seed = seed ^ incarnation.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id;
         let (policies, now_ms) = (policies.to_vec(), START_MS);
-        let start =
-            Start { policies, seed, now_ms, segment_bytes: SEGMENT_BYTES, serves: false };
+        let start = Start { policies, seed, now_ms, segment_bytes: SEGMENT_BYTES, serves: false };
         let kept = disk.map(|disk| Member::start(disk, &start)).transpose();
         let kept = kept.map_err(|wrong| wrong.to_string())?;
         let space = kept.as_ref().map(|kept| Arc::clone(&kept.space)).unwrap_or_else(|| {

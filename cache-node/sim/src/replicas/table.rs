@@ -47,7 +47,9 @@ impl Table {
         let place = |slot: u16| {
             // Each of the used ones begins at another member.
             let index = SLOTS.iter().position(|(used, _)| *used == slot);
-            let Some(index) = index else { return Placement::new([ELSEWHERE].into_iter().collect(), 1) };
+            let Some(index) = index else {
+                return Placement::new([ELSEWHERE].into_iter().collect(), 1);
+            };
             let first = ids.iter().cycle().skip(index % ids.len());
             Placement::new(first.take(OWNERS).copied().collect(), 1)
         };

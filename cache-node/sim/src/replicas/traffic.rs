@@ -126,9 +126,8 @@ impl World {
         let Some(connection) = self.network.connections.get_mut(&(from, to)) else { return };
         let waits = self.options.broken != Some(Broken::UnforcedConfirmed);
         let peer = self.processes.get(&to);
-        let is_said = |said: &mut Confirmed| {
-            !waits || peer.is_some_and(|peer| peer.is_on_disk(said.ticket))
-        };
+        let is_said =
+            |said: &mut Confirmed| !waits || peer.is_some_and(|peer| peer.is_on_disk(said.ticket));
         let Some(confirmed) = connection.back.pop_front_if(is_said) else { return };
         let Some(process) = self.processes.get(&from) else { return };
         let link = process.link(to);

@@ -10,8 +10,8 @@
 //! that remember something are too few to prove that they have all of it.
 
 use super::steps;
-use crate::mutation::{self, Mutation};
 use crate::cluster::{Act, ClusterState, MemberId, Placement, Ring, SLOTS, Slot, Step, slot_runs};
+use crate::mutation::{self, Mutation};
 use crate::store::{Acks, Mode, StorePolicy};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,8 +8,7 @@ mod target;
 mod voters;
 
 pub use failover::{
-    Away, Failover, Positions, WHOLE_ON_DISK, Waiting, fail_over, still_counted,
-    to_be_asked,
+    Away, Failover, Positions, WHOLE_ON_DISK, Waiting, fail_over, still_counted, to_be_asked,
 };
 pub use forecast::{Forecast, MemberForecast, Move, forecast};
 pub use members::bootstrap;
