@@ -128,6 +128,11 @@ def dashboard():
                     ),
                     low=0,
                 ),
+                series(
+                    "How full", "Fingerprints that the filter has, of those that there is room for: nearly full, it is made anew, larger. On the member where it is fullest.",
+                    "percentunit",
+                    ("max by (namespace, cluster, store) (hypercache_store_filter_load_ratio{<store>})", "{{cluster}} {{store}}"), low=0,
+                ),
             ),
             row(
                 "Replication",

@@ -171,7 +171,14 @@ mod tests {
             stores: vec![default, store],
             filters: vec![(
                 "page_cache".into(),
-                FilterStats { bytes: 9, checks: 8, negatives: 7, ..FilterStats::default() },
+                FilterStats {
+                    bytes: 9,
+                    checks: 8,
+                    negatives: 7,
+                    fingerprints: 3,
+                    places: 4,
+                    ..FilterStats::default()
+                },
             )],
             backups: crate::backup::Status {
                 url: Some("/backups".into()),
@@ -222,6 +229,7 @@ mod tests {
             "hypercache_refused_logins_total{protocol=\"http\"} 0",
             "hypercache_store_filter_bytes{store=\"page_cache\"} 9",
             "hypercache_store_filter_checks_total{store=\"page_cache\"} 8",
+            "hypercache_store_filter_load_ratio{store=\"page_cache\"} 0.75",
             "hypercache_store_filter_negatives_total{store=\"page_cache\"} 7",
             "hypercache_store_filter_false_positives_total{store=\"page_cache\"} 0",
             "hypercache_memory_limit_bytes 640",

@@ -114,6 +114,8 @@ hypercache_core::metrics! {
             "What the store's cuckoo filter costs here, a part of the store's memory";
         STORE_FILTER_KEYS: gauge "hypercache_store_filter_keys" ["store"]
             "Keys that it knows here";
+        STORE_FILTER_LOAD: gauge "hypercache_store_filter_load_ratio" ["store"]
+            "How full it is here: fingerprints that it has of those that there is room for, 0 to 1; absent while there are none";
         STORE_FILTER_UNKNOWN_KEYS: gauge "hypercache_store_filter_unknown_keys" ["store"]
             "Keys of slots where it is not built yet";
         STORE_FILTER_CHECKS: counter "hypercache_store_filter_checks_total" ["store"]
