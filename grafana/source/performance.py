@@ -223,6 +223,23 @@ def dashboard():
                     "The cluster's own runtime", "How much of its threads is in use: gossip, Raft, peers and HTTP.", "percentunit",
                     (f"{rate('hypercache_runtime_busy_seconds_total')} / ({BY_MEMBER} (hypercache_runtime_workers{{<member>}}) > 0)", "{{member}}"), low=0,
                 ),
+                series(
+                    "I/O loops", "How much of its time each is busy with clients and links: one that is always busy keeps its clients waiting.", "percentunit",
+                    ("sum by (namespace, cluster, member, loop) (rate(hypercache_loop_busy_seconds_total{<member>}[$__rate_interval]))", "{{member}} {{loop}}"), low=0,
+                ),
+                series(
+                    "I/O loops: waiting for a processor", "What of their busy time they did not run: too few cores, or the pod's limit of them.", "percentunit",
+                    (
+                        f"""clamp_min({rate('hypercache_loop_busy_seconds_total')} - {rate('hypercache_loop_cpu_seconds_total')}, 0)
+                        / ({BY_MEMBER} (hypercache_loops{{<member>}}) > 0)""",
+                        "{{member}}",
+                    ),
+                    low=0,
+                ),
+                series(
+                    "Connections of an I/O loop", "RESP connections that each serves.", "short",
+                    ("sum by (namespace, cluster, member, loop) (hypercache_loop_connections{<member>})", "{{member}} {{loop}}"), low=0,
+                ),
                 series("Threads", "Of the process.", "short", ("hypercache_process_threads{<member>}", "{{member}}"), low=0),
             ),
         ],

@@ -27,6 +27,7 @@ use prometheus_client::registry::Registry;
 use out::Out;
 
 pub use cluster::ClusterSnapshot;
+pub use process::LoopSnapshot;
 pub use replication::ReplicationSnapshot;
 pub use requests::RequestSnapshot;
 
@@ -69,6 +70,8 @@ pub struct Snapshot {
     pub member: String,
     /// When the process started, in milliseconds since the Unix epoch.
     pub started_at_ms: u64,
+    /// Its I/O loops.
+    pub loops: Vec<LoopSnapshot>,
     /// What became of the spans of requests.
     pub spans: hypercache_trace::Figures,
     /// What became of metrics that were sent.
@@ -115,6 +118,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> Result<(), Error> {
         let mut out = Out(encoder);
         process::encode(&self.member, self.started_at_ms, &mut out)?;
+        process::encode_loops(&self.loops, &mut out)?;
         process::encode_spans(self.spans, &mut out)?;
         process::encode_points(self.points, &mut out)?;
         requests::encode(&self.requests, &mut out)?;
@@ -157,6 +161,10 @@ mod tests {
         Snapshot {
             member: "demo-0".into(),
             started_at_ms: 1_500,
+            loops: vec![
+                LoopSnapshot::default(),
+                LoopSnapshot { connections: 4, ..LoopSnapshot::default() },
+            ],
             spans: hypercache_trace::Figures { failed: 6, ..Default::default() },
             points: hypercache_trace::PointFigures { refused: 2, ..Default::default() },
             requests: RequestSnapshot {
@@ -255,6 +263,9 @@ mod tests {
             "hypercache_cluster_leader 0",
             "hypercache_cluster_slots_owned 5461",
             "hypercache_process_start_time_seconds 1.5",
+            "hypercache_loops 2",
+            "hypercache_loop_busy_seconds_total{loop=\"0\"} 0",
+            "hypercache_loop_connections{loop=\"1\"} 4",
             "hypercache_telemetry_spans_sent_total 0",
             "hypercache_telemetry_spans_dropped_total{reason=\"queue\"} 0",
             "hypercache_telemetry_spans_dropped_total{reason=\"endpoint\"} 6",

@@ -228,6 +228,13 @@ impl Stats {
         self.cell(usize::MAX)
     }
 
+    /// Connections that are open now on loop `index`.
+    pub fn connected_to(&self, index: usize) -> u64 {
+        let cell = self.cell(index);
+        let closed = cell.counter(Count::ConnectionsClosed).load(Relaxed);
+        cell.counter(Count::ConnectionsReceived).load(Relaxed).saturating_sub(closed)
+    }
+
     /// Connections that are open now.
     pub fn connected_clients(&self) -> u64 {
         let sum = |count| self.cells.iter().map(|c| c.counter(count).load(Relaxed)).sum::<u64>();

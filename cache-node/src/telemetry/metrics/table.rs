@@ -30,6 +30,14 @@ hypercache_core::metrics! {
             "Tasks that wait in its common queue for a thread";
         RUNTIME_BUSY: counter "hypercache_runtime_busy_seconds_total" []
             "How long its threads ran tasks";
+        LOOPS: gauge "hypercache_loops" []
+            "I/O loops: a thread each, which serves clients' connections and the links to other members";
+        LOOP_BUSY: counter "hypercache_loop_busy_seconds_total" ["loop"]
+            "How long it was not waiting for anything to do; one that is busy all the time keeps its clients waiting";
+        LOOP_CPU: counter "hypercache_loop_cpu_seconds_total" ["loop"]
+            "CPU time of its thread: where it is far less than it was busy, it had to wait for a processor";
+        LOOP_CONNECTIONS: gauge "hypercache_loop_connections" ["loop"]
+            "RESP connections that it serves";
         SPANS_SENT: counter "hypercache_telemetry_spans_sent_total" []
             "Spans of traces that the endpoint took";
         SPANS_DROPPED: counter "hypercache_telemetry_spans_dropped_total" ["reason"]
