@@ -40,13 +40,13 @@ def dashboard():
                 series(
                     "Time of a request, by family", "99 of 100 take no longer. At the member that the client is connected to, with the way to another member and back.",
                     "s", ("histogram_quantile(0.99, sum by (namespace, cluster, family, le) (rate(hypercache_request_duration_seconds_bucket{<store>}[$__rate_interval])))", "{{cluster}} {{family}}"),
-                    low=0,
+                    low=0, exemplars=True,
                 ),
                 series(
                     "Time of a request, by store", "Half of them, and 99 of 100, take no longer.", "s",
                     (quantile(0.5, "hypercache_request_duration_seconds", ", store"), "{{cluster}} {{store}} p50"),
                     (quantile(0.99, "hypercache_request_duration_seconds", ", store"), "{{cluster}} {{store}} p99"),
-                    low=0,
+                    low=0, exemplars=True,
                 ),
                 series(
                     "Requests by store", "In a second.", "reqps",

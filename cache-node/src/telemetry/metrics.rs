@@ -9,6 +9,7 @@ mod cluster;
 mod disk;
 #[cfg(test)]
 mod docs_metrics;
+mod exemplars;
 mod memory;
 pub(crate) mod out;
 mod process;
@@ -100,6 +101,7 @@ impl Snapshot {
     /// # Errors
     /// None that writing into a string can bring up.
     pub fn write(self, mut registry: Registry, format: Format) -> Result<String, Error> {
+        let exemplars = exemplars::told(&self.requests.requests);
         registry.register_collector(Box::new(self));
         let mut text = String::with_capacity(16 * 1024);
         match format {
@@ -108,6 +110,7 @@ impl Snapshot {
             }
             Format::OpenMetrics => {
                 prometheus_client::encoding::text::encode(&mut text, &registry)?;
+                return Ok(exemplars::add(text, &exemplars));
             }
         }
         Ok(text)

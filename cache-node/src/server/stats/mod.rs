@@ -4,6 +4,7 @@
 //! between cores; a reader sums the cells.
 
 pub mod errors;
+pub mod exemplars;
 pub mod families;
 pub mod latency;
 pub mod slowlog;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use hypercache_core::command::{self, Spec};
 use hypercache_core::store::StoreNumber;
+use opentelemetry::trace::TraceId;
 
 pub use errors::{Errors, Fault, KINDS};
 use families::{Families, Requests, Scale};
@@ -138,6 +140,12 @@ impl Cell {
     #[inline]
     pub fn served(&self, spec: &Spec, store: StoreNumber, ticks: u64) {
         self.families.served(spec.group, store, ticks, self.alone);
+    }
+
+    /// Remembers the trace of such a request.
+    #[cold]
+    pub fn remember(&self, spec: &Spec, store: StoreNumber, ticks: u64, trace: TraceId) {
+        self.families.remember(spec.group, store, ticks, trace);
     }
 
     /// Counts such a request whose reply was an error.
