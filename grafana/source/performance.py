@@ -151,6 +151,10 @@ def dashboard():
                     ("hypercache_replication_link_behind_bytes{<member>}", "{{member}} → {{to}}"), low=0,
                 ),
                 series(
+                    "Behind, in records", "Writes that the other member has not confirmed yet, of all slots of this link.", "short",
+                    ("hypercache_replication_link_behind_records{<member>}", "{{member}} → {{to}}"), low=0,
+                ),
+                series(
                     "Sent", "Records and pieces of slots.", "Bps",
                     (rate("hypercache_replication_link_sent_bytes_total", by="sum by (namespace, cluster, member, to)"), "{{member}} → {{to}}"), low=0,
                 ),

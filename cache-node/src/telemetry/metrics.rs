@@ -209,6 +209,7 @@ mod tests {
                     "demo-1".into(),
                     crate::replica::LinkFigures {
                         behind_bytes: 12,
+                        behind_records: 2,
                         lag_ms: 250,
                         ..Default::default()
                     },
@@ -246,6 +247,7 @@ mod tests {
             "hypercache_memory_limit_bytes 640",
             "hypercache_replication_slots_under_replicated 3",
             "hypercache_replication_link_behind_bytes{to=\"demo-1\"} 12",
+            "hypercache_replication_link_behind_records{to=\"demo-1\"} 2",
             "hypercache_replication_link_lag_seconds{to=\"demo-1\"} 0.25",
             "# TYPE hypercache_replication_link_cycles_total counter",
             "# TYPE hypercache_log_fsyncs_total counter",

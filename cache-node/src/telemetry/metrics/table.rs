@@ -290,6 +290,8 @@ hypercache_core::metrics! {
             "1 while the other member answers";
         LINK_BEHIND: gauge "hypercache_replication_link_behind_bytes" ["to"]
             "What the other member has not confirmed yet";
+        LINK_BEHIND_RECORDS: gauge "hypercache_replication_link_behind_records" ["to"]
+            "The same, in records: each is what a command, or what expired or left for room, did to a slot";
         LINK_BEHIND_CYCLES: gauge "hypercache_replication_link_behind_cycles" ["to"]
             "The same, in cycles of the link: each is all that waited to be sent at once";
         LINK_LAG: gauge "hypercache_replication_link_lag_seconds" ["to"]
