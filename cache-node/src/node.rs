@@ -218,7 +218,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
     let logins = Arc::new(Logins::default());
     let resp = resp::Options {
         listener: resp_listener,
-        loops,
+        loops: loops.clone(),
         router: router.clone(),
         pubsub,
         stats: stats.clone(),
@@ -241,6 +241,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
             cluster: handle.clone(),
             keyspace: keyspace.clone(),
             replicas,
+            loops,
             stats: stats.clone(),
             config: config.clone(),
             memory: memory.clone(),

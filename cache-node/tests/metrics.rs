@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeSet;
 
+use common::Member;
 use common::cluster::Cluster;
 use hypercache::telemetry::metrics::table::SECTIONS;
 
@@ -82,4 +83,36 @@ fn members_tell_what_the_table_of_metrics_says_and_what_clients_did() {
     assert_eq!(sum(&cluster, "hypercache_cluster_slots{role=\"primary\"}"), 16384.0);
     assert_eq!(sum(&cluster, "hypercache_raft_voters{state=\"alive\"}"), 9.0);
     assert!(sum(&cluster, "hypercache_disk_free_bytes") > 0.0);
+}
+
+#[test]
+fn a_bucket_tells_the_trace_of_its_last_request_only_where_that_is_asked_for() {
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("traceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
+    for (exemplars, told) in [("true", &["generic", "string"][..]), ("false", &[])] {
+        let member = Member::start_with(
+            "stores:\n  s: {number: 1}\n",
+            &[
+                // Nobody is there, and nobody has to be.
+                ("HYPERCACHE_OTLP_ENDPOINT", "http://127.0.0.1:9"),
+                ("HYPERCACHE_TRACE_SAMPLE_RATIO", "0"),
+                ("HYPERCACHE_EXEMPLARS", exemplars),
+            ],
+        );
+        // One that has spans, and others that have none. HTTP asks for the value and for its end.
+        let of_a_trace = member.http_with("GET /api/stores/s/keys/k", &parent);
+        assert!(of_a_trace.starts_with("HTTP/1.1 404"), "{of_a_trace}");
+        assert!(member.http("GET /api/stores/s/keys/k").starts_with("HTTP/1.1 404"));
+        assert_eq!(member.raw().ask(&[b"LPUSH", b"list", b"x"]), b":1\r\n");
+        let text = member.open_metrics();
+        let found: Vec<_> = text.lines().filter(|line| line.contains("trace_id")).collect();
+        assert_eq!(found.len(), told.len(), "{found:#?}");
+        for (line, family) in found.iter().zip(told) {
+            assert!(line.starts_with("hypercache_request_duration_seconds_bucket{"), "{line}");
+            assert!(line.contains(&format!(",family=\"{family}\",store=\"s\"}} ")), "{line}");
+            assert!(line.contains(&format!(" # {{trace_id=\"{trace}\"}} ")), "{line}");
+        }
+        // The older format has no place for it.
+        assert!(!member.http("GET /metrics").contains("trace_id"));
+    }
 }

@@ -119,7 +119,7 @@ impl Receiver {
 /// A store whose writes wait for two others, and for the disk.
 fn yaml(port: u16, ratio: &str) -> String {
     format!(
-        "telemetry: {{otlp_endpoint: 'http://127.0.0.1:{port}', trace_sample_ratio: {ratio}}}\nstores:\n  \
+        "telemetry: {{otlp_endpoint: 'http://127.0.0.1:{port}', trace_sample_ratio: {ratio}, exemplars: true}}\nstores:\n  \
          s: {{number: 1, replication_factor: 3, acks: all, persistence: {{mode: aof, fsync: always}}}}\n"
     )
 }
@@ -227,6 +227,11 @@ fn a_write_that_is_forwarded_replicated_and_logged_has_its_spans_on_both_members
     });
     let spans = receiver.trace(&request.trace, &ALL);
     check(&spans, "SET", &from, &to, "");
+    let told = cluster.members[through].open_metrics();
+    let is_told = |line: &str| {
+        line.contains("family=\"string\",store=\"s\"") && line.contains(&request.trace)
+    };
+    assert!(told.lines().any(is_told), "{request:#?} in {told}");
 
     // What is read there, and what cannot be done.
     assert_eq!(raw.ask(&[b"GET", key.as_bytes()]), b"$14\r\na secret value\r\n");

@@ -464,6 +464,11 @@ pub struct MemberConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_sample_ratio: Option<TraceSampleRatio>,
 
+    /// Whether `/metrics` tells, in OpenMetrics, the trace of the last traced request in each bucket of requests' times, as
+    /// an exemplar. Left out, not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exemplars: Option<bool>,
+
     /// I/O threads of each member. Left out, one per CPU it may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]

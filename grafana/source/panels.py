@@ -37,10 +37,11 @@ def at_least(good, doubtful=None):
     return [{"color": BAD, "value": None}] + between + [{"color": GOOD, "value": good}]
 
 
-def _targets(queries, instant):
+def _targets(queries, instant, exemplars=False):
     return [
         {
             "datasource": DATASOURCE,
+            **({"exemplar": True} if exemplars else {}),
             "expr": query(expr),
             "format": "table" if instant == "table" else "time_series",
             "instant": bool(instant),
@@ -65,8 +66,8 @@ def _panel(kind, title, text, unit, queries, width, height, instant, defaults, o
     }
 
 
-def series(title, text, unit, *queries, width=12, height=8, stack=False, low=None, bound=None):
-    """Lines over time. `bound`: a dashed line at that value."""
+def series(title, text, unit, *queries, width=12, height=8, stack=False, low=None, bound=None, exemplars=False):
+    """Lines over time. `bound`: a dashed line at that value. `exemplars`: traced requests as points, where there are any."""
     custom = {"drawStyle": "line", "fillOpacity": 25 if stack else 8, "lineWidth": 1, "showPoints": "never"}
     custom["stacking"] = {"group": "A", "mode": "normal" if stack else "none"}
     defaults = {"color": {"mode": "palette-classic"}, "custom": custom}
@@ -79,7 +80,9 @@ def series(title, text, unit, *queries, width=12, height=8, stack=False, low=Non
         "legend": {"calcs": ["mean", "lastNotNull"], "displayMode": "table", "placement": "bottom", "showLegend": True},
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
-    return _panel("timeseries", title, text, unit, queries, width, height, False, defaults, options)
+    panel = _panel("timeseries", title, text, unit, queries, width, height, False, defaults, options)
+    panel["targets"] = _targets(queries, False, exemplars)
+    return panel
 
 
 def figure(title, text, unit, *queries, width=4, colors=None, words=None, none=None):

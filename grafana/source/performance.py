@@ -40,13 +40,13 @@ def dashboard():
                 series(
                     "Time of a request, by family", "99 of 100 take no longer. At the member that the client is connected to, with the way to another member and back.",
                     "s", ("histogram_quantile(0.99, sum by (namespace, cluster, family, le) (rate(hypercache_request_duration_seconds_bucket{<store>}[$__rate_interval])))", "{{cluster}} {{family}}"),
-                    low=0,
+                    low=0, exemplars=True,
                 ),
                 series(
                     "Time of a request, by store", "Half of them, and 99 of 100, take no longer.", "s",
                     (quantile(0.5, "hypercache_request_duration_seconds", ", store"), "{{cluster}} {{store}} p50"),
                     (quantile(0.99, "hypercache_request_duration_seconds", ", store"), "{{cluster}} {{store}} p99"),
-                    low=0,
+                    low=0, exemplars=True,
                 ),
                 series(
                     "Requests by store", "In a second.", "reqps",
@@ -128,6 +128,11 @@ def dashboard():
                     ),
                     low=0,
                 ),
+                series(
+                    "How full", "Fingerprints that the filter has, of those that there is room for: nearly full, it is made anew, larger. On the member where it is fullest.",
+                    "percentunit",
+                    ("max by (namespace, cluster, store) (hypercache_store_filter_load_ratio{<store>})", "{{cluster}} {{store}}"), low=0,
+                ),
             ),
             row(
                 "Replication",
@@ -144,6 +149,10 @@ def dashboard():
                 series(
                     "Behind", "What the other member has not confirmed yet.", "bytes",
                     ("hypercache_replication_link_behind_bytes{<member>}", "{{member}} → {{to}}"), low=0,
+                ),
+                series(
+                    "Behind, in records", "Writes that the other member has not confirmed yet, of all slots of this link.", "short",
+                    ("hypercache_replication_link_behind_records{<member>}", "{{member}} → {{to}}"), low=0,
                 ),
                 series(
                     "Sent", "Records and pieces of slots.", "Bps",
@@ -217,6 +226,23 @@ def dashboard():
                 series(
                     "The cluster's own runtime", "How much of its threads is in use: gossip, Raft, peers and HTTP.", "percentunit",
                     (f"{rate('hypercache_runtime_busy_seconds_total')} / ({BY_MEMBER} (hypercache_runtime_workers{{<member>}}) > 0)", "{{member}}"), low=0,
+                ),
+                series(
+                    "I/O loops", "How much of its time each is busy with clients and links: one that is always busy keeps its clients waiting.", "percentunit",
+                    ("sum by (namespace, cluster, member, loop) (rate(hypercache_loop_busy_seconds_total{<member>}[$__rate_interval]))", "{{member}} {{loop}}"), low=0,
+                ),
+                series(
+                    "I/O loops: waiting for a processor", "What of their busy time they did not run: too few cores, or the pod's limit of them.", "percentunit",
+                    (
+                        f"""clamp_min({rate('hypercache_loop_busy_seconds_total')} - {rate('hypercache_loop_cpu_seconds_total')}, 0)
+                        / ({BY_MEMBER} (hypercache_loops{{<member>}}) > 0)""",
+                        "{{member}}",
+                    ),
+                    low=0,
+                ),
+                series(
+                    "Connections of an I/O loop", "RESP connections that each serves.", "short",
+                    ("sum by (namespace, cluster, member, loop) (hypercache_loop_connections{<member>})", "{{member}} {{loop}}"), low=0,
                 ),
                 series("Threads", "Of the process.", "short", ("hypercache_process_threads{<member>}", "{{member}}"), low=0),
             ),

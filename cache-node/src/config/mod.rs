@@ -197,6 +197,8 @@ pub struct Telemetry {
     pub service_name: String,
     /// Whether requests are counted and timed by command family and store.
     pub request_metrics: bool,
+    /// Whether buckets of these times tell the trace of the last request in them that has spans.
+    pub exemplars: bool,
 }
 
 impl Config {

@@ -87,6 +87,7 @@ pub fn read(source: &mut Source<'_>, host_name: &str, cores: usize) -> Config {
             ),
             service_name: source.get("telemetry.service_name", "hypercache".into(), values::name),
             request_metrics: source.get("telemetry.request_metrics", true, values::boolean),
+            exemplars: source.get("telemetry.exemplars", false, values::boolean),
         },
     }
 }

@@ -96,6 +96,7 @@ pub const KEYS: &[Key] = &[
     key("telemetry.otlp_metrics_interval", Some("HYPERCACHE_OTLP_METRICS_INTERVAL"), None),
     key("telemetry.service_name", Some("HYPERCACHE_SERVICE_NAME"), None),
     key("telemetry.request_metrics", Some("HYPERCACHE_REQUEST_METRICS"), None),
+    key("telemetry.exemplars", Some("HYPERCACHE_EXEMPLARS"), None),
     key("stores.*.number", None, None),
     key("stores.*.max_memory", None, None),
     key("stores.*.default_ttl", None, None),

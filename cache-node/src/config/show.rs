@@ -142,6 +142,7 @@ struct Telemetry<'a> {
     otlp_metrics_interval: String,
     service_name: &'a str,
     request_metrics: bool,
+    exemplars: bool,
 }
 
 #[derive(Serialize)]
@@ -278,6 +279,7 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             otlp_metrics_interval: format_duration(config.telemetry.otlp_metrics_interval_ms),
             service_name: &config.telemetry.service_name,
             request_metrics: config.telemetry.request_metrics,
+            exemplars: config.telemetry.exemplars,
         },
         stores: stores.collect(),
     };

@@ -9,6 +9,7 @@
 //! What is about the cluster's health, Raft and gossip, has threads of its own: a long command stops a loop, and may
 //! not look like a death.
 
+mod cpu;
 mod wakes;
 
 use std::cell::Cell;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use cpu::CpuClock;
 pub use wakes::Wakes;
 
 thread_local! {
@@ -52,6 +54,16 @@ type Job = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 struct Loop {
     runtime: Handle,
     jobs: mpsc::Sender<Job>,
+    clock: Option<CpuClock>,
+}
+
+/// What a loop did since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Figures {
+    /// How long it was not waiting for anything to do, as far as it was before it began with what it does now.
+    pub busy: Duration,
+    /// CPU time of its thread; `None` where the system does not say.
+    pub cpu: Option<Duration>,
 }
 
 /// The loops, as those know them who run something there. Cheap to clone.
@@ -73,6 +85,16 @@ impl Loops {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What each loop did so far. None of them does anything for it.
+    pub fn figures(&self) -> Vec<Figures> {
+        let of = |it: &Loop| Figures {
+            // Its runtime reads the clock when it goes to wait and when it wakes, for itself.
+            busy: it.runtime.metrics().worker_total_busy_duration(0),
+            cpu: it.clock.and_then(CpuClock::read),
+        };
+        self.0.iter().map(of).collect()
     }
 
     /// The runtime of the loop that has this number, of all numbers there are; this thread's where there are no
@@ -135,7 +157,8 @@ impl Threads {
                     .build_local(LocalOptions::default());
                 match built {
                     Ok(runtime) => {
-                        let _ = started.send(Ok(runtime.handle().clone()));
+                        let known = (runtime.handle().clone(), CpuClock::of_this_thread());
+                        let _ = started.send(Ok(known));
                         runtime.block_on(turn(to_do, ending));
                     }
                     Err(error) => drop(started.send(Err(error))),
@@ -145,8 +168,8 @@ impl Threads {
                 std::thread::Builder::new().name(format!("io-{index}")).stack_size(stack_bytes);
             threads.push(thread.spawn(body).map_err(failed)?);
             let gone = || std::io::Error::other("its thread ended");
-            let runtime = start.recv().unwrap_or_else(|_| Err(gone())).map_err(failed)?;
-            loops.push(Loop { runtime, jobs });
+            let (runtime, clock) = start.recv().unwrap_or_else(|_| Err(gone())).map_err(failed)?;
+            loops.push(Loop { runtime, jobs, clock });
         }
         Ok(Self { loops: Loops(loops.into()), end, threads })
     }
@@ -211,5 +234,38 @@ mod tests {
         let endless = loops.run(0, std::future::pending::<()>).await;
         threads.end(Duration::from_secs(10)).await;
         assert!(endless.await.is_err());
+    }
+
+    /// The CPU time of this thread, or any time where the system does not say.
+    fn spent(began: std::time::Instant) -> Duration {
+        CpuClock::of_this_thread().and_then(CpuClock::read).unwrap_or_else(|| began.elapsed())
+    }
+
+    #[tokio::test]
+    async fn a_loop_tells_how_long_it_was_busy_and_what_it_cost() {
+        let threads = Threads::start(2, 2 << 20).unwrap();
+        let loops = threads.loops();
+        let worked = Duration::from_millis(20);
+        let work = async move {
+            let began = std::time::Instant::now();
+            let before = spent(began);
+            while spent(began) < before + worked {
+                std::hint::spin_loop();
+            }
+        };
+        loops.of(1).spawn(work).await.unwrap();
+        let told = async {
+            // It is told of when the loop is done with what there was to do.
+            while loops.figures()[1].busy < worked {
+                loops.of(1).spawn(async {}).await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), told).await.unwrap();
+        if cfg!(target_os = "linux") {
+            let cpu: Vec<_> = loops.figures().iter().map(|of| of.cpu.unwrap()).collect();
+            assert!(cpu[1] >= worked && Duration::ZERO < cpu[0] && cpu[0] < worked, "{cpu:?}");
+        }
+        threads.end(Duration::from_secs(10)).await;
+        assert_eq!(loops.figures()[1].cpu, None, "its thread has ended");
     }
 }

@@ -175,6 +175,8 @@ pub struct LinkFigures {
     pub behind_bytes: u64,
     /// The same in cycles.
     pub behind_cycles: u64,
+    /// The same in records.
+    pub behind_records: u64,
     /// What was done over it.
     pub counts: LinkCounts,
     /// How long it was not heard, in milliseconds, while something was asked of it.
@@ -295,6 +297,7 @@ impl Handle {
                 offset: link.ticket().cycle(),
                 has_all: is_online && link.has_confirmed(link.ticket()),
                 behind_bytes: link.bytes() as u64,
+                behind_records: link.records(),
                 behind_cycles: link
                     .ticket()
                     .cycle()

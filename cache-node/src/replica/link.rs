@@ -292,7 +292,7 @@ impl Sender {
     }
 
     fn send_cycle(&mut self, cycle: &Cycle) -> Result<(), Broken> {
-        let Cycle { session, number, frames } = cycle;
+        let Cycle { session, number, frames, .. } = cycle;
         let (session, number) = (*session, *number);
         let lens = frames.iter().map(|frame| u32::try_from(frame.len()).unwrap_or(u32::MAX));
         let head = Head::Cycle { session, number, frames: lens.collect() };

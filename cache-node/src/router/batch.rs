@@ -33,6 +33,19 @@ struct Hole {
     span: Option<Context>,
 }
 
+/// A command whose reply came from another member.
+#[derive(Debug)]
+pub struct Came<'a> {
+    /// The command.
+    pub spec: &'static Spec,
+    /// The store that its client had selected.
+    pub store: StoreNumber,
+    /// How long it took, in ticks.
+    pub took: u64,
+    /// The span of its request, if that has some.
+    pub span: Option<&'a Context>,
+}
+
 struct Remote {
     member: MemberId,
     request: Vec<u8>,
@@ -187,13 +200,12 @@ impl Filling<'_> {
     }
 
     /// Appends replies to `out`, up to some more than `enough` bytes. `false`: these are the last.
-    /// Each reply that came from another member is shown to `came`, with its command, the store that its
-    /// client had selected, and how long it took, in ticks.
+    /// Each reply that came from another member is shown to `came`, with its command and that one's arguments.
     pub async fn fill(
         &mut self,
         out: &mut Vec<u8>,
         enough: usize,
-        came: impl Fn(&'static Spec, StoreNumber, &[&[u8]], u64, &[u8]),
+        came: impl Fn(Came<'_>, &[&[u8]], &[u8]),
     ) -> bool {
         if self.hole > 0 {
             // The client took what came before, however slowly.
@@ -263,7 +275,9 @@ impl Filling<'_> {
                 trace::end(span, trace::error_of(&out[start..]));
             }
             let took = ticks::now().saturating_sub(self.began);
-            came(hole.spec, command.store, &command.args, took, &out[start..]);
+            let span = hole.span.as_ref();
+            let it = Came { spec: hole.spec, store: command.store, took, span };
+            came(it, &command.args, &out[start..]);
         }
         out.extend_from_slice(&self.here[self.copied..]);
         self.copied = self.here.len();

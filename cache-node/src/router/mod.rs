@@ -33,7 +33,7 @@ use opentelemetry::trace::{SpanKind, TraceContextExt};
 use opentelemetry::{Context, KeyValue};
 use tokio::time::Instant;
 
-pub use batch::Batch;
+pub use batch::{Batch, Came};
 pub use blocked::Blocked;
 pub use blocking::{STOPPED, Unblock};
 pub use durable::{Awaited, CUT_OFF};
@@ -558,7 +558,8 @@ impl Router {
         self.cell().call(spec);
         let (mut out, began) = (Vec::new(), ticks::now());
         let caller = Caller { store, protocol: Protocol::Resp3, order: 0 };
-        if let Some(span) = self.0.traces.current() {
+        let span = self.0.traces.current();
+        if let Some(span) = &span {
             span.span().set_attributes(trace::of_command(spec, store));
         }
         self.run(spec, caller, &args, &mut out).await;
@@ -568,6 +569,9 @@ impl Router {
         let store = stats.keeps_request_metrics().then(|| of(store));
         if let Some(store) = store {
             self.cell().served(spec, store, took);
+            if let Some(trace) = self.0.traces.exemplar(span.as_ref()) {
+                self.cell().remember(spec, store, took, trace);
+            }
         }
         if out.first() == Some(&b'-') {
             let fault = stats.errors.add_quietly(&out);

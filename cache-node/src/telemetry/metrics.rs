@@ -9,6 +9,7 @@ mod cluster;
 mod disk;
 #[cfg(test)]
 mod docs_metrics;
+mod exemplars;
 mod memory;
 pub(crate) mod out;
 mod process;
@@ -27,6 +28,7 @@ use prometheus_client::registry::Registry;
 use out::Out;
 
 pub use cluster::ClusterSnapshot;
+pub use process::LoopSnapshot;
 pub use replication::ReplicationSnapshot;
 pub use requests::RequestSnapshot;
 
@@ -69,6 +71,8 @@ pub struct Snapshot {
     pub member: String,
     /// When the process started, in milliseconds since the Unix epoch.
     pub started_at_ms: u64,
+    /// Its I/O loops.
+    pub loops: Vec<LoopSnapshot>,
     /// What became of the spans of requests.
     pub spans: hypercache_trace::Figures,
     /// What became of metrics that were sent.
@@ -97,6 +101,7 @@ impl Snapshot {
     /// # Errors
     /// None that writing into a string can bring up.
     pub fn write(self, mut registry: Registry, format: Format) -> Result<String, Error> {
+        let exemplars = exemplars::told(&self.requests.requests);
         registry.register_collector(Box::new(self));
         let mut text = String::with_capacity(16 * 1024);
         match format {
@@ -105,6 +110,7 @@ impl Snapshot {
             }
             Format::OpenMetrics => {
                 prometheus_client::encoding::text::encode(&mut text, &registry)?;
+                return Ok(exemplars::add(text, &exemplars));
             }
         }
         Ok(text)
@@ -115,6 +121,7 @@ impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> Result<(), Error> {
         let mut out = Out(encoder);
         process::encode(&self.member, self.started_at_ms, &mut out)?;
+        process::encode_loops(&self.loops, &mut out)?;
         process::encode_spans(self.spans, &mut out)?;
         process::encode_points(self.points, &mut out)?;
         requests::encode(&self.requests, &mut out)?;
@@ -157,6 +164,10 @@ mod tests {
         Snapshot {
             member: "demo-0".into(),
             started_at_ms: 1_500,
+            loops: vec![
+                LoopSnapshot::default(),
+                LoopSnapshot { connections: 4, ..LoopSnapshot::default() },
+            ],
             spans: hypercache_trace::Figures { failed: 6, ..Default::default() },
             points: hypercache_trace::PointFigures { refused: 2, ..Default::default() },
             requests: RequestSnapshot {
@@ -171,7 +182,14 @@ mod tests {
             stores: vec![default, store],
             filters: vec![(
                 "page_cache".into(),
-                FilterStats { bytes: 9, checks: 8, negatives: 7, ..FilterStats::default() },
+                FilterStats {
+                    bytes: 9,
+                    checks: 8,
+                    negatives: 7,
+                    fingerprints: 3,
+                    places: 4,
+                    ..FilterStats::default()
+                },
             )],
             backups: crate::backup::Status {
                 url: Some("/backups".into()),
@@ -191,6 +209,7 @@ mod tests {
                     "demo-1".into(),
                     crate::replica::LinkFigures {
                         behind_bytes: 12,
+                        behind_records: 2,
                         lag_ms: 250,
                         ..Default::default()
                     },
@@ -222,11 +241,13 @@ mod tests {
             "hypercache_refused_logins_total{protocol=\"http\"} 0",
             "hypercache_store_filter_bytes{store=\"page_cache\"} 9",
             "hypercache_store_filter_checks_total{store=\"page_cache\"} 8",
+            "hypercache_store_filter_load_ratio{store=\"page_cache\"} 0.75",
             "hypercache_store_filter_negatives_total{store=\"page_cache\"} 7",
             "hypercache_store_filter_false_positives_total{store=\"page_cache\"} 0",
             "hypercache_memory_limit_bytes 640",
             "hypercache_replication_slots_under_replicated 3",
             "hypercache_replication_link_behind_bytes{to=\"demo-1\"} 12",
+            "hypercache_replication_link_behind_records{to=\"demo-1\"} 2",
             "hypercache_replication_link_lag_seconds{to=\"demo-1\"} 0.25",
             "# TYPE hypercache_replication_link_cycles_total counter",
             "# TYPE hypercache_log_fsyncs_total counter",
@@ -247,6 +268,9 @@ mod tests {
             "hypercache_cluster_leader 0",
             "hypercache_cluster_slots_owned 5461",
             "hypercache_process_start_time_seconds 1.5",
+            "hypercache_loops 2",
+            "hypercache_loop_busy_seconds_total{loop=\"0\"} 0",
+            "hypercache_loop_connections{loop=\"1\"} 4",
             "hypercache_telemetry_spans_sent_total 0",
             "hypercache_telemetry_spans_dropped_total{reason=\"queue\"} 0",
             "hypercache_telemetry_spans_dropped_total{reason=\"endpoint\"} 6",

@@ -32,6 +32,8 @@ pub struct Options {
     pub otlp_endpoint: Option<String>,
     /// The part of requests that have spans, of those that do not say so themselves.
     pub trace_sample_ratio: Ratio,
+    /// Whether buckets of requests' times tell the trace of the last request in them that has spans.
+    pub exemplars: bool,
     /// The service's name in traces.
     pub service_name: String,
     /// The cluster's name, in every line and span.
@@ -62,6 +64,7 @@ impl From<&Config> for Options {
             level: config.log.level.clone(),
             otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
             trace_sample_ratio: config.telemetry.trace_sample_ratio,
+            exemplars: config.telemetry.exemplars,
             service_name: config.telemetry.service_name.clone(),
             cluster_name: config.cluster.name.clone(),
         }
@@ -106,7 +109,7 @@ impl Options {
             tracing::error!(action = "panic", place, error = what, "panic");
         }));
         let traces = spans.as_ref().map_or_else(Traces::default, |(provider, sent)| {
-            Traces::new(provider, self.trace_sample_ratio, sent.clone())
+            Traces::new(provider, self.trace_sample_ratio, sent.clone(), self.exemplars)
         });
         Ok(Guard { spans: spans.map(|(provider, _)| provider), traces, levels })
     }
@@ -163,6 +166,7 @@ mod tests {
             level: level.into(),
             otlp_endpoint: None,
             trace_sample_ratio: Ratio::default(),
+            exemplars: false,
             service_name: "hypercache".into(),
             cluster_name: "demo".into(),
         }

@@ -12,7 +12,7 @@ use hypercache_core::command::Spec;
 use hypercache_core::store::StoreNumber;
 use hypercache_trace::{Figures, Ratio, Sent};
 use opentelemetry::trace::{
-    FutureExt, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
+    FutureExt, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
@@ -28,6 +28,7 @@ struct Made {
     tracer: SdkTracer,
     ratio: Ratio,
     sent: Sent,
+    exemplars: bool,
 }
 
 /// A span that is over: what of, and from when to when.
@@ -45,8 +46,24 @@ pub struct Past {
 
 impl Traces {
     /// Makes them with that provider, for so many of the requests that do not say themselves whether they have any.
-    pub fn new(provider: &SdkTracerProvider, ratio: Ratio, sent: Sent) -> Self {
-        Self(Some(Arc::new(Made { tracer: provider.tracer("hypercache"), ratio, sent })))
+    /// With `exemplars`, metrics tell of those.
+    pub fn new(provider: &SdkTracerProvider, ratio: Ratio, sent: Sent, exemplars: bool) -> Self {
+        let tracer = provider.tracer("hypercache");
+        Self(Some(Arc::new(Made { tracer, ratio, sent, exemplars })))
+    }
+
+    /// The trace of a request that has this span, if the metrics tell of it.
+    #[inline]
+    pub fn exemplar(&self, span: Option<&Context>) -> Option<TraceId> {
+        self.trace_told(span?)
+    }
+
+    #[cold]
+    fn trace_told(&self, span: &Context) -> Option<TraceId> {
+        self.0.as_ref().filter(|made| made.exemplars)?;
+        let span = span.span();
+        let span = span.span_context();
+        span.is_sampled().then(|| span.trace_id())
     }
 
     /// Whether any request has spans.

@@ -123,11 +123,25 @@ impl Member {
 
     /// The reply to a request without a body; empty while nobody listens.
     pub fn http(&self, request: &str) -> String {
+        self.http_with(request, "")
+    }
+
+    /// What `/metrics` tells in OpenMetrics.
+    pub fn open_metrics(&self) -> String {
+        let accept = "accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n";
+        self.http_with("GET /metrics", accept)
+    }
+
+    /// The reply to a request with these headers, each with the end of its line.
+    pub fn http_with(&self, request: &str, headers: &str) -> String {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.http_port)) else {
             return String::new();
         };
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let _ = write!(stream, "{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        let _ = write!(
+            stream,
+            "{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}\r\n"
+        );
         let mut reply = Vec::new();
         let _ = stream.read_to_end(&mut reply);
         String::from_utf8_lossy(&reply).into_owned()

@@ -53,3 +53,20 @@ fn quoted(text: &str) -> Option<(String, &str)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exemplar_is_no_part_of_a_sample() {
+        let exemplar = " # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"} 0.5 1700000000.123";
+        for line in
+            ["a_bucket{le=\"1.0\",x=\"# {\"} 7", "a_bucket{le=\"+Inf\"} 7 1700000000.5", "a 7"]
+        {
+            let sample = Sample::of_line(line).unwrap();
+            assert_eq!(Sample::of_line(&format!("{line}{exemplar}")).unwrap(), sample);
+            assert_eq!((sample.value, sample.label("trace_id")), (7.0, None));
+        }
+    }
+}

@@ -57,6 +57,7 @@ pub fn config(
     insert(&mut telemetry, "otlp_endpoint", settings.otlp_endpoint.as_deref());
     insert(&mut telemetry, "otlp_metrics_endpoint", settings.otlp_metrics_endpoint.as_deref());
     insert(&mut telemetry, "trace_sample_ratio", settings.trace_sample_ratio.map(f64::from));
+    insert(&mut telemetry, "exemplars", settings.exemplars);
     if !telemetry.is_empty() {
         file["telemetry"] = telemetry.into();
     }

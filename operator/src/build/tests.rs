@@ -43,7 +43,7 @@ fn full() -> HyperCacheCluster {
             "maxConnections": 100, "idleTimeout": "1h30m", "requestTimeout": "2s",
             "logLevel": "debug", "threads": 2, "maxProtocol": 2,
             "otlpEndpoint": "http://collector:4318", "traceSampleRatio": 0.25,
-            "otlpMetricsEndpoint": "http://collector:4318",
+            "otlpMetricsEndpoint": "http://collector:4318", "exemplars": true,
         },
         "nodeSelector": { "pool": "caches" },
         "tolerations": [{ "key": "caches", "operator": "Exists" }],
@@ -173,7 +173,7 @@ fn the_configuration_file_is_the_one_that_members_read() {
             "log": { "level": "debug" },
             "telemetry": {
                 "otlp_endpoint": "http://collector:4318", "trace_sample_ratio": 0.25,
-                "otlp_metrics_endpoint": "http://collector:4318",
+                "otlp_metrics_endpoint": "http://collector:4318", "exemplars": true,
             },
         })
     );

@@ -149,6 +149,12 @@ impl Table {
         self.parts().map(Part::filter_bytes).sum()
     }
 
+    /// How many fingerprints the filters have, and how many there is room for.
+    pub fn filter_load(&self) -> (u64, u64) {
+        let filters = self.parts().filter_map(Part::filter);
+        filters.fold((0, 0), |(len, places), it| (len + it.len(), places + it.places()))
+    }
+
     /// What the filters did so far.
     pub fn filtered(&self) -> Filtered {
         self.asked.as_ref().map_or_else(Filtered::default, |asked| Filtered {

@@ -6,7 +6,7 @@
 //! slot has to be attached anew. Cycles are numbered on through all sessions.
 
 use crate::cluster::{MemberId, Slot};
-use crate::log::{Batch, Frame, Journal, Ticket};
+use crate::log::{Batch, Frame, Journal, Sequence, Ticket};
 use crate::store::StoreNumber;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -26,6 +26,8 @@ pub struct Cycle {
     pub session: u64,
     /// Its number, which grows by one from cycle to cycle of a session.
     pub number: u64,
+    /// The last record that is in it or before it, by this link's own count of them.
+    last_record: Sequence,
     /// Its frames as they are sent, each with its header and checksums, in their order.
     pub frames: Vec<Vec<u8>>,
 }
@@ -43,6 +45,8 @@ struct Kept {
     /// What was taken and is not confirmed.
     cycles: VecDeque<Arc<Cycle>>,
     bytes: usize,
+    /// The last record that is confirmed, or was dropped with an earlier session.
+    confirmed: Sequence,
 }
 
 /// See the module.
@@ -86,6 +90,8 @@ impl Link {
         let mut kept = self.kept.lock();
         *kept = Kept { session, ..Kept::default() };
         self.journal.begin_era(session);
+        // Nobody appends for this session until it is known below.
+        kept.confirmed = self.journal.last_sequence();
         self.session.store(session, Release);
         drop(kept);
         // What they wait for may not come any more.
@@ -114,7 +120,12 @@ impl Link {
         }
         let taken = self.journal.take();
         let frames = taken.frames.into_iter().map(|frame: Frame| frame.finish().0).collect();
-        let cycle = Arc::new(Cycle { session: kept.session, number: taken.cycle.cycle(), frames });
+        let cycle = Arc::new(Cycle {
+            session: kept.session,
+            number: taken.cycle.cycle(),
+            last_record: taken.last_sequence,
+            frames,
+        });
         kept.bytes += cycle.bytes();
         kept.cycles.push_back(Arc::clone(&cycle));
         Some(cycle)
@@ -138,6 +149,7 @@ impl Link {
         let mut buffers = Vec::new();
         while let Some(cycle) = kept.cycles.pop_front_if(|cycle| cycle.number <= number) {
             kept.bytes -= cycle.bytes();
+            kept.confirmed = cycle.last_record;
             // Somebody may be sending it still.
             buffers.extend(Arc::into_inner(cycle).into_iter().flat_map(|cycle| cycle.frames));
         }
@@ -155,6 +167,12 @@ impl Link {
     /// What is kept of this session, sent or not, in bytes.
     pub fn bytes(&self) -> usize {
         self.kept.lock().bytes + self.journal.waiting_bytes()
+    }
+
+    /// The records of this session that are not confirmed, sent or not.
+    pub fn records(&self) -> u64 {
+        let kept = self.kept.lock();
+        self.journal.last_sequence().saturating_sub(kept.confirmed)
     }
 
     /// Whether there is room for more.

@@ -46,6 +46,40 @@ fn what_is_not_confirmed_is_there_to_be_sent_again_and_what_is_is_not() {
 }
 
 #[test]
+fn records_count_until_they_are_confirmed_and_those_that_are_dropped_do_not() {
+    let link = link();
+    let batch = |records: u16| {
+        let mut batch = Batch::default();
+        (0..records).for_each(|_| batch.add(0, 1, |out| out.push(0)));
+        batch
+    };
+    put(&link, 7, 10);
+    assert!(link.append_batch(7, 1, &batch(3), 0).1);
+    let first = link.take().unwrap();
+    put(&link, 7, 10);
+    let second = link.take().unwrap();
+    put(&link, 7, 10);
+    assert_eq!(link.records(), 6);
+    link.confirm(6, second.number);
+    assert_eq!(link.records(), 6, "of another session");
+    link.confirm(7, first.number);
+    assert_eq!(link.records(), 2);
+    link.confirm(7, second.number);
+    assert_eq!(link.records(), 1);
+    link.open(8);
+    assert_eq!(link.records(), 0);
+    assert!(!put(&link, 7, 10).1);
+    put(&link, 8, 10);
+    assert_eq!(link.records(), 1);
+    let third = link.take().unwrap();
+    link.confirm(8, third.number);
+    assert_eq!(link.records(), 0);
+    put(&link, 8, 10);
+    link.close(8);
+    assert_eq!(link.records(), 0);
+}
+
+#[test]
 fn a_new_session_forgets_what_the_last_one_had_and_takes_nothing_for_it() {
     let link = link();
     let (old, _) = put(&link, 7, 10);

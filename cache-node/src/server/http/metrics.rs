@@ -13,13 +13,20 @@ use prometheus_client::registry::Registry;
 use super::error::ApiError;
 use super::{App, Shared};
 use crate::server::stats::families::Requests;
-use crate::telemetry::metrics::{ClusterSnapshot, Format, RequestSnapshot, Snapshot};
+use crate::telemetry::metrics::{ClusterSnapshot, Format, LoopSnapshot, RequestSnapshot, Snapshot};
 
 /// The filters of stores that have one, by the store's name.
 fn filters(app: &Shared) -> Vec<(String, FilterStats)> {
     let policies = app.keyspace.policies();
     let filtered = policies.iter().filter(|policy| policy.filter.is_some());
     filtered.filter_map(|p| Some((p.name.clone(), app.keyspace.filter_stats(p.number)?))).collect()
+}
+
+/// What the I/O loops did and serve.
+fn loops(app: &Shared) -> Vec<LoopSnapshot> {
+    let did = app.loops.figures().into_iter().enumerate();
+    let of = |index| app.stats.connected_to(index);
+    did.map(|(index, did)| LoopSnapshot { did, connections: of(index) }).collect()
 }
 
 /// Requests of stores that are still there, by their names.
@@ -65,6 +72,7 @@ pub(super) fn text(app: &Shared, format: Format) -> Result<String, fmt::Error> {
     let snapshot = Snapshot {
         member: app.config.node.id.clone(),
         started_at_ms: app.started_ms,
+        loops: loops(app),
         spans: app.router.traces().figures(),
         points: app.points.figures(),
         requests: RequestSnapshot {

@@ -43,6 +43,7 @@ pub use error::ApiError;
 
 use crate::backup;
 use crate::config::{Config, Secret};
+use crate::loops::Loops;
 use crate::memory::Memory;
 use crate::raft;
 use crate::router::Router;
@@ -65,6 +66,8 @@ pub struct State {
     pub keyspace: Arc<Keyspace>,
     /// How the links to other members are.
     pub replicas: crate::replica::Handle,
+    /// Where connections and links are served.
+    pub loops: Loops,
     /// What the RESP server did.
     pub stats: Arc<Stats>,
     /// The effective configuration.

@@ -2,6 +2,7 @@
 
 use hypercache_core::command::Spec;
 use hypercache_core::store::StoreNumber;
+use opentelemetry::Context;
 
 use super::Loop;
 use super::clients::Client;
@@ -16,6 +17,8 @@ pub(super) struct Served<'a> {
     pub args: &'a [&'a [u8]],
     /// In ticks, until its reply stood.
     pub took: u64,
+    /// The span of its request, if that has some.
+    pub span: Option<&'a Context>,
 }
 
 /// Accounts for a command's time, and for its reply.
@@ -48,11 +51,14 @@ pub(super) fn took_so_long(
 #[inline]
 pub(super) fn answered(shared: &Loop, client: &Client, request: Served<'_>, reply: &[u8]) {
     let (stats, cell) = (&shared.stats, shared.cell());
-    let Served { spec, store, args, took } = request;
+    let Served { spec, store, args, took, span } = request;
     let of = |store| shared.keyspace().store_asked(store, || spec.first_key(args));
     let store = stats.keeps_request_metrics().then(|| of(store));
     if let Some(store) = store {
         cell.served(spec, store, took);
+        if let Some(trace) = shared.router.traces().exemplar(span) {
+            cell.remember(spec, store, took, trace);
+        }
     }
     if reply.first() == Some(&b'-') {
         cell.failed(spec, reply);

@@ -116,7 +116,8 @@ impl Connection {
         }
         client.last_ms.store(now_ms(), Relaxed);
         // To wait is no work.
-        let request = Served { spec, store: caller.store, args: &args, took };
+        let span = shared.router.traces().current();
+        let request = Served { spec, store: caller.store, args: &args, took, span: span.as_ref() };
         account(&shared, &client, request, &reply);
         let at = out.len();
         out.append(&mut reply);

@@ -28,7 +28,9 @@ use super::traced::Traced;
 use super::{Loop, clients::Client, transaction};
 use crate::clock::now_ms;
 use crate::raft::Lease;
-use crate::router::{Awaited, Batch, CUT_OFF, NO_QUORUM, Request, Tried, lacks_replicas, wire};
+use crate::router::{
+    Awaited, Batch, CUT_OFF, Came, NO_QUORUM, Request, Tried, lacks_replicas, wire,
+};
 use crate::server::stats::{Count, ticks, watch};
 use crate::telemetry::trace;
 use hypercache_core::cluster::View;
@@ -198,8 +200,9 @@ impl Connection {
                 router.settle_all(self.lease, awaited, protocol, &mut out, filling.places()).await;
                 filling.between(std::mem::take(&mut out));
                 let (shared, client) = (self.shared.clone(), self.session.client.clone());
-                let came = |spec, store, args: &[&[u8]], took, reply: &[u8]| {
-                    let request = Served { spec, store, args, took };
+                let came = |came: Came<'_>, args: &[&[u8]], reply: &[u8]| {
+                    let Came { spec, store, took, span } = came;
+                    let request = Served { spec, store, args, took, span };
                     answered(&shared, &client, request, reply);
                 };
                 while filling.fill(&mut out, FLUSH_BYTES, came).await {
@@ -649,7 +652,8 @@ impl Connection {
         self.since = now;
         took_so_long(&self.shared, &self.session.client, spec, args, took);
         if let Some(reply) = reply {
-            let request = Served { spec, store: self.session.store, args, took };
+            let span = self.traced.as_ref().map(|traced| &traced.request);
+            let request = Served { spec, store: self.session.store, args, took, span };
             answered(&self.shared, &self.session.client, request, reply);
         }
     }
@@ -707,7 +711,8 @@ impl Connection {
             self.session.client.add_commands(watch::take_inner_calls());
             let now = ticks::now();
             let took = now.saturating_sub(self.since);
-            let request = Served { spec, store: self.session.store, args: &args, took };
+            let (span, store) = (self.shared.router.traces().current(), self.session.store);
+            let request = Served { spec, store, args: &args, took, span: span.as_ref() };
             account(&self.shared, &self.session.client, request, &out[start..]);
             self.session.mute(start, out);
         }

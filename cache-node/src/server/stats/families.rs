@@ -6,11 +6,15 @@
 use std::array::from_fn;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use hypercache_core::command::Group;
 use hypercache_core::store::{MAX_STORE_NUMBER, StoreNumber};
 
+use opentelemetry::trace::TraceId;
+
 use super::errors::Fault;
+use super::exemplars::{Exemplar, Exemplars};
 use super::ticks;
 use super::work::add;
 
@@ -67,6 +71,7 @@ struct Family {
     counts: [AtomicU64; BOUNDS],
     ticks: AtomicU64,
     errors: [AtomicU64; Fault::ALL.len()],
+    exemplars: OnceLock<Box<Exemplars>>,
 }
 
 type Store = OnceLock<Box<[Family; Group::ALL.len()]>>;
@@ -100,6 +105,15 @@ impl Families {
         }
     }
 
+    /// Remembers the trace of such a request, as that of the last one of its bucket.
+    #[cold]
+    pub fn remember(&self, group: Group, store: StoreNumber, ticks: u64, trace: TraceId) {
+        let Some(family) = self.of(group, store) else { return };
+        let seconds = ticks as f64 * self.scale.seconds_per_tick;
+        let exemplar = Exemplar { trace, seconds, at: SystemTime::now() };
+        family.exemplars.get_or_init(Box::default).set(self.scale.bucket(ticks), exemplar);
+    }
+
     /// Counts an error reply.
     #[cold]
     pub fn failed(&self, group: Group, store: StoreNumber, fault: Fault) {
@@ -127,6 +141,9 @@ impl Families {
                 sum.seconds += family.ticks.load(Relaxed) as f64 * self.scale.seconds_per_tick;
                 let errors = family.errors.iter().map(|count| count.load(Relaxed));
                 sum.errors.iter_mut().zip(errors).for_each(|(sum, count)| *sum += count);
+                if let Some(exemplars) = family.exemplars.get() {
+                    exemplars.add_to(&mut sum.exemplars);
+                }
             }
         }
     }
@@ -145,11 +162,20 @@ pub struct Requests {
     pub seconds: f64,
     /// How many were errors, by whose fault, in the order of [`Fault::ALL`].
     pub errors: [u64; Fault::ALL.len()],
+    /// The last request that has spans, of those that took so long.
+    pub exemplars: [Option<Exemplar>; BOUNDS],
 }
 
 impl Requests {
     fn new(group: Group, store: StoreNumber) -> Self {
-        Self { store, group, counts: [0; BOUNDS], seconds: 0.0, errors: [0; Fault::ALL.len()] }
+        Self {
+            store,
+            group,
+            counts: [0; BOUNDS],
+            seconds: 0.0,
+            errors: [0; Fault::ALL.len()],
+            exemplars: [None; BOUNDS],
+        }
     }
 }
 
@@ -188,6 +214,24 @@ mod tests {
         assert_eq!((string.counts[1], string.counts[5]), (1, 1));
         assert!((0.000_6..0.000_9).contains(&string.seconds), "{}", string.seconds);
         assert_eq!(string.errors[Fault::Server as usize], 1);
+    }
+
+    #[test]
+    fn a_bucket_remembers_the_last_request_that_has_spans_of_all_loops() {
+        let loops = [Families::new(Scale::now()), Families::new(Scale::now())];
+        let us = |us: u64| ticks::from_ns(us * 1_000);
+        for (at, took_us, trace) in [(0, 20, 1), (1, 30, 2), (1, 700, 3), (0, 21, 4)] {
+            loops[at].served(Group::String, 3, us(took_us), true);
+            loops[at].remember(Group::String, 3, us(took_us), TraceId::from(trace));
+        }
+        loops[1].served(Group::String, 3, us(40), true);
+        let mut sums = Vec::new();
+        loops.iter().for_each(|families| families.add_to(&mut sums));
+        let told = sums[0].exemplars;
+        assert_eq!(told.map(|told| told.is_some()).into_iter().filter(|told| *told).count(), 2);
+        let [in_first, in_later] = [1, 5].map(|bucket: usize| told[bucket].unwrap());
+        assert_eq!((in_first.trace, in_later.trace), (TraceId::from(4), TraceId::from(3)));
+        assert!((0.000_6..0.000_9).contains(&in_later.seconds), "{in_later:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! between cores; a reader sums the cells.
 
 pub mod errors;
+pub mod exemplars;
 pub mod families;
 pub mod latency;
 pub mod slowlog;
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use hypercache_core::command::{self, Spec};
 use hypercache_core::store::StoreNumber;
+use opentelemetry::trace::TraceId;
 
 pub use errors::{Errors, Fault, KINDS};
 use families::{Families, Requests, Scale};
@@ -140,6 +142,12 @@ impl Cell {
         self.families.served(spec.group, store, ticks, self.alone);
     }
 
+    /// Remembers the trace of such a request.
+    #[cold]
+    pub fn remember(&self, spec: &Spec, store: StoreNumber, ticks: u64, trace: TraceId) {
+        self.families.remember(spec.group, store, ticks, trace);
+    }
+
     /// Counts such a request whose reply was an error.
     #[cold]
     pub fn erred(&self, spec: &Spec, store: StoreNumber, fault: Fault) {
@@ -226,6 +234,13 @@ impl Stats {
     /// The cell of what runs outside the I/O loops (HTTP, peers).
     pub fn shared(&self) -> &Cell {
         self.cell(usize::MAX)
+    }
+
+    /// Connections that are open now on loop `index`.
+    pub fn connected_to(&self, index: usize) -> u64 {
+        let cell = self.cell(index);
+        let closed = cell.counter(Count::ConnectionsClosed).load(Relaxed);
+        cell.counter(Count::ConnectionsReceived).load(Relaxed).saturating_sub(closed)
     }
 
     /// Connections that are open now.

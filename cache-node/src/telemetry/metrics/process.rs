@@ -2,11 +2,22 @@
 
 use std::fmt::Error;
 
+use hypercache_core::metric::Metric;
 use hypercache_trace::{Figures, PointFigures};
 
 use super::out::Out;
 use super::table;
+use crate::loops::Figures as LoopFigures;
 use crate::telemetry::process;
+
+/// An I/O loop: what it did, and how many connections it serves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoopSnapshot {
+    /// What it did.
+    pub did: LoopFigures,
+    /// Its RESP connections.
+    pub connections: u64,
+}
 
 /// Tells of the build and the process.
 pub(super) fn encode(member: &str, started_at_ms: u64, out: &mut Out<'_>) -> Result<(), Error> {
@@ -35,6 +46,23 @@ pub(super) fn encode(member: &str, started_at_ms: u64, out: &mut Out<'_>) -> Res
         (&table::RUNTIME_BUSY, busy.sum()),
     ] {
         out.one(metric, value)?;
+    }
+    Ok(())
+}
+
+/// Tells of the I/O loops, by their numbers.
+pub(super) fn encode_loops(loops: &[LoopSnapshot], out: &mut Out<'_>) -> Result<(), Error> {
+    out.one(&table::LOOPS, loops.len() as f64)?;
+    type Read = fn(&LoopSnapshot) -> Option<f64>;
+    let by_loop: [(&Metric, Read); 3] = [
+        (&table::LOOP_BUSY, |of| Some(of.did.busy.as_secs_f64())),
+        (&table::LOOP_CPU, |of| Some(of.did.cpu?.as_secs_f64())),
+        (&table::LOOP_CONNECTIONS, |of| Some(of.connections as f64)),
+    ];
+    let named: Vec<_> = (0..loops.len()).map(|index| index.to_string()).collect();
+    for (metric, read) in by_loop {
+        let values = named.iter().zip(loops);
+        out.each(metric, values.filter_map(|(name, of)| Some(([name.as_str()], read(of)?))))?;
     }
     Ok(())
 }

@@ -41,9 +41,10 @@ pub(super) fn encode(of: &ReplicationSnapshot, out: &mut Out<'_>) -> Result<(), 
         out.one(metric, value as f64)?;
     }
     type Read = fn(&LinkFigures) -> f64;
-    let by_link: [(&Metric, Read); 13] = [
+    let by_link: [(&Metric, Read); 14] = [
         (&table::LINK_UP, |link| f64::from(u8::from(link.is_online))),
         (&table::LINK_BEHIND, |link| link.behind_bytes as f64),
+        (&table::LINK_BEHIND_RECORDS, |link| link.behind_records as f64),
         (&table::LINK_BEHIND_CYCLES, |link| link.behind_cycles as f64),
         (&table::LINK_LAG, |link| link.lag_ms as f64 / 1e3),
         (&table::LINK_SESSIONS, |link| link.counts.sessions as f64),

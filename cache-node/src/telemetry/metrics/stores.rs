@@ -51,5 +51,6 @@ pub(super) fn encode_filters(
     for (metric, read) in by_filter {
         out.each(metric, filters.iter().map(|(store, f)| ([store.as_str()], read(f) as f64)))?;
     }
-    Ok(())
+    let loads = filters.iter().filter_map(|(store, f)| Some(([store.as_str()], f.load_ratio()?)));
+    out.each(&table::STORE_FILTER_LOAD, loads)
 }

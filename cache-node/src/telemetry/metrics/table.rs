@@ -30,6 +30,14 @@ hypercache_core::metrics! {
             "Tasks that wait in its common queue for a thread";
         RUNTIME_BUSY: counter "hypercache_runtime_busy_seconds_total" []
             "How long its threads ran tasks";
+        LOOPS: gauge "hypercache_loops" []
+            "I/O loops: a thread each, which serves clients' connections and the links to other members";
+        LOOP_BUSY: counter "hypercache_loop_busy_seconds_total" ["loop"]
+            "How long it was not waiting for anything to do; one that is busy all the time keeps its clients waiting";
+        LOOP_CPU: counter "hypercache_loop_cpu_seconds_total" ["loop"]
+            "CPU time of its thread: where it is far less than it was busy, it had to wait for a processor";
+        LOOP_CONNECTIONS: gauge "hypercache_loop_connections" ["loop"]
+            "RESP connections that it serves";
         SPANS_SENT: counter "hypercache_telemetry_spans_sent_total" []
             "Spans of traces that the endpoint took";
         SPANS_DROPPED: counter "hypercache_telemetry_spans_dropped_total" ["reason"]
@@ -114,6 +122,8 @@ hypercache_core::metrics! {
             "What the store's cuckoo filter costs here, a part of the store's memory";
         STORE_FILTER_KEYS: gauge "hypercache_store_filter_keys" ["store"]
             "Keys that it knows here";
+        STORE_FILTER_LOAD: gauge "hypercache_store_filter_load_ratio" ["store"]
+            "How full it is here: fingerprints that it has of those that there is room for, 0 to 1; absent while there are none";
         STORE_FILTER_UNKNOWN_KEYS: gauge "hypercache_store_filter_unknown_keys" ["store"]
             "Keys of slots where it is not built yet";
         STORE_FILTER_CHECKS: counter "hypercache_store_filter_checks_total" ["store"]
@@ -280,6 +290,8 @@ hypercache_core::metrics! {
             "1 while the other member answers";
         LINK_BEHIND: gauge "hypercache_replication_link_behind_bytes" ["to"]
             "What the other member has not confirmed yet";
+        LINK_BEHIND_RECORDS: gauge "hypercache_replication_link_behind_records" ["to"]
+            "The same, in records: each is what a command, or what expired or left for room, did to a slot";
         LINK_BEHIND_CYCLES: gauge "hypercache_replication_link_behind_cycles" ["to"]
             "The same, in cycles of the link: each is all that waited to be sent at once";
         LINK_LAG: gauge "hypercache_replication_link_lag_seconds" ["to"]

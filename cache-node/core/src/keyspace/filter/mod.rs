@@ -78,6 +78,16 @@ impl Filter {
         block_bytes(self.cells.len() * size_of::<u64>())
     }
 
+    /// How many fingerprints it has.
+    pub fn len(&self) -> u64 {
+        u64::from(self.len)
+    }
+
+    /// How many there is room for, if all buckets are full.
+    pub fn places(&self) -> u64 {
+        u64::from(self.buckets) * u64::from(WAYS)
+    }
+
     /// Whether it is so empty that a smaller one should take its place.
     pub fn is_sparse(&self) -> bool {
         self.cells.len() > 4 && self.len < self.buckets

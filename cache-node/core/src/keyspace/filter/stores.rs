@@ -24,9 +24,20 @@ pub struct FilterStats {
     pub negatives: u64,
     /// Those to which it did not, though the key was absent.
     pub false_positives: u64,
+    /// Fingerprints that it has. Not told to other members: the form in which they are told stands.
+    #[serde(skip)]
+    pub fingerprints: u64,
+    /// Fingerprints that there is room for. Not told either.
+    #[serde(skip)]
+    pub places: u64,
 }
 
 impl FilterStats {
+    /// How full it is, from 0 to 1; `None` while it is nowhere built.
+    pub fn load_ratio(&self) -> Option<f64> {
+        (self.places > 0).then(|| self.fingerprints as f64 / self.places as f64)
+    }
+
     /// The part of look-ups of absent keys that it did not catch; `None` before there were any.
     pub fn measured_rate(&self) -> Option<f64> {
         let absent = self.negatives + self.false_positives;
@@ -66,6 +77,9 @@ impl Keyspace {
             let keys = table.table.len() as u64;
             *(if bytes > 0 { &mut stats.keys } else { &mut stats.keys_unfiltered }) += keys;
             stats.bytes += bytes;
+            let (fingerprints, places) = table.table.filter_load();
+            stats.fingerprints += fingerprints;
+            stats.places += places;
             let Filtered { checks, negatives, false_positives } = table.table.filtered();
             stats.checks += checks;
             stats.negatives += negatives;

@@ -91,6 +91,37 @@ fn l10_a_filter_s_memory_is_counted_and_given_back() {
 }
 
 #[test]
+fn a_filter_s_load_is_what_it_holds_of_what_it_has_room_for() {
+    let space = space(&policy(Some(0.01)));
+    assert_eq!(stats(&space).load_ratio(), None);
+    // Two tables of one part each, and one that is split.
+    for name in ["{a}", "{b}"] {
+        (0..20).for_each(|i| set(&space, &format!("{name}{i}"), Lifetime::At(0)));
+    }
+    (0..20_000).for_each(|i| set(&space, &format!("{{t}}{i}"), Lifetime::At(0)));
+    let full = stats(&space);
+    assert_eq!(full.fingerprints, 20_040);
+    // Ten bits for each place, and blocks that are a little larger.
+    let bits = full.bytes * 8;
+    assert!((full.places * 10..full.places * 13).contains(&bits), "{} of {bits}", full.places);
+    assert!((0.5..=1.0).contains(&full.load_ratio().unwrap()), "{full:?}");
+    (0..40).for_each(|i| remove(&space, &format!("{{t}}{i}")));
+    let fewer = stats(&space);
+    assert_eq!(fewer.fingerprints, 20_000);
+    assert!(fewer.load_ratio().unwrap() < full.load_ratio().unwrap());
+    space.set_stores(&[policy(None)]);
+    while !space.tend_filters(1000) {}
+    assert_eq!(stats(&space).load_ratio(), None);
+}
+
+#[test]
+fn what_members_tell_each_other_of_a_filter_has_the_form_that_releases_before_know() {
+    let local = FilterStats { keys: 3, fingerprints: 3, places: 4, ..FilterStats::default() };
+    // No rate, and six figures.
+    assert_eq!(postcard::to_stdvec(&local).unwrap(), [0, 3, 0, 0, 0, 0, 0]);
+}
+
+#[test]
 fn absent_keys_are_denied_within_the_rate_and_counted() {
     let space = space(&policy(Some(0.01)));
     (0..50_000).for_each(|i| set(&space, &format!("k{i}"), Lifetime::At(0)));
