@@ -1,4 +1,5 @@
-//! What the operator tells about itself: JSON logs on stdout, spans of passes, Prometheus metrics, health.
+//! What the operator tells about itself: JSON logs on stdout, spans of passes, Prometheus metrics, which it may also
+//! send, health.
 
 mod calls;
 mod clusters;
@@ -6,7 +7,7 @@ mod clusters;
 mod docs_metrics;
 mod metrics;
 pub mod passes;
-mod spans;
+mod sent;
 pub mod table;
 
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use hypercache_log::{Lines, Origin, Service};
-use hypercache_trace::Sent;
+use hypercache_trace::{Push, Sent};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
@@ -72,18 +73,11 @@ pub fn start(options: &Options) -> Result<Started, String> {
     };
     let (filter, _) = ORIGIN.build(&options.log).map_err(|error| format!("--log: {error}"))?;
     let mut lines = Lines::new(service, std::io::stdout);
-    let endpoint = options.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty());
-    let (spans, sent) = match endpoint {
+    let (spans, sent) = match sent_to(options, options.otlp_endpoint.as_deref()) {
         None => (None, Sent::default()),
-        Some(endpoint) => {
+        Some(there) => {
             lines = lines.with_traces(passes::current);
-            let started = hypercache_trace::start(&hypercache_trace::Options {
-                service: NAME.into(),
-                version: env!("CARGO_PKG_VERSION"),
-                instance: options.pod.clone(),
-                cluster: None,
-                endpoint: endpoint.clone(),
-            });
+            let started = hypercache_trace::start(&there);
             let (spans, sent) = started.map_err(|error| format!("--otlp-endpoint: {error}"))?;
             (Some(spans), sent)
         }
@@ -94,6 +88,28 @@ pub fn start(options: &Options) -> Result<Started, String> {
         .try_init()
         .map_err(|error| error.to_string())?;
     Ok(Started { spans, sent })
+}
+
+/// What sends metrics, where an endpoint is given.
+///
+/// # Errors
+/// An endpoint that cannot be.
+pub fn push(options: &Options) -> Result<Option<Push>, hypercache_trace::Error> {
+    sent_to(options, options.otlp_metrics_endpoint.as_deref())
+        .map(|there| Push::new(there, options.otlp_metrics_interval))
+        .transpose()
+}
+
+/// Who sends to an endpoint. An empty one is none: a variable that is set to nothing.
+fn sent_to(options: &Options, endpoint: Option<&str>) -> Option<hypercache_trace::Options> {
+    let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty())?;
+    Some(hypercache_trace::Options {
+        service: NAME.into(),
+        version: env!("CARGO_PKG_VERSION"),
+        instance: options.pod.clone(),
+        cluster: None,
+        endpoint: endpoint.into(),
+    })
 }
 
 /// `/metrics`, `/healthz` and `/readyz`.
