@@ -10,12 +10,12 @@ use std::time::SystemTime;
 
 use hypercache_core::command::Spec;
 use hypercache_core::store::StoreNumber;
-use hypercache_trace::{Figures, Ratio, Sent};
+use hypercache_trace::{Figures, Ratio, Sent, Spans};
 use opentelemetry::trace::{
     FutureExt, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::server::stats::errors;
 
@@ -44,9 +44,10 @@ pub struct Past {
 }
 
 impl Traces {
-    /// Makes them with that provider, for so many of the requests that do not say themselves whether they have any.
-    pub fn new(provider: &SdkTracerProvider, ratio: Ratio, sent: Sent) -> Self {
-        Self(Some(Arc::new(Made { tracer: provider.tracer("hypercache"), ratio, sent })))
+    /// Makes them there, for so many of the requests that do not say themselves whether they have any.
+    pub fn new(spans: &Spans, ratio: Ratio) -> Self {
+        let tracer = spans.provider().tracer("hypercache");
+        Self(Some(Arc::new(Made { tracer, ratio, sent: spans.sent() })))
     }
 
     /// Whether any request has spans.
