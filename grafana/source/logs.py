@@ -26,8 +26,8 @@ def operators():
 
 
 def where(namespace):
-    """Filebeat says the namespace on Kubernetes; elsewhere there is none."""
-    return f"(kubernetes.namespace:/{namespace}/ OR NOT _exists_:kubernetes.namespace)"
+    """Filebeat says the namespace on Kubernetes; elsewhere there is none. Lucene takes NOT from something only: of all."""
+    return f"(kubernetes.namespace:/{namespace}/ OR (*:* AND NOT _exists_:kubernetes.namespace))"
 
 
 def explore(question):
