@@ -64,6 +64,76 @@ fn logins_are_audited_with_who_from_where_and_what_came_of_it_and_no_password_is
 }
 
 #[test]
+fn what_a_transaction_or_a_script_changes_is_audited_when_it_runs_with_who_asked_for_it() {
+    let member = Member::start(&[]);
+    let (mut raw, mut other) = (member.raw(), member.raw());
+    let ask = |raw: &mut common::Raw, words: &[&str]| {
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        String::from_utf8(raw.ask(&words)).unwrap()
+    };
+    let exec = |raw: &mut common::Raw, commands: &[&[&str]]| {
+        assert_eq!(ask(raw, &["MULTI"]), "+OK\r\n");
+        for words in commands {
+            assert_eq!(ask(raw, words), "+QUEUED\r\n");
+        }
+    };
+    let flush = "return redis.call('FLUSHALL')";
+
+    // Over all keys alone, with keys, and with commands of the server.
+    exec(&mut raw, &[&["FLUSHALL", "ASYNC"], &["FLUSHDB"]]);
+    assert_eq!(ask(&mut raw, &["EXEC"]), "*2\r\n+OK\r\n+OK\r\n");
+    exec(&mut raw, &[&["SET", "k", "v"], &["FLUSHALL"], &["SCRIPT", "FLUSH"]]);
+    assert_eq!(ask(&mut raw, &["EXEC"]), "*3\r\n+OK\r\n+OK\r\n+OK\r\n");
+    let set = ["CONFIG", "SET", "requirepass", "n3wpass"];
+    exec(&mut raw, &[&set, &["CONFIG", "SET", "no-such", "x"]]);
+    assert!(ask(&mut raw, &["EXEC"]).starts_with("*2\r\n+OK\r\n-ERR"));
+    // One that EXEC does not run, and one that is not run at all.
+    assert_eq!(ask(&mut raw, &["WATCH", "k"]), "+OK\r\n");
+    assert_eq!(ask(&mut other, &["SET", "k", "v"]), "+OK\r\n");
+    exec(&mut raw, &[&["FLUSHALL", "SYNC"]]);
+    assert_eq!(ask(&mut raw, &["EXEC"]), "*-1\r\n");
+    exec(&mut raw, &[&["FLUSHALL"]]);
+    assert_eq!(ask(&mut raw, &["DISCARD"]), "+OK\r\n");
+    // Scripts, alone and within.
+    assert_eq!(ask(&mut raw, &["EVAL", flush, "0"]), "+OK\r\n");
+    exec(&mut raw, &[&["EVAL", flush, "0"], &["FLUSHDB"]]);
+    assert_eq!(ask(&mut raw, &["EXEC"]), "*2\r\n+OK\r\n+OK\r\n");
+    // Not one after the other.
+    raw.send(b"FLUSHALL\r\nSET k v\r\nFLUSHDB\r\n");
+    for _ in 0..3 {
+        assert_eq!(raw.reply(), b"+OK\r\n");
+    }
+
+    let audit = lines(&member, |line| line["event.dataset"] == "hypercache.audit");
+    let told: Vec<_> = audit
+        .iter()
+        .filter(|line| line["event.action"] != "cluster-made")
+        .map(|line| {
+            assert_eq!(line["source.address"], raw.address(), "{line}");
+            assert_eq!(line["user.name"], "default", "{line}");
+            let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            let words = ["event.action", "hypercache.audit.detail", "hypercache.audit.result"];
+            words.map(word).join(" ")
+        })
+        .collect();
+    let wanted = [
+        "flushall ASYNC done",
+        "flushdb  done",
+        "flushall  done",
+        "script-flush  done",
+        "config-set requirepass=<hidden> done",
+        "config-set no-such=x refused",
+        "flushall SYNC refused",
+        "flushall  done",
+        "flushall  done",
+        "flushdb  done",
+        "flushall  done",
+        "flushdb  done",
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
 fn of_very_many_failed_logins_only_some_leave_a_line() {
     let member = Member::start_with("auth: {password: s3cret}\n", &[]);
     let mut raw = member.raw();

@@ -20,7 +20,7 @@ pub use kube::{Kube, Outcome};
 pub use monitoring::Prometheus;
 pub use operator::{
     CHART, NoOperator, OPERATOR_NAMESPACE, RELEASE, chart, helm, install_chart, install_operator,
-    install_with,
+    install_with, render,
 };
 pub use space::{Space, in_space};
 pub use wait::{until, until_some};

@@ -29,6 +29,22 @@ pub fn helm(kube: &Kube, arguments: &[&str]) -> Result<Outcome> {
     call("helm", &all, None)
 }
 
+/// What the chart is with these values, for a Kubernetes that has these APIs beside its own. Asks no cluster.
+///
+/// # Errors
+/// Only if `helm` could not be run.
+pub fn render(apis: &[&str], values: &[&str]) -> Result<Outcome> {
+    let chart = chart();
+    let mut arguments = vec!["template", RELEASE, &chart, "--namespace", OPERATOR_NAMESPACE];
+    for api in apis {
+        arguments.extend(["--api-versions", api]);
+    }
+    for value in values {
+        arguments.extend(["--set", value]);
+    }
+    call("helm", &arguments, None)
+}
+
 /// The operator is not there as long as this lives.
 #[derive(Debug)]
 pub struct NoOperator {

@@ -49,7 +49,10 @@ fn the_chart_with_everything_on_installs_and_a_prometheus_in_the_cluster_sees_al
             let sent = format!("hypercache_telemetry_{what}_sent_total{of} > 0");
             prometheus.wait_series(&sent, MEMBERS)?;
         }
-        prometheus.wait_series("hypercache_operator_spans_sent_total > 0", 1)?;
+        for what in ["spans", "points"] {
+            let sent = format!("hypercache_operator_{what}_sent_total > 0");
+            prometheus.wait_series(&sent, 1)?;
+        }
         dashboards_have_data(space, &prometheus)?;
         daemons_run(space)
     })
@@ -57,6 +60,7 @@ fn the_chart_with_everything_on_installs_and_a_prometheus_in_the_cluster_sees_al
 
 fn install_everything(space: &Space, receiver: &str) -> Result<()> {
     let tracing = format!("tracing.otlpEndpoint={receiver}");
+    let metrics = format!("metrics.otlpEndpoint={receiver},metrics.otlpInterval=2s");
     let values = [
         "monitoring.enabled=true",
         "monitoring.podMonitor.enabled=true",
@@ -69,6 +73,7 @@ fn install_everything(space: &Space, receiver: &str) -> Result<()> {
         "logging.filebeat.image.tag=0.1.0",
         "logging.filebeat.elasticsearch.url=http://elasticsearch:9200",
         &tracing,
+        &metrics,
     ];
     install_with(space.kube(), &chart(), &values)
 }

@@ -1,5 +1,6 @@
 """Error Monitoring: what was refused, lost or broken."""
 
+import logs
 from panels import dashboard as page, figure, row, series, steps, table
 from performance import BY_MEMBER, BY_STORE, per_member, rate, ratio
 
@@ -11,6 +12,12 @@ def grew(metric, selector="<member>"):
 
 
 def dashboard():
+    board = of_panels()
+    board["panels"] = [logs.from_errors(panel) for panel in board["panels"]]
+    return board
+
+
+def of_panels():
     return page(
         "hypercache-errors",
         "HyperCache / Error Monitoring",

@@ -1,5 +1,6 @@
 """System Overview: is everything well, and where not."""
 
+import logs
 from panels import at_least, dashboard as page, figure, row, series, steps, table
 
 LEADER = "(hypercache_cluster_leader{<cluster>} * hypercache_cluster_quorum == 1)"
@@ -113,6 +114,7 @@ def dashboard():
                     ("memory", "bytes", "max by (namespace, cluster, member) (hypercache_memory_working_set_bytes{<member>})"),
                     ("stage", "short", "max by (namespace, cluster, member) (hypercache_memory_stage{<member>})"),
                     ("up for", "s", "time() - max by (namespace, cluster, member) (hypercache_process_start_time_seconds{<member>})"),
+                    link=("member", "Log of this member", logs.explore(logs.members(logs.FIELD, logs.CHOSEN))),
                 ),
             ),
             row(

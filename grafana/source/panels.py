@@ -5,6 +5,8 @@ Queries are written with `<cluster>`, `<member>`, `<store>` and `<operator>` whe
     sum by (cluster) (rate(hypercache_commands_total{<member>}[$__rate_interval]))
 """
 
+import logs
+
 WIDTH = 24
 TAG = "hypercache"
 DATASOURCE = {"type": "prometheus", "uid": "$datasource"}
@@ -181,7 +183,7 @@ def variable(name, label, values, multi=True):
 
 
 def variables(*words):
-    """The datasource and then the variables of these names, each of what the ones before leave."""
+    """The datasources and then the variables of these names, each of what the ones before leave."""
     known = {
         "namespace": variable("namespace", "Namespace", "label_values(hypercache_build_info, namespace)"),
         "cluster": variable("cluster", "Cluster", 'label_values(hypercache_build_info{namespace=~"$namespace"}, cluster)'),
@@ -189,21 +191,26 @@ def variables(*words):
         "store": variable("store", "Store", f"label_values(hypercache_store_keys{{{CLUSTER}}}, store)"),
         "operators": variable("namespace", "Namespace", "label_values(hypercache_operator_pass_seconds_count, namespace)"),
     }
-    datasource = {
+    sources = [source("datasource", "Data source", "prometheus"), source("logs", "Logs", "elasticsearch")]
+    return sources + [known[word] for word in words]
+
+
+def source(name, label, kind):
+    """A variable that names a datasource."""
+    return {
         "current": {},
         "hide": 0,
         "includeAll": False,
-        "label": "Data source",
+        "label": label,
         "multi": False,
-        "name": "datasource",
+        "name": name,
         "options": [],
-        "query": "prometheus",
+        "query": kind,
         "refresh": 1,
         "regex": "",
         "skipUrlSync": False,
         "type": "datasource",
     }
-    return [datasource] + [known[word] for word in words]
 
 
 def dashboard(uid, title, text, of, rows, since="now-3h"):
@@ -227,6 +234,7 @@ def dashboard(uid, title, text, of, rows, since="now-3h"):
         y += tallest
     for i, panel in enumerate(panels):
         panel["id"] = i + 1
+    lines = logs.operators() if "operators" in of else logs.members()
     others = {
         "asDropdown": False, "icon": "external link", "includeVars": True, "keepTime": True, "tags": [TAG],
         "targetBlank": False, "title": "HyperCache", "tooltip": "", "type": "dashboards", "url": "",
@@ -238,7 +246,7 @@ def dashboard(uid, title, text, of, rows, since="now-3h"):
         "fiscalYearStartMonth": 0,
         "graphTooltip": 1,
         "id": None,
-        "links": [others],
+        "links": [others, logs.link(lines)],
         "liveNow": False,
         "panels": panels,
         "refresh": "30s",

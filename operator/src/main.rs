@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use hypercache_operator::options::Options;
 use hypercache_operator::telemetry;
-use hypercache_trace::Sent;
+use hypercache_trace::{Sent, Spans};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads of the runtime.
@@ -26,15 +26,18 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let options = Options::parse();
-    let told = telemetry::start(&options)?;
+    let spans = telemetry::start(&options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let ended = runtime.block_on(serve(options, told.sent()));
+    let sent = spans.as_ref().map(Spans::sent).unwrap_or_default();
+    let ended = runtime.block_on(serve(options, sent));
     drop(runtime);
-    told.shutdown(LAST_SPANS);
+    if let Some(spans) = spans {
+        spans.shutdown(LAST_SPANS);
+    }
     ended
 }
 

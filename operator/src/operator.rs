@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use hypercache_crds::HyperCacheCluster;
-use hypercache_trace::Sent;
+use hypercache_trace::{Push, Sent};
 use k8s_openapi::NamespaceResourceScope;
 use kube::client::ClientBuilder;
 use kube::runtime::controller::{Config as ControllerConfig, ReconcileRequest, applier};
@@ -51,6 +51,9 @@ pub enum Error {
     /// There is no HTTP client.
     #[error("the way to members: {0}")]
     Http(#[from] reqwest::Error),
+    /// The endpoint of metrics is none.
+    #[error("--otlp-metrics-endpoint: {0}")]
+    Push(#[from] hypercache_trace::Error),
     /// The address of the metrics is taken.
     #[error("--listen {0}: {1}")]
     Listen(std::net::SocketAddr, std::io::Error),
@@ -65,22 +68,24 @@ pub struct Operator {
     client: Client,
     access: Arc<dyn ClusterAccess>,
     metrics: Metrics,
+    push: Option<Push>,
 }
 
 impl Options {
     /// Makes the operator; `sent` knows what became of its spans.
     ///
     /// # Errors
-    /// When the way to the API server is not configured.
+    /// When the way to the API server is not configured, or metrics are to go where nothing can be.
     pub async fn build(self, sent: Sent) -> Result<Operator, Error> {
-        let metrics = Metrics::new(sent);
+        let push = telemetry::push(&self)?;
+        let metrics = Metrics::new(sent, push.as_ref().map(Push::sent).unwrap_or_default());
         let counted = CountCalls(metrics.clone());
         let client = ClientBuilder::try_from(Config::infer().await?)?.with_layer(&counted).build();
         let access: Arc<dyn ClusterAccess> = match self.reach {
             Reach::Pods => Arc::new(Direct::new(MEMBER_TIMEOUT)?),
             Reach::ApiServer => Arc::new(ThroughApiServer::new(client.clone(), MEMBER_TIMEOUT)),
         };
-        Ok(Operator { options: self, client, access, metrics })
+        Ok(Operator { options: self, client, access, metrics, push })
     }
 }
 
@@ -89,7 +94,7 @@ impl Operator {
     ///
     /// # Errors
     /// When the metrics' address is taken, or a part ends that should not.
-    pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<(), Error> {
+    pub async fn run(mut self, stop: impl Future<Output = ()> + Send) -> Result<(), Error> {
         let (stopping, stopped) = watch::channel(false);
         let mut parts = JoinSet::new();
         let (address, metrics, mut until) =
@@ -100,6 +105,16 @@ impl Operator {
             });
             ended.await.map_err(|error| Error::Listen(address, error))
         });
+        if let Some(push) = self.push.take() {
+            let (metrics, mut until) = (self.metrics.clone(), stopped.clone());
+            parts.spawn(async move {
+                let told = async move {
+                    let _ = until.wait_for(|stop| *stop).await;
+                };
+                push.run(move || metrics.text().ok(), told).await;
+                Ok(())
+            });
+        }
         let scopes: Vec<Option<String>> = match self.options.namespaces.as_slice() {
             [] => vec![None],
             some => some.iter().filter(|n| !n.is_empty()).cloned().map(Some).collect(),

@@ -1,6 +1,7 @@
 //! The operator's options: flags, each also a variable.
 
 use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
@@ -30,6 +31,16 @@ pub struct Options {
     #[arg(long, env = "HYPERCACHE_OPERATOR_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 
+    /// Where what /metrics tells is sent as well, as OTLP over HTTP, such as `http://collector:4318`; without it
+    /// nowhere.
+    #[arg(long, env = "HYPERCACHE_OPERATOR_OTLP_METRICS_ENDPOINT")]
+    pub otlp_metrics_endpoint: Option<String>,
+
+    /// How often that is sent, from 1s to 1h.
+    #[arg(long, env = "HYPERCACHE_OPERATOR_OTLP_METRICS_INTERVAL", default_value = "30s",
+          value_parser = metrics_interval)]
+    pub otlp_metrics_interval: Duration,
+
     /// The name of this process in its log: the pod's.
     #[arg(long, env = "HOSTNAME", default_value = "hypercache-operator")]
     pub pod: String,
@@ -47,4 +58,36 @@ pub enum Reach {
     /// By the API server's proxy, for an operator that runs outside the Kubernetes cluster. It
     /// needs the right to `get` and `update` `pods/proxy`.
     ApiServer,
+}
+
+/// A number with its unit, within the bounds that members have for it.
+fn metrics_interval(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3_600)];
+    let seconds = units.iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?.parse::<u64>().ok()?;
+        number.checked_mul(*seconds)
+    });
+    match seconds {
+        Some(seconds @ 1..=3_600) => Ok(Duration::from_secs(seconds)),
+        Some(_) => Err(format!("'{text}' is not between 1s and 1h")),
+        None => Err(format!("'{text}' is no interval: write 30s, 5m or 1h")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_has_a_unit_and_is_between_a_second_and_an_hour() {
+        for (text, seconds) in [("1s", 1), ("30s", 30), ("90s", 90), ("5m", 300), ("1h", 3_600)] {
+            assert_eq!(metrics_interval(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "30", "s", "0s", "-1s", "61m", "2h", "1.5s", "10ms", "99999999999999999h"]
+        {
+            assert!(metrics_interval(text).is_err(), "{text}");
+        }
+        let options = Options::try_parse_from(["hypercache-operator"]).unwrap();
+        assert_eq!(options.otlp_metrics_interval, Duration::from_secs(30));
+    }
 }

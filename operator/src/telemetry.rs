@@ -1,4 +1,5 @@
-//! What the operator tells about itself: JSON logs on stdout, spans of passes, Prometheus metrics, health.
+//! What the operator tells about itself: JSON logs on stdout, spans of passes, Prometheus metrics, which it may also
+//! send, health.
 
 mod calls;
 mod clusters;
@@ -6,11 +7,10 @@ mod clusters;
 mod docs_metrics;
 mod metrics;
 pub mod passes;
-mod spans;
+mod sent;
 pub mod table;
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -18,8 +18,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use hypercache_log::{Lines, Origin, Service};
-use hypercache_trace::Sent;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use hypercache_trace::{Push, Spans};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -33,36 +32,14 @@ use crate::options::Options;
 const NAME: &str = "hypercache-operator";
 
 /// Whose lines a level is for.
-const ORIGIN: Origin = Origin { own: &["hypercache_operator"], libraries: "warn" };
+const ORIGIN: Origin =
+    Origin { own: &["hypercache_operator", "hypercache_trace"], libraries: "warn" };
 
-/// What was started; to be shut down as the last thing before the process ends.
-#[derive(Debug)]
-pub struct Started {
-    spans: Option<SdkTracerProvider>,
-    sent: Sent,
-}
-
-impl Started {
-    /// What became of spans.
-    pub fn sent(&self) -> Sent {
-        self.sent.clone()
-    }
-
-    /// Sends the spans that are still queued, for at most `deadline`. Blocks the thread for that time.
-    pub fn shutdown(self, deadline: Duration) {
-        if let Some(spans) = self.spans
-            && let Err(error) = spans.shutdown_with_timeout(deadline)
-        {
-            tracing::warn!(action = "spans-lost", %error, "spans were lost at the end");
-        }
-    }
-}
-
-/// Starts the log, and spans where an endpoint is given. Not to be called on a runtime's thread.
+/// Starts the log, and spans where an endpoint is given: to be shut down at the end. Not to be called on a runtime's thread.
 ///
 /// # Errors
 /// What is wrong with the filter or the endpoint, or that a log is there already.
-pub fn start(options: &Options) -> Result<Started, String> {
+pub fn start(options: &Options) -> Result<Option<Spans>, String> {
     let service = Service {
         name: NAME,
         version: env!("CARGO_PKG_VERSION"),
@@ -72,28 +49,40 @@ pub fn start(options: &Options) -> Result<Started, String> {
     };
     let (filter, _) = ORIGIN.build(&options.log).map_err(|error| format!("--log: {error}"))?;
     let mut lines = Lines::new(service, std::io::stdout);
-    let endpoint = options.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty());
-    let (spans, sent) = match endpoint {
-        None => (None, Sent::default()),
-        Some(endpoint) => {
-            lines = lines.with_traces(passes::current);
-            let started = hypercache_trace::start(&hypercache_trace::Options {
-                service: NAME.into(),
-                version: env!("CARGO_PKG_VERSION"),
-                instance: options.pod.clone(),
-                cluster: None,
-                endpoint: endpoint.clone(),
-            });
-            let (spans, sent) = started.map_err(|error| format!("--otlp-endpoint: {error}"))?;
-            (Some(spans), sent)
-        }
-    };
+    let there = sent_to(options, options.otlp_endpoint.as_deref());
+    if there.is_some() {
+        lines = lines.with_traces(passes::current);
+    }
+    let spans = there.map(|there| hypercache_trace::start(&there)).transpose();
+    let spans = spans.map_err(|error| format!("--otlp-endpoint: {error}"))?;
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
-        .with(spans.as_ref().map(passes::layer))
+        .with(spans.as_ref().map(|spans| passes::layer(spans.provider())))
         .try_init()
         .map_err(|error| error.to_string())?;
-    Ok(Started { spans, sent })
+    Ok(spans)
+}
+
+/// What sends metrics, where an endpoint is given.
+///
+/// # Errors
+/// An endpoint that cannot be.
+pub fn push(options: &Options) -> Result<Option<Push>, hypercache_trace::Error> {
+    sent_to(options, options.otlp_metrics_endpoint.as_deref())
+        .map(|there| Push::new(there, options.otlp_metrics_interval))
+        .transpose()
+}
+
+/// Who sends to an endpoint. An empty one is none: a variable that is set to nothing.
+fn sent_to(options: &Options, endpoint: Option<&str>) -> Option<hypercache_trace::Options> {
+    let endpoint = endpoint.filter(|endpoint| !endpoint.is_empty())?;
+    Some(hypercache_trace::Options {
+        service: NAME.into(),
+        version: env!("CARGO_PKG_VERSION"),
+        instance: options.pod.clone(),
+        cluster: None,
+        endpoint: endpoint.into(),
+    })
 }
 
 /// `/metrics`, `/healthz` and `/readyz`.

@@ -85,9 +85,9 @@ class System:
         self.resp, self.http, self.gossip, self.prometheus_port = ports[:3], ports[3:6], ports[6:9], ports[9]
         self.members = [None, None, None]
         self.others = []
-        self.small_disk = self.mount()
         self.base = f"http://127.0.0.1:{self.prometheus_port}"
         try:
+            self.small_disk = self.mount()
             config = CONFIG.format(backups=self.folder / "backups", memory_limit=memory_limit)
             (self.folder / "config.yaml").write_text(config)
             for i in range(3):
@@ -199,7 +199,7 @@ class System:
         for process in [*self.others, *filter(None, self.members)]:
             process.kill()
             process.wait()
-        if self.small_disk:
+        if os.path.ismount(self.folder / "disk-2"):
             subprocess.run(["umount", self.folder / "disk-2"], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use hypercache_log::fields::TABLE;
 
-const SOURCES: [&str; 2] = ["../src", "../../operator/src"];
+const SOURCES: [&str; 3] = ["../src", "../trace/src", "../../operator/src"];
 const MACROS: [&str; 7] =
     ["error!(", "warn!(", "info!(", "debug!(", "trace!(", "error_span!(", "info_span!("];
 

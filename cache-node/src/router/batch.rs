@@ -61,6 +61,7 @@ pub struct Batch {
     remotes: SmallVec<[Remote; 4]>,
     bytes: usize,
     order: u64,
+    client: u64,
 }
 
 impl Batch {
@@ -86,7 +87,7 @@ impl Batch {
         args: &[&[u8]],
         spans: Option<(Context, Context)>,
     ) {
-        self.order = caller.order;
+        (self.order, self.client) = (caller.order, caller.client);
         let remote = match self.remotes.iter().position(|r| r.member == member) {
             Some(remote) => remote,
             None => {
@@ -132,6 +133,7 @@ impl Batch {
             router,
             view,
             order,
+            client: self.client,
             began,
             deadline,
             holes,
@@ -174,6 +176,7 @@ pub struct Filling<'a> {
     router: &'a Router,
     view: &'a View,
     order: u64,
+    client: u64,
     /// When the requests were sent, in ticks.
     began: u64,
     /// Moves on only when something came: one request's time is all that silence may take.
@@ -266,7 +269,8 @@ impl Filling<'_> {
             // One after the other, so that a client's commands keep their order.
             if again {
                 let wire::Command { store, protocol, .. } = command;
-                let caller = Caller { store, protocol, order: self.order };
+                let (order, client) = (self.order, self.client);
+                let caller = Caller { store, protocol, order, client };
                 let run =
                     self.router.run_until(self.deadline, hole.spec, caller, &command.args, out);
                 trace::within(hole.span.as_ref(), run).await;

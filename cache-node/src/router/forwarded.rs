@@ -192,7 +192,8 @@ fn answer_one(
     out: &mut Vec<u8>,
 ) -> Status {
     let Options { keyspace, scripts, .. } = options;
-    if let Some(status) = envelope::answer(keyspace, &scripts.inside(view), command, now_ms, out) {
+    if let Some(status) = envelope::answer(keyspace, &scripts.inside(view, 0), command, now_ms, out)
+    {
         watch::forget_inner();
         return status;
     }
@@ -215,7 +216,7 @@ fn answer_one(
     };
     let (store, args) = (command.store, &command.args[..]);
     let status = if spec.is_script() {
-        let asked = Asked { view, spec, store, args, now_ms };
+        let asked = Asked { view, spec, store, args, now_ms, client: 0 };
         let evaluated = scripts.evaluate(keyspace, asked, &mut writer);
         watch::forget_inner();
         match evaluated {

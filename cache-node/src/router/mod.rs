@@ -139,6 +139,8 @@ pub struct Caller {
     pub protocol: Protocol,
     /// Commands of one order reach another member one after the other; of several, side by side.
     pub order: u64,
+    /// The client's number; 0: it has none.
+    pub client: u64,
 }
 
 /// A data command to run.
@@ -150,6 +152,8 @@ pub struct Request<'a> {
     pub args: &'a [&'a [u8]],
     /// What is known of it ahead.
     pub known: Known<'a>,
+    /// The number of the client whose it is; 0: of none.
+    pub client: u64,
 }
 
 /// What became of an attempt to run a command here and now.
@@ -259,7 +263,7 @@ impl Router {
         now_ms: u64,
         out: &mut Writer<'_>,
     ) -> Tried {
-        let Request { spec, args, known } = request;
+        let Request { spec, args, known, client } = request;
         if is_cut_off(view) {
             if self.waits_for_quorum() {
                 return Tried::Later;
@@ -274,7 +278,7 @@ impl Router {
         match place {
             Place::Here if spec.is_script() => {
                 let Options { keyspace, scripts, .. } = &*self.0;
-                let asked = Asked { view, spec, store, args, now_ms };
+                let asked = Asked { view, spec, store, args, now_ms, client };
                 match scripts.evaluate(keyspace, asked, out) {
                     Evaluated::Done => Tried::Done,
                     Evaluated::NotServing | Evaluated::Unknown => Tried::Later,
@@ -344,7 +348,7 @@ impl Router {
         args: &[&[u8]],
         out: &mut Vec<u8>,
     ) {
-        let Caller { store, protocol, order } = caller;
+        let Caller { store, protocol, order, client } = caller;
         let mut changed = self.0.cluster.changed();
         let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
         loop {
@@ -356,7 +360,7 @@ impl Router {
             let (start, traced) = (out.len(), self.begun());
             let waits_for = match self.try_here(
                 &view,
-                Request { spec, args, known: Known::default() },
+                Request { spec, args, known: Known::default(), client },
                 store,
                 now_ms(),
                 &mut Writer::new(out, protocol),
@@ -557,7 +561,7 @@ impl Router {
         };
         self.cell().call(spec);
         let (mut out, began) = (Vec::new(), ticks::now());
-        let caller = Caller { store, protocol: Protocol::Resp3, order: 0 };
+        let caller = Caller { store, protocol: Protocol::Resp3, order: 0, client: 0 };
         let span = self.0.traces.current();
         if let Some(span) = &span {
             span.span().set_attributes(trace::of_command(spec, store));

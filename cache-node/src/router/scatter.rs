@@ -119,7 +119,7 @@ impl Router {
         caller: Caller,
         args: &[&[u8]],
     ) -> Vec<u8> {
-        let Caller { store, protocol, order } = caller;
+        let Caller { store, protocol, order, .. } = caller;
         let mut out = Vec::new();
         if member == view.me {
             if let Run::Walk(_) = spec.run

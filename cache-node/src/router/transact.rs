@@ -13,7 +13,9 @@ use tokio::time::Instant;
 use super::envelope::{self, Watched};
 use super::place::{Owners, Place, place_whole};
 use super::wire::{self, Status};
-use super::{CROSS_SLOT, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, is_cut_off, lost, scripts};
+use super::{
+    CROSS_SLOT, Caller, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, is_cut_off, lost, scripts,
+};
 use crate::clock::now_ms;
 use crate::peer;
 use crate::telemetry::trace;
@@ -31,7 +33,7 @@ impl Router {
     /// client.
     pub async fn transact(
         &self,
-        order: u64,
+        caller: Caller,
         exec: &'static Spec,
         watched: Vec<Watched>,
         steps: &[Step<'_>],
@@ -40,12 +42,12 @@ impl Router {
         let done = if steps.iter().any(|step| step.spec.is_script()) {
             let texts = self.texts(steps);
             let steps = scripts::with_texts(steps, &texts);
-            self.transact_until(deadline, order, exec, &watched, &steps).await
+            self.transact_until(deadline, caller, exec, &watched, &steps).await
         } else {
-            self.transact_until(deadline, order, exec, &watched, steps).await
+            self.transact_until(deadline, caller, exec, &watched, steps).await
         };
         if !matches!(done, Ok((Transacted::Done | Transacted::Changed, _))) {
-            self.forget(order, watched);
+            self.forget(caller.order, watched);
         }
         done
     }
@@ -53,11 +55,12 @@ impl Router {
     async fn transact_until(
         &self,
         deadline: Instant,
-        order: u64,
+        caller: Caller,
         exec: &'static Spec,
         watched: &[Watched],
         steps: &[Step<'_>],
     ) -> Result<(Transacted, Vec<u8>), String> {
+        let Caller { order, client, .. } = caller;
         if watched.is_empty() && steps.is_empty() {
             return Ok((Transacted::Done, Vec::new()));
         }
@@ -73,7 +76,8 @@ impl Router {
                     self.room().await;
                     let keys: Vec<_> = watched.iter().map(Watched::borrowed).collect();
                     let mut replies = Vec::new();
-                    let (scripts, traced) = (self.0.scripts.inside(&view), self.begun());
+                    let scripts = self.0.scripts.inside(&view, client);
+                    let traced = self.begun();
                     let ran =
                         self.0.keyspace.transact(&keys, steps, &scripts, now_ms(), &mut replies);
                     let awaited = awaits::take();

@@ -78,7 +78,8 @@ impl Router {
         Some(Answer::Later(
             async move {
                 let (command, _) = wire::command_at(&request, 0).map_err(|e| e.to_string())?;
-                let caller = Caller { store: command.store, protocol: command.protocol, order: 0 };
+                let (store, protocol) = (command.store, command.protocol);
+                let caller = Caller { store, protocol, order: 0, client: 0 };
                 let mut reply = Vec::new();
                 router.walk(router.deadline(), run, caller, &command.args, &mut reply).await;
                 let mut answer = Vec::with_capacity(reply.len() + 16);

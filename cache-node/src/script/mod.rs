@@ -59,6 +59,9 @@ pub trait Outside: Send + Sync {
         protocol: Protocol,
         reply: &mut Vec<u8>,
     );
+
+    /// Hears of a command over all keys that a client's script has run, and of its reply.
+    fn ran(&self, client: u64, spec: &'static Spec, args: &[&[u8]], reply: &[u8]);
 }
 
 /// What became of a command that runs a script.
@@ -116,6 +119,8 @@ pub struct Asked<'a> {
     pub args: &'a [&'a [u8]],
     /// The time, in Unix milliseconds.
     pub now_ms: u64,
+    /// The number of the client that asks; 0: none of this member.
+    pub client: u64,
 }
 
 /// The same, with its parts.
@@ -302,7 +307,7 @@ impl Scripts {
 
     /// Runs a script, all slots of its keys locked.
     fn begin(&self, vm: &mut Vm, call: &Call<'_>, locked: &mut Locked<'_>, out: &mut Writer<'_>) {
-        let Asked { view, store, now_ms, .. } = call.asked;
+        let Asked { view, store, now_ms, client, .. } = call.asked;
         let header = call.script.header;
         if header.no_cluster && view.state.members.len() > 1 {
             return out.error("ERR Can not run script on cluster, 'no-cluster' flag is set.");
@@ -331,6 +336,7 @@ impl Scripts {
             stats: &self.stats,
             outside: self.outside.get().map(Box::as_ref),
             now_ms,
+            client,
         };
         session.locked.set_for_script(true);
         let limit = Duration::from_millis(self.time_limit_ms());
@@ -348,9 +354,9 @@ impl Scripts {
         drop(run);
     }
 
-    /// For transactions that run on this member.
-    pub fn inside<'a>(&'a self, view: &'a View) -> Inside<'a> {
-        Inside { scripts: self, view }
+    /// For a transaction of that client's that runs on this member.
+    pub fn inside<'a>(&'a self, view: &'a View, client: u64) -> Inside<'a> {
+        Inside { scripts: self, view, client }
     }
 
     /// The counters of what runs outside the I/O loops.
@@ -363,6 +369,7 @@ impl Scripts {
 pub struct Inside<'a> {
     scripts: &'a Scripts,
     view: &'a View,
+    client: u64,
 }
 
 impl command::Scripts for Inside<'_> {
@@ -374,6 +381,7 @@ impl command::Scripts for Inside<'_> {
             store: step.store,
             args: &step.args,
             now_ms: locked.now_ms(),
+            client: self.client,
         };
         let ran = self.scripts.with_vm(|vm| {
             match self.scripts.call(vm, asked)? {

@@ -45,6 +45,8 @@ pub struct Session<'s, 'l> {
     pub outside: Option<&'s dyn Outside>,
     /// When it began, in Unix milliseconds: for it, time stands still.
     pub now_ms: u64,
+    /// The number of the client that it runs for; 0: none of this member.
+    pub client: u64,
 }
 
 impl Host for Session<'_, '_> {
@@ -191,6 +193,9 @@ impl Session<'_, '_> {
         if !matches!(ran, Ok(Ok(()))) {
             reply.clear();
             Writer::new(reply, protocol).error(NOT_SERVED);
+        }
+        if let Some(outside) = self.outside {
+            outside.ran(self.client, spec, args, reply);
         }
     }
 

@@ -6,8 +6,10 @@ use super::Options;
 
 /// Whose lines a level is for. openraft warns at every heartbeat that a member which is down does not
 /// answer.
-pub const ORIGIN: Origin =
-    Origin { own: &["hypercache", "hypercache_core"], libraries: "warn,openraft=error" };
+pub const ORIGIN: Origin = Origin {
+    own: &["hypercache", "hypercache_core", "hypercache_trace"],
+    libraries: "warn,openraft=error",
+};
 
 /// Who writes the lines.
 pub fn service(options: &Options) -> Service {

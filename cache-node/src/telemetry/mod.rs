@@ -13,7 +13,7 @@ pub mod trace;
 use std::time::Duration;
 
 use hypercache_log::{Levels, Lines};
-use hypercache_trace::{Push, Ratio};
+use hypercache_trace::{Push, Ratio, Spans};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -100,7 +100,7 @@ impl Options {
         if self.otlp_endpoint.is_some() {
             lines = lines.with_traces(log::current_trace);
         }
-        let spans = self.spans().map(|spans| hypercache_trace::start(&spans)).transpose()?;
+        let spans = self.spans().map(|there| hypercache_trace::start(&there)).transpose()?;
         tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()?;
         // A panic is a line of the log like any other, so that whoever reads it by lines sees it.
         std::panic::set_hook(Box::new(|info| {
@@ -108,10 +108,10 @@ impl Options {
             let what = info.payload_as_str().unwrap_or("a panic without words");
             tracing::error!(action = "panic", place, error = what, "panic");
         }));
-        let traces = spans.as_ref().map_or_else(Traces::default, |(provider, sent)| {
-            Traces::new(provider, self.trace_sample_ratio, sent.clone(), self.exemplars)
-        });
-        Ok(Guard { spans: spans.map(|(provider, _)| provider), traces, levels })
+        let traces = spans.as_ref();
+        let traces =
+            traces.map(|spans| Traces::new(spans, self.trace_sample_ratio, self.exemplars));
+        Ok(Guard { spans, traces: traces.unwrap_or_default(), levels })
     }
 
     /// How spans are made and sent, if they are.
@@ -129,7 +129,7 @@ impl Options {
 /// Keeps the exporter of spans; to be shut down as the last thing before the process ends.
 #[derive(Debug)]
 pub struct Guard {
-    spans: Option<opentelemetry_sdk::trace::SdkTracerProvider>,
+    spans: Option<Spans>,
     traces: Traces,
     levels: Levels,
 }
@@ -148,10 +148,8 @@ impl Guard {
     /// Sends the spans that are still queued, for at most `deadline`. Blocks the thread for that
     /// time, so it is called when no runtime is left.
     pub fn shutdown(self, deadline: Duration) {
-        if let Some(spans) = self.spans
-            && let Err(error) = spans.shutdown_with_timeout(deadline)
-        {
-            tracing::warn!(action = "spans-lost", %error, "spans were lost at shutdown");
+        if let Some(spans) = self.spans {
+            spans.shutdown(deadline);
         }
     }
 }

@@ -10,12 +10,12 @@ use std::time::SystemTime;
 
 use hypercache_core::command::Spec;
 use hypercache_core::store::StoreNumber;
-use hypercache_trace::{Figures, Ratio, Sent};
+use hypercache_trace::{Figures, Ratio, Sent, Spans};
 use opentelemetry::trace::{
     FutureExt, SpanContext, SpanKind, Status, TraceContextExt, TraceId, Tracer, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::server::stats::errors;
 
@@ -45,11 +45,11 @@ pub struct Past {
 }
 
 impl Traces {
-    /// Makes them with that provider, for so many of the requests that do not say themselves whether they have any.
-    /// With `exemplars`, metrics tell of those.
-    pub fn new(provider: &SdkTracerProvider, ratio: Ratio, sent: Sent, exemplars: bool) -> Self {
-        let tracer = provider.tracer("hypercache");
-        Self(Some(Arc::new(Made { tracer, ratio, sent, exemplars })))
+    /// Makes them there, for so many of the requests that do not say themselves whether they have any. With `exemplars`,
+    /// metrics tell of those.
+    pub fn new(spans: &Spans, ratio: Ratio, exemplars: bool) -> Self {
+        let tracer = spans.provider().tracer("hypercache");
+        Self(Some(Arc::new(Made { tracer, ratio, sent: spans.sent(), exemplars })))
     }
 
     /// The trace of a request that has this span, if the metrics tell of it.

@@ -242,6 +242,11 @@ impl Raw {
         Self { stream, input: Vec::new() }
     }
 
+    /// Where the server sees it come from.
+    pub fn address(&self) -> String {
+        self.stream.local_addr().unwrap().to_string()
+    }
+
     /// A command as a frame.
     pub fn encode(args: &[&[u8]]) -> Vec<u8> {
         let mut out = format!("*{}\r\n", args.len()).into_bytes();

@@ -89,7 +89,8 @@ impl Node {
     fn eval(&self, text: &[u8], protocol: Protocol) -> Reply {
         let args: [&[u8]; 5] = [b"eval", text, b"1", b"k", b"v"];
         let spec = lookup(&args).expect("EVAL");
-        let asked = Asked { view: &self.view, spec, store: 0, args: &args, now_ms: NOW_MS };
+        let asked =
+            Asked { view: &self.view, spec, store: 0, args: &args, now_ms: NOW_MS, client: 0 };
         let mut out = Vec::new();
         let ran =
             self.scripts.evaluate(&self.keyspace, asked, &mut Writer::new(&mut out, protocol));

@@ -58,12 +58,39 @@ pub(crate) fn url(endpoint: &str, signal: &str) -> String {
     }
 }
 
-/// Starts the exporter, on a thread of its own. Gives what makes spans, and what became of them. Not to be called
-/// on a runtime's thread: the HTTP client blocks the one that it is made on.
+/// Spans, and the thread that sends them; to be shut down as the last thing before the process ends.
+#[derive(Debug)]
+pub struct Spans {
+    provider: SdkTracerProvider,
+    sent: Sent,
+}
+
+impl Spans {
+    /// What makes them.
+    pub fn provider(&self) -> &SdkTracerProvider {
+        &self.provider
+    }
+
+    /// What became of them.
+    pub fn sent(&self) -> Sent {
+        self.sent.clone()
+    }
+
+    /// Sends those that are still queued, for at most `deadline`. Blocks the thread for that time, so it is called when no
+    /// runtime is left.
+    pub fn shutdown(self, deadline: Duration) {
+        if let Err(error) = self.provider.shutdown_with_timeout(deadline) {
+            tracing::warn!(action = "spans-lost", %error, "spans were lost at the end");
+        }
+    }
+}
+
+/// Starts the exporter, on a thread of its own. Not to be called on a runtime's thread: the HTTP client blocks the one
+/// that it is made on.
 ///
 /// # Errors
 /// An endpoint that is no URL.
-pub fn start(options: &Options) -> Result<(SdkTracerProvider, Sent), Error> {
+pub fn start(options: &Options) -> Result<Spans, Error> {
     let sent = Sent::default();
     // It goes nowhere else than where it was told to.
     let client = reqwest::blocking::Client::builder()
@@ -97,7 +124,7 @@ pub fn start(options: &Options) -> Result<(SdkTracerProvider, Sent), Error> {
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_resource(resource.build())
         .build();
-    Ok((provider, sent))
+    Ok(Spans { provider, sent })
 }
 
 #[cfg(test)]
@@ -160,9 +187,10 @@ mod tests {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let ok = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
         let server = std::thread::spawn(move || take_request(&listener, ok));
-        let (provider, sent) = start(&options(&endpoint)).unwrap();
-        drop(provider.tracer("test").start("a_span_of_ours"));
-        provider.shutdown_with_timeout(Duration::from_secs(10)).unwrap();
+        let spans = start(&options(&endpoint)).unwrap();
+        let sent = spans.sent();
+        drop(spans.provider().tracer("test").start("a_span_of_ours"));
+        spans.shutdown(Duration::from_secs(10));
         let request = String::from_utf8_lossy(&server.join().unwrap()).into_owned();
         assert!(request.starts_with("POST /v1/traces "), "{request}");
         for text in ["a_span_of_ours", "test-service", "demo-0"] {
@@ -181,9 +209,10 @@ mod tests {
             "HTTP/1.1 307 Elsewhere\r\nlocation: http://{there}/v1/traces\r\ncontent-length: 0\r\n\r\n"
         );
         let server = std::thread::spawn(move || take_request(&listener, &answer));
-        let (provider, sent) = start(&options(&endpoint)).unwrap();
-        drop(provider.tracer("test").start("lost"));
-        let _ = provider.shutdown_with_timeout(Duration::from_secs(10));
+        let spans = start(&options(&endpoint)).unwrap();
+        let sent = spans.sent();
+        drop(spans.provider().tracer("test").start("lost"));
+        spans.shutdown(Duration::from_secs(10));
         server.join().unwrap();
         assert_eq!(sent.figures(), Figures { failed: 1, ..Figures::default() });
         elsewhere.set_nonblocking(true).unwrap();
@@ -195,26 +224,27 @@ mod tests {
         // Bound and never accepted: connecting works, an answer never comes.
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let (provider, sent) = start(&options(&endpoint)).unwrap();
-        let tracer = provider.tracer("test");
+        let spans = start(&options(&endpoint)).unwrap();
+        let tracer = spans.provider().tracer("test");
         let (began, more) = (Instant::now(), 100);
         for _ in 0..QUEUE_SPANS + more {
             drop(tracer.start("lost"));
         }
         assert!(began.elapsed() < EXPORT_TIMEOUT);
-        let figures = sent.figures();
+        let figures = spans.sent().figures();
         assert_eq!((figures.waiting, figures.dropped), (QUEUE_SPANS as u64, more as u64));
         let began = Instant::now();
-        assert!(provider.shutdown_with_timeout(Duration::from_millis(50)).is_err());
+        spans.shutdown(Duration::from_millis(50));
         assert!(began.elapsed() < EXPORT_TIMEOUT);
     }
 
     #[test]
     fn spans_that_an_endpoint_that_is_gone_does_not_take_are_counted() {
         let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (provider, sent) = start(&options(&format!("http://{gone}"))).unwrap();
-        drop(provider.tracer("test").start("lost"));
-        let _ = provider.shutdown_with_timeout(Duration::from_secs(10));
+        let spans = start(&options(&format!("http://{gone}"))).unwrap();
+        let sent = spans.sent();
+        drop(spans.provider().tracer("test").start("lost"));
+        spans.shutdown(Duration::from_secs(10));
         assert_eq!(sent.figures(), Figures { failed: 1, ..Figures::default() });
     }
 }

@@ -14,7 +14,7 @@ pub mod push;
 pub mod ratio;
 pub mod sample;
 
-pub use export::{Error, Options, start};
+pub use export::{Error, Options, Spans, start};
 pub use lost::{Figures, Sent};
 pub use push::{PointFigures, Push, SentPoints};
 pub use ratio::Ratio;

@@ -3,6 +3,18 @@
 {{- default "hypercache-operator" .Values.nameOverride -}}
 {{- end -}}
 
+{{/* Not empty where the Prometheus operator's API is: without it, nothing of it is made. */}}
+{{- define "hypercache.hasMonitoringApi" -}}
+{{- if .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" -}}true{{- end -}}
+{{- end -}}
+
+{{/* Not empty where the operator's /metrics has a Service. */}}
+{{- define "hypercache.hasMetricsService" -}}
+{{- with .Values.monitoring -}}
+{{- if or .enabled (and (.serviceMonitor).enabled (include "hypercache.hasMonitoringApi" $)) -}}true{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "hypercache.selector" -}}
 app.kubernetes.io/name: hypercache-operator
 app.kubernetes.io/instance: {{ .Release.Name }}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hypercache_core::metric::Metric;
 use hypercache_crds::HyperCacheCluster;
-use hypercache_trace::Sent;
+use hypercache_trace::{Sent, SentPoints};
 use kube::runtime::reflector::Store;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
@@ -15,7 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::clusters::Clusters;
-use super::spans::Spans;
+use super::sent::OverOtlp;
 use super::table;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,13 +54,13 @@ fn times() -> Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new(Sent::default())
+        Self::new(Sent::default(), SentPoints::default())
     }
 }
 
 impl Metrics {
-    /// Metrics, those of spans among them.
-    pub fn new(sent: Sent) -> Self {
+    /// Metrics; what became of spans and of values that were sent is among them.
+    pub fn new(spans: Sent, points: SentPoints) -> Self {
         let mut registry = Registry::default();
         let metrics = Self {
             registry: Arc::default(),
@@ -89,7 +89,7 @@ impl Metrics {
         add(&mut registry, &table::CLUSTER_REQUESTS, metrics.cluster_requests.clone());
         add(&mut registry, &table::WATCH_ERRORS, metrics.watch_errors.clone());
         registry.register_collector(Box::new(metrics.clusters.clone()));
-        registry.register_collector(Box::new(Spans(sent)));
+        registry.register_collector(Box::new(OverOtlp { spans, points }));
         Self { registry: Arc::new(registry), ..metrics }
     }
 }

@@ -27,11 +27,15 @@ hypercache_core::metrics! {
         WATCH_ERRORS: counter "hypercache_operator_watch_errors_total" ["kind"]
             "Watches that broke off, by kind";
     }
-    "Traces" {
+    "What is sent by OTLP" {
         SPANS_SENT: counter "hypercache_operator_spans_sent_total" []
             "Spans that the endpoint took";
         SPANS_DROPPED: counter "hypercache_operator_spans_dropped_total" ["reason"]
             "Spans that are lost: the queue was full (`queue`), or the endpoint did not take them (`endpoint`)";
+        POINTS_SENT: counter "hypercache_operator_points_sent_total" []
+            "Values of metrics that the endpoint took";
+        POINTS_DROPPED: counter "hypercache_operator_points_dropped_total" ["reason"]
+            "Values that are lost: the endpoint did not take a request in time (`endpoint`), or took it without these (`refused`)";
     }
     "Clusters, as the status of their resources says" {
         CLUSTERS: gauge "hypercache_operator_clusters" []

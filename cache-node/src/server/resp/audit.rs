@@ -22,7 +22,8 @@ pub fn note(client: &Client, spec: &Spec, args: &[&[u8]], reply: &[u8]) {
 
 /// Whether a command changes a configuration, takes everything away, or does to others what they did not
 /// ask for. What only looks is none of these.
-fn is_audited(spec: &Spec) -> bool {
+#[inline]
+pub fn is_audited(spec: &Spec) -> bool {
     use ShellCommand as C;
     match spec.run {
         Run::Shell(command) => matches!(
@@ -49,14 +50,7 @@ fn is_audited(spec: &Spec) -> bool {
 
 #[cold]
 fn tell(client: &Client, spec: &Spec, args: &[&[u8]], reply: &[u8]) {
-    let refused = reply.strip_prefix(b"-").map(|text| {
-        let end = text.iter().position(|byte| *byte == b'\r').unwrap_or(text.len());
-        String::from_utf8_lossy(&text[..end]).into_owned()
-    });
-    let (outcome, result) = match refused {
-        None => ("success", "done"),
-        Some(_) => ("failure", "refused"),
-    };
+    let (outcome, result, reason) = became(reply);
     tracing::info!(
         target: AUDIT,
         action = spec.name.replace('|', "-"),
@@ -66,9 +60,29 @@ fn tell(client: &Client, spec: &Spec, args: &[&[u8]], reply: &[u8]) {
         detail = detail(spec, args),
         outcome,
         result,
-        reason = refused,
+        reason,
         "an administrator's command"
     );
+}
+
+/// What a reply says: the schema's word, ours, and why not.
+fn became(reply: &[u8]) -> (&'static str, &'static str, Option<String>) {
+    match reply {
+        [b'-', text @ ..] => {
+            let end = text.iter().position(|byte| *byte == b'\r').unwrap_or(text.len());
+            let reason = String::from_utf8_lossy(&text[..end]).into_owned();
+            if text.starts_with(b"UNKNOWN ") {
+                ("unknown", "unknown", Some(reason))
+            } else {
+                ("failure", "refused", Some(reason))
+            }
+        }
+        // None of the commands answers with null, but EXEC does, for all of them.
+        b"*-1\r\n" | b"_\r\n" => {
+            ("failure", "refused", Some("a watched key was changed".to_owned()))
+        }
+        _ => ("success", "done", None),
+    }
 }
 
 /// The words after a command's name; of parameters that are secret, not the values.
@@ -117,6 +131,16 @@ mod tests {
         for line in ["GET k", "SET k v", "CONFIG GET *", "CLIENT LIST", "INFO", "AUTH x", "DEL k"] {
             assert_eq!(of(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn what_came_of_a_command_is_told_by_its_reply() {
+        let of = |reply: &[u8]| became(reply).1;
+        assert_eq!([of(b"+OK\r\n"), of(b":3\r\n"), of(b"*-1")], ["done"; 3]);
+        assert_eq!([of(b"-ERR no\r\n"), of(b"*-1\r\n"), of(b"_\r\n")], ["refused"; 3]);
+        let lost = became(b"-UNKNOWN it may have been done\r\n");
+        let reason = Some("UNKNOWN it may have been done".to_owned());
+        assert_eq!(lost, ("unknown", "unknown", reason));
     }
 
     #[test]

@@ -581,8 +581,9 @@ impl Connection {
             if self.session.no_touch {
                 return false;
             }
+            let request = Request { spec, args, known, client: self.session.client.id };
             if let Some(max_stale_ms) = self.session.max_stale_ms
-                && self.try_copy(view, Request { spec, args, known }, now_ms, max_stale_ms, out)
+                && self.try_copy(view, request, now_ms, max_stale_ms, out)
             {
                 self.ran(spec, args, Some(&out[start..]));
                 return true;
@@ -590,7 +591,7 @@ impl Connection {
             let mut writer = Writer::new(out, self.session.protocol);
             match self.shared.router.try_here(
                 view,
-                Request { spec, args, known },
+                request,
                 self.session.store,
                 now_ms,
                 &mut writer,

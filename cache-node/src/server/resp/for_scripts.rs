@@ -8,7 +8,7 @@ use hypercache_core::resp::{Protocol, Writer};
 
 use super::clients::Client;
 use super::session::Session;
-use super::{Shared, commands};
+use super::{Shared, audit, commands};
 use crate::script::{NOT_ALLOWED, Outside};
 
 /// The server, as scripts know it.
@@ -52,5 +52,14 @@ impl Outside for ForScripts {
         session.protocol = protocol;
         let view = shared.router.cluster().view();
         commands::run(&shared, &mut session, &view, spec, command, args, reply);
+    }
+
+    fn ran(&self, client: u64, spec: &'static Spec, args: &[&[u8]], reply: &[u8]) {
+        if audit::is_audited(spec)
+            && let Some(shared) = self.shared.upgrade()
+            && let Some(client) = shared.clients.get(client)
+        {
+            audit::note(&client, spec, args, reply);
+        }
     }
 }

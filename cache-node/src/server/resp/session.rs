@@ -92,7 +92,8 @@ impl Session {
     /// Whose commands its commands are.
     #[inline]
     pub fn caller(&self) -> Caller {
-        Caller { store: self.store, protocol: self.protocol, order: self.order }
+        let Self { store, protocol, order, .. } = *self;
+        Caller { store, protocol, order, client: self.client.id }
     }
 
     /// Whether it may only subscribe and the like: RESP2 cannot tell replies from messages.

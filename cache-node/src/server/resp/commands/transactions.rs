@@ -11,9 +11,9 @@ use hypercache_core::store::StoreNumber;
 
 use super::{Context, config, connection, scripts};
 use crate::router::{Caller, put_undone, wire};
-use crate::server::resp::Shared;
 use crate::server::resp::session::Session;
 use crate::server::resp::transaction::Ended;
+use crate::server::resp::{Shared, audit};
 
 pub(super) fn multi(context: &mut Context<'_>, out: &mut Writer<'_>) {
     let Session { transaction, client, .. } = context.session;
@@ -113,28 +113,35 @@ pub(super) async fn exec(
     exec: &'static Spec,
     out: &mut Vec<u8>,
 ) {
-    let before = session.protocol;
+    let (before, start) = (session.protocol, out.len());
     let Some(ended) = session.transaction.end(&session.client) else {
         return Writer::new(out, before).error("ERR EXEC without MULTI");
     };
-    let order = session.client.id;
+    let caller = session.caller();
     if ended.failed {
-        shared.router.forget(order, ended.watched);
+        shared.router.forget(caller.order, ended.watched);
         return Writer::new(out, before)
             .error("EXECABORT Transaction discarded because of previous errors.");
     }
     let Ended { queue, count, watched, .. } = ended;
     let (queued, steps) = plan(shared, session, &queue, count, watched.is_empty());
-    let replies = match shared.router.transact(order, exec, watched, &steps).await {
+    let replies = match shared.router.transact(caller, exec, watched, &steps).await {
         Ok((Transacted::Done, replies)) => replies,
-        Ok((undone, reason)) => {
-            return put_undone(undone, &reason, &mut Writer::new(out, before));
+        undone => {
+            let writer = &mut Writer::new(out, before);
+            match undone {
+                Ok((undone, reason)) => put_undone(undone, &reason, writer),
+                Err(text) => writer.error(&text),
+            }
+            queued.iter().for_each(|command| command.note(session, &out[start..]));
+            return;
         }
-        Err(text) => return Writer::new(out, before).error(&text),
     };
     drop(steps);
     Writer::new(out, before).array(queued.len());
-    if queued.iter().all(|command| command.turn == Turn::Keys) {
+    let as_they_are =
+        |command: &Queued<'_>| command.turn == Turn::Keys && !audit::is_audited(command.spec);
+    if queued.iter().all(as_they_are) {
         queued.iter().for_each(|command| shared.stats.shared().call(command.spec));
         out.extend_from_slice(&replies);
         return;
@@ -147,6 +154,7 @@ pub(super) async fn exec(
             match reply_len(rest) {
                 Ok(Some(len)) => {
                     let (reply, others) = rest.split_at(len);
+                    command.note(session, reply);
                     out.extend_from_slice(reply);
                     rest = others;
                 }
@@ -216,6 +224,13 @@ fn chosen(
     }
 }
 
+impl Queued<'_> {
+    /// Tells the audit what came of it.
+    fn note(&self, session: &Session, reply: &[u8]) {
+        audit::note(&session.client, self.spec, &self.args, reply);
+    }
+}
+
 /// Runs a command of the queue that is not one over keys that it names.
 async fn run_after(
     shared: &Shared,
@@ -223,9 +238,10 @@ async fn run_after(
     command: &Queued<'_>,
     out: &mut Vec<u8>,
 ) {
-    let Queued { spec, args, .. } = command;
+    let (Queued { spec, args, .. }, start) = (command, out.len());
     let Run::Shell(shell) = spec.run else {
-        return shared.router.run(spec, session.caller(), args, out).await;
+        shared.router.run(spec, session.caller(), args, out).await;
+        return command.note(session, &out[start..]);
     };
     let view = shared.router.cluster().view();
     if scripts::waits(shell) {
@@ -235,6 +251,8 @@ async fn run_after(
         let writer = &mut Writer::new(out, session.protocol);
         config::set_and_wait(&Context { shared, session, view: &view }, args, writer).await;
     } else {
-        super::run(shared, session, &view, spec, shell, args, out);
+        // It notes that itself.
+        return super::run(shared, session, &view, spec, shell, args, out);
     }
+    command.note(session, &out[start..]);
 }
