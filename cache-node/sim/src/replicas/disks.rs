@@ -57,7 +57,7 @@ impl World {
             self.disks.remove(&id).unwrap_or_else(|| Disk::new(self.seed ^ id.rotate_left(32)))
         });
         let Some(disk) = disk else {
-            return Some(Process::start(id, incarnation, self.seed, &policies, None).ok()?);
+            return Process::start(id, incarnation, self.seed, &policies, None).ok();
         };
         let before = disk.copy();
         match Process::start(id, incarnation, self.seed, &policies, Some(disk)) {
