@@ -2,9 +2,14 @@
 //!
 //! `raft.redb` holds all of it. `member` says the number once more, in text, so that a lost
 //! `raft.redb` is noticed: a member that forgot its vote must not come back under its number.
+//!
+//! What is to be written and finds no room waits for some: a member that ends instead could not even start again. `room`
+//! is a file that goes first.
 
 use super::Error;
+use super::room::Room;
 use hypercache_core::cluster::MemberId;
+use parking_lot::Mutex;
 use redb::{
     Database, ReadableDatabase, ReadableTable, TableDefinition, TableHandle, WriteTransaction,
 };
@@ -13,6 +18,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
@@ -23,9 +29,16 @@ const MEMBER_PREFIX: &str = "hypercache member ";
 const MEMBER_FORMAT: &str = "hypercache member 1";
 const CACHE_BYTES: usize = 1 << 20;
 
+/// What is to be written waits for room for so long.
+const WAITS_FOR_ROOM: Duration = Duration::from_secs(600);
+/// So often it is tried again.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// The open `raft.redb`.
 pub struct Disk {
-    database: Database,
+    /// `None` after something failed: it takes nothing more, and is opened anew.
+    database: Mutex<Option<Database>>,
+    room: Mutex<Room>,
     path: PathBuf,
     /// Dropped after the database: whoever listens knows then that the file is closed.
     open: tokio::sync::watch::Sender<()>,
@@ -91,17 +104,13 @@ impl Disk {
                 ),
             ));
         }
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create(&path).map_err(|error| {
-                match error {
-                    redb::DatabaseError::DatabaseAlreadyOpen => {
-                        failed(&path, "another process uses it")
-                    }
-                    error => failed(&path, format!("it cannot be opened: {error}")),
-                }
-            })?;
+        let database = open(&path).map_err(|error| match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => failed(&path, "another process uses it"),
+            error => failed(&path, format!("it cannot be opened: {error}")),
+        })?;
+        let (database, room) = (Mutex::new(Some(database)), Mutex::new(Room::keep(directory)));
         let open = tokio::sync::watch::Sender::new(());
-        let disk = Self { database, path: path.clone(), open };
+        let disk = Self { database, room, path: path.clone(), open };
         let member = disk.member(fresh).map_err(|error| failed(&path, error))??;
         match known {
             Some(known) if known != member => {
@@ -122,10 +131,18 @@ impl Disk {
 
     /// The number in the file; a new file gets `fresh`.
     fn member(&self, fresh: MemberId) -> Result<Result<MemberId, Error>, redb::Error> {
-        let read = self.database.begin_read()?;
+        self.with(|database| self.member_in(database, fresh))
+    }
+
+    fn member_in(
+        &self,
+        database: &Database,
+        fresh: MemberId,
+    ) -> Result<Result<MemberId, Error>, redb::Error> {
+        let read = database.begin_read()?;
         let tables: Vec<String> = read.list_tables()?.map(|t| t.name().to_owned()).collect();
         if tables.is_empty() {
-            let write = self.database.begin_write()?;
+            let write = database.begin_write()?;
             {
                 let mut meta = write.open_table(META)?;
                 meta.insert("format", FORMAT.as_bytes())?;
@@ -174,11 +191,11 @@ impl Disk {
     /// # Errors
     /// When the file cannot be read.
     pub fn get(&self, key: Key) -> Result<Option<Vec<u8>>, Error> {
-        let read = || -> Result<_, redb::Error> {
-            let meta = self.database.begin_read()?.open_table(META)?;
+        let read = |database: &Database| {
+            let meta = database.begin_read()?.open_table(META)?;
             Ok(meta.get(key.name())?.map(|value| value.value().to_vec()))
         };
-        read().map_err(|error| failed(&self.path, error))
+        self.with(read).map_err(|error| failed(&self.path, error))
     }
 
     /// The whole log.
@@ -186,8 +203,8 @@ impl Disk {
     /// # Errors
     /// When the file cannot be read.
     pub fn log(&self) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        let read = || -> Result<_, redb::Error> {
-            let log = self.database.begin_read()?.open_table(LOG)?;
+        let read = |database: &Database| {
+            let log = database.begin_read()?.open_table(LOG)?;
             let mut entries = Vec::new();
             for entry in log.iter()? {
                 let (index, bytes) = entry?;
@@ -195,29 +212,88 @@ impl Disk {
             }
             Ok(entries)
         };
-        read().map_err(|error| failed(&self.path, error))
+        self.with(read).map_err(|error| failed(&self.path, error))
     }
 
-    /// Writes all of a batch or nothing, and returns when it is on the disk.
+    /// Writes all of a batch or nothing, and returns when it is on the disk. Where the disk is full it waits for room.
     ///
     /// # Errors
     /// As the disk has it.
     pub async fn write(self: &Arc<Self>, batch: Batch) -> io::Result<()> {
         let disk = self.clone();
         tokio::task::spawn_blocking(move || {
-            disk.write_now(batch)
+            disk.write_with_patience(&batch)
                 .map_err(|error| io::Error::other(format!("{}: {error}", disk.path.display())))
         })
         .await
         .map_err(io::Error::other)?
     }
 
-    fn write_now(&self, batch: Batch) -> Result<(), redb::Error> {
-        let write = self.database.begin_write()?;
-        apply(&write, &batch)?;
-        write.commit()?;
-        Ok(())
+    fn write_with_patience(&self, batch: &Batch) -> Result<(), redb::Error> {
+        let began = Instant::now();
+        let mut told = false;
+        loop {
+            let written = self.with(|database| {
+                let write = database.begin_write()?;
+                apply(&write, batch)?;
+                Ok(write.commit()?)
+            });
+            let error = match written {
+                Err(error) if is_full(&error) && began.elapsed() < WAITS_FOR_ROOM => error,
+                Ok(()) => {
+                    self.room.lock().keep_again();
+                    return Ok(());
+                }
+                failed => return failed,
+            };
+            if self.room.lock().give() {
+                tracing::warn!(
+                    action = "room-given",
+                    %error,
+                    "the disk is full: what was kept of it for the cluster's table is used"
+                );
+                continue;
+            }
+            if !std::mem::replace(&mut told, true) {
+                tracing::error!(
+                    action = "no-room-for-table",
+                    %error,
+                    "the disk is full: this member takes no part in the cluster until there is room"
+                );
+            }
+            std::thread::sleep(AGAIN);
+        }
     }
+
+    /// Does something with the database. One in which something failed is closed, and opened anew by the next.
+    fn with<R>(
+        &self,
+        run: impl FnOnce(&Database) -> Result<R, redb::Error>,
+    ) -> Result<R, redb::Error> {
+        let mut kept = self.database.lock();
+        let database = match kept.take() {
+            Some(database) => database,
+            None => open(&self.path)?,
+        };
+        let done = run(&database);
+        if done.is_ok() {
+            *kept = Some(database);
+        }
+        done
+    }
+}
+
+fn open(path: &Path) -> Result<Database, redb::DatabaseError> {
+    Database::builder().set_cache_size(CACHE_BYTES).create(path)
+}
+
+/// Whether something failed for want of room.
+fn is_full(error: &redb::Error) -> bool {
+    let kind = match error {
+        redb::Error::Io(error) => error.kind(),
+        _ => return false,
+    };
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn apply(write: &WriteTransaction, batch: &Batch) -> Result<(), redb::Error> {
@@ -270,89 +346,5 @@ fn write_member(directory: &Path, path: &Path, member: MemberId) -> io::Result<(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn error(directory: &Path) -> String {
-        match Disk::open(directory, 9) {
-            Ok(_) => panic!("it was opened"),
-            Err(error) => error.to_string(),
-        }
-    }
-
-    #[tokio::test]
-    async fn what_was_written_is_there_after_a_restart() {
-        let directory = tempfile::tempdir().unwrap();
-        {
-            let (disk, member) = Disk::open(directory.path(), 7).unwrap();
-            assert_eq!(member, 7);
-            let append = (1..=5).map(|i| (i, vec![i as u8])).collect();
-            disk.write(Batch { append, ..Batch::default() }).await.unwrap();
-            let batch = Batch {
-                put: vec![(Key::Vote, b"v".to_vec())],
-                truncate_from: Some(5),
-                purge_to: Some(1),
-                ..Batch::default()
-            };
-            disk.write(batch).await.unwrap();
-        }
-        let (disk, member) = Disk::open(directory.path(), 8).unwrap();
-        assert_eq!(member, 7);
-        assert_eq!(disk.get(Key::Vote).unwrap(), Some(b"v".to_vec()));
-        assert_eq!(disk.get(Key::Snapshot).unwrap(), None);
-        assert_eq!(disk.log().unwrap(), [(2, vec![2]), (3, vec![3]), (4, vec![4])]);
-    }
-
-    #[test]
-    fn a_directory_is_used_by_one_process_only() {
-        let directory = tempfile::tempdir().unwrap();
-        let _open = Disk::open(directory.path(), 7).unwrap();
-        assert!(error(directory.path()).contains("another process uses it"));
-    }
-
-    #[test]
-    fn s6_damaged_foreign_and_lost_files_are_refused_by_name() {
-        let directory = tempfile::tempdir().unwrap();
-        drop(Disk::open(directory.path(), 7).unwrap());
-        let (path, member) = (directory.path().join("raft.redb"), directory.path().join("member"));
-        let good = fs::read(&path).unwrap();
-
-        fs::write(&path, b"something else").unwrap();
-        assert!(error(directory.path()).contains("raft.redb: it cannot be opened"));
-        fs::remove_file(&path).unwrap();
-        assert!(error(directory.path()).contains("raft.redb: it is missing"));
-        fs::write(&path, b"").unwrap();
-        assert!(error(directory.path()).contains("raft.redb: it is missing"));
-
-        fs::write(&path, &good).unwrap();
-        fs::write(&member, format!("{MEMBER_FORMAT}\n{:016x}\n", 8)).unwrap();
-        assert!(error(directory.path()).contains("belongs to member 0000000000000007"));
-        fs::write(&member, "hypercache member 2\n").unwrap();
-        assert!(error(directory.path()).contains("member: 'hypercache member 2' is not"));
-        fs::write(&member, "x").unwrap();
-        assert!(error(directory.path()).contains("member: it is no file of HyperCache"));
-        fs::remove_file(&member).unwrap();
-        assert_eq!(Disk::open(directory.path(), 9).unwrap().1, 7, "raft.redb knows");
-    }
-
-    #[test]
-    fn s6_a_newer_or_foreign_database_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("raft.redb");
-        let other: TableDefinition<&str, &[u8]> = TableDefinition::new("other");
-        let database = Database::create(&path).unwrap();
-        let write = database.begin_write().unwrap();
-        write.open_table(other).unwrap();
-        write.commit().unwrap();
-        drop(database);
-        assert!(error(directory.path()).contains("it is no file of HyperCache"));
-        fs::remove_file(&path).unwrap();
-        drop(Disk::open(directory.path(), 7).unwrap());
-        let database = Database::create(&path).unwrap();
-        let write = database.begin_write().unwrap();
-        write.open_table(META).unwrap().insert("format", &b"hypercache raft 3"[..]).unwrap();
-        write.commit().unwrap();
-        drop(database);
-        assert!(error(directory.path()).contains("another version of HyperCache"));
-    }
-}
+#[path = "disk_tests.rs"]
+mod tests;

@@ -27,6 +27,7 @@ mod machine;
 mod network;
 mod observer;
 mod recover;
+mod room;
 mod serving;
 mod shared;
 mod spoken;

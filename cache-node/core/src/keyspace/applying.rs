@@ -168,9 +168,17 @@ impl Applying<'_> {
         let awaits = self.batch.records().any(|(number, ..)| awaits(number));
         let ticket = self.space.record_batch(self.registry, &self.batch, self.now_ms);
         if awaits {
-            self.ticket = self.ticket.max(ticket);
+            self.forces(ticket);
         }
         self.batch.clear();
+    }
+
+    /// What was done is confirmed once it is on the disk, and who reads it here later waits for that as well.
+    fn forces(&mut self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            self.space.journal.force(self.slot, ticket);
+        }
+        self.ticket = self.ticket.max(ticket);
     }
 
     /// Adds the entries of a piece. False: they make no sense, or there is no such store.
@@ -195,7 +203,7 @@ impl Applying<'_> {
             let write = |out: &mut Vec<u8>| commands::put(out, &whole);
             let ticket = self.space.record(store, self.slot, self.now_ms, write);
             if store.awaits_disk {
-                self.ticket = self.ticket.max(ticket);
+                self.forces(ticket);
             }
         }
         true

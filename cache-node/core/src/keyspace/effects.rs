@@ -191,6 +191,7 @@ impl<'a> Access<'a> {
                     && store.awaits_disk
                     && let Some(ticket) = ticket
                 {
+                    self.space.journal.force(slot, ticket);
                     awaits::note(ticket);
                 }
             }
@@ -258,6 +259,7 @@ impl<'a> Access<'a> {
                 if store.awaits_disk
                     && let Some(ticket) = ticket
                 {
+                    self.space.journal.force(slot, ticket);
                     awaits::note(ticket);
                 }
             }
@@ -290,6 +292,8 @@ impl Locked<'_> {
         let ticket = self.space.record_batch(self.registry, &gathered.batch, self.now_ms);
         let ticket = ticket.filter(|_| std::mem::take(&mut gathered.awaits));
         if let Some(ticket) = ticket {
+            let slots = gathered.batch.records().map(|(_, slot, _)| slot);
+            slots.for_each(|slot| self.space.journal.force(slot, ticket));
             awaits::note(ticket);
         }
         let mut awaited = Awaited::of_disk(ticket);

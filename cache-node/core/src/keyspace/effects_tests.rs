@@ -259,10 +259,15 @@ fn keys_that_make_room_are_logged() {
 }
 
 #[test]
-fn only_what_the_command_wrote_itself_is_waited_for() {
+fn what_a_command_wrote_is_waited_for_and_what_it_may_have_seen_until_that_is_on_the_disk() {
     let space = strict();
     call(&space, "set a 1 px 5");
-    assert!(awaits::take().is_some());
+    let ticket = awaits::take().unwrap();
+    call(&space, "get a");
+    assert_eq!(awaits::take(), Some(ticket), "it may be lost with the power");
+    call(&space, "get b");
+    assert_eq!(awaits::take(), None, "another slot");
+    space.journal().durable(ticket);
     call(&space, "get a");
     assert_eq!(awaits::take(), None);
     call_at(&space, "get a", NOW + 5);

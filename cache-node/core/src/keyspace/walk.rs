@@ -221,6 +221,7 @@ impl Keyspace {
             if taken.as_ref().is_some_and(|table| table.table.len() > 0)
                 && let Some(ticket) = self.log_flush(number, slot, now_ms)
             {
+                self.journal.force(slot, ticket);
                 awaits::note(ticket);
             }
             self.note_unconfirmed(store, slot);

@@ -222,9 +222,6 @@ impl Journal {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Ticket {
         let mut lane = self.lane(slot).lock();
-        if durability.awaits_disk() {
-            self.forces(slot, lane.cycle);
-        }
         if !self.takes(&mut lane) {
             return Ticket(lane.cycle);
         }
@@ -253,7 +250,6 @@ impl Journal {
         let records = batch.len() as u64;
         if one_store && lanes.len() == 1 {
             let mut lane = self.lane(slot).lock();
-            self.forces_batch(batch, lane.cycle, &durability);
             if !self.takes(&mut lane) {
                 return Some(Ticket(lane.cycle));
             }
@@ -269,7 +265,6 @@ impl Journal {
             lanes.iter().map(|lane| self.lanes[*lane].0.lock()).collect();
         let all_take = guards.iter_mut().all(|lane| self.takes(lane));
         let ticket = Ticket(guards.first()?.cycle);
-        self.forces_batch(batch, ticket.0, &durability);
         if !all_take {
             guards.iter_mut().for_each(|lane| lane.lost = true);
             return Some(ticket);
@@ -287,18 +282,13 @@ impl Journal {
         Some(self.appended_to(lane, added))
     }
 
-    fn forces_batch(&self, batch: &Batch, cycle: u64, of: &impl Fn(StoreNumber) -> Durability) {
-        for (_, slot, _) in batch.records().filter(|(store, ..)| of(*store).awaits_disk()) {
-            self.forces(slot, cycle);
-        }
-    }
-
-    /// A slot's last record is of a cycle, and is answered once that is on the disk. The slot is locked.
+    /// Whoever reads of a slot waits for a cycle as well, as what is in it is answered once it is on the disk. The slot is
+    /// locked.
     #[inline]
-    fn forces(&self, slot: Slot, cycle: u64) {
+    pub fn force(&self, slot: Slot, ticket: Ticket) {
         let last = self.last_forced.get().and_then(|last| last.get(usize::from(slot)));
         if let Some(last) = last {
-            last.fetch_max(cycle, Relaxed);
+            last.fetch_max(ticket.0, Relaxed);
         }
     }
 
