@@ -131,9 +131,10 @@ def struck(system, i):
 
 def members(system, alerts):
     """Members that stand still, are gone, and come back."""
-    # So many connections that those of requests that wait are not all there are.
+    # So many connections that those of requests that wait are not all there are; and all at a member that does not stand
+    # still itself, as it is there that they are slow.
     load = system.load("--duration", "10m", "--quiet", "--rate", "200", "--timeout", "2s", "--connections", "48",
-                       "--store", "1", "--mix", "set=1,get=1", members=[0, 1])
+                       "--store", "1", "--mix", "set=1,get=1", members=[0])
     http = system.load("--duration", "10m", "--quiet", "--rate", "50", "--timeout", "2s", "--connections", "4", "--store",
                        "user_sessions", http=True, members=[0, 1])
     alerts.fire(["LatencyBudgetFast", "LatencyBudgetSlow"], "a member is slow", lambda: stutter(system, 1))
