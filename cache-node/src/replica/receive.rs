@@ -18,16 +18,14 @@ use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 use crate::raft::Serving;
 
-/// What is known of a primary's session.
-type Session = Received;
-
 /// See the module.
 pub struct Receiver {
     keyspace: Arc<Keyspace>,
     serving: Arc<Serving>,
     handle: Handle,
     context: Arc<Context>,
-    sessions: Mutex<HashMap<MemberId, Arc<Mutex<Session>>>>,
+    /// What is known of the primaries' sessions.
+    sessions: Mutex<HashMap<MemberId, Arc<Mutex<Received>>>>,
 }
 
 impl Receiver {
@@ -38,7 +36,7 @@ impl Receiver {
         Self { keyspace, serving, handle, context, sessions: Mutex::default() }
     }
 
-    fn session(&self, from: MemberId) -> Arc<Mutex<Session>> {
+    fn session(&self, from: MemberId) -> Arc<Mutex<Received>> {
         Arc::clone(self.sessions.lock().entry(from).or_default())
     }
 
@@ -108,8 +106,9 @@ impl Receiver {
                         "this member's copy of a slot is not what its primary holds, of store {store}: it is replaced"
                     );
                 }
-                known.confirmed(|ticket| journal.is_durable(ticket));
-                known.done(number, &applied.refused, &applied.attached, applied.ticket);
+                let Applied { refused, attached, ticket, .. } = &applied;
+                let is_durable = |ticket| journal.is_durable(ticket);
+                known.done(number, refused, attached, *ticket, is_durable);
                 self.handle.took(from, body.len());
                 self.handle.did(from, session, number);
             }

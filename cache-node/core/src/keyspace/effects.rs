@@ -16,7 +16,7 @@ use super::wait::Wait;
 use super::{Keyspace, Refusal};
 use crate::cluster::Slot;
 use crate::log::record::put_command;
-use crate::log::{Batch, Ticket, awaits};
+use crate::log::{Batch, Ticket};
 use crate::replica::Awaited;
 use crate::store::{EvictionPolicy, StoreNumber};
 use smallvec::SmallVec;
@@ -191,8 +191,7 @@ impl<'a> Access<'a> {
                     && store.awaits_disk
                     && let Some(ticket) = ticket
                 {
-                    self.space.journal.force(slot, ticket);
-                    awaits::note(ticket);
+                    self.space.note_forced(slot, ticket);
                 }
             }
             Sink::Gathered(gathered) => gathered.add(store, slot, awaited, write),
@@ -259,8 +258,7 @@ impl<'a> Access<'a> {
                 if store.awaits_disk
                     && let Some(ticket) = ticket
                 {
-                    self.space.journal.force(slot, ticket);
-                    awaits::note(ticket);
+                    self.space.note_forced(slot, ticket);
                 }
             }
             Sink::Gathered(gathered) => gathered.add(store, slot, true, write),
@@ -293,8 +291,7 @@ impl Locked<'_> {
         let ticket = ticket.filter(|_| std::mem::take(&mut gathered.awaits));
         if let Some(ticket) = ticket {
             let slots = gathered.batch.records().map(|(_, slot, _)| slot);
-            slots.for_each(|slot| self.space.journal.force(slot, ticket));
-            awaits::note(ticket);
+            slots.for_each(|slot| self.space.note_forced(slot, ticket));
         }
         let mut awaited = Awaited::of_disk(ticket);
         if self.registry.awaits_others && !gathered.served.is_empty() {

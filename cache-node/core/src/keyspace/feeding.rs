@@ -3,7 +3,7 @@
 use super::stores::{Registry, Store};
 use super::{Keyspace, Locked};
 use crate::cluster::{SLOTS, Slot};
-use crate::log::{Batch, Ticket};
+use crate::log::{Batch, Ticket, awaits};
 use crate::mutation::{self, Mutation};
 use crate::replica::{Fed, Feed, Role, Route};
 use crate::store::{Acks, Durability, StoreNumber, StorePolicy};
@@ -221,6 +221,14 @@ impl Keyspace {
         }
     }
 
+    /// What a command did in a slot, which is locked, is answered once it is on the disk: it waits for that, and so does
+    /// who reads of the slot later.
+    #[inline]
+    pub(super) fn note_forced(&self, slot: Slot, ticket: Ticket) {
+        self.journal.force(slot, ticket);
+        awaits::note(ticket);
+    }
+
     /// What a command in a slot may have seen is not on the disk yet: it waits for that. While the disk fails, readers
     /// of what is not to outlive this member (`is_kept`: it is) see what there is, as those that write are refused.
     #[inline]
@@ -229,7 +237,7 @@ impl Keyspace {
             && !mutation::is(Mutation::UnforcedRead)
             && (is_kept || !self.journal.is_failed())
         {
-            crate::log::awaits::note(ticket);
+            awaits::note(ticket);
         }
     }
 

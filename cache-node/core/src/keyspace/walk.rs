@@ -6,7 +6,6 @@ use super::hash::{POSITION_BITS, mix, position};
 use super::stores::Store;
 use super::table::SEGMENT_ENTRIES;
 use crate::cluster::{SLOTS, Slot};
-use crate::log::awaits;
 use crate::store::StoreNumber;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -221,8 +220,7 @@ impl Keyspace {
             if taken.as_ref().is_some_and(|table| table.table.len() > 0)
                 && let Some(ticket) = self.log_flush(number, slot, now_ms)
             {
-                self.journal.force(slot, ticket);
-                awaits::note(ticket);
+                self.note_forced(slot, ticket);
             }
             self.note_unconfirmed(store, slot);
             drop(state);

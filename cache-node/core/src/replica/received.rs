@@ -47,11 +47,6 @@ impl Received {
         self.session
     }
 
-    /// The last cycle that was done; 0 for none.
-    pub fn number(&self) -> u64 {
-        self.number
-    }
-
     /// The last cycle that was done and is on the disk, as far as it has to be; 0 for none. `is_durable` says it of what
     /// was appended to the log. Who goes on with the session over another connection is told this, and
     /// [`Self::refused`], before anything else: a confirmation of a cycle may have been lost with what was refused of
@@ -86,14 +81,17 @@ impl Received {
     }
 
     /// A cycle was done: what was refused of it, and what was attached by it; and what has to be on the disk before it
-    /// is confirmed. Before it is asked how far it was until then ([`Self::confirmed`]).
+    /// is confirmed. `is_durable` as for [`Self::confirmed`].
     pub fn done(
         &mut self,
         number: u64,
         refused: &[(Slot, Refused)],
         attached: &[Slot],
         ticket: Option<Ticket>,
+        is_durable: impl Fn(Ticket) -> bool,
     ) {
+        // How far it was until now: afterwards that can be told no more.
+        self.confirmed(is_durable);
         self.number = number;
         self.ticket = self.ticket.max(ticket);
         self.refused.retain(|(slot, _)| !attached.contains(slot));
@@ -112,7 +110,7 @@ mod tests {
     fn a_cycle_is_done_once_and_in_its_turn() {
         let mut received = Received::new(7);
         assert_eq!(received.receive(7, 5), Receive::Next);
-        received.done(5, &[], &[], None);
+        received.done(5, &[], &[], None, |_| true);
         assert_eq!(received.receive(7, 6), Receive::Next);
         assert_eq!(received.receive(7, 5), Receive::Again);
         assert_eq!(received.receive(7, 7), Receive::Unknown);
@@ -123,8 +121,9 @@ mod tests {
     #[test]
     fn what_was_refused_is_told_until_the_slot_is_attached_again() {
         let mut received = Received::new(7);
-        received.done(1, &[(3, Refused::Unattached), (4, Refused::Unattached)], &[], None);
-        received.done(2, &[(3, Refused::Newer { epoch: 9 })], &[4], None);
+        received
+            .done(1, &[(3, Refused::Unattached), (4, Refused::Unattached)], &[], None, |_| true);
+        received.done(2, &[(3, Refused::Newer { epoch: 9 })], &[4], None, |_| true);
         assert_eq!(received.refused(), [(3, Refused::Newer { epoch: 9 })]);
     }
 
@@ -132,10 +131,10 @@ mod tests {
     fn who_goes_on_with_a_session_is_told_of_no_cycle_that_is_not_on_the_disk() {
         let ticket = Ticket::of_cycle;
         let mut received = Received::new(7);
-        received.done(1, &[], &[], Some(ticket(4)));
+        received.done(1, &[], &[], Some(ticket(4)), |_| false);
         assert_eq!(received.confirmed(|at| at <= ticket(4)), 1);
-        received.done(2, &[], &[], Some(ticket(5)));
-        received.done(3, &[], &[], None);
+        received.done(2, &[], &[], Some(ticket(5)), |at| at <= ticket(4));
+        received.done(3, &[], &[], None, |at| at <= ticket(4));
         assert_eq!(received.confirmed(|at| at <= ticket(4)), 1);
         assert_eq!(received.follow(8).confirmed(|at| at <= ticket(4)), 0);
         assert_eq!(received.confirmed(|at| at <= ticket(5)), 3);

@@ -68,8 +68,7 @@ impl Broken {
             Self::LeaseByHearing => &["one-way"],
             Self::LeaseByWallClock | Self::WaitsNoLonger => &["clocks"],
             // Only there may most be killed at once.
-            Self::Core(Mutation::CountedOut | Mutation::YieldsToFew)
-            | Self::Core(Mutation::UnforcedRead)
+            Self::Core(Mutation::UnforcedRead | Mutation::CountedOut | Mutation::YieldsToFew)
             | Self::UnforcedAnswer
             | Self::UnforcedConfirmed
             | Self::UnforcedPosition => &["disks"],

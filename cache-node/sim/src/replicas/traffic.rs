@@ -104,10 +104,9 @@ impl World {
                     return Err(format!("{to} has not what {from} has of {slot}, store {store}"));
                 }
                 let is_durable = |ticket| peer.is_on_disk(Some(ticket));
-                received.confirmed(is_durable);
-                let (refused_now, attached) = (&applied.refused, &applied.attached);
-                received.done(cycle.number, refused_now, attached, applied.ticket);
-                refused = applied.refused;
+                let Applied { refused: now, attached, ticket, .. } = applied;
+                received.done(cycle.number, &now, &attached, ticket, is_durable);
+                refused = now;
             }
         }
         let ticket = received.ticket();

@@ -248,14 +248,11 @@ impl<'a> Failing<'a> {
     /// Whether those that remember how far they are have all that was acknowledged of replicated stores, whatever the
     /// one that was started again had confirmed.
     fn is_proven_without(&self, slot: Slot, placement: &Placement) -> bool {
-        let remembers = |id: &&MemberId| self.position(slot, **id).is_some();
+        let remembers = |id: &MemberId| self.position(slot, *id).is_some();
         self.state.stores.iter().filter(|store| store.replication_factor > 1).all(|store| {
-            let factor = usize::from(store.replication_factor);
-            let holders = placement.owners.iter().take(factor);
-            let holders = holders.filter(|id| placement.in_sync.contains(id));
-            let lost = holders.clone().count() - holders.filter(remembers).count();
+            let lost = holders_in_sync(placement, store).filter(|id| !remembers(id)).count();
             match store.acks {
-                Acks::Quorum => lost <= factor / 2,
+                Acks::Quorum => lost <= usize::from(store.replication_factor) / 2,
                 // Whoever is in sync has all.
                 Acks::All | Acks::One => true,
             }
@@ -268,8 +265,7 @@ impl<'a> Failing<'a> {
         for store in self.state.stores.iter().filter(|store| store.replication_factor > 1) {
             let factor = usize::from(store.replication_factor);
             let is_on_disk = store.durability.mode != Mode::Disabled;
-            let holders = placement.owners.iter().take(factor).copied();
-            let holders: Vec<_> = holders.filter(|id| placement.in_sync.contains(id)).collect();
+            let holders: Vec<_> = holders_in_sync(placement, store).collect();
             // Who has forgotten how far it is proves nothing for what others may have acknowledged with it.
             let has_forgotten = |id: &MemberId| {
                 self.positions.contains_key(id) && self.position(slot, *id).is_none()
@@ -310,6 +306,12 @@ impl<'a> Failing<'a> {
         let holds = |store: &&StorePolicy| usize::from(store.replication_factor) > at.max(1);
         self.state.stores.iter().filter(holds).count()
     }
+}
+
+/// The owners of a slot that hold a store by its replication factor, and are in sync.
+fn holders_in_sync(placement: &Placement, store: &StorePolicy) -> impl Iterator<Item = MemberId> {
+    let holders = placement.owners.iter().take(usize::from(store.replication_factor)).copied();
+    holders.filter(|id| placement.is_in_sync(*id))
 }
 
 #[cfg(test)]
