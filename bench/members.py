@@ -87,7 +87,8 @@ class Client:
 class Member:
     """One `hypercache server`."""
 
-    def __init__(self, binary, number, directory, yaml):
+    def __init__(self, binary, number, directory, yaml, password=None):
+        self.password = password
         self.binary, self.name, self.directory = binary, f"m-{number}", directory
         self.resp, self.http, self.gossip = free_port(), free_port(), free_port()
         self.config = os.path.join(directory, f"{self.name}.yaml")
@@ -103,7 +104,9 @@ class Member:
         self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def status(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/api/admin/cluster", timeout=3) as reply:
+        headers = {"Authorization": f"Bearer {self.password}"} if self.password else {}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/api/admin/cluster", headers=headers)
+        with urllib.request.urlopen(request, timeout=3) as reply:
             return json.load(reply)
 
     def client(self, timeout=15):
@@ -118,9 +121,9 @@ class Member:
 class Cluster:
     """Members of one cluster, all on loopback."""
 
-    def __init__(self, binary, size, directory, yaml, threads=1):
+    def __init__(self, binary, size, directory, yaml, threads=1, password=None):
         self.binary, self.directory, self.yaml, self.first, self.threads = binary, directory, yaml, size, threads
-        self.members = [Member(binary, n, directory, yaml) for n in range(size)]
+        self.members = [Member(binary, n, directory, yaml, password) for n in range(size)]
         for member in self.members:
             self.start(member)
         self.wait_whole()

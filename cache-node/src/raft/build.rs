@@ -84,6 +84,7 @@ pub struct Cluster {
     handlers: Arc<Handlers>,
     server: Server,
     gossip: gossip::Gossip,
+    log: LogStore,
     /// Ends when the data directory's file is closed.
     disk: Option<watch::Receiver<()>>,
 }
@@ -204,7 +205,7 @@ impl Options {
             id,
             Arc::new(raft_config()?),
             Network(links.clone()),
-            log,
+            log.clone(),
             machine,
         )
         .await
@@ -244,7 +245,7 @@ impl Options {
         let _ = control.0.set(Arc::downgrade(&shared));
         handlers.set(Kind::Control, Arc::new(control));
         let handle = Handle { shared };
-        Ok(Cluster { handle, handlers, server, gossip, disk: closed })
+        Ok(Cluster { handle, handlers, server, gossip, log, disk: closed })
     }
 }
 
@@ -316,6 +317,9 @@ impl Cluster {
         })
         .await;
         tasks.shutdown().await;
+        if let Ok(Err(error)) = tokio::time::timeout(STOP_TIMEOUT, self.log.finish()).await {
+            tracing::warn!(action = "raft-log-not-finished", %error, "it learns from others what is decided");
+        }
         shared.links.peers.retain(&Default::default());
         // Raft's own tasks end a moment after it says that it has stopped.
         if let Some(mut disk) = self.disk

@@ -6,8 +6,9 @@ use super::{
     disk::{Batch, Disk, Key},
     types::{Entry, LogId, TypeConfig, Vote},
 };
+use hypercache_core::cluster::{Change, Step};
 use openraft::{
-    LogState, OptionalSend, RaftLogReader,
+    EntryPayload, LogState, OptionalSend, RaftLogReader,
     entry::RaftEntry,
     storage::{IOFlushed, RaftLogStorage},
 };
@@ -27,6 +28,8 @@ struct Log {
     entries: BTreeMap<u64, Entry>,
     vote: Option<Vote>,
     committed: Option<LogId>,
+    /// The disk does not say so yet.
+    is_unsaved: bool,
     purged: Option<LogId>,
 }
 
@@ -82,11 +85,43 @@ impl LogStore {
         log.entries.is_empty() && log.vote.is_none() && log.purged.is_none()
     }
 
-    async fn write(&self, batch: Batch) -> io::Result<()> {
-        match &self.disk {
-            Some(disk) => disk.write(batch).await,
-            None => Ok(()),
+    /// Writes it, and how far the log is committed if the disk does not say so yet.
+    async fn write(&self, mut batch: Batch) -> io::Result<()> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let unsaved = {
+            let mut log = self.log.lock();
+            std::mem::take(&mut log.is_unsaved).then_some(log.committed)
+        };
+        if let Some(committed) = unsaved {
+            batch.put.push((Key::Committed, encode(&committed)?));
         }
+        disk.write(batch).await
+    }
+
+    /// Has the disk say all that it does not say yet, as this member stops.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn finish(self) -> io::Result<()> {
+        let is_unsaved = self.log.lock().is_unsaved;
+        if is_unsaved { self.write(Batch::default()).await } else { Ok(()) }
+    }
+
+    /// Whether the disk has to say that all up to an entry is committed before this member applies it.
+    ///
+    /// A member that is started again applies what the disk says is committed, and then what the leader says. What was
+    /// applied before and comes once more then may tell it that it owns a slot no longer: it drops what it holds of it.
+    /// So that has to be behind it before it holds anything of that slot again.
+    fn has_to_say(&self, upto: Option<LogId>) -> bool {
+        let log = self.log.lock();
+        let after = log.committed.map_or(0, |id| id.index + 1);
+        let last = upto.map_or(0, |id| id.index);
+        after <= last
+            && log.entries.range(after..=last).any(|(_, entry)| match &entry.payload {
+                EntryPayload::Blank => false,
+                EntryPayload::Normal(Change::Place(steps)) => steps.iter().any(Step::gives_slots),
+                EntryPayload::Normal(_) | EntryPayload::Membership(_) => true,
+            })
     }
 }
 
@@ -123,10 +158,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
-        let put = vec![(Key::Committed, encode(&committed)?)];
-        self.write(Batch { put, ..Batch::default() }).await?;
-        self.log.lock().committed = committed;
-        Ok(())
+        // A write less between what is agreed upon and what is done: a slot that is handed over is not served meanwhile.
+        let is_now = self.has_to_say(committed);
+        {
+            let mut log = self.log.lock();
+            (log.committed, log.is_unsaved) = (committed, true);
+        }
+        if is_now { self.write(Batch::default()).await } else { Ok(()) }
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
@@ -166,5 +204,59 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         log.entries = log.entries.split_off(&(upto.index + 1));
         log.purged = Some(upto);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hypercache_core::cluster::Act;
+    use openraft::vote::RaftLeaderId;
+
+    fn id(index: u64) -> LogId {
+        LogId::new(openraft::type_config::alias::LeaderIdOf::<TypeConfig>::new(1, 7), index)
+    }
+
+    fn entry(index: u64, act: Act) -> Entry {
+        let change = Change::Place(vec![Step::new(vec![(3, 5)], act)]);
+        Entry { log_id: id(index), payload: EntryPayload::Normal(change) }
+    }
+
+    #[tokio::test]
+    async fn the_disk_says_what_gives_slots_before_it_is_applied_and_the_rest_with_what_is_written_next()
+     {
+        let directory = tempfile::tempdir().unwrap();
+        let (disk, _) = Disk::open(directory.path(), 7).unwrap();
+        let mut store = LogStore::open(Some(disk.clone())).unwrap();
+        let on_disk = || {
+            let committed = load::<Option<LogId>>(&disk, Key::Committed).unwrap().flatten();
+            committed.map_or(0, |id: LogId| id.index)
+        };
+        let commit = async |store: &mut LogStore, index: u64| {
+            store.save_committed(Some(id(index))).await.unwrap();
+            assert_eq!(store.read_committed().await.unwrap().map(|id| id.index), Some(index));
+        };
+        let hands_over = Act::HandOver { epoch: 1, to: 9 };
+        let entries = [
+            entry(1, Act::AddOwner(9)),
+            entry(2, hands_over),
+            entry(3, Act::RemoveOwner(8)),
+            entry(4, Act::Restart { epoch: 1, to: 9 }),
+            entry(5, hands_over),
+        ];
+        store.append(entries, IOFlushed::noop()).await.unwrap();
+        commit(&mut store, 1).await;
+        assert_eq!(on_disk(), 1, "an owner was added");
+        commit(&mut store, 2).await;
+        assert_eq!(on_disk(), 1, "a hand-over can come once more");
+        commit(&mut store, 4).await;
+        assert_eq!(on_disk(), 4, "a member began with nothing");
+        commit(&mut store, 5).await;
+        assert_eq!(on_disk(), 4);
+        store.append([entry(6, hands_over)], IOFlushed::noop()).await.unwrap();
+        assert_eq!(on_disk(), 5, "it went with what was appended");
+        commit(&mut store, 6).await;
+        store.finish().await.unwrap();
+        assert_eq!(on_disk(), 6, "all of it is there after a stop");
     }
 }

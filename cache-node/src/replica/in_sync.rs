@@ -26,6 +26,8 @@ const GATHERS: Duration = Duration::from_millis(500);
 const TICK: Duration = Duration::from_millis(50);
 /// Between two looks whether something is confirmed.
 const LOOK: Duration = Duration::from_millis(2);
+/// While slots wait for others, it is looked more seldom: a look is one at all slots.
+const LOOK_WHILE_GATHERING: Duration = Duration::from_millis(10);
 /// Between two attempts to end what was proposed.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -51,15 +53,15 @@ pub(super) async fn keep(context: Arc<Context>, link: Arc<Link>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = tick.tick() => {}
-            () = attended(&context) => {}
+            () = attended(&context, keeper.pace()) => {}
         }
     }
 }
 
 /// Something is there, and what comes at the same time: much changes at once, mostly.
-async fn attended(context: &Context) {
+async fn attended(context: &Context, pace: Duration) {
     context.attend.notified().await;
-    sleep(LOOK).await;
+    sleep(pace).await;
 }
 
 struct Keeper {
@@ -91,6 +93,11 @@ struct Looked {
 }
 
 impl Keeper {
+    /// How long what comes at the same time is waited for.
+    fn pace(&self) -> Duration {
+        if self.joining_since.is_some() { LOOK_WHILE_GATHERING } else { LOOK }
+    }
+
     async fn step(&mut self) {
         let context = self.context.clone();
         if !context.cluster.view().quorum || context.stops.load(Acquire) {
@@ -103,6 +110,9 @@ impl Keeper {
         }
         let is_gone = self.state.is_gone.load(Acquire);
         let is_silent = self.state.unwell() >= PATIENCE;
+        if looked.joins.is_empty() {
+            self.joining_since = None;
+        }
         let must_leave = std::mem::take(&mut *self.state.must_leave.lock());
         if (is_gone || is_silent) && !looked.in_sync.is_empty() {
             self.leave(looked.in_sync).await;

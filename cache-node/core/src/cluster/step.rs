@@ -95,6 +95,19 @@ impl Step {
         Self { runs, act }
     }
 
+    /// Whether somebody comes to own slots by it.
+    pub fn gives_slots(&self) -> bool {
+        match self.act {
+            Act::AddOwner(_) | Act::Restart { .. } => true,
+            Act::RemoveOwner(_)
+            | Act::RemoveOwnerAt { .. }
+            | Act::InSync { .. }
+            | Act::Promote { .. }
+            | Act::HandOver { .. }
+            | Act::Keep { .. } => false,
+        }
+    }
+
     pub(super) fn apply(&self, assignment: &mut Assignment, around: &Around) {
         assignment.update(&self.runs, |placement| self.act.apply(placement, around));
     }
