@@ -133,7 +133,10 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
         .map_err(system("threads"))?;
     let memory = watched.memory();
     let network = &config.network;
-    let resp_listener = resp::listen(SocketAddr::new(network.bind, network.resp_port))?;
+    let listen = |port, key| resp::listen(SocketAddr::new(network.bind, port), key);
+    let resp_listener = listen(network.resp_port, "network.resp_port")?;
+    let cluster_listener =
+        network.cluster_port.map(|port| listen(port, "network.cluster_port")).transpose()?;
     let http_listener = http::listen(SocketAddr::new(network.bind, network.http_port)).await?;
 
     let threads = loops::Threads::start(config.node.threads, script::STACK_BYTES)?;
@@ -150,6 +153,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
         bind: network.bind,
         host: network.advertise.clone(),
         resp_port: resp_listener.port(),
+        cluster_port: cluster_listener.as_ref().map(resp::Listener::port),
         http_port: http_listener.port(),
         gossip_port: network.gossip_port,
         zone: config.node.zone.clone(),
@@ -218,6 +222,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
     let logins = Arc::new(Logins::default());
     let resp = resp::Options {
         listener: resp_listener,
+        cluster_listener,
         loops: loops.clone(),
         router: router.clone(),
         pubsub,
@@ -258,6 +263,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
         action = "member-serves",
         bind = %network.bind,
         resp_port = resp.port(),
+        cluster_port = resp.cluster_port(),
         http_port = http.address().port(),
         gossip_port,
         threads = config.node.threads,

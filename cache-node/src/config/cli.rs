@@ -80,6 +80,9 @@ pub struct ServerArgs {
     /// Port of Redis's protocol, 8080 unless set [env: HYPERCACHE_RESP_PORT]
     #[arg(long, value_name = "PORT")]
     pub resp_port: Option<String>,
+    /// Port on which cluster-mode clients are sent to a key's member, none unless set [env: HYPERCACHE_CLUSTER_PORT]
+    #[arg(long, value_name = "PORT")]
+    pub cluster_port: Option<String>,
     /// Port of HTTP, 9080 unless set [env: HYPERCACHE_HTTP_PORT]
     #[arg(long, value_name = "PORT")]
     pub http_port: Option<String>,
@@ -115,6 +118,7 @@ impl ServerArgs {
     pub(super) fn value(&self, flag: &str) -> Option<&str> {
         let value = match flag {
             "--resp-port" => &self.resp_port,
+            "--cluster-port" => &self.cluster_port,
             "--http-port" => &self.http_port,
             "--gossip-port" => &self.gossip_port,
             "--bind" => &self.bind,

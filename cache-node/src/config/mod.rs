@@ -92,6 +92,9 @@ pub struct Network {
     pub advertise: String,
     /// Redis's protocol; 0: the system picks a free port.
     pub resp_port: u16,
+    /// Redis's protocol as a member of a Redis Cluster speaks it: who asks for a key of another member is sent there.
+    /// `None`: nowhere; 0: the system picks a free port.
+    pub cluster_port: Option<u16>,
     /// HTTP; 0: the system picks a free port.
     pub http_port: u16,
     /// Gossip (UDP) and the protocol between members (TCP); 0: the system picks a free port.

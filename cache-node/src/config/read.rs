@@ -157,6 +157,7 @@ fn network(source: &mut Source<'_>, host_name: &str) -> Network {
             false => bind.to_string(),
         }),
         resp_port: source.get("network.resp_port", 8080, values::port),
+        cluster_port: source.get("network.cluster_port", None, values::port_or_none),
         http_port: source.get("network.http_port", 9080, values::port),
         gossip_port: source.get("network.gossip_port", 7946, values::port),
         max_connections: source.get(
@@ -173,6 +174,7 @@ fn network(source: &mut Source<'_>, host_name: &str) -> Network {
     };
     let ports = [
         ("network.resp_port", network.resp_port),
+        ("network.cluster_port", network.cluster_port.unwrap_or(0)),
         ("network.http_port", network.http_port),
         ("network.gossip_port", network.gossip_port),
     ];

@@ -41,6 +41,7 @@ pub const KEYS: &[Key] = &[
     key("network.bind", Some("HYPERCACHE_BIND"), Some("--bind")),
     key("network.advertise", Some("HYPERCACHE_ADVERTISE"), Some("--advertise")),
     key("network.resp_port", Some("HYPERCACHE_RESP_PORT"), Some("--resp-port")),
+    key("network.cluster_port", Some("HYPERCACHE_CLUSTER_PORT"), Some("--cluster-port")),
     key("network.http_port", Some("HYPERCACHE_HTTP_PORT"), Some("--http-port")),
     key("network.gossip_port", Some("HYPERCACHE_GOSSIP_PORT"), Some("--gossip-port")),
     key("network.max_connections", Some("HYPERCACHE_MAX_CONNECTIONS"), None),

@@ -44,6 +44,7 @@ struct Network<'a> {
     bind: String,
     advertise: &'a str,
     resp_port: u16,
+    cluster_port: String,
     http_port: u16,
     gossip_port: u16,
     max_connections: usize,
@@ -226,6 +227,10 @@ pub fn to_yaml(config: &Config) -> Result<String, Error> {
             bind: config.network.bind.to_string(),
             advertise: &config.network.advertise,
             resp_port: config.network.resp_port,
+            cluster_port: config
+                .network
+                .cluster_port
+                .map_or_else(|| "none".to_owned(), |port| port.to_string()),
             http_port: config.network.http_port,
             gossip_port: config.network.gossip_port,
             max_connections: config.network.max_connections,

@@ -27,6 +27,14 @@ pub fn port(text: &str) -> Result<u16, String> {
     number("a port", 0, u16::MAX)(text)
 }
 
+/// A port, or `none`.
+pub fn port_or_none(text: &str) -> Result<Option<u16>, String> {
+    match text {
+        "none" => Ok(None),
+        _ => port(text).map(Some).map_err(|error| format!("{error}, or 'none'")),
+    }
+}
+
 /// `true` or `false`.
 pub fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {

@@ -11,7 +11,7 @@ use super::{
     log::{LogStore, load},
     machine::Machine,
     network::{self, Links, Network},
-    observer,
+    observer, ports,
     serving::{Serving, Slots},
     shared::Shared,
     stopping::Stopping,
@@ -53,6 +53,8 @@ pub struct Options {
     pub host: String,
     /// RESP's port, to tell the others.
     pub resp_port: u16,
+    /// The port on which cluster-mode clients are sent to the members of their keys, to tell the others.
+    pub cluster_port: Option<u16>,
     /// HTTP's port, to tell the others.
     pub http_port: u16,
     /// Gossip's UDP port, and TCP between members; 0: any that is free.
@@ -220,6 +222,8 @@ impl Options {
             me,
             joins,
             stores: self.stores,
+            cluster_port: self.cluster_port,
+            cluster_ports: Mutex::default(),
             move_bytes_per_second: self.move_bytes_per_second,
             raft: raft.clone(),
             links: links.clone(),
@@ -309,6 +313,7 @@ impl Cluster {
         tasks.spawn(failover::drive(shared.clone()));
         tasks.spawn(failover::tell_of_restart(shared.clone()));
         tasks.spawn(election::follow(shared.clone()));
+        tasks.spawn(ports::learn(shared.clone()));
         tasks.spawn(elect_oneself(shared.clone()));
         let _ = stop.wait_for(|stop| *stop).await;
         let _ = tokio::time::timeout(STOP_TIMEOUT, async {

@@ -59,6 +59,8 @@ pub enum Ask {
     Forget { member: MemberId, dry_run: bool },
     /// To give nothing more to a member, whose process stops.
     Stops { member: MemberId, incarnation: u64 },
+    /// On which port it sends cluster-mode clients to each key's member.
+    ClusterPort,
 }
 
 /// What comes back.
@@ -89,6 +91,8 @@ pub enum Said {
     Leads,
     /// What became of its slots, or would.
     Forgot(Forgotten),
+    /// `None`: on none.
+    ClusterPort(Option<u16>),
 }
 
 /// What a member's stores hold: number → keys, bytes.
@@ -168,6 +172,7 @@ pub async fn carry_out(shared: &Arc<Shared>, ask: Ask, deadline: Instant) -> Sai
             shared.stopping.add(&shared.table.borrow(), member, incarnation);
             Said::Reached
         }
+        Ask::ClusterPort => Said::ClusterPort(shared.cluster_port),
         Ask::FilterStats(store) => Said::FilterStats(shared.serving.slots().filter_stats(store)),
         Ask::FilterCheck { store, key } => {
             Said::FilterCheck(shared.serving.slots().filter_check(store, &key))

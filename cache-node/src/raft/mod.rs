@@ -26,6 +26,7 @@ mod log;
 mod machine;
 mod network;
 mod observer;
+mod ports;
 mod recover;
 mod room;
 mod serving;

@@ -124,6 +124,7 @@ fn look(shared: &Arc<Shared>) {
             addresses,
             term: metrics.current_term,
             voters,
+            cluster_ports: super::ports::known(shared, &state),
             state,
         },
     );

@@ -18,6 +18,7 @@ use hypercache_core::{
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
 use parking_lot::Mutex;
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -33,6 +34,10 @@ pub struct Shared {
     pub wanted: Option<usize>,
     /// The stores of a new cluster.
     pub stores: Vec<StorePolicy>,
+    /// The port on which this member sends cluster-mode clients to each key's member.
+    pub cluster_port: Option<u16>,
+    /// The same of others, and by which process of them that is known; `None`: it has none.
+    pub cluster_ports: Mutex<BTreeMap<MemberId, (u64, Option<u16>)>>,
     /// The bytes of slots on their way to one member in a second, unless the table says others.
     pub move_bytes_per_second: u64,
     pub raft: Raft,

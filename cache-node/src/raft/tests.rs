@@ -35,6 +35,7 @@ fn options(name: &str, join: &[u16]) -> Options {
         bind: LOOPBACK,
         host: "127.0.0.1".to_owned(),
         resp_port: 8080,
+        cluster_port: None,
         http_port: 9080,
         gossip_port: 0,
         zone: None,

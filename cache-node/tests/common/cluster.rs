@@ -13,24 +13,23 @@ pub struct Cluster {
 impl Cluster {
     /// Three members that know each other by their gossip ports, started in the given order.
     pub fn start(order: [usize; 3], yaml: &str) -> Self {
+        Self::start_on(order, yaml, None)
+    }
+
+    /// As [`Self::start`]; cluster-mode clients are sent to each key's member on these ports.
+    pub fn start_on(order: [usize; 3], yaml: &str, cluster_ports: Option<[u16; 3]>) -> Self {
         let ports: Vec<_> = (0..3).map(|_| (free_port(), free_port(), free_port())).collect();
         let data = tempfile::tempdir().unwrap();
         let join = ports.iter().map(|p| format!("127.0.0.1:{}", p.2)).collect::<Vec<_>>().join(",");
         let flags: Vec<Vec<String>> = (0..3)
             .map(|i| {
                 let directory = data.path().join(format!("m{i}")).display().to_string();
-                [
-                    "--node-id",
-                    &format!("m-{i}"),
-                    "--data-dir",
-                    &directory,
-                    "--join",
-                    &join,
-                    "--bootstrap-members",
-                    "3",
-                ]
-                .map(str::to_owned)
-                .to_vec()
+                let name = format!("m-{i}");
+                let mut flags = vec!["--node-id", &name, "--data-dir", &directory, "--join", &join];
+                let port = cluster_ports.map(|ports| ports[i].to_string());
+                flags.extend(port.iter().flat_map(|port| ["--cluster-port", port]));
+                flags.extend(["--bootstrap-members", "3"]);
+                flags.into_iter().map(str::to_owned).collect()
             })
             .collect();
         let mut started: Vec<(usize, Member)> = Vec::new();

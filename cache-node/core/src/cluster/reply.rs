@@ -8,20 +8,22 @@ use super::{Liveness, Member, MemberId, PlacementRun, SLOTS, Slot, View, node_id
 use crate::resp::Writer;
 use std::{collections::BTreeMap, fmt::Write};
 
-/// Answers `CLUSTER` and a subcommand. `args` begin with the subcommand; `count` tells how many
-/// keys a slot has; `now_ms` is the time in Unix milliseconds.
+/// Answers `CLUSTER` and a subcommand. `args` begin with the subcommand; `redirects` says whether the client is one
+/// that is sent to each key's member ([`View::port`]); `count` tells how many keys a slot has; `now_ms` is the time in
+/// Unix milliseconds.
 pub fn cluster_reply(
     view: &View,
     args: &[&[u8]],
+    redirects: bool,
     count: impl FnOnce(Slot) -> u64,
     now_ms: u64,
     out: &mut Writer,
 ) {
     let word = args.first().map(|word| word.to_ascii_lowercase()).unwrap_or_default();
     match (&word[..], args.len()) {
-        (b"slots", 1) => slots(view, out),
-        (b"shards", 1) => shards(view, out),
-        (b"nodes", 1) => out.verbatim("txt", nodes(view, now_ms).as_bytes()),
+        (b"slots", 1) => slots(view, redirects, out),
+        (b"shards", 1) => shards(view, redirects, out),
+        (b"nodes", 1) => out.verbatim("txt", nodes(view, redirects, now_ms).as_bytes()),
         (b"info", 1) => out.verbatim("txt", info(view).as_bytes()),
         (b"myid", 1) => out.bulk(node_id(view.me).as_bytes()),
         (b"keyslot", 2) => out.integer(i64::from(slot_of(args[1]))),
@@ -59,7 +61,7 @@ fn ip<'a>(view: &'a View, member: &'a Member) -> &'a str {
     }
 }
 
-fn slots(view: &View, out: &mut Writer) {
+fn slots(view: &View, redirects: bool, out: &mut Writer) {
     let runs = view.state.assignment.runs();
     out.array(runs.len());
     for run in runs {
@@ -73,7 +75,7 @@ fn slots(view: &View, out: &mut Writer) {
         for member in owners {
             out.array(4);
             out.bulk(member.host.as_bytes());
-            out.integer(i64::from(member.resp_port));
+            out.integer(i64::from(view.port(member, redirects)));
             out.bulk(node_id(member.id).as_bytes());
             if hostname(member).is_some() {
                 out.map(1);
@@ -94,7 +96,7 @@ struct Shard<'a> {
     in_sync: Vec<MemberId>,
 }
 
-fn shards(view: &View, out: &mut Writer) {
+fn shards(view: &View, redirects: bool, out: &mut Writer) {
     let state = &view.state;
     let placements = state.assignment.placements();
     let mut shards: BTreeMap<&[MemberId], Shard> = BTreeMap::new();
@@ -131,12 +133,19 @@ fn shards(view: &View, out: &mut Writer) {
         out.array(nodes.len());
         for member in nodes {
             let primary = owners.first() == Some(&member.id);
-            shard_node(view, member, primary, in_sync.contains(&member.id), out);
+            let port = view.port(member, redirects);
+            shard_node(view, (member, port), primary, in_sync.contains(&member.id), out);
         }
     }
 }
 
-fn shard_node(view: &View, member: &Member, primary: bool, in_sync: bool, out: &mut Writer) {
+fn shard_node(
+    view: &View,
+    (member, port): (&Member, u16),
+    primary: bool,
+    in_sync: bool,
+    out: &mut Writer,
+) {
     let hostname = hostname(member);
     let health = match view.liveness(member.id) {
         Liveness::Alive | Liveness::Suspect if in_sync => "online",
@@ -151,7 +160,7 @@ fn shard_node(view: &View, member: &Member, primary: bool, in_sync: bool, out: &
     };
     text("id", &id, out);
     out.bulk(b"port");
-    out.integer(i64::from(member.resp_port));
+    out.integer(i64::from(port));
     text("ip", ip(view, member), out);
     text("endpoint", &member.host, out);
     if let Some(hostname) = hostname {
@@ -163,7 +172,7 @@ fn shard_node(view: &View, member: &Member, primary: bool, in_sync: bool, out: &
     text("health", health, out);
 }
 
-fn nodes(view: &View, now_ms: u64) -> String {
+fn nodes(view: &View, redirects: bool, now_ms: u64) -> String {
     let state = &view.state;
     let placements = state.assignment.placements();
     let mut text = String::new();
@@ -188,7 +197,7 @@ fn nodes(view: &View, now_ms: u64) -> String {
             "{} {}:{}@{}",
             node_id(member.id),
             ip(view, member),
-            member.resp_port,
+            view.port(member, redirects),
             member.gossip_port
         );
         if let Some(hostname) = hostname(member) {
@@ -282,6 +291,7 @@ mod tests {
         cluster_reply(
             view,
             args,
+            view.cluster_ports.contains_key(&0),
             |slot| u64::from(slot) + 1,
             77,
             &mut Writer::new(&mut out, protocol),
@@ -384,6 +394,18 @@ mod tests {
             lines[2],
             format!("{three} :8080@7946,demo-3.demo master,fail - 0 0 1 disconnected")
         );
+    }
+
+    #[test]
+    fn who_is_sent_to_each_keys_member_is_told_the_ports_for_that_as_far_as_they_are_known() {
+        // (Number 0, which nobody has: it asks as one who is sent.)
+        let view = View { cluster_ports: [(0, 0), (2, 8081)].into(), ..view() };
+        let said = |words: &[&[u8]]| String::from_utf8(ask(&view, words, Protocol::Resp2)).unwrap();
+        let slots = said(&[b"slots"]);
+        assert!(slots.contains("10.0.0.2\r\n:8081\r\n"), "{slots}");
+        assert!(slots.contains("demo-1.demo\r\n:8080\r\n"), "{slots}");
+        assert!(said(&[b"nodes"]).contains(" 10.0.0.2:8081@7946 "));
+        assert!(said(&[b"shards"]).contains("port\r\n:8081\r\n"));
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct View {
     pub leader: Option<MemberId>,
     /// How each member of the table seems to be.
     pub liveness: BTreeMap<MemberId, Liveness>,
+    /// The ports on which members send cluster-mode clients to each other, of those that have one and are known to.
+    pub cluster_ports: BTreeMap<MemberId, u16>,
     /// Addresses that members were heard from.
     pub addresses: BTreeMap<MemberId, String>,
     /// Raft's term: what Redis calls the current epoch.
@@ -45,6 +47,13 @@ impl View {
     /// A member of the table.
     pub fn member(&self, id: MemberId) -> Option<&Member> {
         self.state.members.get(&id)
+    }
+
+    /// The port on which a member's clients connect: those that are sent to each key's member, if `redirects`, where it has
+    /// a port for these.
+    pub fn port(&self, member: &Member, redirects: bool) -> u16 {
+        let redirecting = self.cluster_ports.get(&member.id).filter(|_| redirects);
+        redirecting.copied().unwrap_or(member.resp_port)
     }
 
     /// This member, once it is in the table.

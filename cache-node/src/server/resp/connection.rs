@@ -25,7 +25,7 @@ use super::audit;
 use super::commands;
 use super::session::{Replies, Session};
 use super::traced::Traced;
-use super::{Loop, clients::Client, transaction};
+use super::{Loop, clients::Client, redirect, transaction};
 use crate::clock::now_ms;
 use crate::raft::Lease;
 use crate::router::{
@@ -126,11 +126,11 @@ impl Connection {
     pub async fn serve(stream: TcpStream, shared: Rc<Loop>, client: Arc<Client>) {
         let _leave = Leave(shared.clone(), client.clone());
         let authenticated = client.authenticated.load(Relaxed);
-        let lease = shared.router.lease();
+        let (lease, cluster_port) = (shared.router.lease(), shared.cluster_port);
         let mut connection = Self {
             stream,
             shared,
-            session: Session::new(client, authenticated),
+            session: Session::new(client, cluster_port, authenticated),
             parser: Parser::new(),
             input: Vec::new(),
             gathering: false,
@@ -556,6 +556,16 @@ impl Connection {
             return false;
         }
         self.session.client.runs(spec);
+        if self.session.redirects
+            && let Some(text) = redirect::moved(view, &self.session, spec, args, known)
+        {
+            self.session.transaction.fail();
+            writer.error(&text);
+            cell.add(Count::ErrorReplies, 1);
+            cell.rejected(spec);
+            self.shared.stats.errors.add(&out[start..]);
+            return true;
+        }
         if self.session.transaction.is_open() && !transaction::runs_inside(spec) {
             let Session { transaction, client, .. } = &mut self.session;
             match transaction.queue(client, spec, args) {

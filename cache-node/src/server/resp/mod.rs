@@ -15,6 +15,7 @@ mod for_scripts;
 mod info;
 mod info_disk;
 pub mod pause;
+mod redirect;
 mod session;
 mod traced;
 mod transaction;
@@ -59,8 +60,10 @@ const LOOK: Duration = Duration::from_millis(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address cannot be listened on.
-    #[error("cannot listen for RESP on {addr} (network.bind, network.resp_port): {source}")]
+    #[error("cannot listen for RESP on {addr} (network.bind, {key}): {source}")]
     Bind {
+        /// The port's key.
+        key: &'static str,
         /// The address in question.
         addr: SocketAddr,
         /// What the system said.
@@ -96,6 +99,8 @@ pub struct Tunables {
 pub struct Options {
     /// Where clients connect.
     pub listener: Listener,
+    /// Where cluster-mode clients connect, which are sent to the members of their keys.
+    pub cluster_listener: Option<Listener>,
     /// Where connections are served.
     pub loops: Loops,
     /// Runs the commands.
@@ -140,6 +145,7 @@ pub struct Shared {
     pub(crate) startup_bytes: u64,
     pub(crate) started_ms: u64,
     pub(crate) port: u16,
+    pub(crate) cluster_port: Option<u16>,
     /// 40 hex digits, other ones at each start.
     pub(crate) run_id: String,
     /// The server stops: a connection ends when all that it was asked is answered.
@@ -179,6 +185,7 @@ impl Loop {
 /// A RESP server that listens, but does not accept yet.
 pub struct Server {
     listener: TcpListener,
+    cluster_listener: Option<TcpListener>,
     loops: Loops,
     shared: Arc<Shared>,
 }
@@ -225,12 +232,14 @@ impl Options {
             startup_bytes: process::allocated_bytes(),
             started_ms: self.started_ms,
             port: self.listener.port,
+            cluster_port: self.cluster_listener.as_ref().map(|listener| listener.port),
             run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
             closing: AtomicBool::new(false),
         });
         let serves = for_scripts::ForScripts::new(&shared);
         shared.router.scripts().set_outside(Box::new(serves));
-        Server { listener: self.listener.listener, loops: self.loops, shared }
+        let cluster_listener = self.cluster_listener.map(|listener| listener.listener);
+        Server { listener: self.listener.listener, cluster_listener, loops: self.loops, shared }
     }
 }
 
@@ -247,11 +256,11 @@ impl Listener {
     }
 }
 
-/// Listens on an address.
+/// Listens on an address, whose port stands under `key` in the configuration.
 ///
 /// # Errors
 /// The address cannot be bound.
-pub fn listen(addr: SocketAddr) -> Result<Listener, Error> {
+pub fn listen(addr: SocketAddr, key: &'static str) -> Result<Listener, Error> {
     use socket2::{Domain, Protocol, Socket, Type};
     let bound = || {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
@@ -263,13 +272,18 @@ pub fn listen(addr: SocketAddr) -> Result<Listener, Error> {
         let port = listener.local_addr()?.port();
         Ok(Listener { listener, port })
     };
-    bound().map_err(|source| Error::Bind { addr, source })
+    bound().map_err(|source| Error::Bind { key, addr, source })
 }
 
 impl Server {
     /// The port that it listens on.
     pub fn port(&self) -> u16 {
         self.shared.port
+    }
+
+    /// The port on which cluster-mode clients are sent to the members of their keys.
+    pub fn cluster_port(&self) -> Option<u16> {
+        self.shared.cluster_port
     }
 
     /// Says which password is in force, as `CONFIG SET requirepass` may change it.
@@ -298,8 +312,15 @@ impl Server {
         }
         let mut next = 0;
         loop {
+            let for_cluster = async {
+                match &self.cluster_listener {
+                    Some(listener) => listener.accept().await,
+                    None => std::future::pending().await,
+                }
+            };
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
+                accepted = for_cluster => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
@@ -321,7 +342,7 @@ impl Server {
                 }
             }
         }
-        drop(self.listener);
+        drop((self.listener, self.cluster_listener));
         let until = Instant::now() + grace;
         while !self.shared.clients.is_empty() && Instant::now() < until {
             tokio::time::sleep(LOOK).await;

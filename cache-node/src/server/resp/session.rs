@@ -39,6 +39,8 @@ pub struct Session {
     pub closing: bool,
     /// What the parser accepts from it.
     pub limits: Limits,
+    /// It is sent to the members of its keys, and nothing is forwarded to these for it where it can be sent.
+    pub redirects: bool,
     /// What MULTI and WATCH began.
     pub transaction: Transaction,
     /// Whether it wants replies.
@@ -56,10 +58,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// A new connection's state.
-    pub fn new(client: Arc<Client>, authenticated: bool) -> Self {
+    /// A new connection's state. Who connected to `cluster_port` is sent to the members of its keys.
+    pub fn new(client: Arc<Client>, cluster_port: Option<u16>, authenticated: bool) -> Self {
         Self {
             order: crate::loops::to_here(client.id),
+            redirects: cluster_port == Some(client.laddr.port()),
             client,
             protocol: Protocol::Resp2,
             store: 0,

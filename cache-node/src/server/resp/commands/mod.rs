@@ -122,7 +122,8 @@ pub fn run(
             let keyspace = shared.keyspace();
             let store = context.session.store;
             let count = |slot| keyspace.count_keys_in_slot(store, slot);
-            cluster_reply(view, &args[1..], count, now_ms(), writer);
+            let redirects = context.session.redirects;
+            cluster_reply(view, &args[1..], redirects, count, now_ms(), writer);
         }
         C::Stores => stores::list(&context, writer),
         C::LastSave => persistence::last_save(&context, writer),
