@@ -550,6 +550,12 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub annotations: BTreeMap<String, String>,
+
+    /// Whether there is a port 8081 as well, on which cluster-mode clients are sent to the members of their keys (MOVED), as
+    /// by a Redis Cluster. On port 8080 any member answers for any key. Members that do not listen on it yet are
+    /// restarted, one by one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cluster_port: bool,
 }
 
 /// Who can reach the client Service.

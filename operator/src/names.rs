@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 pub const MANAGER: &str = "hypercache-operator";
 /// Where Redis's protocol is served.
 pub const RESP_PORT: u16 = 8080;
+/// Where it is served to cluster-mode clients, if it is, which are sent to the members of their keys.
+pub const CLUSTER_PORT: u16 = 8081;
 /// Where HTTP is served.
 pub const HTTP_PORT: u16 = 9080;
 /// Where members talk to each other, UDP and TCP.

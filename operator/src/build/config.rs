@@ -4,7 +4,7 @@ use hypercache_crds::{HyperCacheCluster, duration};
 use serde_json::{Map, Value, json};
 
 use super::{Kind, Wanted};
-use crate::names::{BOOTSTRAP_ANNOTATION, GOSSIP_PORT, Names};
+use crate::names::{BOOTSTRAP_ANNOTATION, CLUSTER_PORT, GOSSIP_PORT, Names};
 
 /// The file's name in the ConfigMap.
 pub(super) const FILE: &str = "config.yaml";
@@ -34,6 +34,8 @@ pub fn config(
     insert(&mut node, "threads", settings.threads);
 
     let mut network = Map::from_iter([("bind".to_owned(), json!("0.0.0.0"))]);
+    let cluster_port = cluster.spec.service.cluster_port.then_some(CLUSTER_PORT);
+    insert(&mut network, "cluster_port", cluster_port);
     insert(&mut network, "max_connections", settings.max_connections);
     insert(&mut network, "idle_timeout", settings.idle_timeout.as_deref().and_then(timeout));
     insert(&mut network, "request_timeout", settings.request_timeout.as_deref().and_then(timeout));

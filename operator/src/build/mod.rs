@@ -97,7 +97,7 @@ pub fn objects(
     let mut objects = vec![
         support::service_account(&names),
         config.object.clone(),
-        services::headless(&names),
+        services::headless(cluster, &names),
         services::client(cluster, &names),
         support::disruption_budget(&names),
         stateful_set::stateful_set(cluster, &names, inputs, &config),

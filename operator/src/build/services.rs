@@ -4,14 +4,25 @@ use hypercache_crds::HyperCacheCluster;
 use serde_json::{Value, json};
 
 use super::{Kind, Wanted};
-use crate::names::{GOSSIP_PORT, HTTP_PORT, Names, RESP_PORT};
+use crate::names::{CLUSTER_PORT, GOSSIP_PORT, HTTP_PORT, Names, RESP_PORT};
 
 fn port(name: &str, protocol: &str, number: u16) -> Value {
     json!({ "name": name, "protocol": protocol, "port": number, "targetPort": name })
 }
 
+/// Where clients connect.
+fn for_clients(cluster: &HyperCacheCluster) -> Vec<Value> {
+    let mut ports = vec![port("resp", "TCP", RESP_PORT), port("http", "TCP", HTTP_PORT)];
+    if cluster.spec.service.cluster_port {
+        ports.push(port("resp-cluster", "TCP", CLUSTER_PORT));
+    }
+    ports
+}
+
 /// Gives every member a name, also before it is ready: members find each other to get ready.
-pub(super) fn headless(names: &Names) -> Wanted {
+pub(super) fn headless(cluster: &HyperCacheCluster, names: &Names) -> Wanted {
+    let mut ports = for_clients(cluster);
+    ports.extend([port("peer", "TCP", GOSSIP_PORT), port("gossip", "UDP", GOSSIP_PORT)]);
     Wanted {
         kind: Kind::Service,
         name: names.headless(),
@@ -21,12 +32,7 @@ pub(super) fn headless(names: &Names) -> Wanted {
                 "clusterIP": "None",
                 "publishNotReadyAddresses": true,
                 "selector": names.selector(),
-                "ports": [
-                    port("resp", "TCP", RESP_PORT),
-                    port("http", "TCP", HTTP_PORT),
-                    port("peer", "TCP", GOSSIP_PORT),
-                    port("gossip", "UDP", GOSSIP_PORT),
-                ],
+                "ports": ports,
             }
         }),
     }
@@ -43,7 +49,7 @@ pub(super) fn client(cluster: &HyperCacheCluster, names: &Names) -> Wanted {
             "spec": {
                 "type": service.type_.as_str(),
                 "selector": names.selector(),
-                "ports": [port("resp", "TCP", RESP_PORT), port("http", "TCP", HTTP_PORT)],
+                "ports": for_clients(cluster),
             }
         }),
     }

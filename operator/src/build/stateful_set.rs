@@ -7,7 +7,8 @@ use super::config::{Config, DATA_DIR, FILE};
 use super::{Inputs, Kind, Wanted};
 use crate::difference::digest;
 use crate::names::{
-    BOOTSTRAP_ANNOTATION, CONFIG_ANNOTATION, DATA_VOLUME, GOSSIP_PORT, HTTP_PORT, Names, RESP_PORT,
+    BOOTSTRAP_ANNOTATION, CLUSTER_PORT, CONFIG_ANNOTATION, DATA_VOLUME, GOSSIP_PORT, HTTP_PORT,
+    Names, RESP_PORT,
 };
 
 /// The user and group that members run as.
@@ -149,6 +150,13 @@ fn container(cluster: &HyperCacheCluster, names: &Names) -> Value {
         "readinessProbe": probe("/readyz", 3, 2, 2),
         "lifecycle": { "preStop": { "sleep": { "seconds": LINGER_SECONDS } } },
     });
+    if spec.service.cluster_port
+        && let Some(ports) = container["ports"].as_array_mut()
+    {
+        let port =
+            json!({ "name": "resp-cluster", "containerPort": CLUSTER_PORT, "protocol": "TCP" });
+        ports.push(port);
+    }
     if let Some(resources) = &spec.resources {
         container["resources"] = json!(resources);
     }

@@ -51,7 +51,7 @@ fn full() -> HyperCacheCluster {
         "podAnnotations": { "a": "b" },
         "podLabels": { "team": "x", "app.kubernetes.io/name": "other" },
         "terminationGracePeriodSeconds": 60,
-        "service": { "type": "LoadBalancer", "annotations": { "lb": "internal" } },
+        "service": { "type": "LoadBalancer", "annotations": { "lb": "internal" }, "clusterPort": true },
     }))
 }
 
@@ -113,6 +113,27 @@ fn members_are_found_before_they_are_ready_and_clients_meet_ready_ones_only() {
 }
 
 #[test]
+fn cluster_mode_clients_have_a_port_of_their_own_where_it_is_wanted() {
+    let names = |cluster: &HyperCacheCluster, kind, name| {
+        let body = wanted(cluster, kind, name);
+        let ports = match kind {
+            Kind::Service => &body["spec"]["ports"],
+            _ => &body["spec"]["template"]["spec"]["containers"][0]["ports"],
+        };
+        let of = |port: &Value| port["name"].as_str().unwrap().to_owned();
+        ports.as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    let plain = cluster(json!({}));
+    for (kind, name) in
+        [(Kind::Service, "demo"), (Kind::Service, "demo-headless"), (Kind::StatefulSet, "demo")]
+    {
+        let (has, none) = (names(&full(), kind, name), names(&plain, kind, name));
+        assert!(has.iter().any(|port| port == "resp-cluster"), "{name}: {has:?}");
+        assert!(!none.iter().any(|port| port == "resp-cluster"), "{name}: {none:?}");
+    }
+}
+
+#[test]
 fn pods_satisfy_the_restricted_pod_security_standard() {
     let set = wanted(&full(), Kind::StatefulSet, "demo");
     let pod = &set["spec"]["template"]["spec"];
@@ -161,7 +182,7 @@ fn the_configuration_file_is_the_one_that_members_read() {
         json!({
             "node": { "data_dir": "/data", "threads": 2 },
             "network": {
-                "bind": "0.0.0.0", "max_connections": 100,
+                "bind": "0.0.0.0", "cluster_port": 8081, "max_connections": 100,
                 "idle_timeout": "5400000ms", "request_timeout": "2000ms",
             },
             "cluster": {
