@@ -88,7 +88,15 @@ impl Client {
     /// # Errors
     /// The server's error reply, or why it was not reached.
     pub fn redis(&self, host: &str, words: &[&str]) -> Result<String> {
-        let mut all = vec!["redis-cli", "-e", "-h", host, "-p", "8080"];
+        self.redis_at(host, "8080", words)
+    }
+
+    /// The same, on another port; `-c` among the words follows MOVED.
+    ///
+    /// # Errors
+    /// As [`Self::redis`].
+    pub fn redis_at(&self, host: &str, port: &str, words: &[&str]) -> Result<String> {
+        let mut all = vec!["redis-cli", "-e", "-h", host, "-p", port];
         all.extend_from_slice(words);
         self.run(&all)
     }

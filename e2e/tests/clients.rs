@@ -17,7 +17,8 @@ fn keys_written_through_one_member_are_read_through_every_other_and_cluster_clie
 -> Result<()> {
     in_space("clients", |space| {
         let client = space.client()?;
-        let cluster = space.cluster("many", &json!({"members": MEMBERS}))?;
+        let cluster = space
+            .cluster("many", &json!({"members": MEMBERS, "service": {"clusterPort": true}}))?;
         client.reaches(cluster.name())?;
 
         // every member owns a share, so that there is something to forward
@@ -49,6 +50,19 @@ fn keys_written_through_one_member_are_read_through_every_other_and_cluster_clie
             straight == after,
             "cluster-aware clients were forwarded: {after:?} became {straight:?}"
         );
+
+        // on the other port they are sent to the owners, whichever member they ask
+        let mut sent = 0;
+        for n in 0..20 {
+            let (key, value) = (format!("sent:{n}"), n.to_string());
+            let host = cluster.host(n % MEMBERS);
+            let alone = client.redis_at(&host, "8081", &["SET", &key, &value]);
+            sent += usize::from(alone.is_err_and(|error| format!("{error:#}").contains("MOVED")));
+            client.redis_at(cluster.name(), "8081", &["-c", "SET", &key, &value])?;
+            ensure!(client.redis(&host, &["GET", &key])? == value, "{key}");
+            client.redis(&host, &["DEL", &key])?;
+        }
+        ensure!(sent > 0, "nobody was sent to the owner of a key");
 
         client.keys("hc-go", "plain", "check", &cluster.host(2), KEYS, "straight")?;
         client.keys("hc-go", "plain", "wipe", &cluster.host(0), KEYS, "straight")?;

@@ -93,6 +93,12 @@ pub const TABLE: &[Mapped] = &[
     row("change", "hypercache.change", Text, "a change of the cluster's table"),
     row("client", "hypercache.client", Long, "a client's number, as CLIENT LIST has it"),
     row("cluster", "hypercache.cluster", Keyword, "the cluster's name"),
+    row(
+        "cluster_port",
+        "hypercache.cluster_port",
+        Long,
+        "the port on which cluster-mode clients are sent to the members of their keys",
+    ),
     row("command", "hypercache.command", Keyword, "a command's name"),
     row("damaged_frames", "hypercache.damaged_frames", Long, "frames of the log that are damaged"),
     row("damaged_snapshots", "hypercache.damaged_snapshots", Long, "snapshots that are damaged"),
