@@ -169,11 +169,11 @@ fn who_follows_moved_writes_each_once_while_the_member_of_its_key_is_drained() {
         // Without slots it is nobody's master, or has no runs behind `connected`.
         (mine.contains("slave") || mine.ends_with(" connected")).then_some(())
     });
-    let left = wait_for("who writes to be told", || {
+    wait_for("who writes to be told", || {
         let reply = asks.ask(&[b"EXISTS", b"any"]);
         reply.starts_with(b"-MOVED ").then_some(())
     });
-    stop.send(left).unwrap();
+    stop.send(()).unwrap();
     let (told, written) = writer.join().unwrap();
     assert!(told.len() > 1 && *told.last().unwrap() != owner && written > 0, "{told:?} {written}");
 }

@@ -59,7 +59,9 @@ fn is_let_pass(program: &str, event: Event, error: &str) -> bool {
     let is_refused = error.to_lowercase().contains("connection refused");
     let is_in_doubt = error.contains("the write may have been done");
     let is_gone = matches!(event, Event::Killed | Event::Stopped);
-    waits_its_minute_out(program, event) && is_refused
+    // A refused connection is one of the redirections that it follows at most.
+    let is_lost = is_refused || error.starts_with("MOVED");
+    waits_its_minute_out(program, event) && is_lost
         || is_gone && NOT_HELD_YET.iter().any(|text| error.contains(text))
         || event == Event::Killed && (is_in_doubt || program == "redis-py cluster" && is_refused)
 }

@@ -126,11 +126,11 @@ impl Connection {
     pub async fn serve(stream: TcpStream, shared: Rc<Loop>, client: Arc<Client>) {
         let _leave = Leave(shared.clone(), client.clone());
         let authenticated = client.authenticated.load(Relaxed);
-        let (lease, cluster_port) = (shared.router.lease(), shared.cluster_port);
+        let (lease, redirects) = (shared.router.lease(), shared.redirects(&client));
         let mut connection = Self {
             stream,
             shared,
-            session: Session::new(client, cluster_port, authenticated),
+            session: Session::new(client, redirects, authenticated),
             parser: Parser::new(),
             input: Vec::new(),
             gathering: false,
@@ -165,7 +165,7 @@ impl Connection {
             let mut out = Vec::new();
             if next == Next::Read {
                 let is_idle = self.input.is_empty();
-                if is_idle && self.shared.closing.load(Relaxed) {
+                if is_idle && self.shared.closes(self.session.redirects) {
                     return Ok(());
                 }
                 self.session.client.idle.store(is_idle, Relaxed);

@@ -48,7 +48,7 @@ impl Outside for ForScripts {
         if waits || !commands::needs_no_client(command) {
             return refuse(reply);
         }
-        let mut session = Session::new(self.nobody.clone(), None, true);
+        let mut session = Session::new(self.nobody.clone(), false, true);
         session.protocol = protocol;
         let view = shared.router.cluster().view();
         commands::run(&shared, &mut session, &view, spec, command, args, reply);

@@ -53,6 +53,10 @@ const BACKLOG: i32 = 1024;
 /// Accepted connections that a loop may be behind with.
 const HANDOVER: usize = 256;
 
+/// How long clients that are sent to the members of their keys are told where these are now, after this member was told to
+/// stop and has handed its slots over. Some look for them only when they are told, or a minute later.
+const TELLS: Duration = Duration::from_millis(400);
+
 /// Between two looks whether all connections have ended.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -150,12 +154,24 @@ pub struct Shared {
     pub(crate) run_id: String,
     /// The server stops: a connection ends when all that it was asked is answered.
     pub(crate) closing: AtomicBool,
+    /// The same for connections whose clients are sent to the members of their keys.
+    pub(crate) cluster_closing: AtomicBool,
 }
 
 impl Shared {
     /// The keys and values of this member.
     pub(crate) fn keyspace(&self) -> &Arc<Keyspace> {
         self.router.keyspace()
+    }
+
+    /// Whether a client is sent to the members of its keys: it connected to the port for that.
+    fn redirects(&self, client: &Client) -> bool {
+        self.cluster_port == Some(client.laddr.port())
+    }
+
+    /// Whether connections of clients that are sent to the members of their keys, or of the others, end.
+    fn closes(&self, redirects: bool) -> bool {
+        if redirects { &self.cluster_closing } else { &self.closing }.load(Relaxed)
     }
 }
 
@@ -235,6 +251,7 @@ impl Options {
             cluster_port: self.cluster_listener.as_ref().map(|listener| listener.port),
             run_id: random.iter().map(|b| format!("{b:02x}")).collect(),
             closing: AtomicBool::new(false),
+            cluster_closing: AtomicBool::new(false),
         });
         let serves = for_scripts::ForScripts::new(&shared);
         shared.router.scripts().set_outside(Box::new(serves));
@@ -324,13 +341,7 @@ impl Server {
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             match accepted {
-                Ok((stream, addr)) => {
-                    if let Some(arrival) = self.admit(stream, addr, next % loops.len()) {
-                        // A loop that is behind makes the others wait here, not pile up.
-                        let _ = loops[next % loops.len()].send(arrival).await;
-                        next += 1;
-                    }
-                }
+                Ok(accepted) => self.take_in(accepted, &loops, &mut next).await,
                 Err(error) => {
                     // Out of descriptors, most often: others may go away in a moment.
                     tracing::warn!(
@@ -340,6 +351,13 @@ impl Server {
                     );
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
+            }
+        }
+        let is_there = self.shared.clients.all().iter().any(|client| self.shared.redirects(client));
+        if let Some(listener) = self.cluster_listener.as_ref().filter(|_| is_there) {
+            let until = tokio::time::Instant::now() + TELLS;
+            while let Ok(Ok(accepted)) = tokio::time::timeout_at(until, listener.accept()).await {
+                self.take_in(accepted, &loops, &mut next).await;
             }
         }
         drop((self.listener, self.cluster_listener));
@@ -353,6 +371,21 @@ impl Server {
         }
         let ended = futures::future::join_all(ends);
         let _ = tokio::time::timeout(Duration::from_secs(5), ended).await;
+    }
+
+    /// Gives a connection to the next loop, if it may come in.
+    async fn take_in(
+        &self,
+        (stream, addr): (TcpStream, SocketAddr),
+        loops: &[mpsc::Sender<Arrival>],
+        next: &mut usize,
+    ) {
+        let index = *next % loops.len();
+        if let Some(arrival) = self.admit(stream, addr, index) {
+            // A loop that is behind makes the others wait here, not pile up.
+            let _ = loops[index].send(arrival).await;
+            *next += 1;
+        }
     }
 
     /// Enters a connection, or tells it that there are too many.
@@ -384,11 +417,11 @@ struct Arrival {
 }
 
 /// Ends the connections of this loop that wait for nothing but a request, and the waits of those that wait for
-/// keys; all others end once they have answered.
-fn close(index: usize, shared: &Shared) {
-    shared.closing.store(true, Relaxed);
+/// keys; all others end once they have answered. Those whose clients are sent to the members of their keys, or the others.
+fn close(index: usize, shared: &Shared, redirects: bool) {
+    if redirects { &shared.cluster_closing } else { &shared.closing }.store(true, Relaxed);
     for client in shared.clients.all() {
-        if !client.end_if_idle(index) {
+        if shared.redirects(&client) == redirects && !client.end_if_idle(index) {
             blocked::unblock(&client, Unblock::Stop);
         }
     }
@@ -404,7 +437,8 @@ async fn serve_loop(
     let mut tasks = tokio::task::JoinSet::new();
     let gathered = Rc::new(ahead::Gathered::default());
     let wakes = Wakes::of_this_thread();
-    let mut is_closing = false;
+    let (mut is_closing, mut has_told) = (false, false);
+    let mut told = std::pin::pin!(tokio::time::sleep(Duration::MAX));
     loop {
         tokio::select! {
             arrival = arrivals.recv() => match arrival {
@@ -437,7 +471,12 @@ async fn serve_loop(
             },
             _ = stop.wait_for(|stop| *stop), if !is_closing => {
                 is_closing = true;
-                close(index, &shared);
+                close(index, &shared, false);
+                told.as_mut().reset(tokio::time::Instant::now() + TELLS);
+            }
+            () = told.as_mut(), if is_closing && !has_told => {
+                has_told = true;
+                close(index, &shared, true);
             }
             // Reap what has ended, so that the set does not grow.
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}

@@ -58,11 +58,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// A new connection's state. Who connected to `cluster_port` is sent to the members of its keys.
-    pub fn new(client: Arc<Client>, cluster_port: Option<u16>, authenticated: bool) -> Self {
+    /// A new connection's state.
+    pub fn new(client: Arc<Client>, redirects: bool, authenticated: bool) -> Self {
         Self {
             order: crate::loops::to_here(client.id),
-            redirects: cluster_port == Some(client.laddr.port()),
+            redirects,
             client,
             protocol: Protocol::Resp2,
             store: 0,
