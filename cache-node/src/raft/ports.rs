@@ -1,5 +1,5 @@
 //! On which ports members send cluster-mode clients to each other: they ask each other for it, as the table does not
-//! say it. Who is of an earlier release does not understand that, and has no such port.
+//! say it. Who is of an earlier release refuses that as what it does not understand, and is asked again.
 
 use super::{
     control::{Ask, Said, ask},
@@ -46,12 +46,8 @@ pub async fn learn(shared: Arc<Shared>) {
         };
         let asked = unknown.iter().map(|member| async {
             let deadline = Instant::now() + ASK_TIMEOUT;
-            let port = match ask(&shared, &shared.reach(member), Ask::ClusterPort, deadline).await {
-                Ok(Said::ClusterPort(port)) => port,
-                // It does not know what is asked.
-                Err(super::Error::Peer(crate::peer::Error::Refused(_))) => None,
-                _ => return false,
-            };
+            let said = ask(&shared, &shared.reach(member), Ask::ClusterPort, deadline).await;
+            let Ok(Said::ClusterPort(port)) = said else { return false };
             shared.cluster_ports.lock().insert(member.id, (member.incarnation, port));
             true
         });
