@@ -54,6 +54,16 @@ fn versions(kept: &Kept, what: &str) -> Vec<u64> {
     (0..2 * KEYS).map(&mut version).collect()
 }
 
+/// Whether a frame of a segment ends there, or its header does.
+fn is_end_of_a_frame(segment: &[u8], at: u64) -> bool {
+    let mut end = 64;
+    while end < at {
+        let Some(length) = segment.get(end as usize + 16..end as usize + 24) else { return false };
+        end += 56 + u64::from_le_bytes(length.try_into().unwrap());
+    }
+    end == at
+}
+
 /// Damages a file at random, and says how.
 fn damage(path: &Path, random: &mut Random) -> String {
     let mut bytes = std::fs::read(path).unwrap();
@@ -61,6 +71,9 @@ fn damage(path: &Path, random: &mut Random) -> String {
     let at = random.below(len);
     let how = match random.below(4) {
         0 => {
+            // A last segment that ends with a frame is whole: nothing says that there was more.
+            let is_segment = path.extension().is_some_and(|extension| extension == "hclg");
+            let at = at + u64::from(is_segment && is_end_of_a_frame(&bytes, at));
             bytes.truncate(at as usize);
             format!("cut at {at} of {len}")
         }
