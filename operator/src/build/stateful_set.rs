@@ -115,6 +115,16 @@ fn template(cluster: &HyperCacheCluster, names: &Names, config: &Config) -> Valu
 
 fn container(cluster: &HyperCacheCluster, names: &Names) -> Value {
     let spec = &cluster.spec;
+    let port = |name: &str, number: u16, protocol: &str| json!({ "name": name, "containerPort": number, "protocol": protocol });
+    let mut ports = vec![
+        port("resp", RESP_PORT, "TCP"),
+        port("http", HTTP_PORT, "TCP"),
+        port("peer", GOSSIP_PORT, "TCP"),
+        port("gossip", GOSSIP_PORT, "UDP"),
+    ];
+    if spec.service.cluster_port {
+        ports.push(port("resp-cluster", CLUSTER_PORT, "TCP"));
+    }
     let mut container = json!({
         "name": "hypercache",
         "image": spec.image,
@@ -128,12 +138,7 @@ fn container(cluster: &HyperCacheCluster, names: &Names) -> Value {
                 "value": format!("$(POD_NAME).{}", names.discovery_host()),
             },
         ],
-        "ports": [
-            { "name": "resp", "containerPort": RESP_PORT, "protocol": "TCP" },
-            { "name": "http", "containerPort": HTTP_PORT, "protocol": "TCP" },
-            { "name": "peer", "containerPort": GOSSIP_PORT, "protocol": "TCP" },
-            { "name": "gossip", "containerPort": GOSSIP_PORT, "protocol": "UDP" },
-        ],
+        "ports": ports,
         "volumeMounts": [
             { "name": DATA_VOLUME, "mountPath": DATA_DIR },
             { "name": CONFIG_VOLUME, "mountPath": CONFIG_DIR, "readOnly": true },
@@ -150,13 +155,6 @@ fn container(cluster: &HyperCacheCluster, names: &Names) -> Value {
         "readinessProbe": probe("/readyz", 3, 2, 2),
         "lifecycle": { "preStop": { "sleep": { "seconds": LINGER_SECONDS } } },
     });
-    if spec.service.cluster_port
-        && let Some(ports) = container["ports"].as_array_mut()
-    {
-        let port =
-            json!({ "name": "resp-cluster", "containerPort": CLUSTER_PORT, "protocol": "TCP" });
-        ports.push(port);
-    }
     if let Some(resources) = &spec.resources {
         container["resources"] = json!(resources);
     }

@@ -21,6 +21,19 @@ pub(super) struct Served<'a> {
     pub span: Option<&'a Context>,
 }
 
+/// Accounts for a command that did not run, if it is known, and for its error; empty: the connection ends without one.
+#[cold]
+pub(super) fn rejected(shared: &Loop, spec: Option<&'static Spec>, reply: &[u8]) {
+    let cell = shared.cell();
+    cell.add(Count::ErrorReplies, 1);
+    if let Some(spec) = spec {
+        cell.rejected(spec);
+    }
+    if !reply.is_empty() {
+        shared.stats.errors.add(reply);
+    }
+}
+
 /// Accounts for a command's time, and for its reply.
 #[inline]
 pub(super) fn account(shared: &Loop, client: &Client, request: Served<'_>, reply: &[u8]) {

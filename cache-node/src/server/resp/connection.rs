@@ -19,7 +19,7 @@ use hypercache_core::resp::{Parser, ProtocolError, Writer};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::accounting::{Served, account, answered, took_so_long};
+use super::accounting::{Served, account, answered, rejected, took_so_long};
 use super::ahead::{Ahead, Upcoming};
 use super::audit;
 use super::commands;
@@ -514,7 +514,6 @@ impl Connection {
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> bool {
-        let cell = self.shared.cell();
         let start = out.len();
         let mut writer = Writer::new(out, self.session.protocol);
         let Upcoming { args, known, .. } = upcoming;
@@ -533,13 +532,7 @@ impl Connection {
                     let text = commands::refused(&self.shared, &mut self.session, args, text);
                     writer.error(&text);
                 }
-                cell.add(Count::ErrorReplies, 1);
-                if let Some(spec) = command::find(args) {
-                    cell.rejected(spec);
-                }
-                if out.len() > start {
-                    self.shared.stats.errors.add(&out[start..]);
-                }
+                rejected(&self.shared, command::find(args), &out[start..]);
                 return true;
             }
         };
@@ -561,9 +554,7 @@ impl Connection {
         {
             self.session.transaction.fail();
             writer.error(&text);
-            cell.add(Count::ErrorReplies, 1);
-            cell.rejected(spec);
-            self.shared.stats.errors.add(&out[start..]);
+            rejected(&self.shared, Some(spec), &out[start..]);
             return true;
         }
         if self.session.transaction.is_open() && !transaction::runs_inside(spec) {
@@ -572,9 +563,7 @@ impl Connection {
                 Ok(()) => writer.simple("QUEUED"),
                 Err(text) => {
                     writer.error(&text);
-                    cell.add(Count::ErrorReplies, 1);
-                    cell.rejected(spec);
-                    self.shared.stats.errors.add(&out[start..]);
+                    rejected(&self.shared, Some(spec), &out[start..]);
                 }
             }
             return true;
