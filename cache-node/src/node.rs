@@ -187,6 +187,7 @@ async fn serve(config: Config, levels: Levels, traces: Traces) -> Result<(), Err
         )),
         disk: disk.clone(),
         times: Arc::default(),
+        heard: router::Heard::default(),
         traces,
     });
     let pause = Arc::new(Pause::default());

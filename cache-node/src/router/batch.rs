@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use futures::future::join_all;
-use hypercache_core::cluster::MemberId;
+use hypercache_core::cluster::{MemberId, View, slot_of};
 use hypercache_core::command::{self, Spec};
 use hypercache_core::resp::{Protocol, Writer};
 use opentelemetry::Context;
@@ -17,7 +17,6 @@ use super::wire::{self, Status};
 use super::{Caller, ForwardError, Router, lost, traced};
 use crate::server::stats::ticks;
 use crate::telemetry::trace;
-use hypercache_core::cluster::View;
 use hypercache_core::store::StoreNumber;
 
 /// Where a reply from another member belongs.
@@ -248,6 +247,8 @@ impl Filling<'_> {
                         // Of what did not run, it is only why.
                         if status == Status::Done {
                             out.extend_from_slice(reply);
+                            let slot = hole.spec.first_key(&command.args).map(slot_of);
+                            self.router.heard().note(self.view, asked.member, slot);
                         }
                         status != Status::Done
                     }

@@ -12,6 +12,7 @@ mod copy;
 mod durable;
 mod envelope;
 mod forwarded;
+mod heard;
 pub mod place;
 mod scatter;
 mod scripts;
@@ -39,6 +40,7 @@ pub use blocking::{STOPPED, Unblock};
 pub use durable::{Awaited, CUT_OFF};
 pub use envelope::{Watched, put_undone};
 pub use forwarded::Forwarded;
+pub use heard::Heard;
 use place::{Owners, Place, place, place_one};
 use wire::Status;
 
@@ -108,6 +110,8 @@ pub struct Options {
     pub disk: disk::Handle,
     /// How long other members were waited for.
     pub times: Arc<WaitTimes>,
+    /// What they are known to know of the table.
+    pub heard: Heard,
     /// Makes the spans of requests.
     pub traces: Traces,
 }
@@ -225,6 +229,11 @@ impl Router {
     /// How long other members were waited for.
     pub fn times(&self) -> &WaitTimes {
         &self.0.times
+    }
+
+    /// What other members are known to know of the table.
+    pub fn heard(&self) -> &Heard {
+        &self.0.heard
     }
 
     /// Makes the spans of requests.
@@ -381,6 +390,8 @@ impl Router {
                     match self.forward(&view, member, order, request.into(), 1, deadline).await {
                         Ok(answers) => match wire::answer_at(&answers, 0) {
                             Ok((Status::Done, reply, _)) => {
+                                let slot = spec.first_key(args).map(slot_of);
+                                self.heard().note(&view, member, slot);
                                 out.extend_from_slice(reply);
                                 return;
                             }

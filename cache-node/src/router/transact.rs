@@ -111,6 +111,8 @@ impl Router {
                     match self.forward(&view, member, order, request, count, deadline).await {
                         Ok(answers) => match wire::answer_at(&answers, 0) {
                             Ok((Status::Done, reply, _)) => {
+                                let slot = slots(watched, steps).next();
+                                self.heard().note(&view, member, slot);
                                 let (transacted, replies) = envelope::transacted(reply)?;
                                 return Ok((transacted, replies.to_vec()));
                             }
@@ -159,8 +161,7 @@ impl Router {
                 step.spec.name
             ));
         }
-        let slots = watched.iter().map(|watch| slot_of(&watch.key));
-        Ok(place_whole(view, slots.chain(steps.iter().flat_map(Step::slots))))
+        Ok(place_whole(view, slots(watched, steps)))
     }
 
     /// Waits for a table that changes, or a moment for what no table shows.
@@ -287,7 +288,10 @@ impl Router {
         };
         match wire::answer_at(&answers, 0) {
             Ok((Status::Done, reply, _)) => match envelope::tokens(reply)? {
-                tokens if tokens.len() == keys.len() => Ok(Ok(tokens)),
+                tokens if tokens.len() == keys.len() => {
+                    self.heard().note(view, member, keys.first().map(|key| slot_of(key)));
+                    Ok(Ok(tokens))
+                }
                 _ => Err("ERR a member answered with another number of watched keys".into()),
             },
             Ok(_) => Ok(Err("its slot is moving or its member starts".into())),
@@ -343,4 +347,9 @@ fn by_owner<'a>(owner: impl Fn(Slot) -> Option<MemberId>, keys: &[&'a [u8]]) -> 
         }
     }
     groups
+}
+
+/// The slots of a transaction.
+fn slots(watched: &[Watched], steps: &[Step<'_>]) -> impl Iterator<Item = Slot> {
+    watched.iter().map(|watch| slot_of(&watch.key)).chain(steps.iter().flat_map(Step::slots))
 }

@@ -550,7 +550,8 @@ impl Connection {
         }
         self.session.client.runs(spec);
         if self.session.redirects
-            && let Some(text) = redirect::moved(view, &self.session, spec, args, known)
+            && let heard = self.shared.router.heard()
+            && let Some(text) = redirect::moved(view, heard, &self.session, spec, args, known)
         {
             self.session.transaction.fail();
             writer.error(&text);

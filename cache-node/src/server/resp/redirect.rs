@@ -4,13 +4,16 @@ use hypercache_core::cluster::{Liveness, View, slot_of};
 use hypercache_core::command::{Known, Spec};
 
 use super::session::Session;
+use crate::router::Heard;
 use crate::router::place::{Place, place_one, place_whole};
 
 /// Where a command of such a client belongs that is another member's: `MOVED slot host:port`. `None`: it is answered
-/// here. So it is, by forwarding, where it has keys of several slots, and where nobody is there to whom the client could
-/// go: it waits here for the next primary.
+/// here. So it is, by forwarding, where it has keys of several slots; where nobody is there to whom the client could go,
+/// as it waits here for the next primary; and where that is not known to know the slot as its own yet, as it would send
+/// the client back (clients follow few redirections, at once).
 pub(super) fn moved(
     view: &View,
+    heard: &Heard,
     session: &Session,
     spec: &Spec,
     args: &[&[u8]],
@@ -28,6 +31,9 @@ pub(super) fn moved(
         }
     };
     let Place::There(owner) = place else { return None };
+    if !heard.knows(view, owner, slot) {
+        return None;
+    }
     // READONLY: by its own copy, or by asking the primary.
     let placement = view.state.assignment.placement(slot)?;
     if session.max_stale_ms.is_some() && !spec.may_write() && placement.owns(view.me) {
