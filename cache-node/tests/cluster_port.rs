@@ -155,7 +155,10 @@ fn who_follows_moved_writes_each_once_while_the_member_of_its_key_is_drained() {
             } else {
                 told.push(moved(reply));
                 in_a_row += 1;
-                assert!(in_a_row <= 3, "sent to and fro, which clients follow three times: {told:?}");
+                assert!(
+                    in_a_row <= 3,
+                    "sent to and fro, which clients follow three times: {told:?}"
+                );
                 raw = Raw::connect(*told.last().unwrap());
             }
         }

@@ -40,7 +40,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// See the module.
 #[derive(Default)]
 pub(super) struct Attaching {
-    /// When nothing was found last; at which epoch of the table, after how many changes of the feed, in which session.
+    /// When nothing was found last; at which epoch of the table, after how many changes of the link, in which session.
     found_none: Option<(Instant, (u64, u64, u64))>,
     /// There may be more to ask for than was asked for last.
     is_more: bool,
@@ -85,7 +85,7 @@ impl Attaching {
         let (context, link) = (&sender.context, &sender.link);
         let (state, me) = (context.serving.state(), context.me);
         // Before it is looked: what changes meanwhile is looked at again.
-        let at = (state.epoch, context.keyspace.feed().changes(), link.session());
+        let at = (state.epoch, link.changes(), link.session());
         if self.found_none.is_some_and(|(when, then)| then == at && when.elapsed() < LOOK_AGAIN) {
             return Ok(());
         }
@@ -213,7 +213,7 @@ impl Attaching {
         match context.keyspace.attach(slot, link, theirs, now_ms()) {
             Ok(Attached::GoesOn) => {
                 count(&sender.state.counters.by_log, 1);
-                context.attend.notify_waiters();
+                sender.state.attend.notify_one();
             }
             Ok(Attached::Pieces(pieces)) => {
                 count(&sender.state.counters.by_snapshot, 1);
@@ -223,7 +223,7 @@ impl Attaching {
             Err(Unattached::NoSession) => return Err(Broken::Session),
             Err(Unattached::InSync) => {
                 sender.state.must_leave.lock().insert(slot);
-                context.attend.notify_waiters();
+                sender.state.attend.notify_one();
             }
             Err(Unattached::NotPrimary | Unattached::NoOwner) => {}
         }
@@ -250,7 +250,7 @@ impl Attaching {
                     self.busy.remove(&slot);
                 }
                 context.keyspace.attached(slot, &sender.link, attachment);
-                context.attend.notify_waiters();
+                sender.state.attend.notify_one();
             }
             Came::Void if self.busy.get(&slot) == Some(&attachment) => {
                 self.busy.remove(&slot);

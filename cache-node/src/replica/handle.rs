@@ -12,6 +12,7 @@ use hypercache_core::keyspace::Keyspace;
 use hypercache_core::log::Ticket;
 use hypercache_core::replica::Link;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Fresh;
@@ -39,6 +40,8 @@ pub struct LinkState {
     pub(super) is_gone: AtomicBool,
     /// The process of the peer that the session is with.
     pub(super) incarnation: AtomicU64,
+    /// Something is there for who keeps it in sync.
+    pub(super) attend: Notify,
     /// Slots whose in-sync set it has to leave before it can be attached.
     pub(super) must_leave: Mutex<BTreeSet<Slot>>,
     /// What was done over it since the start.
@@ -114,6 +117,7 @@ impl Default for LinkState {
             is_up: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
             incarnation: AtomicU64::new(0),
+            attend: Notify::new(),
             must_leave: Mutex::default(),
             counters: Counters::default(),
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 use hypercache_core::cluster::{
-    Act, Change, MemberId, REMOVES_BY_EPOCH, SLOTS, Slot, Step, slot_runs,
+    Act, Change, ClusterState, MemberId, REMOVES_BY_EPOCH, SLOTS, Slot, Step, slot_runs,
 };
 use hypercache_core::keyspace::{Keyspace, Leaving};
 use hypercache_core::replica::{Link, Owner};
@@ -44,6 +44,7 @@ pub(super) async fn keep(context: Arc<Context>, link: Arc<Link>) {
         whole_at: Instant::now(),
         joining_since: None,
         looked: None,
+        shared: (0, vec![]),
     };
     loop {
         tokio::select! {
@@ -53,14 +54,14 @@ pub(super) async fn keep(context: Arc<Context>, link: Arc<Link>) {
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             _ = tick.tick() => {}
-            () = attended(&context, keeper.pace()) => {}
+            () = attended(&keeper.state, keeper.pace()) => {}
         }
     }
 }
 
 /// Something is there, and what comes at the same time: much changes at once, mostly.
-async fn attended(context: &Context, pace: Duration) {
-    context.attend.notified().await;
+async fn attended(state: &LinkState, pace: Duration) {
+    state.attend.notified().await;
     sleep(pace).await;
 }
 
@@ -73,11 +74,22 @@ struct Keeper {
     /// Since when some have everything and are not in sync.
     joining_since: Option<Instant>,
     looked: Option<Looked>,
+    /// The slots that this member is the primary of and the other an owner, by the table of an epoch.
+    shared: (u64, Vec<Shared>),
 }
 
-/// What a look at all slots found.
+/// A slot of this member with another owner, by the table.
+struct Shared {
+    slot: Slot,
+    /// The other one is in sync.
+    is_in_sync: bool,
+    /// No majority of its owners is in sync: it refuses writes.
+    is_urgent: bool,
+}
+
+/// What a look at all shared slots found.
 struct Looked {
-    /// The epoch of the table, how often the feed had changed, and the link's session: while these are the
+    /// The epoch of the table, how often the link's owners had changed, and its session: while these are the
     /// same, so is the rest.
     at: (u64, u64, u64),
     /// Slots in which the member is in sync.
@@ -136,12 +148,12 @@ impl Keeper {
         }
     }
 
-    /// Looks at all slots, unless nothing can have changed since it did so last.
+    /// Looks at all shared slots, unless nothing can have changed since it did so last.
     fn look(&mut self) -> Looked {
         let (context, link) = (&self.context, &self.link);
         let table = context.serving.state();
         // Before it is looked at: what changes meanwhile is looked at again.
-        let at = (table.epoch, context.keyspace.feed().changes(), link.session());
+        let at = (table.epoch, link.changes(), link.session());
         if let Some(looked) = self.looked.take_if(|looked| looked.at == at) {
             return looked;
         }
@@ -153,16 +165,14 @@ impl Keeper {
             comes: 0,
             is_urgent: false,
         };
-        let majority = table.replication_factor() / 2 + 1;
-        let member = link.member();
-        for slot in 0..SLOTS {
-            let Some(placement) = table.assignment.placement(slot) else { continue };
-            if placement.primary() != Some(context.me) || !placement.owns(member) {
-                continue;
-            }
+        if self.shared.0 != table.epoch {
+            self.shared = (table.epoch, shared(&table, context.me, link.member()));
+        }
+        for Shared { slot, is_in_sync, is_urgent } in &self.shared.1 {
+            let slot = *slot;
             let owner = context.keyspace.feed().look(slot, |feed| feed.owner(link)).flatten();
             let is_whole = owner.is_some_and(|Owner { is_whole, .. }| is_whole);
-            match placement.is_in_sync(member) {
+            match is_in_sync {
                 true => {
                     looked.in_sync.push(slot);
                     if !is_whole {
@@ -171,7 +181,7 @@ impl Keeper {
                 }
                 false if is_whole => {
                     looked.joins.push(slot);
-                    looked.is_urgent |= placement.in_sync.len() < majority;
+                    looked.is_urgent |= is_urgent;
                 }
                 // Others of its slots may have everything soon.
                 false => looked.comes += usize::from(owner.is_some()),
@@ -235,6 +245,21 @@ impl Keeper {
         }
         self.context.serving.settle(&opened, member);
     }
+}
+
+/// The slots of one member that another one owns as well.
+fn shared(table: &ClusterState, me: MemberId, member: MemberId) -> Vec<Shared> {
+    let majority = table.replication_factor() / 2 + 1;
+    let slot = |slot| {
+        let placement = table.assignment.placement(slot)?;
+        let is_shared = placement.primary() == Some(me) && placement.owns(member);
+        is_shared.then(|| Shared {
+            slot,
+            is_in_sync: placement.is_in_sync(member),
+            is_urgent: placement.in_sync.len() < majority,
+        })
+    };
+    (0..SLOTS).filter_map(slot).collect()
 }
 
 /// Who has to leave with an owner, and of which slots: those who stay have everything by then.

@@ -110,7 +110,7 @@ pub(super) async fn drive(context: Arc<Context>, link: Arc<Link>, bell: Arc<Bell
         let is_gone = matches!(&ended, Broken::Peer(peer::Error::Unreachable { sent, reason, .. })
             if !sent && reason.contains("refused") || reason == peer::STOPS);
         state.is_gone.store(is_gone, Release);
-        context.attend.notify_waiters();
+        state.attend.notify_one();
         if is_gone {
             // Whoever waits for it need not wait any longer.
             tracing::debug!(

@@ -41,7 +41,7 @@ use hypercache_core::cluster::{
 };
 use hypercache_core::keyspace::Keyspace;
 pub use receive::Receiver;
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout as within};
 
@@ -79,8 +79,6 @@ pub(crate) struct Context {
     serving: Arc<Serving>,
     peers: peer::Client,
     handle: Handle,
-    /// Something is there for those who keep the in-sync sets.
-    attend: Notify,
     /// Held while owners leave in-sync sets.
     leaving: Mutex<()>,
     /// This member stops: who is in sync stays so, as it may be the next primary of what comes here yet.
@@ -110,7 +108,6 @@ impl Options {
             me: cluster.me(),
             serving: cluster.serving(),
             handle: Handle::new(keyspace.clone(), cluster.clone(), peers.clone()),
-            attend: Notify::new(),
             leaving: Mutex::default(),
             stops: AtomicBool::new(false),
             stop: stopping,

@@ -173,7 +173,7 @@ impl Keyspace {
         let (attachment, least_factor) = attached.unwrap_or(Err(Unattached::NotPrimary))?;
         if attachment == 0 {
             drop(state);
-            self.feed.changed();
+            self.feed.changed_over(link);
             return Ok(Attached::GoesOn);
         }
         let stores = registry.stores.iter().filter(|s| s.replication_factor >= least_factor);
@@ -204,7 +204,7 @@ impl Keyspace {
             Some(())
         });
         drop(state);
-        self.feed.changed();
+        self.feed.changed_over(link);
         is_whole.flatten().is_some()
     }
 
@@ -242,7 +242,11 @@ impl Keyspace {
             cell.waited.store(false, Relaxed);
         }
         drop(state);
-        self.feed.changed();
+        // A slot that is lost has no owners here any more.
+        match is_lost {
+            Some(true) => self.feed.changed(),
+            _ => self.feed.changed_over(link),
+        }
         is_lost == Some(true)
     }
 
@@ -264,7 +268,7 @@ impl Keyspace {
             true
         });
         drop(state);
-        self.feed.changed();
+        self.feed.changed_over(link);
         is_set == Some(true)
     }
 

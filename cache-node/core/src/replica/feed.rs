@@ -287,9 +287,8 @@ impl Feed {
         UntilMet::new(self, awaited.needs().to_vec())
     }
 
-    /// Counts the changes of who has what: while it, a link's session and the table are the same, so is how
-    /// that link's owners stand ([`SlotFeed::owner`]).
-    pub fn changes(&self) -> u64 {
+    /// Counts the changes of who has what, over all links.
+    pub(super) fn changes(&self) -> u64 {
         self.changes.load(Acquire)
     }
 
@@ -311,6 +310,17 @@ impl Feed {
 
     /// Something changed that those may wait for who wait for others: all look again.
     pub(crate) fn changed(&self) {
+        self.links.load().iter().for_each(|link| link.changed());
+        self.tell_of_change();
+    }
+
+    /// As [`Self::changed`], of nobody but the owner at the end of a link.
+    pub(crate) fn changed_over(&self, link: &Link) {
+        link.changed();
+        self.tell_of_change();
+    }
+
+    fn tell_of_change(&self) {
         self.changes.fetch_add(1, AcqRel);
         if self.quiet.load(Acquire) == 0 {
             self.tell();

@@ -58,6 +58,8 @@ pub struct Link {
     /// 0: none.
     session: AtomicU64,
     kept: Mutex<Kept>,
+    /// Grows with every change of how the peer stands as an owner of slots.
+    changes: AtomicU64,
 }
 
 impl Link {
@@ -65,7 +67,14 @@ impl Link {
     pub(super) fn new(index: u16, member: MemberId, sender: Waker) -> Self {
         let journal = Journal::mixed();
         journal.start(0, sender);
-        Self { index, member, journal, session: AtomicU64::new(0), kept: Mutex::default() }
+        Self {
+            index,
+            member,
+            journal,
+            session: AtomicU64::new(0),
+            kept: Mutex::default(),
+            changes: AtomicU64::new(0),
+        }
     }
 
     /// Its place among the links, which is its as long as the process lives.
@@ -82,6 +91,17 @@ impl Link {
     #[inline]
     pub fn session(&self) -> u64 {
         self.session.load(Acquire)
+    }
+
+    /// Counts the changes of how the peer stands as an owner of slots: while it, the session and the table are the same, so is
+    /// that ([`SlotFeed::owner`](super::SlotFeed::owner)).
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Acquire)
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.fetch_add(1, AcqRel);
     }
 
     /// Begins a session, by a number that no other session of this process and its predecessors with this
