@@ -188,9 +188,10 @@ impl Serving {
         let known = self.is_known(state);
         let all = known != std::mem::replace(&mut inner.known, known)
             || before.replication_factor() != state.replication_factor();
+        let mut is_same = before.assignment.is_same_in(&state.assignment);
         for slot in 0..SLOTS {
+            let is_new = !is_same(slot) || all;
             let (old, new) = (before.assignment.placement(slot), state.assignment.placement(slot));
-            let is_new = all || old != new;
             let mine = known && new.and_then(Placement::primary) == Some(self.me);
             if is_new
                 && inner.fenced.get(&slot).is_some_and(|epoch| {

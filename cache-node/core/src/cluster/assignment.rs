@@ -27,6 +27,9 @@ pub struct Assignment {
     places: Vec<Placement>,
 }
 
+/// So many pairs of places are remembered, as compared, at most.
+const MOST_PAIRS: usize = 1 << 18;
+
 impl Default for Assignment {
     fn default() -> Self {
         Self {
@@ -53,14 +56,38 @@ impl Assignment {
         let mut made = Self { epoch, ..Self::default() };
         let mut known: BTreeMap<Placement, u16> = BTreeMap::new();
         known.insert(Placement::default(), 0);
+        let mut last = 0;
         for (slot, placement) in made.slots.iter_mut().zip(placements) {
+            // Mostly a slot is where the one before it is.
+            if made.places.get(usize::from(last)) == Some(&placement) {
+                *slot = last;
+                continue;
+            }
             let next = made.places.len() as u16;
             *slot = *known.entry(placement).or_insert_with_key(|placement| {
                 made.places.push(placement.clone());
                 next
             });
+            last = *slot;
         }
         made
+    }
+
+    /// Tells of a slot whether it is at the same place in another assignment, at a step a slot: no two places are compared
+    /// twice, unless there are very many.
+    pub fn is_same_in<'a>(&'a self, other: &'a Self) -> impl FnMut(Slot) -> bool + 'a {
+        // There are few places, as a rule.
+        let pairs = self.places.len().saturating_mul(other.places.len());
+        let mut known: Vec<Option<bool>> = vec![None; if pairs > MOST_PAIRS { 0 } else { pairs }];
+        move |slot| {
+            let index = |of: &Self| of.slots.get(usize::from(slot)).copied().map(usize::from);
+            let (Some(mine), Some(theirs)) = (index(self), index(other)) else { return true };
+            let are_same = || self.places.get(mine) == other.places.get(theirs);
+            match known.get_mut(mine * other.places.len() + theirs) {
+                Some(known) => *known.get_or_insert_with(are_same),
+                None => are_same(),
+            }
+        }
     }
 
     /// Where a slot is; `None`: nobody owns it.
@@ -347,6 +374,27 @@ mod tests {
         ] {
             let bytes = postcard::to_stdvec(&Wire { epoch: 1, runs: vec![run.clone()] }).unwrap();
             assert!(postcard::from_bytes::<Assignment>(&bytes).is_err(), "{run:?}");
+        }
+    }
+
+    #[test]
+    fn slots_at_the_same_place_are_told_from_those_that_are_not() {
+        let place = |owners: &[MemberId], epoch| Placement::new(owners.into(), epoch);
+        let placements = |other| {
+            (0..SLOTS).map(move |slot| match slot {
+                0..100 => Placement::default(),
+                100..8192 => place(&[1, 2], 1),
+                8192..9000 => place(other, 2),
+                _ => place(&[2], 2),
+            })
+        };
+        let (a, b) = (placements(&[2, 1]), placements(&[2, 3]));
+        let (a, b) = (Assignment::from_placements(1, a), Assignment::from_placements(9, b));
+        let mut is_same = a.is_same_in(&b);
+        let found: Vec<Slot> = (0..SLOTS).filter(|slot| !is_same(*slot)).collect();
+        assert_eq!(slot_runs(found), [(8192, 8999)]);
+        for slot in 0..SLOTS {
+            assert_eq!(is_same(slot), a.placement(slot) == b.placement(slot), "{slot}");
         }
     }
 }
