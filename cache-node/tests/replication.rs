@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::cluster::{Cluster, launch};
 use common::{Raw, free_port, try_for, wait_for};
+use hypercache_core::cluster::slot_of;
+use hypercache_core::resp::Reply;
 
 /// A store with three copies in three members, confirmed by a majority; one with two, by all.
 const STORES: &str = "stores:\n  q: {number: 1, replication_factor: 3, acks: quorum}\n  \
@@ -169,6 +171,67 @@ fn a_member_that_is_told_to_stop_hands_its_slots_over_and_loses_no_write() {
     let mut raw = cluster.selected(1, "1");
     let reply = raw.ask(&[b"WAIT", b"1", b"5000"]);
     assert_eq!(reply, b":1\r\n");
+}
+
+/// The ports of a key's owners, its primary's first.
+fn owners(slots: &Reply, key: &str) -> Vec<i64> {
+    let list = |reply: &Reply| match reply {
+        Reply::Array(list) => list.clone(),
+        other => panic!("{other:?}"),
+    };
+    let number = |reply: &Reply| match reply {
+        Reply::Integer(number) => *number,
+        other => panic!("{other:?}"),
+    };
+    let slot = i64::from(slot_of(key.as_bytes()));
+    let mut runs = list(slots).into_iter().map(|run| list(&run));
+    let run = runs.find(|run| (number(&run[0])..=number(&run[1])).contains(&slot)).unwrap();
+    run[2..].iter().map(|node| number(&list(node)[1])).collect()
+}
+
+#[test]
+fn wait_counts_who_has_what_was_written_and_nobody_who_holds_nothing_of_it() {
+    let _alone = alone();
+    let yaml = "stores:\n  o: {number: 1, replication_factor: 2, acks: one}\n";
+    let cluster = Cluster::start([0, 1, 2], yaml);
+    wait_in_sync(&cluster);
+    let told = cluster.raw(0).ask(&[b"CLUSTER", b"SLOTS"]);
+    let (slots, _) = Reply::parse(&told).unwrap().unwrap();
+    let port = |i: usize| i64::from(cluster.ports[i].0);
+    let key = |primary, copy| {
+        let is_it = |key: &String| owners(&slots, key) == [port(primary), port(copy)];
+        (0..).map(|n| format!("k{n}")).find(is_it).unwrap()
+    };
+    // Of member 0 with a copy at 1, or at 2; and of another member than that which is asked.
+    let (there, away, elsewhere) = (key(0, 1), key(0, 2), key(1, 2));
+    cluster.members[2].pause();
+    let written = |keys: &[&String]| {
+        let mut raw = cluster.selected(0, "1");
+        for key in keys {
+            wait_for("a write", || ok(&raw.ask(&[b"SET", key.as_bytes(), b"1"])).then_some(()));
+        }
+        raw
+    };
+    assert_eq!(written(&[&there]).ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n");
+    let mut waiting =
+        [&[&away][..], &[&elsewhere], &[&there, &away], &[&elsewhere, &there]].map(written);
+    for raw in &mut waiting {
+        assert_eq!(raw.ask(&[b"WAIT", b"1", b"200"]), b":0\r\n");
+    }
+    cluster.members[2].resume();
+    for raw in &mut waiting {
+        assert_eq!(raw.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n");
+    }
+    // More than are remembered one by one; then what is known already, and more of it than there are.
+    let many: Vec<String> = (0..100).map(|n| format!("many{n}")).collect();
+    let mut raw = written(&many.iter().collect::<Vec<_>>());
+    assert_eq!(raw.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n");
+    assert_eq!(raw.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n");
+    assert_eq!(raw.ask(&[b"WAIT", b"2", b"100"]), b":1\r\n");
+    // A store without copies has none.
+    let mut raw = cluster.raw(0);
+    assert!(ok(&raw.ask(&[b"SET", b"alone", b"1"])));
+    assert_eq!(raw.ask(&[b"WAIT", b"1", b"100"]), b":0\r\n");
 }
 
 #[test]

@@ -250,6 +250,10 @@ impl Serving {
             }
             Some(placement) if owns(new) => match placement.primary() {
                 Some(of) if of != self.me => {
+                    // Who becomes the primary has its ways to the others by then: whoever writes to the slot waits
+                    // for them.
+                    let others = placement.owners.iter().filter(|owner| **owner != self.me);
+                    others.for_each(|owner| drop(self.link(*owner)));
                     (Role::Replica { of, epoch: placement.epoch }, Vec::new())
                 }
                 // The table does not know this process yet.

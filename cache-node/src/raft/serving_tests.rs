@@ -7,6 +7,8 @@ pub(crate) struct Fake {
     pub serving: Mutex<Vec<bool>>,
     pub keys: Mutex<BTreeSet<Slot>>,
     pub stores: Mutex<Vec<StorePolicy>>,
+    /// To whom links were asked for.
+    pub linked: Mutex<BTreeSet<MemberId>>,
 }
 
 impl Default for Fake {
@@ -15,6 +17,7 @@ impl Default for Fake {
             serving: Mutex::new(vec![false; usize::from(SLOTS)]),
             keys: Mutex::default(),
             stores: Mutex::default(),
+            linked: Mutex::default(),
         }
     }
 }
@@ -87,7 +90,8 @@ impl Slots for Fake {
     fn filter_check(&self, _: StoreNumber, _: &[u8]) -> Option<Verdict> {
         None
     }
-    fn link(&self, _: MemberId, _: &dyn Fn() -> Waker) -> Option<Arc<Link>> {
+    fn link(&self, member: MemberId, _: &dyn Fn() -> Waker) -> Option<Arc<Link>> {
+        self.linked.lock().insert(member);
         None
     }
     fn place(&self, _: Slot, _: Role, _: &[Route], _: bool) -> bool {
@@ -347,4 +351,17 @@ fn it_is_known_by_which_table_a_member_ceased_to_own_a_slot_also_when_it_owns_it
     table.show(&serving);
     assert_eq!(serving.removed(2), epoch);
     assert!(serving.epoch() > epoch);
+}
+
+#[test]
+fn who_may_become_the_primary_of_a_slot_has_its_links_to_the_other_owners_before() {
+    let fake = Arc::new(Fake::default());
+    let serving = Serving::new(2, 0, fake.clone());
+    let mut table = Table::new();
+    table.show(&serving);
+    assert_eq!(*fake.linked.lock(), [1].into());
+    table.change(Change::AddMember(member(3)));
+    table.step(Act::AddOwner(3));
+    table.show(&serving);
+    assert_eq!(*fake.linked.lock(), [1, 3].into());
 }

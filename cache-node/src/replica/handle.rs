@@ -5,27 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use hypercache_core::cluster::{MemberId, PlacementRun, Slot};
 use hypercache_core::keyspace::Keyspace;
-use hypercache_core::log::Ticket;
 use hypercache_core::replica::Link;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Fresh;
-use super::wire::{self, Head, Said};
-use crate::peer::{self, Kind};
+use crate::peer;
 use crate::raft;
 use crate::telemetry::metrics::ReplicationSnapshot;
-
-/// How often it is looked who has confirmed.
-const LOOK: Duration = Duration::from_millis(2);
-
-/// How long another member may take until what it has is on its disk, before it is asked again.
-const ON_DISK: Duration = Duration::from_secs(2);
 
 /// How a link is, as its sender finds it.
 #[derive(Debug)]
@@ -161,9 +151,6 @@ struct Inner {
 #[derive(Clone)]
 pub struct Handle(Arc<Inner>);
 
-/// What each link had to confirm when that was asked.
-pub struct Asked(Vec<(Arc<Link>, Ticket)>);
-
 /// How one link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkFigures {
@@ -218,6 +205,18 @@ impl Handle {
             states,
             taken,
         }))
+    }
+
+    pub(super) fn keyspace(&self) -> &Keyspace {
+        &self.0.keyspace
+    }
+
+    pub(super) fn cluster(&self) -> &raft::Handle {
+        &self.0.cluster
+    }
+
+    pub(super) fn peers(&self) -> &peer::Client {
+        &self.0.peers
     }
 
     /// Slots were given away with everything.
@@ -322,75 +321,5 @@ impl Handle {
             ago_ms: taken.last.map_or(0, |last| last.elapsed().as_millis() as u64),
         };
         taken.iter().map(of).collect()
-    }
-
-    /// What was appended to each link by now.
-    pub fn asked(&self) -> Asked {
-        let links = self.0.keyspace.feed().links();
-        Asked(links.iter().map(|link| (Arc::clone(link), link.ticket())).collect())
-    }
-
-    /// Waits until so many others have on their disks what was asked for; `told` hears each time one more has.
-    /// Where they are too few, it waits for ever.
-    pub async fn until_on_disk(&self, asked: Asked, wanted: usize, told: impl Fn(usize)) {
-        let mut there: FuturesUnordered<_> =
-            asked.0.into_iter().map(|(link, ticket)| self.on_disk(link, ticket)).collect();
-        let mut have = 0;
-        while have < wanted {
-            match there.next().await {
-                Some(()) => have += 1,
-                None => std::future::pending().await,
-            }
-            told(have);
-        }
-    }
-
-    /// Waits until a link's member has it on its disk.
-    async fn on_disk(&self, link: Arc<Link>, ticket: Ticket) {
-        loop {
-            if self.state_of(link.member()).is_up.load(Acquire)
-                && link.has_confirmed(ticket)
-                && self.is_on_disk(&link).await == Some(true)
-            {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    async fn is_on_disk(&self, link: &Link) -> Option<bool> {
-        let Inner { cluster, peers, .. } = &*self.0;
-        let to = cluster.view().member(link.member()).map(|member| cluster.reach(member))?;
-        let timeout_ms = ON_DISK.as_millis() as u64;
-        let request = wire::request(&Head::OnDisk { timeout_ms }, |_| {}).ok()?;
-        let deadline = Instant::now() + 2 * ON_DISK;
-        let reply = peers.call(&to, Kind::Replicate, request, deadline).await;
-        match wire::said(&reply.ok()?) {
-            Some(Said::OnDisk(false)) => {
-                // It keeps nothing, or its disk is slow or full: that may change.
-                tokio::time::sleep(ON_DISK / 4).await;
-                Some(false)
-            }
-            Some(Said::OnDisk(true)) => Some(true),
-            _ => None,
-        }
-    }
-
-    /// How many links have confirmed all that was appended when this was called: once they are so many, or
-    /// after a time.
-    pub async fn confirmed_by(&self, wanted: usize, timeout: Option<Duration>) -> usize {
-        let Asked(asked) = self.asked();
-        let until = timeout.map(|timeout| Instant::now() + timeout);
-        loop {
-            let has = |(link, ticket): &&(Arc<Link>, Ticket)| {
-                let is_up = self.state_of(link.member()).is_up.load(Acquire);
-                is_up && link.has_confirmed(*ticket)
-            };
-            let have = asked.iter().filter(has).count();
-            if have >= wanted || until.is_some_and(|until| Instant::now() >= until) {
-                return have;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
     }
 }

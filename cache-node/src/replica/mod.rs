@@ -24,6 +24,7 @@ mod handle;
 mod in_sync;
 mod link;
 mod receive;
+mod wait;
 mod wire;
 
 use std::collections::{BTreeMap, HashSet};
@@ -35,7 +36,7 @@ pub use bells::{Bell, Bells};
 pub use fresh::Fresh;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-pub use handle::{Asked, Handle, LinkCounts, LinkFigures, SourceFigures, timeout};
+pub use handle::{Handle, LinkCounts, LinkFigures, SourceFigures, timeout};
 use hypercache_core::cluster::{
     Member, MemberId, Placement, SLOTS, Slot, TELLS_OF_DISKS, WHOLE_ON_DISK, slots_in,
 };
@@ -44,6 +45,7 @@ pub use receive::Receiver;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout as within};
+pub use wait::Written;
 
 use crate::loops::Loops;
 use crate::peer;

@@ -11,12 +11,16 @@ use hypercache_core::keyspace::{Keyspace, Piece};
 use hypercache_core::log::Ticket;
 use hypercache_core::replica::{Receive, Received};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::wire::{self, Came, Head, Said};
-use super::{Context, Handle, handle};
+use super::{Context, Handle, Written};
 use crate::clock::now_ms;
 use crate::peer::{Answer, Handler};
 use crate::raft::Serving;
+
+/// So long another member may be kept waiting; it asks again.
+const MOST_WAIT: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub struct Receiver {
@@ -167,7 +171,9 @@ impl Receiver {
             }
             Head::Fresh => self.context.sent_to(from).ok_or("it is not the primary by a lease")?,
             // Answered later.
-            Head::Wait { .. } | Head::OnDisk { .. } => return Err("it takes longer".to_owned()),
+            Head::Wait { .. } | Head::OnDisk { .. } | Head::Copies { .. } => {
+                return Err("it takes longer".to_owned());
+            }
         };
         Ok((said, None))
     }
@@ -183,17 +189,27 @@ async fn is_on_disk(keyspace: &Keyspace, timeout_ms: u64) -> bool {
     is_kept && matches!(there.await, Ok(Ok(())))
 }
 
+impl Receiver {
+    /// How many others have it, once they are so many or after a time.
+    fn confirmed(&self, written: Written, is_any: bool, replicas: u32, timeout_ms: u64) -> Answer {
+        let handle = self.handle.clone();
+        Answer::Later(Box::pin(async move {
+            let until = Instant::now() + Duration::from_millis(timeout_ms).min(MOST_WAIT);
+            let have = handle.confirmed_here(&written, is_any, replicas as usize, until).await;
+            wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX))).map(Bytes::from)
+        }))
+    }
+}
+
 impl Handler for Receiver {
     fn call(&self, from: MemberId, payload: Bytes, out: &mut BytesMut) -> Answer {
         match wire::read(&payload) {
             Some((Head::Wait { replicas, timeout_ms }, _)) => {
-                let handle = self.handle.clone();
-                return Answer::Later(Box::pin(async move {
-                    let timeout = handle::timeout(timeout_ms);
-                    let have = handle.confirmed_by(replicas as usize, timeout).await;
-                    wire::put_said(&Said::Have(u32::try_from(have).unwrap_or(u32::MAX)))
-                        .map(Bytes::from)
-                }));
+                // A member of an earlier release does not say what it asks about.
+                return self.confirmed(Written::default(), true, replicas, timeout_ms);
+            }
+            Some((Head::Copies { places, stores, replicas, timeout_ms }, _)) => {
+                return self.confirmed(Written::of(places, stores), false, replicas, timeout_ms);
             }
             Some((Head::OnDisk { timeout_ms }, _)) => {
                 let keyspace = self.keyspace.clone();

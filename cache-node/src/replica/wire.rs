@@ -38,6 +38,14 @@ pub enum Head {
     Fresh,
     /// Of a replica: to say so once all that it has done by now is on its disk, within so many milliseconds.
     OnDisk { timeout_ms: u64 },
+    /// Of a primary: how many others have what was written there by now, in these slots and stores, or in any slot of
+    /// `stores`; at least so many, or after so many milliseconds.
+    Copies {
+        places: Vec<(Slot, StoreNumber)>,
+        stores: Vec<StoreNumber>,
+        replicas: u32,
+        timeout_ms: u64,
+    },
 }
 
 /// What comes back.

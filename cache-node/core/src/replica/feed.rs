@@ -287,8 +287,14 @@ impl Feed {
         UntilMet::new(self, awaited.needs().to_vec())
     }
 
+    /// The links to those who hold what there is in a slot of stores of a replication factor, by index: who has confirmed
+    /// what was appended to its link has all of that. None, if this member is not the slot's primary.
+    pub fn holders(&self, slot: Slot, replication_factor: u8) -> SmallVec<[u16; 2]> {
+        self.look(slot, |state| state.holders(replication_factor)).unwrap_or_default()
+    }
+
     /// Counts the changes of who has what, over all links.
-    pub(super) fn changes(&self) -> u64 {
+    pub fn changes(&self) -> u64 {
         self.changes.load(Acquire)
     }
 

@@ -265,6 +265,13 @@ impl SlotFeed {
         1 + ways.filter(|way| way.synced == Synced::Yes).count()
     }
 
+    /// See [`Feed::holders`].
+    pub(super) fn holders(&self, replication_factor: u8) -> SmallVec<[u16; 2]> {
+        let ways = self.ways.iter().filter(|way| way.least_factor <= replication_factor);
+        let whole = ways.filter(|way| way.is_whole && way.is_attached());
+        whole.map(|way| way.link.index()).collect()
+    }
+
     /// Whether a majority of a replication factor is in sync.
     pub fn has_quorum(&self, replication_factor: u8) -> bool {
         if mutation::is(Mutation::NoRefusal) {

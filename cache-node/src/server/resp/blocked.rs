@@ -3,6 +3,7 @@
 //! Meanwhile its client can go away, be told what was published, be unblocked by another client, and send
 //! more: that is kept, within a bound, and run afterwards. Its loop goes on with the other connections.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -85,17 +86,19 @@ impl Connection {
         let (mut reply, began) = (Vec::new(), self.since);
         let took;
         let caller = self.session.caller();
+        let (written, have) = (self.session.written.clone(), Cell::new(None));
         {
             let protocol = self.session.protocol;
             let mut waits = pin!(async {
                 match spec.run {
                     Run::Shell(ShellCommand::WaitAof) => {
                         let writer = &mut Writer::new(&mut reply, protocol);
-                        persistence::wait_aof(&shared, &args, unblocked, writer).await;
+                        persistence::wait_aof(&shared, &written, &args, unblocked, writer).await;
                     }
                     Run::Shell(ShellCommand::Wait) => {
                         let writer = &mut Writer::new(&mut reply, protocol);
-                        replication::wait(&shared, &args, unblocked, writer).await;
+                        let waited = replication::wait(&shared, &written, &args, unblocked, writer);
+                        have.set(waited.await);
                     }
                     _ => router.block(spec, caller, &args, unblocked, &mut reply).await,
                 }
@@ -109,6 +112,9 @@ impl Connection {
                 self.send(out).await?;
                 self.wait_for(waits, &client).await?;
             }
+        }
+        if let Some(have) = have.take() {
+            self.session.written.settle(have);
         }
         // Nothing was taken, and as for Redis's clients a connection that ends is no news.
         if reply.get(1..).is_some_and(|text| text.starts_with(STOPPED.as_bytes())) {

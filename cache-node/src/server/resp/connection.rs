@@ -549,6 +549,9 @@ impl Connection {
             return false;
         }
         self.session.client.runs(spec);
+        if spec.may_write() && keyspace.feed().is_on() {
+            self.session.writes(keyspace, spec, args, known);
+        }
         if self.session.redirects
             && let heard = self.shared.router.heard()
             && let Some(text) = redirect::moved(view, heard, &self.session, spec, args, known)

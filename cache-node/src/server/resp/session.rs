@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use hypercache_core::cluster::slot_of;
+use hypercache_core::command::{Known, Spec};
+use hypercache_core::keyspace::Keyspace;
 use hypercache_core::resp::{Limits, Protocol};
 use hypercache_core::store::StoreNumber;
 
 use super::clients::Client;
 use super::transaction::Transaction;
 use crate::pubsub::Subscriber;
+use crate::replica::Written;
 use crate::router::Caller;
 
 /// Whether a connection wants replies, as CLIENT REPLY says.
@@ -51,6 +55,8 @@ pub struct Session {
     pub no_touch: bool,
     /// READONLY: reads may be answered from a copy that is no older than so many milliseconds.
     pub max_stale_ms: Option<u64>,
+    /// Where it has written: what WAIT and WAITAOF are about.
+    pub written: Written,
     /// Of its commands, those that other members answer go to them one after the other.
     order: u64,
     /// What it listens to, while it does.
@@ -74,6 +80,7 @@ impl Session {
             notices: false,
             no_touch: false,
             max_stale_ms: None,
+            written: Written::default(),
             subscriber: None,
         }
     }
@@ -89,6 +96,23 @@ impl Session {
         };
         if !notices {
             out.truncate(at);
+        }
+    }
+
+    /// It is about to write: WAIT may be asked about it later.
+    #[inline]
+    pub fn writes(&mut self, keyspace: &Keyspace, spec: &Spec, args: &[&[u8]], known: Known<'_>) {
+        let Self { written, store, .. } = self;
+        if let [hashed] = known.hashed {
+            let store = keyspace.store_asked(*store, || spec.first_key(args));
+            return written.note(hashed.slot, store);
+        }
+        let keys = spec.keys(args);
+        if keys.is_empty() {
+            written.note_anywhere(*store);
+        }
+        for key in &keys {
+            written.note(slot_of(key), keyspace.store_asked(*store, || Some(key)));
         }
     }
 

@@ -133,8 +133,8 @@ pub const DIFFERS: &[(&str, &str)] = &[
     ("spublish", "as PUBLISH"),
     (
         "wait",
-        "counts the members that have all that was written on the member that the client is connected to; what a store \
-         promises without it is its `acks`",
+        "counts, slot by slot, the members beside the primary that have what the connection has written, and tells the \
+         least; what a store promises without it is its `acks`",
     ),
     (
         "waitaof",

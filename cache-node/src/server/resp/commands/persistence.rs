@@ -7,6 +7,7 @@ use hypercache_core::resp::Writer;
 
 use super::{Context, integer};
 use crate::disk::{Error, Which};
+use crate::replica::Written;
 use crate::router::Unblock;
 use crate::server::resp::Shared;
 
@@ -122,6 +123,7 @@ fn answer(here: bool, others: usize, out: &mut Writer<'_>) {
 /// disks of so many other members; until it is `unblocked`.
 pub(in crate::server::resp) async fn wait_aof(
     shared: &Shared,
+    written: &Written,
     args: &[&[u8]],
     unblocked: impl Future<Output = Unblock>,
     out: &mut Writer<'_>,
@@ -133,7 +135,7 @@ pub(in crate::server::resp) async fn wait_aof(
     let journal = shared.keyspace().journal();
     let ticket = journal.ticket();
     let is_here = || is_kept(shared) && journal.is_durable(ticket);
-    let (asked, others) = (shared.replicas.asked(), Cell::new(0));
+    let (written, others) = (written.where_wanted(usize::MAX), Cell::new(0));
     let done = async {
         while local && !is_here() {
             // A disk that failed may heal.
@@ -142,7 +144,7 @@ pub(in crate::server::resp) async fn wait_aof(
             }
         }
         if replicas > 0 {
-            shared.replicas.until_on_disk(asked, replicas, |have| others.set(have)).await;
+            shared.replicas.until_on_disk(&written, replicas, |have| others.set(have)).await;
         }
     };
     let over = async {

@@ -6,7 +6,7 @@ use hypercache_core::cluster::MemberId;
 use hypercache_core::resp::Writer;
 
 use super::{Context, integer};
-use crate::replica;
+use crate::replica::{self, Written};
 use crate::router::Unblock;
 use crate::server::resp::Shared;
 use hypercache_core::cluster::View;
@@ -26,39 +26,46 @@ fn wanted(args: &[&[u8]]) -> Result<(usize, Option<Duration>), &'static str> {
     }
 }
 
-/// WAIT numreplicas timeout: waits until so many other members have all that was written on this member before it.
+/// WAIT numreplicas timeout: waits until so many other members have what this connection has written. Gives how many have
+/// it, where it was asked.
 pub(in crate::server::resp) async fn wait(
     shared: &Shared,
+    written: &Written,
     args: &[&[u8]],
     unblocked: impl Future<Output = Unblock>,
     out: &mut Writer<'_>,
-) {
+) -> Option<usize> {
     let (replicas, timeout) = match wanted(args) {
         Ok(wanted) => wanted,
-        Err(text) => return out.error(text),
+        Err(text) => {
+            out.error(text);
+            return None;
+        }
     };
+    let written = written.where_wanted(replicas);
     let have = tokio::select! {
         biased;
-        have = shared.replicas.confirmed_by(replicas, timeout) => have,
+        have = shared.replicas.confirmed_by(&written, replicas, timeout) => have,
         how = unblocked => {
             if let Some(text) = how.error() {
-                return out.error(text);
+                out.error(text);
+                return None;
             }
-            now(shared)
+            shared.replicas.now(&written)
         }
     };
     out.integer(i64::try_from(have).unwrap_or(i64::MAX));
-}
-
-/// How many have all by now.
-fn now(shared: &Shared) -> usize {
-    shared.replicas.links().iter().filter(|link| link.has_all).count()
+    Some(have)
 }
 
 /// WAIT inside a transaction, where nobody waits.
 pub(super) fn wait_now(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'_>) {
     match wanted(args) {
-        Ok(_) => out.integer(i64::try_from(now(context.shared)).unwrap_or(i64::MAX)),
+        Ok((replicas, _)) => {
+            let written = context.session.written.where_wanted(replicas);
+            let have = context.shared.replicas.now(&written);
+            out.integer(i64::try_from(have).unwrap_or(i64::MAX));
+        }
         Err(text) => out.error(text),
     }
 }
