@@ -7,7 +7,7 @@ mod common;
 use std::process::Command;
 
 use common::cluster::Cluster;
-use common::{Member, wait_for};
+use common::{Member, try_for, wait_for};
 use serde_json::Value;
 
 /// The exit code and what was printed.
@@ -23,12 +23,23 @@ fn doctor(member: &Member, flags: &[&str]) -> (Option<i32>, String) {
 #[test]
 fn the_doctor_finds_nothing_where_all_is_well_and_the_member_that_is_gone() {
     let mut cluster = Cluster::start([0, 1, 2], "");
-    let well = wait_for("a cluster that is well", || {
+    // (How full the disk is of the machine that this runs on is not this test's.)
+    let others = |told: &Value| -> Vec<Value> {
+        let all = told["findings"].as_array().unwrap().iter();
+        let is_other =
+            |one: &&Value| !one["runbook"].as_str().unwrap_or("").contains("HyperCacheDisk");
+        all.filter(is_other).cloned().collect()
+    };
+    let mut told = Value::Null;
+    let well = try_for(|| {
         let (code, text) = doctor(&cluster.members[0], &["--json"]);
-        (code == Some(0)).then_some(text)
+        told = serde_json::from_str(&text).unwrap_or_default();
+        (code != Some(3) && told["members"].as_array()?.len() == 3 && others(&told).is_empty())
+            .then_some(code)
     });
-    let well: Value = serde_json::from_str(&well).unwrap();
-    assert_eq!((&well["well"], well["members"].as_array().unwrap().len()), (&Value::Bool(true), 3));
+    let code = well.unwrap_or_else(|| panic!("a cluster that is well: {told}"));
+    let is_well = told["findings"] == Value::Array(vec![]);
+    assert_eq!((told["well"] == true, code == Some(0)), (is_well, is_well), "{told}");
 
     cluster.members[2].kill();
     let text = wait_for("the member that is gone to be found", || {
