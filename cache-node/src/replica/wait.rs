@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(2);
 const TURN: Duration = Duration::from_secs(1);
 /// Between two attempts to ask a member that did not answer.
 const AGAIN: Duration = Duration::from_millis(50);
+/// A look at all slots takes a millisecond: so long after one there is another at the soonest.
+const LOOK_AT_ALL: Duration = Duration::from_millis(50);
 /// So much longer than it was asked to another member may take to answer.
 const LATE: Duration = Duration::from_millis(500);
 /// How long another member may take until what it has is on its disk, before it is asked again.
@@ -253,6 +255,8 @@ impl Handle {
         let feed = self.keyspace().feed();
         let mut changes = feed.changes();
         let mut asked = self.asked(written, is_any);
+        let mut looked = Instant::now();
+        let pause = if written.stores.is_empty() { LOOK } else { LOOK_AT_ALL };
         loop {
             let have = self.confirmed_now(&asked);
             if have >= wanted || Instant::now() >= until {
@@ -261,8 +265,9 @@ impl Handle {
             sleep(LOOK).await;
             // Somebody else may hold it now.
             let now = feed.changes();
-            if now != changes {
+            if now != changes && looked.elapsed() >= pause {
                 (changes, asked) = (now, self.asked(written, is_any));
+                looked = Instant::now();
             }
         }
     }

@@ -24,6 +24,7 @@ use super::clients::Client;
 use super::commands::{persistence, replication};
 use super::connection::{Connection, INPUT};
 use crate::clock::now_ms;
+use crate::replica::Written;
 use crate::router::{STOPPED, Unblock, wire};
 use crate::server::stats::ticks;
 
@@ -86,7 +87,9 @@ impl Connection {
         let (mut reply, began) = (Vec::new(), self.since);
         let took;
         let caller = self.session.caller();
-        let (written, have) = (self.session.written.clone(), Cell::new(None));
+        let asks = matches!(spec.run, Run::Shell(ShellCommand::Wait | ShellCommand::WaitAof));
+        let written = if asks { self.session.written.clone() } else { Written::default() };
+        let have = Cell::new(None);
         {
             let protocol = self.session.protocol;
             let mut waits = pin!(async {

@@ -27,7 +27,7 @@ fn wanted(args: &[&[u8]]) -> Result<(usize, Option<Duration>), &'static str> {
 }
 
 /// WAIT numreplicas timeout: waits until so many other members have what this connection has written. Gives how many have
-/// it, where it was asked.
+/// it, where they are enough.
 pub(in crate::server::resp) async fn wait(
     shared: &Shared,
     written: &Written,
@@ -55,7 +55,7 @@ pub(in crate::server::resp) async fn wait(
         }
     };
     out.integer(i64::try_from(have).unwrap_or(i64::MAX));
-    Some(have)
+    (have >= replicas && replicas > 0).then_some(have)
 }
 
 /// WAIT inside a transaction, where nobody waits.
