@@ -160,8 +160,6 @@ pub struct LinkFigures {
     pub is_online: bool,
     /// The last cycle that was begun.
     pub offset: u64,
-    /// Whether it has confirmed all that was appended.
-    pub has_all: bool,
     /// What waits to be confirmed, in bytes.
     pub behind_bytes: u64,
     /// The same in cycles.
@@ -298,7 +296,6 @@ impl Handle {
                 member: link.member(),
                 is_online,
                 offset: link.ticket().cycle(),
-                has_all: is_online && link.has_confirmed(link.ticket()),
                 behind_bytes: link.bytes() as u64,
                 behind_records: link.records(),
                 behind_cycles: link

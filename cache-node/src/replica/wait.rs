@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::FuturesUnordered;
-use hypercache_core::cluster::{MemberId, SLOTS, Slot};
+use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot};
 use hypercache_core::log::Ticket;
 use hypercache_core::replica::Link;
 use hypercache_core::store::StoreNumber;
@@ -171,6 +171,12 @@ impl Handle {
         Asked { links, holders: Some(holders) }
     }
 
+    /// A member of the table with the newest address that is known.
+    fn reach(&self, member: MemberId) -> Option<Member> {
+        let cluster = self.cluster();
+        cluster.view().member(member).map(|member| cluster.reach(member))
+    }
+
     fn is_up(&self, link: &Link) -> bool {
         self.state_of(link.member()).is_up.load(Acquire)
     }
@@ -280,10 +286,7 @@ impl Handle {
         wanted: usize,
         until: Instant,
     ) -> usize {
-        let cluster = self.cluster();
-        let Some(to) = cluster.view().member(member).map(|member| cluster.reach(member)) else {
-            return 0;
-        };
+        let Some(to) = self.reach(member) else { return 0 };
         let left = until.saturating_duration_since(Instant::now());
         let timeout_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let replicas = u32::try_from(wanted).unwrap_or(u32::MAX);
@@ -361,8 +364,7 @@ impl Handle {
     }
 
     async fn is_on_disk(&self, link: &Link) -> Option<bool> {
-        let cluster = self.cluster();
-        let to = cluster.view().member(link.member()).map(|member| cluster.reach(member))?;
+        let to = self.reach(link.member())?;
         let timeout_ms = ON_DISK.as_millis() as u64;
         let request = wire::request(&Head::OnDisk { timeout_ms }, |_| {}).ok()?;
         let deadline = Instant::now() + 2 * ON_DISK;

@@ -247,7 +247,7 @@ impl Filling<'_> {
                         // Of what did not run, it is only why.
                         if status == Status::Done {
                             out.extend_from_slice(reply);
-                            let slot = hole.spec.first_key(&command.args).map(slot_of);
+                            let slot = || hole.spec.first_key(&command.args).map(slot_of);
                             self.router.heard().note(self.view, asked.member, slot);
                         }
                         status != Status::Done

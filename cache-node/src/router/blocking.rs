@@ -423,7 +423,7 @@ impl Router {
         match blocked::answered(&answer) {
             Some(Answered::Reply(reply)) => {
                 if reply.first() != Some(&b'-') {
-                    self.heard().note(view, member, slot);
+                    self.heard().note(view, member, || slot);
                 }
                 out.extend_from_slice(reply);
                 Attempt::Done

@@ -19,11 +19,12 @@ struct At {
 }
 
 impl Heard {
-    /// A member has answered for a slot that is its own in this view. Noted where clients are sent to members only.
+    /// A member has answered for a slot that is its own in this view. Noted, and the slot asked for, only where clients are
+    /// sent to members.
     #[inline]
-    pub fn note(&self, view: &View, member: MemberId, slot: Option<Slot>) {
+    pub fn note(&self, view: &View, member: MemberId, slot: impl FnOnce() -> Option<Slot>) {
         if !view.cluster_ports.is_empty()
-            && let Some(slot) = slot
+            && let Some(slot) = slot()
         {
             self.note_at(view, member, slot);
         }
@@ -97,26 +98,26 @@ mod tests {
     fn who_answered_for_a_slot_knows_of_that_one_and_of_all_changes_before() {
         let (view, heard) = (view(1), Heard::default());
         assert!(!heard.knows(&view, 2, 1), "nothing was heard");
-        heard.note(&view, 2, Some(1));
+        heard.note(&view, 2, || Some(1));
         assert!(heard.knows(&view, 2, 99) && !heard.knows(&view, 2, 100));
-        heard.note(&view, 2, Some(100));
-        heard.note(&view, 2, Some(1));
+        heard.note(&view, 2, || Some(100));
+        heard.note(&view, 2, || Some(1));
         assert!(heard.knows(&view, 2, 1) && heard.knows(&view, 2, 100));
     }
 
     #[test]
     fn of_a_process_that_starts_anew_nothing_is_known() {
         let heard = Heard::default();
-        heard.note(&view(1), 2, Some(100));
+        heard.note(&view(1), 2, || Some(100));
         assert!(!heard.knows(&view(2), 2, 1));
-        heard.note(&view(2), 2, Some(1));
+        heard.note(&view(2), 2, || Some(1));
         assert!(heard.knows(&view(2), 2, 1) && !heard.knows(&view(2), 2, 100));
     }
 
     #[test]
     fn nothing_is_noted_where_no_client_is_sent_anywhere() {
         let heard = Heard::default();
-        heard.note(&View { cluster_ports: [].into(), ..view(1) }, 2, Some(1));
+        heard.note(&View { cluster_ports: [].into(), ..view(1) }, 2, || Some(1));
         assert!(!heard.knows(&view(1), 2, 1));
     }
 }

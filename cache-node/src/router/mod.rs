@@ -390,7 +390,7 @@ impl Router {
                     match self.forward(&view, member, order, request.into(), 1, deadline).await {
                         Ok(answers) => match wire::answer_at(&answers, 0) {
                             Ok((Status::Done, reply, _)) => {
-                                let slot = spec.first_key(args).map(slot_of);
+                                let slot = || spec.first_key(args).map(slot_of);
                                 self.heard().note(&view, member, slot);
                                 out.extend_from_slice(reply);
                                 return;

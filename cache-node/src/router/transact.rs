@@ -111,7 +111,7 @@ impl Router {
                     match self.forward(&view, member, order, request, count, deadline).await {
                         Ok(answers) => match wire::answer_at(&answers, 0) {
                             Ok((Status::Done, reply, _)) => {
-                                let slot = slots(watched, steps).next();
+                                let slot = || slots(watched, steps).next();
                                 self.heard().note(&view, member, slot);
                                 let (transacted, replies) = envelope::transacted(reply)?;
                                 return Ok((transacted, replies.to_vec()));
@@ -289,7 +289,7 @@ impl Router {
         match wire::answer_at(&answers, 0) {
             Ok((Status::Done, reply, _)) => match envelope::tokens(reply)? {
                 tokens if tokens.len() == keys.len() => {
-                    self.heard().note(view, member, keys.first().map(|key| slot_of(key)));
+                    self.heard().note(view, member, || keys.first().map(|key| slot_of(key)));
                     Ok(Ok(tokens))
                 }
                 _ => Err("ERR a member answered with another number of watched keys".into()),
