@@ -143,6 +143,27 @@ impl Cluster {
         Ok(())
     }
 
+    /// Deletes the members' pods, one by its name or (`None`) all at once, and waits until none of
+    /// them is left; others of the same names may be there by then.
+    ///
+    /// # Errors
+    /// When they cannot be deleted, or are not gone after two minutes.
+    pub fn delete_pods(&self, pod: Option<&str>, grace_seconds: u32) -> Result<()> {
+        let label = format!("-l=app.kubernetes.io/instance={}", self.name);
+        let which = pod.unwrap_or(&label);
+        let column = "-o=custom-columns=:metadata.uid";
+        let uids = ["get", "pods", which, "--ignore-not-found", "--no-headers", column];
+        let former = self.kubectl(&uids)?;
+        // Its own wait does not see that a pod is gone when the next one of its name comes at
+        // once (kubernetes/kubectl#1803).
+        let grace = format!("--grace-period={grace_seconds}");
+        self.kubectl(&["delete", "pods", which, &grace, "--wait=false"])?;
+        until("the pods are gone", 120, || {
+            let now = self.kubectl(&uids)?;
+            Ok(!now.lines().any(|uid| former.lines().any(|one| one == uid)))
+        })
+    }
+
     /// Each member's pod, as (uid, restarts).
     ///
     /// # Errors

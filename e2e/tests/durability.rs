@@ -54,25 +54,9 @@ fn check(client: &Client, host: &str) -> Result<Value> {
     serde_json::from_str(&printed).with_context(|| format!("it printed '{printed}'"))
 }
 
-fn uids(cluster: &Cluster) -> Result<Vec<String>> {
-    Ok(cluster.pods()?.into_iter().map(|(uid, _)| uid).collect())
-}
-
-fn delete_all(cluster: &Cluster, grace_seconds: &str) -> Result<()> {
-    let former = uids(cluster)?;
-    let label = format!("app.kubernetes.io/instance={}", cluster.name());
-    cluster.kubectl(&[
-        "delete",
-        "pods",
-        "-l",
-        &label,
-        &format!("--grace-period={grace_seconds}"),
-        "--timeout=90s",
-    ])?;
-    until("new pods", 120, || {
-        let now = uids(cluster)?;
-        Ok(now.len() == MEMBERS && now.iter().all(|uid| !former.contains(uid)))
-    })?;
+/// All members at once, with so long from SIGTERM to SIGKILL.
+fn delete_all(cluster: &Cluster, grace_seconds: u32) -> Result<()> {
+    cluster.delete_pods(None, grace_seconds)?;
     cluster.wait_members(MEMBERS)?;
     cluster.wait_ready()
 }
@@ -90,7 +74,7 @@ fn l13_what_was_acknowledged_survives_the_deletion_of_all_pods_at_once() -> Resu
         client.reaches(cluster.name())?;
         ensure!(client.redis(cluster.name(), &["-n", "3", "SET", "gone", "1"])? == "OK");
 
-        // Under writers, with a second from SIGTERM to SIGKILL.
+        // Under writers.
         std::thread::scope(|scope| -> Result<()> {
             let writer =
                 scope.spawn(|| client.run(&["python3", "-c", WRITE, cluster.name(), "25"]));
@@ -98,7 +82,7 @@ fn l13_what_was_acknowledged_survives_the_deletion_of_all_pods_at_once() -> Resu
                 let size = client.redis(cluster.name(), &["-n", "1", "DBSIZE"])?;
                 Ok(size.parse::<u64>().is_ok_and(|keys| keys > 1_000))
             })?;
-            delete_all(&cluster, "1")?;
+            delete_all(&cluster, 1)?;
             let written = writer.join().ok().context("the writer broke")??;
             ensure!(written.parse::<u64>()? > 1_000, "only {written} writes were acknowledged");
             Ok(())
@@ -112,7 +96,7 @@ fn l13_what_was_acknowledged_survives_the_deletion_of_all_pods_at_once() -> Resu
         ensure!(gone == "0", "a store without persistence kept something");
 
         // Once more, at rest.
-        delete_all(&cluster, "30")?;
+        delete_all(&cluster, 30)?;
         client.reaches(cluster.name())?;
         ensure!(check(&client, cluster.name())? == seen, "what was there is not");
         Ok(())

@@ -87,8 +87,7 @@ impl Scene<'_> {
 
     fn delete(&self, pod: &str, grace_seconds: u32) -> Result<()> {
         let former = self.uid(pod)?;
-        let grace = format!("--grace-period={grace_seconds}");
-        self.cluster.kubectl(&["delete", "pod", pod, &grace, "--timeout=60s"])?;
+        self.cluster.delete_pods(Some(pod), grace_seconds)?;
         until(&format!("a new {pod}"), 60, || Ok(self.uid(pod)? != former))
     }
 

@@ -5,6 +5,8 @@ use hypercache_e2e::{Client, Cluster, OPERATOR_NAMESPACE, in_space, until};
 use serde_json::json;
 
 const MEMBERS: usize = 3;
+/// Longer than a member takes to stop.
+const GRACE_SECONDS: u32 = 60;
 
 fn uid(cluster: &Cluster, pod: &str) -> Result<String> {
     cluster.kubectl(&["get", "pod", pod, "-o", "jsonpath={.metadata.uid}"])
@@ -43,7 +45,7 @@ fn o3_members_and_the_operator_come_back_one_by_one_and_all_at_once() -> Result<
         for member in 0..MEMBERS {
             let pod = cluster.pod(member);
             let former = uid(&cluster, &pod)?;
-            cluster.kubectl(&["delete", "pod", &pod, "--timeout=60s"])?;
+            cluster.delete_pods(Some(&pod), GRACE_SECONDS)?;
             back(&cluster, &pod, &former)?;
             works(&cluster, &client, &format!("member-{member}"))?;
         }
@@ -101,8 +103,7 @@ fn o3_members_and_the_operator_come_back_one_by_one_and_all_at_once() -> Result<
         let former: Vec<_> = (0..MEMBERS)
             .map(|member| uid(&cluster, &cluster.pod(member)))
             .collect::<Result<_>>()?;
-        let label = format!("app.kubernetes.io/instance={}", cluster.name());
-        cluster.kubectl(&["delete", "pods", "-l", &label, "--timeout=60s"])?;
+        cluster.delete_pods(None, GRACE_SECONDS)?;
         for (member, former) in former.iter().enumerate() {
             back(&cluster, &cluster.pod(member), former)?;
         }
