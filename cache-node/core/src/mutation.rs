@@ -40,11 +40,13 @@ pub enum Mutation {
     CountedOut,
     /// A primary that was started again gives way to whoever remembers how far it is, whatever that proves.
     YieldsToFew,
+    /// An owner goes on from where a backlog begins, without what is in it.
+    LostBacklog,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::EarlyAck,
         Self::DirtyRead,
         Self::SentIsConfirmed,
@@ -63,6 +65,7 @@ impl Mutation {
         Self::UnforcedRead,
         Self::CountedOut,
         Self::YieldsToFew,
+        Self::LostBacklog,
     ];
 }
 

@@ -1,12 +1,12 @@
-//! How another owner comes to have a slot: it goes on from where it is, if that is where this member is, or
-//! gets all of it in pieces, as of a mark in the stream of its records.
+//! How another owner comes to have a slot: it goes on from where it is, if that is where this member is or was when it
+//! became primary, or gets all of it in pieces, as of a mark in the stream of its records.
 
 use super::Keyspace;
 use super::snapshot::Taking;
 use crate::cluster::Slot;
 use crate::log::Ticket;
 use crate::mutation::{self, Mutation};
-use crate::replica::{Feed, Link, Mark, Position, Refused, Role, Synced};
+use crate::replica::{Feed, Link, Mark, Position, Refused, Role, SlotFeed, Synced};
 use crate::store::StoreNumber;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -125,8 +125,8 @@ impl Drop for Pieces {
 
 impl Keyspace {
     /// Attaches a slot's other owner over a link's session: from now on the slot's records go to it, and a
-    /// mark before them says what they go on from. `theirs` is how far its copy is. What it needs beside
-    /// the records; after the last piece that it loaded, [`Self::attached`] has to be told.
+    /// mark before them says what they go on from. `theirs` is how far its copy is; what it lacks of what was written
+    /// since this member became primary goes to it first, where that is kept. What it needs beside the records; after the last piece that it loaded, [`Self::attached`] has to be told.
     ///
     /// # Errors
     /// Why it cannot be attached; nothing was changed then.
@@ -147,28 +147,33 @@ impl Keyspace {
             if !matches!(feed.role, Role::Primary { .. }) {
                 return Err(Unattached::NotPrimary);
             }
-            let goes_on = |coverage| {
-                let covers = theirs.coverage == coverage;
-                feed.is_at(theirs) && (covers || mutation::is(Mutation::IgnoredCoverage))
-            };
-            let position = feed.position;
             let found = feed.ways.iter().position(|way| way.link.index() == link.index());
             let found = found.ok_or(Unattached::NoOwner)?;
-            let coverage = registry.coverage(feed.ways[found].least_factor);
-            let goes_on = goes_on(coverage) && !feed.ways[found].differs;
-            let way = &mut feed.ways[found];
+            let (least_factor, differs) = (feed.ways[found].least_factor, feed.ways[found].differs);
+            let coverage = registry.coverage(least_factor);
+            let covers = theirs.coverage == coverage || mutation::is(Mutation::IgnoredCoverage);
+            let is_copy = covers && !differs;
+            let is_at = is_copy && feed.is_at(theirs);
+            let Position { epoch, sequence, .. } = feed.position;
+            let SlotFeed { ways, backlog, .. } = &mut *feed;
+            let backlog = backlog.as_ref().filter(|it| is_copy && !is_at && it.follows(theirs));
+            let (way, goes_on) = (&mut ways[found], is_at || backlog.is_some());
             if !goes_on && way.synced != Synced::No {
                 return Err(Unattached::InSync);
             }
             let attachment = if goes_on { 0 } else { self.feed.next_attachment() };
-            let Position { epoch, sequence, .. } = position;
+            let sequence = if backlog.is_some() { theirs.sequence } else { sequence };
             let mark = Mark { epoch, sequence, coverage, attachment };
-            let ticket = Feed::append_mark(link, session, slot, &mark);
-            (way.mark, way.session) = (ticket.ok_or(Unattached::NoSession)?, session);
+            let mut last = Feed::append_mark(link, session, slot, &mark);
+            if let (Some(mark), Some(backlog)) = (last, backlog) {
+                last = backlog.send(slot, link, session, least_factor, mark);
+            }
+            (way.mark, way.session) = (last.ok_or(Unattached::NoSession)?, session);
             let is_whole = goes_on || mutation::is(Mutation::InSyncWithoutPieces);
             (way.coverage, way.attachment, way.is_whole) = (coverage, attachment, is_whole);
             way.differs = false;
-            Ok((attachment, way.least_factor))
+            feed.drop_backlog();
+            Ok((attachment, least_factor))
         });
         let (attachment, least_factor) = attached.unwrap_or(Err(Unattached::NotPrimary))?;
         if attachment == 0 {

@@ -431,6 +431,103 @@ fn an_owner_that_is_where_the_primary_is_goes_on_and_any_other_gets_all() {
     assert!(!goes_on(theirs));
 }
 
+/// A primary since just now whose two owners are in sync and have what it has, and how far that is; of stores with
+/// factors 3 and 2.
+fn taken_over() -> (Arc<Keyspace>, Vec<Arc<Link>>, [Position; 2]) {
+    let space = space(&[policy(0, 3, Acks::All), policy(1, 2, Acks::One)]);
+    let links = links(&space, 2);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    links.iter().for_each(|link| attach(&space, link));
+    call(&space, "set {a} 1");
+    links.iter().for_each(|link| drop(confirm(link)));
+    let coverage = |least| space.registry.load().coverage(least);
+    let theirs =
+        [2, 3].map(|least| Position { coverage: coverage(least), ..space.feed().position(SLOT) });
+    // As one that was a replica until now: its links have other sessions.
+    links.iter().for_each(|link| link.open(link.session() + 1));
+    let synced = route(&links).into_iter().map(|one| Route { synced: Synced::Yes, ..one });
+    space.place(SLOT, Role::Primary { epoch: 6 }, &synced.collect::<Vec<_>>(), false);
+    awaits::take();
+    (space, links, theirs)
+}
+
+#[test]
+fn an_owner_that_is_where_a_new_primary_was_gets_what_was_written_since_and_not_the_slot() {
+    let (space, links, theirs) = taken_over();
+    call(&space, "set {a} 2");
+    let written = awaits::take().unwrap();
+    call_in(&space, 1, "set {a} 3");
+    call(&space, "mset {a}1 v {a}2 w");
+    assert!(matches!(space.attach(SLOT, &links[0], theirs[0], NOW), Ok(Attached::GoesOn)));
+    call(&space, "set {a} 4");
+    let all = [(0, "SET {a} 2"), (1, "SET {a} 3"), (0, "SET {a}1 v +"), (0, "SET {a}2 w")];
+    let all = all.into_iter().chain([(0, "SET {a} 4")]);
+    let all: Vec<_> = all.map(|(store, words)| (store, words.to_owned())).collect();
+    assert!(!space.feed().is_met(&written));
+    assert_eq!(confirm(&links[0]), all);
+    assert!(!space.feed().is_met(&written), "the other one has nothing of it");
+    assert!(matches!(space.attach(SLOT, &links[1], theirs[1], NOW), Ok(Attached::GoesOn)));
+    assert!(!space.feed().is_met(&written), "it was sent, and is not confirmed");
+    let first: Vec<_> = all.into_iter().filter(|(store, _)| *store == 0).collect();
+    assert_eq!(confirm(&links[1]), first);
+    assert!(space.feed().is_met(&written));
+}
+
+#[test]
+fn nobody_goes_on_from_where_a_new_primary_was_when_not_all_is_known_that_was_written_since() {
+    let attach = |before: &dyn Fn(&Arc<Keyspace>, &[Arc<Link>], [Position; 2])| {
+        let (space, links, theirs) = taken_over();
+        before(&space, &links, theirs);
+        space.attach(SLOT, &links[0], theirs[0], NOW).err()
+    };
+    assert_eq!(attach(&|space, _, _| drop(call(space, "set {a} 2"))), None);
+    let refused = Some(Unattached::InSync);
+    let before_that = attach(&|space, links, theirs| {
+        call(space, "set {a} 2");
+        let theirs = Position { sequence: theirs[0].sequence - 1, ..theirs[0] };
+        assert_eq!(space.attach(SLOT, &links[0], theirs, NOW).err(), refused);
+        space.set_stores(&[policy(0, 3, Acks::All), policy(1, 1, Acks::One)]);
+        call_in(space, 1, "set {a} 3");
+        space.set_stores(&[policy(0, 3, Acks::All), policy(1, 2, Acks::One)]);
+    });
+    assert_eq!(before_that, refused, "a store went to nobody for a while");
+    let too_much = attach(&|space, _, _| {
+        let value = "x".repeat(200 << 10);
+        call(space, &format!("set {{a}} {value}"));
+        call(space, &format!("set {{a}} {value}"));
+    });
+    assert_eq!(too_much, refused);
+    let all_attached = attach(&|space, links, theirs| {
+        call(space, "set {a} 2");
+        for (link, theirs) in links.iter().zip(theirs) {
+            assert!(matches!(space.attach(SLOT, link, theirs, NOW), Ok(Attached::GoesOn)));
+        }
+        call(space, "set {a} 3");
+        links[0].open(99);
+    });
+    assert_eq!(all_attached, refused);
+}
+
+#[test]
+fn an_owner_that_was_away_while_a_store_went_to_nobody_gets_all_anew() {
+    let stores = |factor| [policy(0, 2, Acks::One), policy(1, factor, Acks::One)];
+    let space = space(&stores(2));
+    let links = links(&space, 1);
+    space.place(SLOT, PRIMARY, &route(&links), false);
+    attach(&space, &links[0]);
+    call(&space, "set {a} 1");
+    confirm(&links[0]);
+    let coverage = space.registry.load().coverage(2);
+    let theirs = Position { coverage, ..space.feed().position(SLOT) };
+    space.set_synced(SLOT, &links[0], Synced::No);
+    links[0].open(8);
+    space.set_stores(&stores(1));
+    call_in(&space, 1, "set {a} 1");
+    space.set_stores(&stores(2));
+    let attached = space.attach(SLOT, &links[0], theirs, NOW);
+    assert!(matches!(attached, Ok(Attached::Pieces(_))), "{attached:?}");
+}
+
 #[test]
 fn an_owner_to_whom_more_goes_by_a_change_of_stores_gets_all_anew() {
     let (first, second) = (policy(0, 2, Acks::One), policy(1, 1, Acks::One));

@@ -1,6 +1,7 @@
 //! All links of a member, and what it is for each slot.
 
 use super::awaits::Awaited;
+use super::backlog::Counted;
 use super::check::{CHECK, Check, CheckCounts, Checks};
 use super::link::Link;
 use super::mark::{MARK, Mark};
@@ -45,6 +46,8 @@ pub struct Feed {
     attachments: AtomicU64,
     /// What waits for the last pieces of slots, in bytes.
     held_bytes: Arc<AtomicUsize>,
+    /// What is kept for owners that are not attached yet, in bytes.
+    backlog_bytes: Arc<AtomicUsize>,
     checks: Checks,
     /// Grows with every change of what is waited for that no link's cycle tells of.
     changes: AtomicU64,
@@ -164,7 +167,9 @@ impl Feed {
             let Some(mut need) = state.begin(slot, store) else { return };
             let sequence = state.position.sequence + 1;
             state.position.sequence = sequence;
+            let mut lacks_some = false;
             for way in &mut state.ways {
+                lacks_some |= !way.is_attached();
                 if way.least_factor > store.replication_factor {
                     continue;
                 }
@@ -179,6 +184,9 @@ impl Feed {
                 need.tickets.push((way.link.index(), ticket));
             }
             state.wait_for(need);
+            if lacks_some {
+                state.keep(&[(store, sequence, commands)], time_ms, &self.backlog_bytes);
+            }
         });
     }
 
@@ -190,7 +198,7 @@ impl Feed {
         time_ms: u64,
     ) {
         self.change_known(slot, |state| {
-            let mut numbered: SmallVec<[(Fed, u64, &[u8]); 4]> = SmallVec::new();
+            let mut numbered: SmallVec<[Counted<'_>; 4]> = SmallVec::new();
             let mut needs: SmallVec<[Need; 1]> = SmallVec::new();
             for (store, commands) in records {
                 let Some(need) = state.begin(slot, store) else { continue };
@@ -200,7 +208,9 @@ impl Feed {
                     needs.push(need);
                 }
             }
+            let mut lacks_some = false;
             for way in &mut state.ways {
+                lacks_some |= !way.is_attached();
                 let mut batch = Batch::default();
                 for (store, sequence, commands) in &numbered {
                     if way.least_factor <= store.replication_factor {
@@ -220,6 +230,9 @@ impl Feed {
                 needs.iter_mut().for_each(|need| need.tickets.push((way.link.index(), ticket)));
             }
             needs.into_iter().for_each(|need| state.wait_for(need));
+            if lacks_some {
+                state.keep(&numbered, time_ms, &self.backlog_bytes);
+            }
         });
     }
 

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `link` | this member as primary towards one other: sessions, cycles, what is not confirmed |
 //! | `slot` | what this member is for a slot, and how far the other owners are |
+//! | `backlog` | what was written before the other owners of a slot were attached |
 //! | `mark` | what a link says of a slot beside its records |
 //! | `check` | whether a copy of a slot holds what its primary does |
 //! | `feed` | all links, and the state of all slots |
@@ -20,6 +21,7 @@
 //! | `received` | which cycles of a session were done, and what of them was refused |
 
 pub mod awaits;
+mod backlog;
 pub(crate) mod check;
 mod feed;
 mod incoming;

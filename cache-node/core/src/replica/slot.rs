@@ -1,5 +1,6 @@
 //! What this member is for a slot, and how far the other owners are. Written under the slot's lock.
 
+use super::backlog::{Backlog, Counted};
 use super::feed::{Fed, Feed};
 use super::incoming::Incoming;
 use super::link::Link;
@@ -12,6 +13,7 @@ use crate::mutation::{self, Mutation};
 use crate::store::Acks;
 use smallvec::SmallVec;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// How far a copy of a slot is: two with the same one hold the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -100,7 +102,7 @@ pub(crate) struct Way {
     pub coverage: u64,
     /// The link's session in which it was attached; 0: it was not.
     pub session: u64,
-    /// The cycle with the mark that attached it.
+    /// The cycle with the mark that attached it, or with the last of the backlog behind that.
     pub mark: Ticket,
     /// The peer has all that was there at the mark.
     pub is_whole: bool,
@@ -162,6 +164,8 @@ pub struct SlotFeed {
     /// The last tenure that ended with a hand-over: all that was waited for is there.
     pub(crate) handed_over: Option<u64>,
     pub(crate) ways: SmallVec<[Way; 2]>,
+    /// What was written in this epoch while not all of them were attached, if that is all.
+    pub(crate) backlog: Option<Box<Backlog>>,
     /// What was written for more than `one`, and is not known to be confirmed.
     pub(crate) pending: SmallVec<[Need; 1]>,
     /// Something was written that is waited for.
@@ -251,6 +255,33 @@ impl SlotFeed {
             }
             self.ways.push(way);
         }
+        self.drop_backlog();
+    }
+
+    /// Records were counted while an owner was not attached: they are kept for it, if they follow on what there was when
+    /// the epoch began, or on others that are kept.
+    #[cold]
+    pub(crate) fn keep(
+        &mut self,
+        records: &[Counted<'_>],
+        time_ms: u64,
+        all_bytes: &Arc<AtomicUsize>,
+    ) {
+        let Some((_, first, _)) = records.first() else { return };
+        if self.backlog.is_none() {
+            let before = self.before.filter(|before| before.epoch != 0);
+            let Some(before) = before.filter(|before| before.sequence + 1 == *first) else {
+                return;
+            };
+            let backlog = Backlog::new(before, self.position.epoch, time_ms, all_bytes);
+            self.backlog = Some(Box::new(backlog));
+        }
+        self.backlog.take_if(|backlog| !backlog.keep(records, time_ms));
+    }
+
+    /// The backlog goes when nobody needs it any more.
+    pub(crate) fn drop_backlog(&mut self) {
+        self.backlog.take_if(|_| self.ways.iter().all(Way::is_attached));
     }
 
     /// Whether everything that anybody waits for here is confirmed: before a slot is handed over, all who
@@ -419,7 +450,7 @@ impl SlotFeed {
     /// Records may have been done that were not counted.
     fn has_more(&mut self) {
         self.position.sequence += 1 << 32;
-        self.before = None;
+        (self.before, self.backlog) = (None, None);
     }
 
     /// Other stores are there: `stores` tells which go to a way, by its least replication factor, and `covers` whether
@@ -433,17 +464,23 @@ impl SlotFeed {
         if matches!(self.role, Role::Primary { .. }) {
             self.position.coverage = stores(1);
         }
-        let mut is_another = false;
+        self.backlog = None;
+        let (mut is_another, mut has_more) = (false, false);
         for way in &mut self.ways {
             let before = std::mem::replace(&mut way.coverage, stores(way.least_factor));
-            match way.is_attached() {
-                true if covers(way.least_factor) => is_another |= way.coverage != before,
-                true => way.detach(),
-                false => {}
+            match (way.is_attached(), covers(way.least_factor)) {
+                (true, true) => is_another |= way.coverage != before,
+                (true, false) => way.detach(),
+                (false, true) => {}
+                // It may have had these stores before they went to nobody for a while: how far it is says nothing.
+                (false, false) => has_more = true,
             }
         }
         if is_another {
             self.goes_on(slot);
+        }
+        if has_more {
+            self.has_more();
         }
     }
 
@@ -470,6 +507,7 @@ impl SlotFeed {
         self.tenure += 1;
         self.pending.clear();
         self.ways.clear();
+        self.backlog = None;
     }
 
     /// Forgets what is confirmed by now.
