@@ -18,13 +18,13 @@ const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, brok
 
 /// Mistakes that take more than a few seeds in a world, and one that found each.
 const FOUND_AT: [(Broken, &str, u64); 26] = [
-    (Broken::Core(Mutation::DirtyRead), "narrow", 55),
+    (Broken::Core(Mutation::DirtyRead), "narrow", 124),
     (Broken::Core(Mutation::DirtyRead), "wide", 164),
     (Broken::Core(Mutation::IgnoredEpoch), "impatient", 49),
     (Broken::Core(Mutation::IgnoredEpoch), "wide", 256),
-    (Broken::Core(Mutation::KeptSession), "narrow", 177),
-    (Broken::Core(Mutation::KeptSession), "wide", 69),
-    (Broken::Core(Mutation::ExpiryAtReplica), "narrow", 21),
+    (Broken::Core(Mutation::KeptSession), "narrow", 223),
+    (Broken::Core(Mutation::KeptSession), "wide", 277),
+    (Broken::Core(Mutation::ExpiryAtReplica), "narrow", 79),
     (Broken::Core(Mutation::OutlivedMark), "impatient", 2842),
     (Broken::Core(Mutation::OutlivedMark), "wide", 40638),
     (Broken::ServesWithoutLease, "narrow", 12),
