@@ -112,6 +112,24 @@ impl Drop for Device {
     }
 }
 
+/// A file system that answers nobody until this is dropped: also when a test fails meanwhile, as nothing that waits for
+/// the file system can be ended before.
+struct Frozen<'d>(&'d Device);
+
+impl<'d> Frozen<'d> {
+    fn freeze(device: &'d Device) -> Result<Self, String> {
+        run("fsfreeze", &["-f", device.mounted.to_str().unwrap()])?;
+        Ok(Self(device))
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let thawed = run("fsfreeze", &["-u", self.0.mounted.to_str().unwrap()]);
+        assert!(std::thread::panicking() || thawed.is_ok(), "{thawed:?}");
+    }
+}
+
 const YAML: &str = "stores:\n  s: {number: 1, persistence: {mode: aof, fsync: always}}\n  \
                     p: {number: 2, persistence: {mode: aof, fsync: periodic}}\n  n: {number: 3}\n";
 
@@ -254,15 +272,14 @@ fn a_disk_that_hangs_refuses_writers_and_heals_when_it_answers() {
     let mut client = kept.connect();
     accepts(&kept, &mut client, "k0");
     let mut good = vec!["k0".to_owned()];
-    let at = device.mounted.to_str().unwrap();
-    if let Err(reason) = run("fsfreeze", &["-f", at]) {
-        eprintln!("skipped: {reason}");
-        return;
-    }
+    let frozen = match Frozen::freeze(&device) {
+        Ok(frozen) => frozen,
+        Err(reason) => return eprintln!("skipped: {reason}"),
+    };
     let refused = set_until_refused(&kept, &mut client, &mut good);
     let again = client.ask(&[b"SET", b"x", b"y"]);
     let read = client.ask(&[b"GET", b"k0"]);
-    run("fsfreeze", &["-u", at]).unwrap();
+    drop(frozen);
     assert!(refused.starts_with("-MISCONF") && again.starts_with(b"-MISCONF"), "{refused}");
     assert_eq!(read, b"$2\r\nk0\r\n");
     accepts(&kept, &mut client, "after");

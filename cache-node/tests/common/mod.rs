@@ -321,6 +321,8 @@ impl Raw {
                 n > 0
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            // The machine was stopped for a while, and goes on.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => self.fill(),
             Err(error) => panic!("{error}, after {}", short(&self.input)),
         }
     }

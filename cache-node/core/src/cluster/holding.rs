@@ -57,9 +57,7 @@ impl Placement {
         {
             filled.insert(place.min(filled.len()), last);
         }
-        let (ahead, behind): (Vec<_>, Vec<_>) =
-            after.owners.iter().partition(|owner| after.is_in_sync(**owner));
-        let sorted = ahead.into_iter().chain(behind).collect();
+        let sorted = after.in_sync_first();
         self.best(after, [filled, sorted], stores)
     }
 
@@ -102,18 +100,34 @@ impl Placement {
     }
 
     /// The same with other stores, at a new epoch: a word that somebody is in sync may be on its way, who is so with
-    /// what he held before. `None`: nobody holds more.
+    /// what he held before. Where a store asks for fewer owners than before, who is in sync stands before who is not if
+    /// more is held in sync by that. `None`: nobody holds more, and all stand where they did.
     pub(super) fn with_stores(
         &self,
         old: &[StorePolicy],
         new: &[StorePolicy],
         epoch: u64,
     ) -> Option<Self> {
+        let with = |owners: Owners| {
+            let in_sync = owners.iter().copied().filter(|id| self.is_in_sync(*id)).collect();
+            let mut after = Self { owners, in_sync, epoch };
+            let all = after.clone();
+            after.in_sync.retain(|id| !is_more((old, self), (new, &all), *id));
+            after
+        };
+        let (stays, sorted) = (with(self.owners.clone()), with(self.in_sync_first()));
+        if sorted.copies(new) > stays.copies(new) {
+            return Some(sorted);
+        }
         let holds_more = |id: &MemberId| is_more((old, self), (new, self), *id);
-        self.owners.iter().any(holds_more).then(|| {
-            let in_sync = self.in_sync.iter().copied().filter(|id| !holds_more(id)).collect();
-            Self { in_sync, epoch, ..self.clone() }
-        })
+        self.owners.iter().any(holds_more).then_some(stays)
+    }
+
+    /// Its owners, those that are in sync before those that are not.
+    fn in_sync_first(&self) -> Owners {
+        let (ahead, behind): (Vec<_>, Vec<_>) =
+            self.owners.iter().partition(|owner| self.is_in_sync(**owner));
+        ahead.into_iter().chain(behind).collect()
     }
 }
 
@@ -172,5 +186,15 @@ mod tests {
         assert_eq!((after.in_sync.to_vec(), after.epoch), (vec![1, 2], 9));
         assert_eq!(slot.with_stores(&many, &few, 9), None);
         assert_eq!(slot.with_stores(&stores(&[3]), &many, 9), None, "a new store has nothing");
+    }
+
+    #[test]
+    fn who_is_in_sync_goes_on_to_hold_a_store_that_asks_for_fewer_owners() {
+        let (few, many) = (stores(&[2, 3]), stores(&[3, 3]));
+        let slot = placed(&[1, 4, 3], &[1, 3]);
+        let after = Placement { epoch: 9, ..placed(&[1, 3, 4], &[1, 3]) };
+        assert_eq!(slot.with_stores(&many, &few, 9), Some(after));
+        // With as many stores in sync as before, all stand where they did.
+        assert_eq!(placed(&[1, 4, 3], &[1, 4]).with_stores(&many, &few, 9), None);
     }
 }
