@@ -152,6 +152,11 @@ impl SlotFeed {
             return Ok(Marked { begins_anew, deposed, lacks: false });
         }
         let same = self.incoming.take().filter(|it| (it.from, it.session) == (from, session));
+        // Other stores come over a stream that is there already, and over no other: a mark before this one, by which they
+        // were to begin, may have been refused.
+        let has_stores = same.is_some()
+            || self.position.coverage == mark.coverage
+            || mutation::is(Mutation::IgnoredCoverage);
         let incoming = same.unwrap_or_else(|| {
             Box::new(Incoming {
                 from,
@@ -167,7 +172,7 @@ impl SlotFeed {
                 joining: None,
             })
         });
-        if incoming.sequence != mark.sequence {
+        if incoming.sequence != mark.sequence || !has_stores {
             return Ok(Marked { begins_anew, deposed, lacks: true });
         }
         let incoming = Incoming { epoch: mark.epoch, coverage: mark.coverage, ..*incoming };
@@ -186,7 +191,8 @@ impl SlotFeed {
             return;
         }
         self.incoming.take_if(|it| {
-            let goes_on = mark.attachment == 0 && mark.sequence == it.sequence;
+            let is_same = (mark.sequence, mark.coverage) == (it.sequence, it.coverage);
+            let goes_on = mark.attachment == 0 && is_same;
             (it.from, it.session) == (from, session) && !goes_on
         });
     }

@@ -37,3 +37,27 @@ fn a_mark_that_was_refused_and_says_nothing_new_lacks_nothing() {
     assert_eq!(feed.take_mark(1, 6, &other, &Arc::default()), Err(Refused::Unattached));
     assert!(feed.admit(1, 7).is_ok());
 }
+
+#[test]
+fn behind_a_mark_that_was_refused_no_stores_come_that_it_was_to_bring() {
+    let mut feed = follows();
+    feed.become_role(0, Role::Replica { of: 1, epoch: 21 }, &[], false, 0, |_| 3);
+    // Nothing was written since, and a store goes to it that did not before.
+    let anew = Mark { epoch: 15, sequence: 8, coverage: 5, attachment: 2 };
+    assert_eq!(feed.take_mark(1, 7, &anew, &Arc::default()), Err(Refused::Unattached));
+    let before = feed.position;
+    let on = Mark { epoch: 21, sequence: 8, coverage: 5, attachment: 0 };
+    assert!(feed.take_mark(1, 7, &on, &Arc::default()).unwrap().lacks);
+    assert_eq!(feed.position, before, "it has not that store");
+    let on = Mark { coverage: 3, ..on };
+    assert!(!feed.take_mark(1, 7, &on, &Arc::default()).unwrap().lacks);
+}
+
+#[test]
+fn a_mark_that_was_refused_and_speaks_of_other_stores_ends_what_came_before_it() {
+    let mut feed = follows();
+    feed.become_role(0, Role::Replica { of: 1, epoch: 21 }, &[], false, 0, |_| 3);
+    let fewer = Mark { epoch: 18, sequence: 8, coverage: 2, attachment: 0 };
+    assert_eq!(feed.take_mark(1, 7, &fewer, &Arc::default()), Err(Refused::Unattached));
+    assert_eq!(feed.admit(1, 7).err(), Some(Refused::Unattached), "records of a store are missing");
+}
