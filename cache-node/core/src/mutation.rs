@@ -28,8 +28,8 @@ pub enum Mutation {
     ExpiryAtReplica,
     /// A cycle that comes twice is done twice, and its records as well.
     DoneTwice,
-    /// Records behind a mark that was refused go on from what came before it.
-    OutlivedMark,
+    /// An owner is told of another epoch before it is known to have taken the mark by which it begins anew.
+    HastyMark,
     /// A majority may be without the owner that holds more stores than others, and is the next primary.
     AnyMajority,
     /// An owner goes on from where it is with whatever stores it has there.
@@ -59,7 +59,7 @@ impl Mutation {
         Self::KeptSession,
         Self::ExpiryAtReplica,
         Self::DoneTwice,
-        Self::OutlivedMark,
+        Self::HastyMark,
         Self::AnyMajority,
         Self::IgnoredCoverage,
         Self::UnforcedRead,

@@ -15,7 +15,7 @@ const SEEDS: u64 = 180;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Worlds and seeds that found what did not heal, or copies that were not the same.
-const FOUND: [(&str, u64); 24] = [
+const FOUND: [(&str, u64); 26] = [
     ("mixed", 1028),
     ("mixed", 1134),
     ("mixed", 1144),
@@ -40,6 +40,8 @@ const FOUND: [(&str, u64); 24] = [
     ("changing", 1_200_584),
     ("changing", 1_500_995),
     ("changing", 1_502_276),
+    ("single", 2_000_698),
+    ("single", 2_001_460),
 ];
 
 /// The world that the environment asks for.

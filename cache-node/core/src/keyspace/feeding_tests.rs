@@ -475,13 +475,14 @@ fn an_owner_that_is_where_a_new_primary_was_gets_what_was_written_since_and_not_
 
 #[test]
 fn nobody_goes_on_from_where_a_new_primary_was_when_not_all_is_known_that_was_written_since() {
-    let attach = |before: &dyn Fn(&Arc<Keyspace>, &[Arc<Link>], [Position; 2])| {
+    type Before<'b> = dyn Fn(&Arc<Keyspace>, &[Arc<Link>], [Position; 2]) + 'b;
+    let refused = Some(Unattached::InSync);
+    let attach = |before: &Before<'_>| {
         let (space, links, theirs) = taken_over();
         before(&space, &links, theirs);
         space.attach(SLOT, &links[0], theirs[0], NOW).err()
     };
     assert_eq!(attach(&|space, _, _| drop(call(space, "set {a} 2"))), None);
-    let refused = Some(Unattached::InSync);
     let before_that = attach(&|space, links, theirs| {
         call(space, "set {a} 2");
         let theirs = Position { sequence: theirs[0].sequence - 1, ..theirs[0] };
@@ -526,6 +527,44 @@ fn an_owner_that_was_away_while_a_store_went_to_nobody_gets_all_anew() {
     space.set_stores(&stores(2));
     let attached = space.attach(SLOT, &links[0], theirs, NOW);
     assert!(matches!(attached, Ok(Attached::Pieces(_))), "{attached:?}");
+}
+
+#[test]
+fn where_an_owner_comes_that_gets_no_store_more_than_others_they_stay_where_they_are() {
+    let comes =
+        |link: &Arc<Link>| Route { link: Arc::clone(link), synced: Synced::No, least_factor: 1 };
+    let moved = |factor| {
+        let space = space(&[policy(0, 2, Acks::One), policy(1, factor, Acks::One)]);
+        let links = links(&space, 2);
+        let few = route(&links[..1]);
+        space.place(SLOT, PRIMARY, &few, false);
+        attach(&space, &links[0]);
+        let before = space.feed().position(SLOT);
+        space.place(SLOT, PRIMARY, &[few[0].clone(), comes(&links[1])], false);
+        space.feed().position(SLOT) == before
+    };
+    assert!(moved(2));
+    assert!(!moved(1), "what was done in a store that went to nobody was not counted");
+}
+
+#[test]
+fn who_had_a_store_that_a_new_primary_had_not_gets_all_anew() {
+    let space = space(&[policy(0, 2, Acks::One), policy(1, 1, Acks::One)]);
+    let links = links(&space, 1);
+    let coverage = |least| space.registry.load().coverage(least);
+    let all = [Route { link: Arc::clone(&links[0]), synced: Synced::No, least_factor: 1 }];
+    let attach = |held, least_factor| {
+        let before = Position { epoch: 4, sequence: 8, coverage: coverage(held) };
+        space.place(SLOT, Role::None, &[], false);
+        space.feed().change(SLOT, |feed| feed.position = before);
+        let epoch = space.feed().look(SLOT, |feed| feed.seen_epoch).unwrap() + 1;
+        let route = Route { least_factor, ..all[0].clone() };
+        space.place(SLOT, Role::Primary { epoch }, &[route], false);
+        let theirs = Position { coverage: coverage(least_factor), ..before };
+        matches!(space.attach(SLOT, &links[0], theirs, NOW), Ok(Attached::GoesOn))
+    };
+    assert!(attach(1, 1) && attach(1, 2) && attach(2, 2));
+    assert!(!attach(2, 1));
 }
 
 #[test]

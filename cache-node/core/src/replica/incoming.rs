@@ -187,9 +187,6 @@ impl SlotFeed {
     /// A mark is refused. The records behind it go on from what it says, and not from what came before it, unless that
     /// is the same: without this, those that the mark stands for would be missing, and nothing would show it.
     fn goes_by(&mut self, from: MemberId, session: u64, mark: &Mark) {
-        if mutation::is(Mutation::OutlivedMark) {
-            return;
-        }
         self.incoming.take_if(|it| {
             let is_same = (mark.sequence, mark.coverage) == (it.sequence, it.coverage);
             let goes_on = mark.attachment == 0 && is_same;

@@ -10,7 +10,7 @@ use super::{MAX_WAYS, quorum_links};
 use crate::cluster::{MemberId, Slot};
 use crate::log::Ticket;
 use crate::mutation::{self, Mutation};
-use crate::store::Acks;
+use crate::store::{Acks, MAX_REPLICATION_FACTOR};
 use smallvec::SmallVec;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -164,6 +164,8 @@ pub struct SlotFeed {
     /// The last tenure that ended with a hand-over: all that was waited for is there.
     pub(crate) handed_over: Option<u64>,
     pub(crate) ways: SmallVec<[Way; 2]>,
+    /// As the slot's primary: it took it over with all stores of at least this replication factor.
+    pub(crate) held: u8,
     /// What was written in this epoch while not all of them were attached, if that is all.
     pub(crate) backlog: Option<Box<Backlog>>,
     /// What was written for more than `one`, and is not known to be confirmed.
@@ -389,8 +391,9 @@ impl SlotFeed {
                     self.before = Some(self.position);
                     self.position.epoch = epoch;
                 }
-                self.set_route(route, coverage);
-                if self.least_factor() < least {
+                self.set_route(route, &coverage);
+                let now = self.least_factor();
+                if now < least && coverage(now) != coverage(least) {
                     self.has_more();
                 }
                 if old != epoch {
@@ -402,6 +405,8 @@ impl SlotFeed {
             (_, Role::Primary { epoch }) => {
                 self.tenure += 1;
                 self.before = Some(self.position);
+                let is_held = |least: &u8| coverage(*least) == self.position.coverage;
+                self.held = (1..=MAX_REPLICATION_FACTOR).find(is_held).unwrap_or(u8::MAX);
                 if self.position == Position::default() {
                     // Nobody is where this one is, whatever was counted in an earlier life of it.
                     self.position.sequence = chance >> 32;
@@ -484,10 +489,16 @@ impl SlotFeed {
         }
     }
 
-    /// Tells the peers that what comes is of another epoch.
+    /// Tells the peers that what comes is of another epoch. One that has yet to take the mark by which it begins anew may
+    /// refuse that, and would take this one if it happens to be as far with something else: it is attached anew.
     fn goes_on(&mut self, slot: Slot) {
         let Position { epoch, sequence, .. } = self.position;
         for way in self.ways.iter_mut().filter(|way| way.is_attached()) {
+            let is_taken = way.attachment == 0 || way.link.has_confirmed(way.mark);
+            if !is_taken && !mutation::is(Mutation::HastyMark) {
+                way.detach();
+                continue;
+            }
             let mark = Mark { epoch, sequence, coverage: way.coverage, attachment: 0 };
             if Feed::append_mark(&way.link, way.session, slot, &mark).is_none() {
                 way.detach();

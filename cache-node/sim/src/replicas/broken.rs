@@ -60,7 +60,8 @@ impl Broken {
             Self::LeavesAlone => &["impatient"],
             // Where each member owns all slots there is nobody to be removed.
             Self::OlderTable | Self::RemovedQuietly => &["wide", "restless"],
-            Self::Core(Mutation::IgnoredEpoch | Mutation::OutlivedMark) => &["impatient", "wide"],
+            Self::Core(Mutation::IgnoredEpoch) => &["impatient", "wide"],
+            Self::Core(Mutation::HastyMark) => &["wide"],
             // Only there some owners hold other stores than others.
             Self::Core(Mutation::AnyMajority) => &["mixed"],
             Self::Core(Mutation::IgnoredCoverage) => &["changing"],

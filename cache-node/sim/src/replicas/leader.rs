@@ -71,10 +71,11 @@ impl World {
         if unheard > usize::from(quorum_links(3)) {
             return;
         }
-        // Nor has anybody a store that only who was not heard holds.
+        // Nor has anybody a store that only who was not heard holds, and others should.
         let is_heard =
             |store: &StorePolicy| candidates.iter().any(|(_, _, id)| holds(&placement, *id, store));
-        if !latest.stores.iter().all(is_heard) {
+        let mut shared = latest.stores.iter().filter(|store| store.replication_factor > 1);
+        if !shared.all(is_heard) {
             return;
         }
         let furthest = match self.options.broken {

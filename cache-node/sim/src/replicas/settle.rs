@@ -1,7 +1,7 @@
 //! The end of a run: everything heals, and is compared.
 
 use super::process::Process;
-use super::stores::holds;
+use super::stores::{Stores, holds};
 use super::world::World;
 use super::{SLOTS, STORES};
 use hypercache_core::cluster::MemberId;
@@ -70,6 +70,8 @@ impl World {
     /// Something is written where a copy does not count, so that its primary hears of that; and copies are compared
     /// where one may be another one.
     fn touch(&self) {
+        // One that goes to all owners.
+        let store = if self.shape.stores == Stores::Single { 0 } else { 2 };
         for (index, (slot, tag)) in SLOTS.iter().enumerate() {
             if self.damaged[index] && !self.is_equal(index) {
                 self.processes.values().for_each(Process::check_copies);
@@ -81,7 +83,7 @@ impl World {
                 && owners.iter().filter_map(|id| self.processes.get(id)).any(|it| lacks(&it))
             {
                 let key = format!("{{{tag}}}touched");
-                serving.call(2, &[b"SET", key.as_bytes(), b"1"]);
+                serving.call(store, &[b"SET", key.as_bytes(), b"1"]);
             }
         }
     }

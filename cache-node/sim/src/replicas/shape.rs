@@ -69,6 +69,8 @@ impl Shape {
     pub const MIXED: Self = Self { stores: Stores::Mixed, moves: 1, damage: false, ..Self::WIDE };
     /// The same, and who holds what changes.
     pub const CHANGING: Self = Self { stores: Stores::Changing, ..Self::MIXED };
+    /// One store is held by nobody but the primary, and slots move.
+    pub const SINGLE: Self = Self { stores: Stores::Single, moves: 4, ..Self::MIXED };
     /// Slots move, and what members say of that becomes another thing meanwhile.
     pub const UPGRADING: Self = Self { upgrades: true, ..Self::RESTLESS };
 
@@ -79,7 +81,7 @@ impl Shape {
         Self { members: 4, moves: 1, late_tables: true, disks_fail: true, ..Self::DISKS };
 
     /// The worlds that have names.
-    pub const NAMED: [(&str, Self); 11] = [
+    pub const NAMED: [(&str, Self); 12] = [
         ("narrow", Self::NARROW),
         ("impatient", Self::IMPATIENT),
         ("wide", Self::WIDE),
@@ -91,6 +93,7 @@ impl Shape {
         ("upgrading", Self::UPGRADING),
         ("disks", Self::DISKS),
         ("bad-disks", Self::BAD_DISKS),
+        ("single", Self::SINGLE),
     ];
 
     /// Those that no seed chooses by itself.

@@ -15,6 +15,8 @@ pub enum Stores {
     Mixed,
     /// The same, and factors and acks are other ones every now and then.
     Changing,
+    /// One is held by the primary alone, and by who is to be it.
+    Single,
 }
 
 impl Stores {
@@ -23,7 +25,11 @@ impl Stores {
         let acks = [Acks::All, Acks::Quorum, Acks::One];
         let policies = STORES.iter().zip(acks).map(|(number, acks)| {
             let name = if *number == 0 { "default".to_owned() } else { format!("store{number}") };
-            let replication_factor = if self != Self::Even && *number == 0 { 2 } else { 3 };
+            let replication_factor = match (self, *number) {
+                (Self::Mixed | Self::Changing, 0) => 2,
+                (Self::Single, 2) => 1,
+                _ => 3,
+            };
             StorePolicy { replication_factor, acks, ..StorePolicy::new(name, *number) }
         });
         policies.collect()
