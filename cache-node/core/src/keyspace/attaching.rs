@@ -152,8 +152,7 @@ impl Keyspace {
             let (least_factor, differs) = (feed.ways[found].least_factor, feed.ways[found].differs);
             let coverage = registry.coverage(least_factor);
             let covers = theirs.coverage == coverage || mutation::is(Mutation::IgnoredCoverage);
-            // Of stores that this member had not when it became primary another one may have what was lost by that.
-            let is_copy = covers && !differs && least_factor >= feed.held;
+            let is_copy = covers && !differs && !feed.may_have_more(least_factor, theirs);
             let is_at = is_copy && feed.is_at(theirs);
             let Position { epoch, sequence, .. } = feed.position;
             let SlotFeed { ways, backlog, .. } = &mut *feed;

@@ -557,7 +557,7 @@ fn who_had_a_store_that_a_new_primary_had_not_gets_all_anew() {
         let before = Position { epoch: 4, sequence: 8, coverage: coverage(held) };
         space.place(SLOT, Role::None, &[], false);
         space.feed().change(SLOT, |feed| feed.position = before);
-        let epoch = space.feed().look(SLOT, |feed| feed.seen_epoch).unwrap() + 1;
+        let epoch = space.feed().look(SLOT, |feed| feed.seen_epoch).unwrap() + 5;
         let route = Route { least_factor, ..all[0].clone() };
         space.place(SLOT, Role::Primary { epoch }, &[route], false);
         let theirs = Position { coverage: coverage(least_factor), ..before };

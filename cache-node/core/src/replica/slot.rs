@@ -164,8 +164,8 @@ pub struct SlotFeed {
     /// The last tenure that ended with a hand-over: all that was waited for is there.
     pub(crate) handed_over: Option<u64>,
     pub(crate) ways: SmallVec<[Way; 2]>,
-    /// As the slot's primary: it took it over with all stores of at least this replication factor.
-    pub(crate) held: u8,
+    /// As the slot's primary: it became that with all stores of at least this replication factor, in this epoch.
+    pub(crate) held: (u8, u64),
     /// What was written in this epoch while not all of them were attached, if that is all.
     pub(crate) backlog: Option<Box<Backlog>>,
     /// What was written for more than `one`, and is not known to be confirmed.
@@ -195,6 +195,13 @@ impl SlotFeed {
         let way = self.ways.iter().find(|way| way.link.index() == link.index())?;
         let is_attached = way.is_attached();
         Some(Owner { synced: way.synced, is_attached, is_whole: is_attached && way.is_whole })
+    }
+
+    /// Whether a copy of stores of at least a replication factor may have what was lost when this member became primary,
+    /// as it had not all of them.
+    pub(crate) fn may_have_more(&self, least_factor: u8, theirs: Position) -> bool {
+        let (held, since) = self.held;
+        least_factor < held && theirs.epoch < since
     }
 
     /// Whether a position is this one, or what this one was in the epoch before.
@@ -406,7 +413,8 @@ impl SlotFeed {
                 self.tenure += 1;
                 self.before = Some(self.position);
                 let is_held = |least: &u8| coverage(*least) == self.position.coverage;
-                self.held = (1..=MAX_REPLICATION_FACTOR).find(is_held).unwrap_or(u8::MAX);
+                let held = (1..=MAX_REPLICATION_FACTOR).find(is_held);
+                self.held = (held.unwrap_or(u8::MAX), epoch);
                 if self.position == Position::default() {
                     // Nobody is where this one is, whatever was counted in an earlier life of it.
                     self.position.sequence = chance >> 32;
