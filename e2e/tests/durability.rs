@@ -57,6 +57,8 @@ fn check(client: &Client, host: &str) -> Result<Value> {
 /// All members at once, with so long from SIGTERM to SIGKILL.
 fn delete_all(cluster: &Cluster, grace_seconds: u32) -> Result<()> {
     cluster.delete_pods(None, grace_seconds)?;
+    // The set's status may be of the pods before.
+    until("new pods", 120, || Ok(cluster.pods()?.len() == MEMBERS))?;
     cluster.wait_members(MEMBERS)?;
     cluster.wait_ready()
 }

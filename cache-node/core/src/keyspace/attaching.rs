@@ -126,7 +126,8 @@ impl Drop for Pieces {
 impl Keyspace {
     /// Attaches a slot's other owner over a link's session: from now on the slot's records go to it, and a
     /// mark before them says what they go on from. `theirs` is how far its copy is; what it lacks of what was written
-    /// since this member became primary goes to it first, where that is kept. What it needs beside the records; after the last piece that it loaded, [`Self::attached`] has to be told.
+    /// since this member became primary goes to it first, where that is kept. Gives what it needs beside the records;
+    /// after the last piece that it loaded, [`Self::attached`] has to be told.
     ///
     /// # Errors
     /// Why it cannot be attached; nothing was changed then.

@@ -10,11 +10,17 @@ fn follows() -> SlotFeed {
     feed
 }
 
+/// The same, that has heard of epoch 21 before its primary did.
+fn is_ahead() -> SlotFeed {
+    let mut feed = follows();
+    feed.become_role(0, Role::Replica { of: 1, epoch: 21 }, &[], false, 0, |_| 3);
+    feed
+}
+
 #[test]
 fn behind_a_mark_that_was_refused_nothing_goes_on_from_before_it() {
-    let mut feed = follows();
+    let mut feed = is_ahead();
     let before = feed.position;
-    feed.become_role(0, Role::Replica { of: 1, epoch: 21 }, &[], false, 0, |_| 3);
     assert!(feed.admit(1, 7).is_ok(), "what is on its way comes before the new epoch's mark");
     // Its primary has not heard of that epoch, and gives it the slot anew: 9 to 12 are in the pieces.
     let anew = Mark { epoch: 15, sequence: 12, coverage: 3, attachment: 2 };
@@ -27,8 +33,7 @@ fn behind_a_mark_that_was_refused_nothing_goes_on_from_before_it() {
 
 #[test]
 fn a_mark_that_was_refused_and_says_nothing_new_lacks_nothing() {
-    let mut feed = follows();
-    feed.become_role(0, Role::Replica { of: 1, epoch: 21 }, &[], false, 0, |_| 3);
+    let mut feed = is_ahead();
     let on = Mark { epoch: 18, sequence: 8, coverage: 3, attachment: 0 };
     assert_eq!(feed.take_mark(1, 7, &on, &Arc::default()), Err(Refused::Unattached));
     assert!(feed.admit(1, 7).is_ok());
@@ -40,8 +45,7 @@ fn a_mark_that_was_refused_and_says_nothing_new_lacks_nothing() {
 
 #[test]
 fn behind_a_mark_that_was_refused_no_stores_come_that_it_was_to_bring() {
-    let mut feed = follows();
-    feed.become_role(0, Role::Replica { of: 1, epoch: 21 }, &[], false, 0, |_| 3);
+    let mut feed = is_ahead();
     // Nothing was written since, and a store goes to it that did not before.
     let anew = Mark { epoch: 15, sequence: 8, coverage: 5, attachment: 2 };
     assert_eq!(feed.take_mark(1, 7, &anew, &Arc::default()), Err(Refused::Unattached));
@@ -55,8 +59,7 @@ fn behind_a_mark_that_was_refused_no_stores_come_that_it_was_to_bring() {
 
 #[test]
 fn a_mark_that_was_refused_and_speaks_of_other_stores_ends_what_came_before_it() {
-    let mut feed = follows();
-    feed.become_role(0, Role::Replica { of: 1, epoch: 21 }, &[], false, 0, |_| 3);
+    let mut feed = is_ahead();
     let fewer = Mark { epoch: 18, sequence: 8, coverage: 2, attachment: 0 };
     assert_eq!(feed.take_mark(1, 7, &fewer, &Arc::default()), Err(Refused::Unattached));
     assert_eq!(feed.admit(1, 7).err(), Some(Refused::Unattached), "records of a store are missing");
