@@ -42,11 +42,15 @@ pub enum Mutation {
     YieldsToFew,
     /// An owner goes on from where a backlog begins, without what is in it.
     LostBacklog,
+    /// Who follows a slot does not count what others have to have that get some of its stores only.
+    UncountedLevel,
+    /// Who was the primary and follows another one keeps what it is not to have any more.
+    KeptStores,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::EarlyAck,
         Self::DirtyRead,
         Self::SentIsConfirmed,
@@ -66,6 +70,8 @@ impl Mutation {
         Self::CountedOut,
         Self::YieldsToFew,
         Self::LostBacklog,
+        Self::UncountedLevel,
+        Self::KeptStores,
     ];
 }
 

@@ -132,6 +132,9 @@ impl Slots for Gate {
     fn place(&self, slot: Slot, role: Role, route: &[Route], handed_over: bool) -> bool {
         self.keyspace.place(slot, role, route, handed_over)
     }
+    fn narrow(&self, slot: Slot, least_factor: u8) {
+        self.keyspace.narrow(slot, least_factor);
+    }
     fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool {
         self.keyspace.set_synced(slot, link, synced)
     }

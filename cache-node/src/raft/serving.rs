@@ -46,6 +46,8 @@ pub trait Slots: Send + Sync + 'static {
     fn link(&self, member: MemberId, sender: &dyn Fn() -> Waker) -> Option<Arc<Link>>;
     /// This is what the member is for the slot now, and where its records go; see [`Keyspace::place`].
     fn place(&self, slot: Slot, role: Role, route: &[Route], handed_over: bool) -> bool;
+    /// It follows another, and is to have the stores of at least a replication factor; see [`Keyspace::narrow`].
+    fn narrow(&self, slot: Slot, least_factor: u8);
     /// This is what is known of an owner; see [`Keyspace::set_synced`].
     fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool;
     /// Whether what the disk has of the slot was read.
@@ -87,6 +89,9 @@ impl Slots for Keyspace {
     }
     fn place(&self, slot: Slot, role: Role, route: &[Route], handed_over: bool) -> bool {
         Keyspace::place(self, slot, role, route, handed_over)
+    }
+    fn narrow(&self, slot: Slot, least_factor: u8) {
+        Keyspace::narrow(self, slot, least_factor);
     }
     fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool {
         Keyspace::set_synced(self, slot, link, synced)
@@ -264,6 +269,13 @@ impl Serving {
         // Who gives a slot away by itself stays in sync, and nobody else does.
         let handed_over = new.is_some_and(|p| p.is_in_sync(self.me));
         let placed = self.slots.place(slot, role, &route, handed_over);
+        // As its primary it had all stores.
+        let place = new.and_then(|p| p.owners.iter().position(|owner| *owner == self.me));
+        if let (Role::Replica { .. }, Some(place)) = (role, place)
+            && old.and_then(Placement::primary) == Some(self.me)
+        {
+            self.slots.narrow(slot, Self::least_factor(inner, slot, self.me, place));
+        }
         // It is no owner any more; or it begins anew what it did not have whole.
         let alone = new.is_some_and(|placement| placement.owners.len() == 1);
         let anew = mine && alone && old.is_some_and(|old| !old.is_in_sync(self.me));

@@ -9,6 +9,8 @@ pub(crate) struct Fake {
     pub stores: Mutex<Vec<StorePolicy>>,
     /// To whom links were asked for.
     pub linked: Mutex<BTreeSet<MemberId>>,
+    /// What it is to have of slots that it gave away, by least replication factor.
+    pub narrowed: Mutex<BTreeSet<u8>>,
 }
 
 impl Default for Fake {
@@ -18,6 +20,7 @@ impl Default for Fake {
             keys: Mutex::default(),
             stores: Mutex::default(),
             linked: Mutex::default(),
+            narrowed: Mutex::default(),
         }
     }
 }
@@ -97,6 +100,9 @@ impl Slots for Fake {
     fn place(&self, _: Slot, _: Role, _: &[Route], _: bool) -> bool {
         true
     }
+    fn narrow(&self, _: Slot, least_factor: u8) {
+        self.narrowed.lock().insert(least_factor);
+    }
     fn set_synced(&self, _: Slot, _: &Link, _: Synced) -> bool {
         true
     }
@@ -136,10 +142,14 @@ fn shared() -> Vec<Slot> {
 impl Table {
     /// Member 1 is the primary of everything.
     fn new() -> Self {
+        Self::with(vec![])
+    }
+
+    fn with(stores: Vec<StorePolicy>) -> Self {
         let members = vec![member(1)];
         let assignment = Ring::new(&members).assign(0, 1);
         let mut table = Self { state: ClusterState::default() };
-        table.change(Change::Init { cluster_id: 5, members, assignment, stores: vec![] });
+        table.change(Change::Init { cluster_id: 5, members, assignment, stores });
         table.change(Change::AddMember(member(2)));
         table.step(Act::AddOwner(2));
         table
@@ -187,6 +197,20 @@ fn a_member_serves_exactly_the_slots_of_which_it_is_the_primary() {
     table.hand_over(epoch);
     table.show(&serving);
     assert_eq!(fake.served(), 16384 - 100);
+}
+
+#[test]
+fn who_hands_a_slot_over_and_stays_its_owner_is_to_have_what_its_place_says_and_no_more() {
+    let (fake, serving) = serving(0);
+    let policy = StorePolicy { replication_factor: 3, ..StorePolicy::new("s1", 1) };
+    let mut table = Table::with(vec![policy]);
+    table.show(&serving);
+    let epoch = table.epoch();
+    assert_eq!(serving.fence(&shared(), 2, 0).len(), 100);
+    assert!(fake.narrowed.lock().is_empty());
+    table.hand_over(epoch);
+    table.show(&serving);
+    assert_eq!(*fake.narrowed.lock(), BTreeSet::from([2]));
 }
 
 #[test]

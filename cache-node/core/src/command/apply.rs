@@ -255,13 +255,18 @@ fn do_record(
     if is_new != Some(true) && !mutation::is(Mutation::DoneTwice) {
         return Ok(());
     }
+    if commands.is_empty() {
+        // It says a number that all owners are at.
+        applying.feed(|feed| feed.did(u8::MAX, sequence));
+        return Ok(());
+    }
     match applying.replaying(store, time_ms, |slot| replay_in(slot, sequence, commands)) {
         Some(done) => done.map_err(Some)?,
         None if applying.was_dropped(store) => {}
         None => return Err(None),
     }
     applying.log(store, |out| out.extend_from_slice(commands));
-    applying.feed(|feed| feed.done(sequence));
+    applying.feed(|feed| feed.did(applying.factor_of(store), sequence));
     Ok(())
 }
 
@@ -284,13 +289,9 @@ fn take_piece(
         if !piece.is_last {
             return None;
         }
-        let held = std::mem::take(&mut joining.held);
-        let sequence = match held.first() {
-            Some(first) => first.sequence - 1,
-            None => incoming.sequence,
-        };
+        let (held, since) = (std::mem::take(&mut joining.held), joining.since);
         (incoming.joining, incoming.whole) = (None, piece.attachment);
-        feed.done(sequence);
+        feed.came_whole(since);
         Some(held)
     });
     let Some(held) = held.flatten() else { return LoadedPiece::Taken };

@@ -444,3 +444,5 @@ fn records_of_a_store_that_is_not_here_yet_are_refused_and_of_one_that_is_gone_p
 
 #[path = "check_tests.rs"]
 mod check_tests;
+#[path = "owners_tests.rs"]
+mod owners_tests;

@@ -77,6 +77,24 @@ impl Keyspace {
         given_up == Some(true)
     }
 
+    /// This member follows another in a slot, and is to have the stores of at least a replication factor, which its place
+    /// among the owners says. Where it was the primary until now it has all: the others go, and it goes on with those,
+    /// without getting them again.
+    pub fn narrow(&self, slot: Slot, least_factor: u8) {
+        // Stores do not change meanwhile.
+        let _changing = self.changing.lock();
+        let registry = self.registry.load();
+        self.with_applying(slot, self.seen_ms.load(Relaxed), |applying| {
+            let coverage = |least| registry.coverage(least);
+            let narrow = |feed: &mut SlotFeed| feed.narrow(least_factor, coverage);
+            if self.feed.change_known(slot, narrow) == Some(true) {
+                let factor = |number| registry.get(number).map(|store| store.replication_factor);
+                let goes = |number| factor(number).is_some_and(|it| it < least_factor);
+                applying.clear(|number| goes(number) && !mutation::is(Mutation::KeptStores));
+            }
+        });
+    }
+
     /// Whether keys of a slot, which is locked, may leave because their lifetime is over or for room: its
     /// primary alone says so, while it serves it.
     #[inline]
@@ -114,16 +132,16 @@ impl Applying<'_> {
             deposed();
         }
         if marked.begins_anew {
-            self.clear();
+            self.clear(|_| true);
         }
         if marked.lacks { Err(Refused::Unattached) } else { Ok(()) }
     }
 
-    /// What the slot holds goes, here and in the log.
-    fn clear(&mut self) {
+    /// What the slot holds of some stores goes, here and in the log.
+    fn clear(&mut self, goes: impl Fn(StoreNumber) -> bool) {
         let numbers: SmallVec<[StoreNumber; 8]> =
             self.state.tables.iter().map(|table| table.number).collect();
-        for number in numbers {
+        for number in numbers.into_iter().filter(|number| goes(*number)) {
             let Some(mut table) = self.state.take(number) else { continue };
             table.leave_sessions(&self.space.hasher);
             if table.table.len() > 0 {
@@ -137,6 +155,11 @@ impl Applying<'_> {
     /// Whether a store was here and was dropped: its records are of no use any more.
     pub fn was_dropped(&self, number: StoreNumber) -> bool {
         self.space.dropped.lock().contains(&number)
+    }
+
+    /// The replication factor of a store here; of one that is not here any more, the highest.
+    pub fn factor_of(&self, number: StoreNumber) -> u8 {
+        self.registry.get(number).map_or(u8::MAX, |store| store.replication_factor)
     }
 
     /// Runs something in a store of the slot; `None` if there is none.

@@ -154,16 +154,21 @@ impl Keyspace {
             let coverage = registry.coverage(least_factor);
             let covers = theirs.coverage == coverage || mutation::is(Mutation::IgnoredCoverage);
             let is_copy = covers && !differs && !feed.may_have_more(least_factor, theirs);
-            let is_at = is_copy && feed.is_at(theirs);
-            let Position { epoch, sequence, .. } = feed.position;
-            let SlotFeed { ways, backlog, .. } = &mut *feed;
-            let backlog = backlog.as_ref().filter(|it| is_copy && !is_at && it.follows(theirs));
-            let (way, goes_on) = (&mut ways[found], is_at || backlog.is_some());
-            if !goes_on && way.synced != Synced::No {
+            let is_at = is_copy && feed.is_at(least_factor, theirs);
+            let backlog = feed.backlog.as_ref().filter(|_| is_copy && !is_at);
+            let is_behind = backlog.is_some_and(|it| it.follows(least_factor, theirs));
+            let goes_on = is_at || is_behind;
+            if !goes_on && feed.ways[found].synced != Synced::No {
                 return Err(Unattached::InSync);
             }
+            if !goes_on && feed.is_uneven_beside(link) {
+                registry.fed_to_all().into_iter().for_each(|store| feed.align(slot, store, now_ms));
+            }
+            let (epoch, levels) = (feed.position.epoch, feed.levels);
+            let SlotFeed { ways, backlog, .. } = &mut *feed;
+            let (way, backlog) = (&mut ways[found], backlog.as_ref().filter(|_| is_behind));
             let attachment = if goes_on { 0 } else { self.feed.next_attachment() };
-            let sequence = if backlog.is_some() { theirs.sequence } else { sequence };
+            let sequence = if is_behind { theirs.sequence } else { levels.of(least_factor) };
             let mark = Mark { epoch, sequence, coverage, attachment };
             let mut last = Feed::append_mark(link, session, slot, &mark);
             if let (Some(mark), Some(backlog)) = (last, backlog) {

@@ -51,6 +51,11 @@ impl Registry {
         coverage_of(&self.policies, least_factor)
     }
 
+    /// The store whose records go to all owners that get any.
+    pub(super) fn fed_to_all(&self) -> Option<Fed> {
+        self.stores.iter().map(|store| store.fed()).max_by_key(|store| store.replication_factor)
+    }
+
     /// Whether all stores of at least a replication factor among `new` were so before, or were not there.
     fn covers(&self, new: &[StorePolicy], least_factor: u8) -> bool {
         let mut covered = new.iter().filter(|policy| policy.replication_factor >= least_factor);

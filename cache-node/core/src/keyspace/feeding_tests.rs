@@ -530,7 +530,7 @@ fn an_owner_that_was_away_while_a_store_went_to_nobody_gets_all_anew() {
 }
 
 #[test]
-fn where_an_owner_comes_that_gets_no_store_more_than_others_they_stay_where_they_are() {
+fn where_an_owner_comes_others_stay_where_they_are_and_the_slot_does_not_if_it_gets_more_stores() {
     let comes =
         |link: &Arc<Link>| Route { link: Arc::clone(link), synced: Synced::No, least_factor: 1 };
     let moved = |factor| {
@@ -541,10 +541,42 @@ fn where_an_owner_comes_that_gets_no_store_more_than_others_they_stay_where_they
         attach(&space, &links[0]);
         let before = space.feed().position(SLOT);
         space.place(SLOT, PRIMARY, &[few[0].clone(), comes(&links[1])], false);
-        space.feed().position(SLOT) == before
+        let stays = space.feed().position(SLOT) == before;
+        links[0].open(8);
+        let theirs = Position { coverage: space.registry.load().coverage(2), ..before };
+        let attached = space.attach(SLOT, &links[0], theirs, NOW);
+        assert!(matches!(attached, Ok(Attached::GoesOn)), "{attached:?}");
+        stays
     };
     assert!(moved(2));
     assert!(!moved(1), "what was done in a store that went to nobody was not counted");
+}
+
+#[test]
+fn who_gets_a_slot_anew_has_the_others_told_of_a_number_if_they_were_not_told_of_all() {
+    let space = space(&[policy(0, 3, Acks::One), policy(1, 2, Acks::One)]);
+    let links = links(&space, 3);
+    space.place(SLOT, PRIMARY, &route(&links[..2]), false);
+    links[..2].iter().for_each(|link| attach(&space, link));
+    let comes = Route { link: Arc::clone(&links[2]), synced: Synced::No, least_factor: 1 };
+    let comes = || {
+        let all: Vec<_> = route(&links[..2]).into_iter().chain([comes.clone()]).collect();
+        space.place(SLOT, PRIMARY, &route(&links[..2]), false);
+        space.place(SLOT, PRIMARY, &all, false);
+        links[2].open(links[2].session() + 1);
+        let attached = space.attach(SLOT, &links[2], Position::default(), NOW);
+        assert!(matches!(attached, Ok(Attached::Pieces(_))), "{attached:?}");
+        confirm(&links[2]);
+        [&links[0], &links[1]].map(|link| confirm(link))
+    };
+    assert_eq!(comes(), [vec![], vec![]]);
+    call_in(&space, 1, "set {a} 1");
+    let told = (0, String::new());
+    assert_eq!(comes(), [vec![(1, "SET {a} 1".to_owned()), told.clone()], vec![told.clone()]]);
+    assert_eq!(comes(), [vec![], vec![]]);
+    call_in(&space, 1, "set {a} 2");
+    links[0].open(99);
+    assert_eq!(comes(), [vec![], vec![]], "one that is not attached could not be told");
 }
 
 #[test]
@@ -556,7 +588,10 @@ fn who_had_a_store_that_a_new_primary_had_not_gets_all_anew() {
     let attach = |held, least_factor| {
         let before = Position { epoch: 4, sequence: 8, coverage: coverage(held) };
         space.place(SLOT, Role::None, &[], false);
-        space.feed().change(SLOT, |feed| feed.position = before);
+        space.feed().change(SLOT, |feed| {
+            feed.position = before;
+            feed.levels.count(u8::MAX, before.sequence);
+        });
         let epoch = space.feed().look(SLOT, |feed| feed.seen_epoch).unwrap() + 5;
         let route = Route { least_factor, ..all[0].clone() };
         space.place(SLOT, Role::Primary { epoch }, &[route], false);

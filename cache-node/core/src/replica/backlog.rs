@@ -6,6 +6,7 @@
 //! which it has attached the other owners.
 
 use super::feed::Fed;
+use super::levels::Levels;
 use super::link::Link;
 use super::slot::Position;
 use crate::cluster::Slot;
@@ -42,6 +43,8 @@ struct Part {
 pub(crate) struct Backlog {
     /// How far the slot was, in the epoch before.
     before: Position,
+    /// How far those were then who had all that they got.
+    levels: Levels,
     /// The epoch in which the first record was written.
     epoch: u64,
     first_ms: u64,
@@ -53,9 +56,15 @@ pub(crate) struct Backlog {
 
 impl Backlog {
     /// Nothing yet, after what there was at the end of another epoch.
-    pub fn new(before: Position, epoch: u64, time_ms: u64, all_bytes: &Arc<AtomicUsize>) -> Self {
+    pub fn new(
+        before: Position,
+        levels: Levels,
+        epoch: u64,
+        time_ms: u64,
+        all_bytes: &Arc<AtomicUsize>,
+    ) -> Self {
         let (parts, commands, all_bytes) = (Vec::new(), Vec::new(), Arc::clone(all_bytes));
-        Self { before, epoch, first_ms: time_ms, parts, commands, bytes: 0, all_bytes }
+        Self { before, levels, epoch, first_ms: time_ms, parts, commands, bytes: 0, all_bytes }
     }
 
     /// Keeps records that belong together; `false`: they do not follow on what is kept, are too many, or it is too late.
@@ -81,9 +90,9 @@ impl Backlog {
         true
     }
 
-    /// Whether a copy is where the first record goes on from.
-    pub fn follows(&self, theirs: Position) -> bool {
-        theirs.sequence == self.before.sequence
+    /// Whether a copy of the stores of at least a replication factor is where the first record goes on from.
+    pub fn follows(&self, least_factor: u8, theirs: Position) -> bool {
+        theirs.sequence == self.levels.of(least_factor)
             && (theirs.epoch == self.before.epoch || theirs.epoch == self.epoch)
     }
 
@@ -138,7 +147,10 @@ mod tests {
     const STORE: Fed = Fed { number: 0, replication_factor: 2, acks: Acks::Quorum };
 
     fn backlog(all: &Arc<AtomicUsize>) -> Backlog {
-        Backlog::new(Position { epoch: 4, sequence: 9, coverage: 1 }, 5, 1_000, all)
+        let before = Position { epoch: 4, sequence: 9, coverage: 1 };
+        let mut levels = Levels::all(8);
+        levels.count(2, 9);
+        Backlog::new(before, levels, 5, 1_000, all)
     }
 
     #[test]
@@ -178,8 +190,10 @@ mod tests {
     #[test]
     fn a_backlog_follows_what_there_was_at_the_end_of_the_epoch_before_and_nothing_else() {
         let one = backlog(&Arc::default());
-        let at = |epoch, sequence| one.follows(Position { epoch, sequence, coverage: 1 });
+        let at = |epoch, sequence| one.follows(2, Position { epoch, sequence, coverage: 1 });
         assert!(at(4, 9) && at(5, 9));
         assert!(!at(4, 8) && !at(4, 10) && !at(3, 9) && !at(6, 9));
+        let fewer = |sequence| one.follows(3, Position { epoch: 4, sequence, coverage: 1 });
+        assert!(fewer(8) && !fewer(9));
     }
 }

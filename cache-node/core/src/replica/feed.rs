@@ -165,8 +165,7 @@ impl Feed {
     pub(crate) fn append(&self, slot: Slot, store: Fed, time_ms: u64, commands: &[u8]) {
         self.change_known(slot, |state| {
             let Some(mut need) = state.begin(slot, store) else { return };
-            let sequence = state.position.sequence + 1;
-            state.position.sequence = sequence;
+            let sequence = state.next_sequence();
             let mut lacks_some = false;
             for way in &mut state.ways {
                 lacks_some |= !way.is_attached();
@@ -187,6 +186,7 @@ impl Feed {
             if lacks_some {
                 state.keep(&[(store, sequence, commands)], time_ms, &self.backlog_bytes);
             }
+            state.levels.count(store.replication_factor, sequence);
         });
     }
 
@@ -202,8 +202,7 @@ impl Feed {
             let mut needs: SmallVec<[Need; 1]> = SmallVec::new();
             for (store, commands) in records {
                 let Some(need) = state.begin(slot, store) else { continue };
-                state.position.sequence += 1;
-                numbered.push((store, state.position.sequence, commands));
+                numbered.push((store, state.next_sequence(), commands));
                 if !needs.iter().any(|known| known.is_like(&need)) {
                     needs.push(need);
                 }
@@ -232,6 +231,9 @@ impl Feed {
             needs.into_iter().for_each(|need| state.wait_for(need));
             if lacks_some {
                 state.keep(&numbered, time_ms, &self.backlog_bytes);
+            }
+            for (store, sequence, _) in &numbered {
+                state.levels.count(store.replication_factor, *sequence);
             }
         });
     }

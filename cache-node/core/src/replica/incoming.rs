@@ -1,5 +1,6 @@
 //! A slot's records and pieces on their way in, at a replica.
 
+use super::levels::Levels;
 use super::mark::Mark;
 use super::slot::{Position, Role, SlotFeed};
 use crate::cluster::MemberId;
@@ -42,6 +43,8 @@ pub(crate) struct Held {
 #[derive(Debug)]
 pub(crate) struct Joining {
     pub attachment: u64,
+    /// The number at which the pieces were taken.
+    pub since: u64,
     pub next_piece: u32,
     pub held: Vec<Held>,
     bytes: usize,
@@ -143,6 +146,7 @@ impl SlotFeed {
                 whole: 0,
                 joining: Some(Joining {
                     attachment: mark.attachment,
+                    since: mark.sequence,
                     next_piece: 0,
                     held: Vec::new(),
                     bytes: 0,
@@ -221,8 +225,20 @@ impl SlotFeed {
         (is_it && it.joining.is_none()).then_some(it.coverage)
     }
 
+    /// A record of a store of this replication factor was done.
+    pub(crate) fn did(&mut self, replication_factor: u8, sequence: u64) {
+        self.levels.take(replication_factor, sequence);
+        self.done(sequence);
+    }
+
+    /// All pieces are there, as of this number.
+    pub(crate) fn came_whole(&mut self, sequence: u64) {
+        self.levels = Levels::all(sequence);
+        self.done(sequence);
+    }
+
     /// What came so far is done, up to here.
-    pub(crate) fn done(&mut self, sequence: u64) {
+    fn done(&mut self, sequence: u64) {
         if let Some(incoming) = &mut self.incoming {
             incoming.sequence = sequence;
             self.position =

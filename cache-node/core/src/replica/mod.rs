@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `link` | this member as primary towards one other: sessions, cycles, what is not confirmed |
 //! | `slot` | what this member is for a slot, and how far the other owners are |
+//! | `levels` | how far who has only some of a slot's stores is |
 //! | `backlog` | what was written before the other owners of a slot were attached |
 //! | `mark` | what a link says of a slot beside its records |
 //! | `check` | whether a copy of a slot holds what its primary does |
@@ -25,6 +26,7 @@ mod backlog;
 pub(crate) mod check;
 mod feed;
 mod incoming;
+mod levels;
 mod link;
 mod mark;
 mod need;

@@ -3,12 +3,14 @@
 use super::backlog::{Backlog, Counted};
 use super::feed::{Fed, Feed};
 use super::incoming::Incoming;
+use super::levels::Levels;
 use super::link::Link;
 use super::mark::Mark;
 use super::need::{Need, Progress};
 use super::{MAX_WAYS, quorum_links};
 use crate::cluster::{MemberId, Slot};
 use crate::log::Ticket;
+use crate::log::record::put_varint;
 use crate::mutation::{self, Mutation};
 use crate::store::{Acks, MAX_REPLICATION_FACTOR};
 use smallvec::SmallVec;
@@ -155,6 +157,8 @@ pub struct SlotFeed {
     pub(crate) role: Role,
     /// What this member's own copy is.
     pub(crate) position: Position,
+    /// How far those are who have all that they get of it.
+    pub(crate) levels: Levels,
     /// The epoch of which the position was when the slot's epoch became another one.
     pub(crate) before: Option<Position>,
     /// The highest epoch of the slot that the table or a primary named.
@@ -204,16 +208,25 @@ impl SlotFeed {
         least_factor < held && theirs.epoch < since
     }
 
-    /// Whether a position is this one, or what this one was in the epoch before.
-    pub(crate) fn is_at(&self, theirs: Position) -> bool {
-        let same = |mine: Position| mine.epoch == theirs.epoch;
-        let before = self.before.filter(|before| before.sequence == self.position.sequence);
+    /// Whether a copy of the stores of at least a replication factor has everything: all that goes by that was done up to
+    /// where it is, in this epoch or in the one before.
+    pub(crate) fn is_at(&self, least_factor: u8, theirs: Position) -> bool {
+        let last = self.levels.of(least_factor);
+        let before = self.before.filter(|before| last <= before.sequence);
         if mutation::is(Mutation::IgnoredPosition) {
             return theirs.epoch != 0;
         }
         theirs.epoch != 0
-            && theirs.sequence == self.position.sequence
-            && (same(self.position) || before.is_some_and(same))
+            && theirs.sequence == last
+            && (theirs.epoch == self.position.epoch
+                || before.is_some_and(|before| before.epoch == theirs.epoch))
+    }
+
+    /// A record gets its number.
+    #[inline]
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.position.sequence += 1;
+        self.position.sequence
     }
 
     /// The way over a link.
@@ -282,7 +295,8 @@ impl SlotFeed {
             let Some(before) = before.filter(|before| before.sequence + 1 == *first) else {
                 return;
             };
-            let backlog = Backlog::new(before, self.position.epoch, time_ms, all_bytes);
+            let backlog =
+                Backlog::new(before, self.levels, self.position.epoch, time_ms, all_bytes);
             self.backlog = Some(Box::new(backlog));
         }
         self.backlog.take_if(|backlog| !backlog.keep(records, time_ms));
@@ -401,7 +415,9 @@ impl SlotFeed {
                 self.set_route(route, &coverage);
                 let now = self.least_factor();
                 if now < least && coverage(now) != coverage(least) {
-                    self.has_more();
+                    // Nobody got these, and so they were not counted.
+                    let sequence = self.skip();
+                    self.levels.skip_below(least, sequence);
                 }
                 if old != epoch {
                     self.goes_on(slot);
@@ -418,6 +434,7 @@ impl SlotFeed {
                 if self.position == Position::default() {
                     // Nobody is where this one is, whatever was counted in an earlier life of it.
                     self.position.sequence = chance >> 32;
+                    self.levels = Levels::all(self.position.sequence);
                 }
                 self.position.epoch = epoch;
                 self.comes_no_more();
@@ -448,6 +465,22 @@ impl SlotFeed {
         true
     }
 
+    /// This member follows another, and is to have the stores of at least a replication factor. As the primary that it was
+    /// it has all that there are: where nothing comes yet, it is as far as who never had more. Whether it was; then the
+    /// others of its stores have to go, as nobody tells it what is done there.
+    pub(crate) fn narrow(&mut self, least_factor: u8, coverage: impl Fn(u8) -> u64) -> bool {
+        let (all, fewer) = (coverage(1), coverage(least_factor));
+        let follows = matches!(self.role, Role::Replica { .. }) && self.incoming.is_none();
+        let Position { epoch, coverage, .. } = self.position;
+        if !follows || epoch == 0 || coverage != all || fewer == all {
+            return false;
+        }
+        self.levels.narrow(least_factor);
+        let sequence = self.levels.of(least_factor);
+        self.position = Position { epoch, sequence, coverage: fewer };
+        true
+    }
+
     /// What came so far comes from nobody any more.
     fn comes_no_more(&mut self) {
         if !mutation::is(Mutation::IgnoredEpoch) {
@@ -460,10 +493,40 @@ impl SlotFeed {
         self.ways.iter().map(|way| way.least_factor).min().unwrap_or(u8::MAX)
     }
 
-    /// Records may have been done that were not counted.
-    fn has_more(&mut self) {
+    /// Whether owners that get fewer stores than the one at the end of a link, which is to get them anew, are told of
+    /// lower numbers, and can be told of another one.
+    pub(crate) fn is_uneven_beside(&self, link: &Link) -> bool {
+        let is_it = |way: &&Way| way.link.index() == link.index();
+        let Some(least) = self.ways.iter().find(is_it).map(|way| way.least_factor) else {
+            return false;
+        };
+        let mut others = self.ways.iter().filter(|way| !is_it(way));
+        let last = |way: &Way| self.levels.of(way.least_factor);
+        others.clone().all(Way::is_attached)
+            && others.any(|way| way.least_factor > least && last(way) != self.levels.of(least))
+    }
+
+    /// Tells all other owners, which are attached, of a number that all are at then: a record of a store that they get,
+    /// with nothing to do. Who gets the slot anew from there, and is its primary later, knows by that how far each of
+    /// them has to be.
+    pub(crate) fn align(&mut self, slot: Slot, store: Fed, time_ms: u64) {
+        let sequence = self.next_sequence();
+        let gets = |way: &&mut Way| way.least_factor <= store.replication_factor;
+        for way in self.ways.iter_mut().filter(gets).filter(|way| way.is_attached()) {
+            let write = |out: &mut Vec<u8>| put_varint(out, sequence);
+            let (_, is_in) = way.link.append(way.session, store.number, slot, time_ms, write);
+            if !is_in {
+                way.detach();
+            }
+        }
+        (self.levels, self.backlog) = (Levels::all(sequence), None);
+    }
+
+    /// Records may have been done that were not counted: the next number is one that nobody can have been told.
+    fn skip(&mut self) -> u64 {
         self.position.sequence += 1 << 32;
-        (self.before, self.backlog) = (None, None);
+        self.backlog = None;
+        self.position.sequence
     }
 
     /// Other stores are there: `stores` tells which go to a way, by its least replication factor, and `covers` whether
@@ -474,8 +537,10 @@ impl SlotFeed {
         stores: impl Fn(u8) -> u64,
         covers: impl Fn(u8) -> bool,
     ) {
-        if matches!(self.role, Role::Primary { .. }) {
-            self.position.coverage = stores(1);
+        match self.role {
+            Role::Primary { .. } => self.position.coverage = stores(1),
+            // What came was counted by what the stores were.
+            _ => self.levels = Levels::all(self.position.sequence),
         }
         self.backlog = None;
         let (mut is_another, mut has_more) = (false, false);
@@ -493,20 +558,21 @@ impl SlotFeed {
             self.goes_on(slot);
         }
         if has_more {
-            self.has_more();
+            self.levels = Levels::all(self.skip());
         }
     }
 
     /// Tells the peers that what comes is of another epoch. One that has yet to take the mark by which it begins anew may
     /// refuse that, and would take this one if it happens to be as far with something else: it is attached anew.
     fn goes_on(&mut self, slot: Slot) {
-        let Position { epoch, sequence, .. } = self.position;
+        let (epoch, levels) = (self.position.epoch, self.levels);
         for way in self.ways.iter_mut().filter(|way| way.is_attached()) {
             let is_taken = way.attachment == 0 || way.link.has_confirmed(way.mark);
             if !is_taken && !mutation::is(Mutation::HastyMark) {
                 way.detach();
                 continue;
             }
+            let sequence = levels.of(way.least_factor);
             let mark = Mark { epoch, sequence, coverage: way.coverage, attachment: 0 };
             if Feed::append_mark(&way.link, way.session, slot, &mark).is_none() {
                 way.detach();

@@ -65,6 +65,8 @@ impl Broken {
             // Only there some owners hold other stores than others.
             Self::Core(Mutation::AnyMajority) => &["mixed"],
             Self::Core(Mutation::IgnoredCoverage) => &["changing"],
+            Self::Core(Mutation::UncountedLevel) => &["mixed"],
+            Self::Core(Mutation::KeptStores) => &["single"],
             // Only by time is a lease another thing than the leader takes it for.
             Self::LeaseByHearing => &["one-way"],
             Self::LeaseByWallClock | Self::WaitsNoLonger => &["clocks"],

@@ -203,6 +203,13 @@ impl Process {
                 }
             }
             self.space.place(slot, role, &route, handed_over);
+            if let (Role::Replica { .. }, Some(place)) =
+                (role, placement.owners.iter().position(|id| *id == self.id))
+            {
+                let rank = u8::try_from(place + 1).unwrap_or(u8::MAX);
+                let least_factor = if usize::from(rank) > OWNERS { 1 } else { rank };
+                self.space.narrow(slot, least_factor);
+            }
             for link in stayed {
                 let is = placement.is_in_sync(link.member());
                 self.space.set_synced(slot, &link, if is { Synced::Yes } else { Synced::No });
