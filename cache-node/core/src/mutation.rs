@@ -44,7 +44,7 @@ pub enum Mutation {
     LostBacklog,
     /// Who follows a slot does not count what others have to have that get some of its stores only.
     UncountedLevel,
-    /// Who was the primary and follows another one keeps what it is not to have any more.
+    /// Who follows a slot keeps what it is not to have any more.
     KeptStores,
 }
 

@@ -307,6 +307,8 @@ fn take_piece(
         }
     }
     applying.append();
+    // The stores may have become others while the pieces came.
+    applying.clear_unheld();
     applying.is_replaced();
     LoadedPiece::Whole(applying.ticket)
 }

@@ -198,3 +198,20 @@ fn a_former_primary_counts_on_from_where_those_are_whose_stores_it_kept() {
     owners.write(1, 0, "next", &[3]);
     assert!(owners.has_same(0, [1, 3]));
 }
+
+#[test]
+fn an_owner_drops_what_it_has_of_a_store_that_it_is_not_to_have_any_more() {
+    for hears_first in [1, 3] {
+        let owners = Owners::three();
+        let mut stores = owners.space(1).policies().to_vec();
+        let index = stores.iter().position(|store| store.number == 0).unwrap();
+        stores[index].replication_factor = 2;
+        assert_eq!(owners.space(3).keys(0), 1);
+        owners.space(hears_first).set_stores(&stores);
+        owners.send(1, 3);
+        assert_eq!(owners.space(3).keys(0), 1, "the other does not know");
+        owners.space(4 - hears_first).set_stores(&stores);
+        owners.send(1, 3);
+        assert_eq!((owners.space(2).keys(0), owners.space(3).keys(0)), (1, 0));
+    }
+}

@@ -7,7 +7,7 @@ use super::snapshot::keys_of;
 use super::stores::Registry;
 use super::values::commands::{self, Whole};
 use super::{Cell, Keyspace};
-use crate::cluster::{MemberId, Slot};
+use crate::cluster::{MemberId, SLOTS, Slot};
 use crate::log::record::put_command;
 use crate::log::{Batch, Ticket};
 use crate::mutation::{self, Mutation};
@@ -88,11 +88,27 @@ impl Keyspace {
             let coverage = |least| registry.coverage(least);
             let narrow = |feed: &mut SlotFeed| feed.narrow(least_factor, coverage);
             if self.feed.change_known(slot, narrow) == Some(true) {
-                let factor = |number| registry.get(number).map(|store| store.replication_factor);
-                let goes = |number| factor(number).is_some_and(|it| it < least_factor);
-                applying.clear(|number| goes(number) && !mutation::is(Mutation::KeptStores));
+                applying.clear_unheld();
             }
         });
+    }
+
+    /// What slots that this member follows others in hold of stores that it is not to have there by the stores in force
+    /// goes.
+    pub(super) fn clear_unheld(&self) {
+        if !self.feed.is_on() {
+            return;
+        }
+        for slot in (0..SLOTS).filter(|slot| !self.unheld(*slot).is_empty()) {
+            self.with_applying(slot, self.seen_ms.load(Relaxed), |applying| applying.clear_unheld());
+        }
+    }
+
+    /// Stores of which keys are in a slot that this member follows another in, although its copy is not one of these: what
+    /// is done there it is not told of.
+    pub fn unheld(&self, slot: Slot) -> SmallVec<[StoreNumber; 4]> {
+        let unheld = self.with_applying(slot, 0, |applying| applying.unheld());
+        unheld.unwrap_or_default()
     }
 
     /// Whether keys of a slot, which is locked, may leave because their lifetime is over or for room: its
@@ -133,8 +149,31 @@ impl Applying<'_> {
         }
         if marked.begins_anew {
             self.clear(|_| true);
+        } else {
+            self.clear_unheld();
         }
         if marked.lacks { Err(Refused::Unattached) } else { Ok(()) }
+    }
+
+    fn unheld(&self) -> SmallVec<[StoreNumber; 4]> {
+        let has = |feed: &SlotFeed| {
+            let follows = matches!(feed.role(), Role::Replica { .. });
+            follows.then(|| feed.position()).filter(|position| position.epoch != 0)
+        };
+        let position = self.space.feed.look(self.slot, has).flatten();
+        let held = position.and_then(|position| self.registry.least_of(position.coverage));
+        let Some(least) = held else { return SmallVec::new() };
+        let tables = self.state.tables.iter().filter(|table| table.table.len() > 0);
+        let factor = |number| self.registry.get(number).map_or(u8::MAX, |it| it.replication_factor);
+        tables.map(|table| table.number).filter(|number| factor(*number) < least).collect()
+    }
+
+    /// What the slot holds of stores that its copy is not to have goes.
+    pub fn clear_unheld(&mut self) {
+        let unheld = self.unheld();
+        if !unheld.is_empty() && !mutation::is(Mutation::KeptStores) {
+            self.clear(|number| unheld.contains(&number));
+        }
     }
 
     /// What the slot holds of some stores goes, here and in the log.

@@ -6,7 +6,7 @@ use crate::cluster::{SLOTS, Slot};
 use crate::log::{Batch, Ticket, awaits};
 use crate::mutation::{self, Mutation};
 use crate::replica::{Fed, Feed, Role, Route};
-use crate::store::{Acks, Durability, StoreNumber, StorePolicy};
+use crate::store::{Acks, Durability, MAX_REPLICATION_FACTOR, StoreNumber, StorePolicy};
 use smallvec::SmallVec;
 use std::cell::RefCell;
 
@@ -49,6 +49,11 @@ impl Registry {
     /// The stores of at least a replication factor, as a number.
     pub(super) fn coverage(&self, least_factor: u8) -> u64 {
         coverage_of(&self.policies, least_factor)
+    }
+
+    /// The highest replication factor from which on stores have this number; `None`: they are no such stores.
+    pub(super) fn least_of(&self, coverage: u64) -> Option<u8> {
+        (1..=MAX_REPLICATION_FACTOR).rev().find(|least| self.coverage(*least) == coverage)
     }
 
     /// The store whose records go to all owners that get any.

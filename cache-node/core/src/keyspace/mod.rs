@@ -304,6 +304,7 @@ impl Keyspace {
         let current = self.registry.load_full();
         self.coverage_changes(&current, &new);
         self.publish(new, Some(&current));
+        self.clear_unheld();
         let mut filters_changed = false;
         let registry = self.registry.load();
         for (store, policy) in registry.stores.iter().zip(registry.policies.iter()) {

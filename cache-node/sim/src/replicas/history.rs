@@ -42,6 +42,11 @@ pub struct History {
     /// The orders of deletions, whoever did them.
     deletions: BTreeMap<Key, BTreeSet<u64>>,
     pushed: BTreeMap<Key, BTreeSet<u64>>,
+    /// The order of the last value that was written to a key.
+    written: BTreeMap<Key, u64>,
+    /// When a key of a store that promises nothing was seen not to be there, and nobody had deleted it: what was lost does
+    /// not come back.
+    gone: BTreeMap<Key, u64>,
     waiting: Vec<Waiting>,
     pub acked: u64,
     pub unknown: u64,
@@ -118,12 +123,33 @@ impl History {
         let acks = policy.map_or(Acks::One, |policy| policy.acks);
         let lacks = policy.is_some_and(|policy| !has_quorum(policy));
         let is_write = !matches!(what, Some(What::Read { .. }));
+        if !is_write && acks == Acks::One {
+            self.comes_not_back((store, key.clone()), text(&reply).as_deref())?;
+        }
         if is_write && acks == Acks::Quorum && lacks {
             return Err(format!("{store}/{key} was written, and too few are in sync (L22)"));
         }
         let process = (process.id, process.incarnation);
+        if let Some(What::Write(order)) = what {
+            self.written.insert((store, key.clone()), order);
+        }
         if let Some(what) = what {
             self.waiting.push(Waiting { process, key: (store, key), what, acks, awaited });
+        }
+        Ok(())
+    }
+
+    /// A key's value was read now, whose store promises nothing.
+    fn comes_not_back(&mut self, key: Key, value: Option<&str>) -> Result<(), String> {
+        let order = self.order_of(&key, value);
+        match (value, self.gone.get(&key)) {
+            (None, _) if self.written.get(&key).is_some_and(|written| *written > order) => {
+                self.gone.insert(key, self.order);
+            }
+            (Some(_), Some(gone)) if order < *gone => {
+                return Err(format!("{key:?}: {order} is there again, and was not at {gone}"));
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::process::Process;
 use super::stores::{Stores, holds};
 use super::world::World;
 use super::{SLOTS, STORES};
-use hypercache_core::cluster::MemberId;
+use hypercache_core::cluster::{MemberId, Slot};
 use hypercache_core::store::StorePolicy;
 
 /// So many steps everything may take to heal.
@@ -100,6 +100,10 @@ impl World {
             }
             if let Some((index, other)) = process.duties.keys().next() {
                 return Some(format!("slot {index}: {id} has to do with {other}"));
+            }
+            let has_more = |slot: &&Slot| !process.space.unheld(**slot).is_empty();
+            if let Some(slot) = SLOTS.iter().map(|(slot, _)| slot).find(has_more) {
+                return Some(format!("{id} has something in {slot} that it is not to have"));
             }
             let is_busy = |other: MemberId| {
                 let link = process.link(other);
