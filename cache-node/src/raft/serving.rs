@@ -10,7 +10,7 @@
 
 use crate::replica::Bells;
 use hypercache_core::{
-    cluster::{Act, ClusterState, MemberId, Placement, SLOTS, Slot, Step, slot_runs},
+    cluster::{Act, ClusterState, MemberId, Placement, SLOTS, Slot, Step, not_lowered, slot_runs},
     keyspace::{FilterStats, Keyspace, StoreStats, Verdict},
     replica::{Link, Quiet, Role, Route, Synced},
     store::{StoreNumber, StorePolicy},
@@ -187,8 +187,9 @@ impl Serving {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         let before = std::mem::replace(&mut inner.state, state.clone());
+        let stores = not_lowered(&before.stores, &state.stores);
         if before.stores != state.stores {
-            self.slots.set_stores(&state.stores);
+            self.slots.set_stores(&stores);
         }
         let known = self.is_known(state);
         let all = known != std::mem::replace(&mut inner.known, known)
@@ -233,6 +234,9 @@ impl Serving {
                 self.slots.set_serving(slot, true);
             }
             inner.serving[at] = serve;
+        }
+        if stores != state.stores {
+            self.slots.set_stores(&state.stores);
         }
         drop(guard);
         drop(quiet);

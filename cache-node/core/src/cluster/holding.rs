@@ -15,6 +15,21 @@ fn holds(stores: &[StorePolicy], store: &StorePolicy, place: usize) -> bool {
     place < factor(store).max(1) || place >= most
 }
 
+/// The stores that come after some, none with a lower replication factor than before: those in force until all know who
+/// owns what. While a slot's records go by the places before, and a store by its lower factor already, an owner that is
+/// to hold it may get nothing of it, and would take itself for one that does not hold it.
+pub fn not_lowered(before: &[StorePolicy], after: &[StorePolicy]) -> Vec<StorePolicy> {
+    let factor = |policy: &StorePolicy| {
+        let same = |old: &&StorePolicy| (old.number, &old.name) == (policy.number, &policy.name);
+        let old = before.iter().find(same).map_or(0, |old| old.replication_factor);
+        policy.replication_factor.max(old)
+    };
+    let raised = after
+        .iter()
+        .map(|policy| StorePolicy { replication_factor: factor(policy), ..policy.clone() });
+    raised.collect()
+}
+
 /// Whether an owner that was at one place with some stores, and is at another one with others, holds one of them that it
 /// did not hold. Of a store that was not there nobody lacks anything.
 fn gains(was: (&[StorePolicy], usize), is: (&[StorePolicy], usize)) -> bool {

@@ -20,6 +20,7 @@ mod step;
 mod view;
 
 pub use assignment::{Assignment, Run};
+pub use holding::not_lowered;
 pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
 pub use placement::{Owners, Placement, PlacementRun};
 pub use plan::{

@@ -3,7 +3,7 @@
 use super::*;
 use crate::replica::MAX_WAYS;
 
-/// Members 1, 2 and 3, with a store of all owners, one of two and one of the primary alone.
+/// Members 1, 2 and 3, with two stores of all owners, one of two and one of the primary alone.
 struct Owners {
     spaces: Vec<Arc<Keyspace>>,
 }
@@ -14,7 +14,7 @@ impl Owners {
             replication_factor,
             ..StorePolicy::new(format!("s{number}"), number)
         };
-        let stores = [policy(0, 3), policy(1, 2), policy(2, 1)];
+        let stores = [policy(0, 3), policy(1, 2), policy(2, 1), policy(3, 3)];
         let space = |seed| {
             let space = Keyspace::new(Options { hash_seed: seed, eviction_seed: seed });
             space.set_stores(&stores);
@@ -214,4 +214,23 @@ fn an_owner_drops_what_it_has_of_a_store_that_it_is_not_to_have_any_more() {
         owners.send(1, 3);
         assert_eq!((owners.space(2).keys(0), owners.space(3).keys(0)), (1, 0));
     }
+}
+
+#[test]
+fn an_owner_that_is_to_have_fewer_stores_keeps_those_and_is_whole_all_the_time() {
+    let owners = Owners::new();
+    owners.place(1, 5, &[(2, 2), (3, 1)]);
+    [2, 3].into_iter().for_each(|to| assert_ne!(owners.attach(1, to), 0));
+    owners.write(1, 0, "for all", &[2, 3]);
+    owners.write(1, 2, "for who takes another one's place", &[2, 3]);
+    owners.place(1, 5, &[(2, 2), (3, 3)]);
+    let link = owners.link(1, 3);
+    let owner = owners.space(1).feed().look(SLOT, |feed| feed.owner(&link)).flatten();
+    assert!(owner.is_some_and(|owner| owner.is_whole));
+    [2, 3].into_iter().for_each(|to| owners.send(1, to));
+    assert_eq!([0, 2].map(|store| owners.space(3).keys(store)), [1, 0]);
+    owners.place(2, 6, &[(3, 3)]);
+    assert_eq!(owners.attach(2, 3), 0, "the other one knows how far it is");
+    owners.write(2, 0, "next", &[3]);
+    assert!(owners.has_same(0, [2, 3]));
 }

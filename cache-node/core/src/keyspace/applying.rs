@@ -100,7 +100,9 @@ impl Keyspace {
             return;
         }
         for slot in (0..SLOTS).filter(|slot| !self.unheld(*slot).is_empty()) {
-            self.with_applying(slot, self.seen_ms.load(Relaxed), |applying| applying.clear_unheld());
+            self.with_applying(slot, self.seen_ms.load(Relaxed), |applying| {
+                applying.clear_unheld()
+            });
         }
     }
 

@@ -170,11 +170,13 @@ impl Keyspace {
             let attachment = if goes_on { 0 } else { self.feed.next_attachment() };
             let sequence = if is_behind { theirs.sequence } else { levels.of(least_factor) };
             let mark = Mark { epoch, sequence, coverage, attachment };
-            let mut last = Feed::append_mark(link, session, slot, &mark);
-            if let (Some(mark), Some(backlog)) = (last, backlog) {
-                last = backlog.send(slot, link, session, least_factor, mark);
+            let mark = Feed::append_mark(link, session, slot, &mark);
+            let mut told = (mark.ok_or(Unattached::NoSession)?, None);
+            if let Some(backlog) = backlog {
+                let sent = backlog.send(slot, link, session, least_factor, told.0);
+                told = sent.ok_or(Unattached::NoSession)?;
             }
-            (way.mark, way.session) = (last.ok_or(Unattached::NoSession)?, session);
+            (way.mark, way.session, way.last) = (told.0, session, told.1.unwrap_or(sequence));
             let is_whole = goes_on || mutation::is(Mutation::InSyncWithoutPieces);
             (way.coverage, way.attachment, way.is_whole) = (coverage, attachment, is_whole);
             way.differs = false;

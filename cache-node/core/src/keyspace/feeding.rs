@@ -9,6 +9,7 @@ use crate::replica::{Fed, Feed, Role, Route};
 use crate::store::{Acks, Durability, MAX_REPLICATION_FACTOR, StoreNumber, StorePolicy};
 use smallvec::SmallVec;
 use std::cell::RefCell;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A buffer that grew larger than this is not kept.
 const KEPT_BYTES: usize = 64 << 10;
@@ -111,6 +112,10 @@ impl Keyspace {
             let coverage = |least| registry.coverage(least);
             let is_placed =
                 feed.become_role(slot, role, route, handed_over, self.random(), coverage);
+            if feed.is_uneven() {
+                let now_ms = self.seen_ms.load(Relaxed);
+                registry.fed_to_all().into_iter().for_each(|store| feed.align(slot, store, now_ms));
+            }
             cell.fed.set(feed.least_factor());
             is_placed
         });

@@ -97,7 +97,7 @@ impl Backlog {
     }
 
     /// Appends all of it to a link that stores of at least a replication factor go to, behind the mark of the cycle
-    /// `mark`: the cycle in which the last one is. `None`: the session is over.
+    /// `mark`: the cycle in which the last one is, and its number, if there is one. `None`: the session is over.
     pub fn send(
         &self,
         slot: Slot,
@@ -105,15 +105,16 @@ impl Backlog {
         session: u64,
         least_factor: u8,
         mark: Ticket,
-    ) -> Option<Ticket> {
+    ) -> Option<(Ticket, Option<u64>)> {
+        let (mut batch, mut start, mut last) = (Batch::default(), 0, (mark, None));
         if mutation::is(Mutation::LostBacklog) {
-            return Some(mark);
+            return Some(last);
         }
-        let (mut batch, mut start, mut last) = (Batch::default(), 0, mark);
         for part in &self.parts {
             let commands = self.commands.get(start..part.end).unwrap_or_default();
             start = part.end;
             if part.store.replication_factor >= least_factor {
+                last.1 = Some(part.sequence);
                 batch.add(part.store.number, slot, |out| {
                     put_varint(out, part.sequence);
                     out.extend_from_slice(commands);
@@ -126,7 +127,7 @@ impl Backlog {
             if !is_in {
                 return None;
             }
-            last = ticket;
+            last.0 = ticket;
             batch.clear();
         }
         Some(last)

@@ -177,6 +177,7 @@ impl Feed {
                         put_varint(out, sequence);
                         out.extend_from_slice(commands);
                     });
+                way.last = sequence;
                 if !is_in {
                     way.detach();
                 }
@@ -213,6 +214,7 @@ impl Feed {
                 let mut batch = Batch::default();
                 for (store, sequence, commands) in &numbered {
                     if way.least_factor <= store.replication_factor {
+                        way.last = *sequence;
                         batch.add(store.number, slot, |out| {
                             put_varint(out, *sequence);
                             out.extend_from_slice(commands);

@@ -106,6 +106,8 @@ pub(crate) struct Way {
     pub session: u64,
     /// The cycle with the mark that attached it, or with the last of the backlog behind that.
     pub mark: Ticket,
+    /// The last number that the peer was told of in the session.
+    pub last: u64,
     /// The peer has all that was there at the mark.
     pub is_whole: bool,
     /// The number of the last attachment.
@@ -123,6 +125,7 @@ impl Way {
             coverage,
             session: 0,
             mark: Ticket::default(),
+            last: 0,
             is_whole: false,
             attachment: 0,
             differs: false,
@@ -255,11 +258,11 @@ impl SlotFeed {
         self.ways.iter().any(|way| way.least_factor <= replication_factor)
     }
 
-    /// Puts a route in force. Ways that stay keep what is known of them, unless other stores go to them
+    /// Puts a route in force. Ways that stay keep what is known of them, unless more stores go to them
     /// now: `coverage` tells which, by least replication factor. What is `Perhaps` stays so: who proposed
-    /// it says what came of it.
-    pub(crate) fn set_route(&mut self, route: &[Route], coverage: impl Fn(u8) -> u64) {
-        let mut old = std::mem::take(&mut self.ways);
+    /// it says what came of it. True if fewer go to one that is attached: it is to be told.
+    pub(crate) fn set_route(&mut self, route: &[Route], coverage: impl Fn(u8) -> u64) -> bool {
+        let (mut old, mut has_fewer) = (std::mem::take(&mut self.ways), false);
         for wanted in route.iter().take(MAX_WAYS) {
             let found = old.iter().position(|way| way.link.index() == wanted.link.index());
             let coverage = coverage(wanted.least_factor);
@@ -267,17 +270,21 @@ impl SlotFeed {
                 Some(index) => old.swap_remove(index),
                 None => Way::new(wanted, coverage),
             };
-            way.least_factor = wanted.least_factor;
+            let before = std::mem::replace(&mut way.least_factor, wanted.least_factor);
             if way.synced != Synced::Perhaps {
                 way.synced = wanted.synced;
             }
             if way.coverage != coverage {
                 way.coverage = coverage;
-                way.detach();
+                if before > wanted.least_factor {
+                    way.detach();
+                }
+                has_fewer |= way.is_attached();
             }
             self.ways.push(way);
         }
         self.drop_backlog();
+        has_fewer
     }
 
     /// Records were counted while an owner was not attached: they are kept for it, if they follow on what there was when
@@ -412,14 +419,14 @@ impl SlotFeed {
                     self.before = Some(self.position);
                     self.position.epoch = epoch;
                 }
-                self.set_route(route, &coverage);
+                let has_fewer = self.set_route(route, &coverage);
                 let now = self.least_factor();
                 if now < least && coverage(now) != coverage(least) {
                     // Nobody got these, and so they were not counted.
                     let sequence = self.skip();
                     self.levels.skip_below(least, sequence);
                 }
-                if old != epoch {
+                if old != epoch || has_fewer {
                     self.goes_on(slot);
                 }
                 return true;
@@ -501,9 +508,16 @@ impl SlotFeed {
             return false;
         };
         let mut others = self.ways.iter().filter(|way| !is_it(way));
-        let last = |way: &Way| self.levels.of(way.least_factor);
+        let last = self.levels.of(least);
         others.clone().all(Way::is_attached)
-            && others.any(|way| way.least_factor > least && last(way) != self.levels.of(least))
+            && others.any(|way| way.least_factor > least && way.last != last)
+    }
+
+    /// Whether an owner was told of a higher number than others who get the same stores, as it had more before, and all
+    /// can be told of another one.
+    pub(crate) fn is_uneven(&self) -> bool {
+        let is_higher = |way: &Way| way.last != self.levels.of(way.least_factor);
+        self.ways.iter().all(Way::is_attached) && self.ways.iter().any(is_higher)
     }
 
     /// Tells all other owners, which are attached, of a number that all are at then: a record of a store that they get,
@@ -515,6 +529,7 @@ impl SlotFeed {
         for way in self.ways.iter_mut().filter(gets).filter(|way| way.is_attached()) {
             let write = |out: &mut Vec<u8>| put_varint(out, sequence);
             let (_, is_in) = way.link.append(way.session, store.number, slot, time_ms, write);
+            way.last = sequence;
             if !is_in {
                 way.detach();
             }
@@ -565,15 +580,14 @@ impl SlotFeed {
     /// Tells the peers that what comes is of another epoch. One that has yet to take the mark by which it begins anew may
     /// refuse that, and would take this one if it happens to be as far with something else: it is attached anew.
     fn goes_on(&mut self, slot: Slot) {
-        let (epoch, levels) = (self.position.epoch, self.levels);
+        let epoch = self.position.epoch;
         for way in self.ways.iter_mut().filter(|way| way.is_attached()) {
             let is_taken = way.attachment == 0 || way.link.has_confirmed(way.mark);
             if !is_taken && !mutation::is(Mutation::HastyMark) {
                 way.detach();
                 continue;
             }
-            let sequence = levels.of(way.least_factor);
-            let mark = Mark { epoch, sequence, coverage: way.coverage, attachment: 0 };
+            let mark = Mark { epoch, sequence: way.last, coverage: way.coverage, attachment: 0 };
             if Feed::append_mark(&way.link, way.session, slot, &mark).is_none() {
                 way.detach();
             }

@@ -6,7 +6,7 @@ use super::table::Version;
 use super::{OWNERS, SLOTS, START_MS};
 use crate::disk::Disk;
 use crate::member::{Member, Start};
-use hypercache_core::cluster::MemberId;
+use hypercache_core::cluster::{MemberId, not_lowered};
 use hypercache_core::command::{NoScripts, Step, lookup};
 use hypercache_core::keyspace::{Keyspace, Options};
 use hypercache_core::log::record::put_command;
@@ -146,8 +146,9 @@ impl Process {
             self.serve();
             return dropped;
         }
-        if *self.space.policies() != version.stores {
-            self.space.set_stores(&version.stores);
+        let stores = not_lowered(&self.space.policies(), &version.stores);
+        if *self.space.policies() != stores {
+            self.space.set_stores(&stores);
         }
         for (index, placement) in version.placements.iter().enumerate() {
             let (slot, _) = SLOTS[index];
@@ -218,6 +219,9 @@ impl Process {
                 self.space.clear_slot(slot);
                 dropped.push(index);
             }
+        }
+        if stores != version.stores {
+            self.space.set_stores(&version.stores);
         }
         // What was proposed has come to its end, whatever that is.
         let resolved: Vec<_> = self
