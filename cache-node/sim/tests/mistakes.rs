@@ -17,7 +17,7 @@ const SEEDS: u64 = 2000;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Mistakes that take more than a few seeds in a world, and one that found each.
-const FOUND_AT: [(Broken, &str, u64); 25] = [
+const FOUND_AT: [(Broken, &str, u64); 26] = [
     (Broken::Core(Mutation::DirtyRead), "narrow", 124),
     (Broken::Core(Mutation::DirtyRead), "wide", 299),
     (Broken::Core(Mutation::IgnoredEpoch), "impatient", 49),
@@ -36,6 +36,7 @@ const FOUND_AT: [(Broken, &str, u64); 25] = [
     (Broken::RemovedQuietly, "restless", 12),
     (Broken::Core(Mutation::AnyMajority), "mixed", 110),
     (Broken::Core(Mutation::IgnoredCoverage), "changing", 31),
+    (Broken::Core(Mutation::UncountedLevel), "mixed", 275),
     (Broken::Core(Mutation::UnforcedRead), "disks", 58),
     (Broken::Core(Mutation::CountedOut), "disks", 3249),
     (Broken::Core(Mutation::YieldsToFew), "disks", 2805),
