@@ -91,7 +91,7 @@ impl Wanted {
     }
 
     /// What is being done: what runs and what comes behind it in the same go. A purpose that only waits
-    /// behind the other's snapshots is not.
+    /// behind the other's snapshots is not, and is not where one of these happens to be taken for both.
     pub fn in_progress(&self) -> Purpose {
         Purpose { save: self.save_since.is_some(), rewrite: self.rewrite_since.is_some() }
     }
@@ -116,7 +116,6 @@ impl Wanted {
         let asked = self.stores.remove(&store)?;
         let taking = Taking { store, purpose: asked.purpose };
         self.running = Some(taking);
-        self.note(asked.purpose);
         Some((taking, asked))
     }
 
@@ -165,13 +164,17 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_that_is_asked_for_both_is_taken_once_and_counts_as_both() {
+    fn a_snapshot_that_is_asked_for_both_before_it_begins_is_taken_once_and_in_progress_for_what_was_first()
+     {
         let mut wanted = Wanted::default();
-        wanted.ask(1, Purpose::SAVE, None);
         wanted.ask(1, Purpose::REWRITE, None);
-        wanted.begin().unwrap();
-        assert_eq!(wanted.in_progress(), Purpose { save: true, rewrite: true });
+        wanted.ask(1, Purpose::SAVE, None);
+        assert_eq!(wanted.scheduled(), Purpose::SAVE);
+        let (taking, _) = wanted.begin().unwrap();
+        assert_eq!(taking.purpose, Purpose { save: true, rewrite: true });
+        assert_eq!(wanted.in_progress(), Purpose::REWRITE);
         wanted.end();
+        assert_eq!(wanted.in_progress(), Purpose::default());
         assert!(wanted.begin().is_none());
     }
 }
