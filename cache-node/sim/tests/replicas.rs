@@ -15,7 +15,7 @@ const SEEDS: u64 = 180;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Worlds and seeds that found what did not heal, or copies that were not the same.
-const FOUND: [(&str, u64); 26] = [
+const FOUND: [(&str, u64); 31] = [
     ("mixed", 1028),
     ("mixed", 1134),
     ("mixed", 1144),
@@ -40,6 +40,11 @@ const FOUND: [(&str, u64); 26] = [
     ("changing", 1_200_584),
     ("changing", 1_500_995),
     ("changing", 1_502_276),
+    ("changing", 3_001_202),
+    ("changing", 3_001_559),
+    ("changing", 3_001_981),
+    ("changing", 3_004_267),
+    ("changing", 3_004_489),
     ("single", 2_000_698),
     ("single", 2_001_460),
 ];

@@ -200,12 +200,12 @@ fn a_former_primary_counts_on_from_where_those_are_whose_stores_it_kept() {
 }
 
 #[test]
-fn an_owner_drops_what_it_has_of_a_store_that_it_is_not_to_have_any_more() {
+fn an_owner_drops_what_it_has_of_a_store_that_only_the_primary_is_to_have_any_more() {
     for hears_first in [1, 3] {
         let owners = Owners::three();
         let mut stores = owners.space(1).policies().to_vec();
         let index = stores.iter().position(|store| store.number == 0).unwrap();
-        stores[index].replication_factor = 2;
+        stores[index].replication_factor = 1;
         assert_eq!(owners.space(3).keys(0), 1);
         owners.space(hears_first).set_stores(&stores);
         owners.send(1, 3);

@@ -93,8 +93,7 @@ impl Keyspace {
         });
     }
 
-    /// What slots that this member follows others in hold of stores that it is not to have there by the stores in force
-    /// goes.
+    /// What slots that this member follows others in hold of stores of one copy that it is not to have there goes.
     pub(super) fn clear_unheld(&self) {
         if !self.feed.is_on() {
             return;
@@ -106,8 +105,9 @@ impl Keyspace {
         }
     }
 
-    /// Stores of which keys are in a slot that this member follows another in, although its copy is not one of these: what
-    /// is done there it is not told of.
+    /// Stores of one copy of which keys are in a slot that this member follows another in, although its copy is not one of
+    /// these: what is done there it is not told of, and as their primary it would bring it back. What is left of a store
+    /// of several copies whose factor became lower stays: the slot may just be on its way to be handed over to this member.
     pub fn unheld(&self, slot: Slot) -> SmallVec<[StoreNumber; 4]> {
         let unheld = self.with_applying(slot, 0, |applying| applying.unheld());
         unheld.unwrap_or_default()
@@ -166,11 +166,13 @@ impl Applying<'_> {
         let held = position.and_then(|position| self.registry.least_of(position.coverage));
         let Some(least) = held else { return SmallVec::new() };
         let tables = self.state.tables.iter().filter(|table| table.table.len() > 0);
-        let factor = |number| self.registry.get(number).map_or(u8::MAX, |it| it.replication_factor);
-        tables.map(|table| table.number).filter(|number| factor(*number) < least).collect()
+        let is_single =
+            |number| self.registry.get(number).is_some_and(|it| it.replication_factor == 1);
+        let numbers = tables.map(|table| table.number);
+        numbers.filter(|number| least > 1 && is_single(*number)).collect()
     }
 
-    /// What the slot holds of stores that its copy is not to have goes.
+    /// What the slot holds of stores of one copy that it is not to have goes.
     pub fn clear_unheld(&mut self) {
         let unheld = self.unheld();
         if !unheld.is_empty() && !mutation::is(Mutation::KeptStores) {

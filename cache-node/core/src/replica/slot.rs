@@ -563,10 +563,13 @@ impl SlotFeed {
             let before = std::mem::replace(&mut way.coverage, stores(way.least_factor));
             match (way.is_attached(), covers(way.least_factor)) {
                 (true, true) => is_another |= way.coverage != before,
-                (true, false) => way.detach(),
                 (false, true) => {}
-                // It may have had these stores before they went to nobody for a while: how far it is says nothing.
-                (false, false) => has_more = true,
+                // It may have had these stores before they went to nobody for a while, and not have heard of that yet:
+                // how far it is says nothing.
+                (_, false) => {
+                    way.detach();
+                    has_more = true;
+                }
             }
         }
         if is_another {

@@ -66,7 +66,7 @@ impl Broken {
             Self::Core(Mutation::AnyMajority) => &["mixed"],
             Self::Core(Mutation::IgnoredCoverage) => &["changing"],
             Self::Core(Mutation::UncountedLevel) => &["mixed"],
-            Self::Core(Mutation::KeptStores) => &["changing", "single"],
+            Self::Core(Mutation::KeptStores) => &["single"],
             // Only by time is a lease another thing than the leader takes it for.
             Self::LeaseByHearing => &["one-way"],
             Self::LeaseByWallClock | Self::WaitsNoLonger => &["clocks"],
