@@ -187,9 +187,10 @@ impl Serving {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
         let before = std::mem::replace(&mut inner.state, state.clone());
-        let stores = not_lowered(&before.stores, &state.stores);
-        if before.stores != state.stores {
-            self.slots.set_stores(&stores);
+        let are_other = before.stores != state.stores;
+        let stores = are_other.then(|| not_lowered(&before.stores, &state.stores));
+        if let Some(stores) = &stores {
+            self.slots.set_stores(stores);
         }
         let known = self.is_known(state);
         let all = known != std::mem::replace(&mut inner.known, known)
@@ -235,7 +236,7 @@ impl Serving {
             }
             inner.serving[at] = serve;
         }
-        if stores != state.stores {
+        if stores.is_some_and(|stores| stores != state.stores) {
             self.slots.set_stores(&state.stores);
         }
         drop(guard);

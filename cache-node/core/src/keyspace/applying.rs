@@ -98,10 +98,9 @@ impl Keyspace {
         if !self.feed.is_on() {
             return;
         }
-        for slot in (0..SLOTS).filter(|slot| !self.unheld(*slot).is_empty()) {
-            self.with_applying(slot, self.seen_ms.load(Relaxed), |applying| {
-                applying.clear_unheld()
-            });
+        let now_ms = self.seen_ms.load(Relaxed);
+        for slot in (0..SLOTS).filter(|slot| self.feed.is_known(*slot)) {
+            self.with_applying(slot, now_ms, |applying| applying.clear_unheld());
         }
     }
 

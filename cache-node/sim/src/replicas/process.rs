@@ -56,6 +56,12 @@ pub struct Called {
     pub awaited: Awaited,
 }
 
+/// The least replication factor of the stores that go to the owner that is the first, the second …
+fn least_factor(rank: u8) -> u8 {
+    // One more than the stores ask for is on its way to take another one's place, and gets all.
+    if usize::from(rank) > OWNERS { 1 } else { rank }
+}
+
 impl Process {
     /// Starts with what is on a disk, or with nothing.
     ///
@@ -198,8 +204,7 @@ impl Process {
                         true => Synced::Yes,
                         false => Synced::No,
                     };
-                    // One more than the stores ask for is on its way to take another one's place, and gets all.
-                    let least_factor = if usize::from(rank) > OWNERS { 1 } else { rank };
+                    let least_factor = least_factor(rank);
                     route.push(Route { link: self.link(*other), synced, least_factor });
                 }
             }
@@ -208,8 +213,7 @@ impl Process {
                 (role, placement.owners.iter().position(|id| *id == self.id))
             {
                 let rank = u8::try_from(place + 1).unwrap_or(u8::MAX);
-                let least_factor = if usize::from(rank) > OWNERS { 1 } else { rank };
-                self.space.narrow(slot, least_factor);
+                self.space.narrow(slot, least_factor(rank));
             }
             for link in stayed {
                 let is = placement.is_in_sync(link.member());
