@@ -46,11 +46,13 @@ pub enum Mutation {
     UncountedLevel,
     /// Who follows a slot keeps what it is not to have any more.
     KeptStores,
+    /// A replication factor comes into force at once.
+    HastyFactor,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::EarlyAck,
         Self::DirtyRead,
         Self::SentIsConfirmed,
@@ -72,6 +74,7 @@ impl Mutation {
         Self::LostBacklog,
         Self::UncountedLevel,
         Self::KeptStores,
+        Self::HastyFactor,
     ];
 }
 

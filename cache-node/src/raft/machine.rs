@@ -8,13 +8,15 @@ use super::{
     types::{LogId, Outcome, Snapshot, SnapshotMeta, StoredMembership, TypeConfig},
 };
 use futures::{Stream, StreamExt};
-use hypercache_core::cluster::{Change, ClusterState, PROTOCOLS, Protocol, Refused, Steering};
+use hypercache_core::cluster::{
+    Change, ClusterState, FACTORS_WAIT, PROTOCOLS, Protocol, Refused, Steering,
+};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
     storage::{EntryResponder, RaftStateMachine},
 };
 use parking_lot::Mutex;
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 use tokio::sync::watch;
 
 /// The version of a snapshot's bytes.
@@ -63,6 +65,9 @@ pub fn encode_state(state: &ClusterState) -> io::Result<Vec<u8>> {
     if is_raised {
         bytes.extend(encode(&state.protocol)?);
     }
+    if state.protocol >= FACTORS_WAIT {
+        bytes.extend(encode(&state.coming)?);
+    }
     Ok(bytes)
 }
 
@@ -76,14 +81,18 @@ pub fn decode_state(bytes: &[u8]) -> io::Result<ClusterState> {
             let wrong = |error: postcard::Error| damaged(format!("the table: {error}"));
             let (state, rest) = postcard::take_from_bytes::<ClusterState>(parts).map_err(wrong)?;
             let (steering, rest) = postcard::take_from_bytes(rest).map_err(wrong)?;
-            let protocol = match *version {
-                RAISED_VERSION => postcard::from_bytes(rest).map_err(wrong)?,
-                _ => 0,
+            let (protocol, rest) = match *version {
+                RAISED_VERSION => postcard::take_from_bytes(rest).map_err(wrong)?,
+                _ => (0, rest),
             };
             if protocol > *PROTOCOLS.end() {
                 return Err(too_old(protocol));
             }
-            Ok(ClusterState { steering, protocol, ..state })
+            let coming = match protocol >= FACTORS_WAIT {
+                true => postcard::from_bytes(rest).map_err(wrong)?,
+                false => BTreeMap::new(),
+            };
+            Ok(ClusterState { steering, protocol, coming, ..state })
         }
         Some((version, _)) => Err(damaged(format!(
             "a snapshot of version {version}; this version of HyperCache reads {SNAPSHOT_VERSION} to {RAISED_VERSION}"

@@ -15,6 +15,14 @@ fn holds(stores: &[StorePolicy], store: &StorePolicy, place: usize) -> bool {
     place < factor(store).max(1) || place >= most
 }
 
+/// How many of the stores that are replicated an owner holds: who holds more is the next primary before others.
+fn held(owners: &Owners, stores: &[StorePolicy], id: MemberId) -> usize {
+    let Some(place) = owners.iter().position(|owner| *owner == id) else { return 0 };
+    let is_held =
+        |store: &&StorePolicy| store.replication_factor > 1 && holds(stores, store, place);
+    stores.iter().filter(is_held).count()
+}
+
 /// The stores that come after some, none with a lower replication factor than before: those in force until all know who
 /// owns what. While a slot's records go by the places before, and a store by its lower factor already, an owner that is
 /// to hold it may get nothing of it, and would take itself for one that does not hold it.
@@ -138,6 +146,30 @@ impl Placement {
         self.owners.iter().any(holds_more).then_some(stays)
     }
 
+    /// Who is in sync, and must not be when other stores come into force: who holds more by them than it has; and who
+    /// stood beside another one as the next primary, and stands behind it then. What a majority acknowledged may be with
+    /// the one and not with the other.
+    pub(super) fn aside(&self, old: &[StorePolicy], new: &[StorePolicy]) -> Owners {
+        let after = self.with_stores(old, new, self.epoch);
+        let after = after.as_ref().map_or(&self.owners, |after| &after.owners);
+        let gains = |id: MemberId| {
+            let place = |of: &Owners| of.iter().position(|owner| *owner == id);
+            place(&self.owners)
+                .zip(place(after))
+                .is_some_and(|(was, is)| gains((old, was), (new, is)))
+        };
+        let yields = |id: MemberId, to: MemberId| {
+            let behind =
+                |owners: &Owners, stores| held(owners, stores, id) < held(owners, stores, to);
+            behind(after, new) && !behind(&self.owners, old)
+        };
+        let others = || self.in_sync.iter().skip(1).copied();
+        let goes = |id: &MemberId| {
+            gains(*id) || others().any(|to| to != *id && !gains(to) && yields(*id, to))
+        };
+        others().filter(goes).collect()
+    }
+
     /// Its owners, those that are in sync before those that are not.
     fn in_sync_first(&self) -> Owners {
         let (ahead, behind): (Vec<_>, Vec<_>) =
@@ -201,6 +233,21 @@ mod tests {
         assert_eq!((after.in_sync.to_vec(), after.epoch), (vec![1, 2], 9));
         assert_eq!(slot.with_stores(&many, &few, 9), None);
         assert_eq!(slot.with_stores(&stores(&[3]), &many, 9), None, "a new store has nothing");
+    }
+
+    #[test]
+    fn who_would_hold_more_or_stand_behind_another_one_steps_aside_before_factors_change() {
+        let (few, many) = (stores(&[2, 3]), stores(&[3, 3]));
+        let slot = placed(&[1, 2, 3], &[1, 2, 3]);
+        let aside = |slot: &Placement, old: &[_], new: &[_]| slot.aside(old, new).to_vec();
+        assert_eq!(aside(&slot, &few, &many), [3], "it lacks a store");
+        assert_eq!(aside(&slot, &many, &few), [3], "the other one may lack what it confirmed");
+        assert_eq!(aside(&slot, &many, &stores(&[1, 3])), [], "they stay side by side");
+        assert_eq!(aside(&slot, &stores(&[3]), &stores(&[2])), [], "it holds all until it goes");
+        // It takes the place of one that is not in sync.
+        assert_eq!(aside(&placed(&[1, 2, 3], &[1, 3]), &many, &few), []);
+        assert_eq!(aside(&placed(&[1, 2, 3], &[1, 3]), &few, &many), [3]);
+        assert_eq!(aside(&placed(&[1, 2, 3], &[1]), &few, &many), []);
     }
 
     #[test]

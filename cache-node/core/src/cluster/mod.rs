@@ -5,6 +5,7 @@
 //! what Redis clients are told.
 
 mod assignment;
+mod factors;
 mod holding;
 mod member;
 mod placement;
@@ -20,6 +21,7 @@ mod step;
 mod view;
 
 pub use assignment::{Assignment, Run};
+pub use factors::NextFactors;
 pub use holding::not_lowered;
 pub use member::{Liveness, MAX_WEIGHT, Member, MemberId, node_id};
 pub use placement::{Owners, Placement, PlacementRun};
@@ -28,7 +30,7 @@ pub use plan::{
     Positions, REPLACE_AFTER_MS, Seen, VOTER_LOST_AFTER_MS, WHOLE_ON_DISK, Waiting, bootstrap,
     fail_over, forecast, still_counted, target, to_be_asked,
 };
-pub use protocol::{PROTOCOLS, Protocol, REMOVES_BY_EPOCH, TELLS_OF_DISKS};
+pub use protocol::{FACTORS_WAIT, PROTOCOLS, Protocol, REMOVES_BY_EPOCH, TELLS_OF_DISKS};
 pub use recovery::Remains;
 pub use reply::cluster_reply;
 pub use ring::Ring;

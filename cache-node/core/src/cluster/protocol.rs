@@ -10,6 +10,7 @@
 //! | ---: | --- | --- |
 //! | 2 | 0.1 | |
 //! | 3 | 0.1 | [`Act::RemoveOwnerAt`](super::Act::RemoveOwnerAt), [`Change::RaiseProtocol`](super::Change::RaiseProtocol); who holds which stores counts for who is in sync; [`WHOLE_ON_DISK`](super::WHOLE_ON_DISK) |
+//! | 4 | 0.1 | replication factors wait for who has to [step aside](super::NextFactors) |
 
 use super::{ClusterState, Decision, Facts, MemberId};
 use std::ops::RangeInclusive;
@@ -19,7 +20,7 @@ pub type Protocol = u16;
 
 /// Those that this program speaks. What a version before the last one said may be taken out once no release that is
 /// supported speaks it alone.
-pub const PROTOCOLS: RangeInclusive<Protocol> = 2..=3;
+pub const PROTOCOLS: RangeInclusive<Protocol> = 2..=4;
 
 /// The first in which an owner is removed on condition of its slot's epoch.
 pub const REMOVES_BY_EPOCH: Protocol = 3;
@@ -29,6 +30,9 @@ pub const LOOKS_AT_STORES: Protocol = 3;
 
 /// The first in which a primary that was started again says whether its disk has all.
 pub const TELLS_OF_DISKS: Protocol = 3;
+
+/// The first in which a replication factor that is asked for comes into force once nothing is lost by it.
+pub const FACTORS_WAIT: Protocol = 4;
 
 impl ClusterState {
     /// The version that all members know.

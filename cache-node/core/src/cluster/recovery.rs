@@ -1,6 +1,7 @@
 //! A table for one member that is left, once nobody else will be there again.
 
 use super::{Assignment, ClusterState, MemberId, Owners, Placement, SLOTS, Steering};
+use std::collections::BTreeMap;
 
 /// What one member has of the slots, by the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,9 +40,10 @@ impl ClusterState {
             epoch,
             members: [(member, one)].into(),
             assignment: Assignment::from_placements(epoch, (0..SLOTS).map(|_| placement())),
-            stores: self.stores.clone(),
+            stores: self.stores.iter().map(|store| self.asked_for(store)).collect(),
             desired: None,
             steering: Steering::default(),
+            coming: BTreeMap::new(),
         })
     }
 }

@@ -48,6 +48,10 @@ pub struct ClusterState {
     /// The version that all members know, where it was raised; 0: never. Kept as `steering` is.
     #[serde(skip)]
     pub protocol: Protocol,
+    /// Replication factors that are asked for, by store, where another one is in force yet, which is in `stores`. Kept as
+    /// `steering` is.
+    #[serde(skip)]
+    pub coming: BTreeMap<StoreNumber, u8>,
 }
 
 /// A change of the table. Committed by Raft, then applied by every member alike.
@@ -262,24 +266,37 @@ impl ClusterState {
                 }
             }
             Change::Place(steps) => self.place(steps),
+            Change::CreateStore(_)
+            | Change::ChangeStore(_)
+            | Change::DropStore(_)
+            | Change::SetDesired { .. } => self.change_stores(change)?,
+            Change::Steer(steer) => self.steer(steer).map_err(Refused::InvalidSteering)?,
+        }
+        self.stores.sort_by_key(|store| store.number);
+        self.come_into_force();
+        Ok(())
+    }
+
+    fn change_stores(&mut self, change: &Change) -> Result<(), Refused> {
+        let before = self.stores.clone();
+        self.stores = before.iter().map(|store| self.asked_for(store)).collect();
+        match change {
             Change::CreateStore(policy) => {
                 self.stores.push(policy.clone());
                 self.check_stores().map_err(Refused::InvalidStore)?;
             }
-            Change::ChangeStore(policy) => {
-                let before = self.stores.clone();
-                self.change_store(policy)?;
-                self.hold(&before);
-            }
+            Change::ChangeStore(policy) => self.change_store(policy)?,
             Change::DropStore(number) => self.drop_store(*number)?,
-            Change::SetDesired { desired, drop } => {
-                let before = self.stores.clone();
-                self.set_desired(desired, drop)?;
-                self.hold(&before);
-            }
-            Change::Steer(steer) => self.steer(steer).map_err(Refused::InvalidSteering)?,
+            Change::SetDesired { desired, drop } => self.set_desired(desired, drop)?,
+            _ => {}
         }
-        self.stores.sort_by_key(|store| store.number);
+        let is_old = matches!(change, Change::CreateStore(_) | Change::DropStore(_));
+        if self.factors_wait() {
+            self.postpone(&before);
+            self.hold(&before);
+        } else if self.speaks(LOOKS_AT_STORES) && !is_old {
+            self.hold(&before);
+        }
         Ok(())
     }
 
@@ -369,16 +386,19 @@ impl ClusterState {
     }
 
     fn place(&mut self, steps: &[Step]) {
-        let stores = self.held().to_vec();
+        let mut assignment = std::mem::take(&mut self.assignment);
+        let next = self.next_factors();
         let around = Around {
             epoch: self.epoch + 1,
             replication_factor: self.replication_factor(),
-            stores: &stores,
+            stores: self.held(),
             incarnation: &|id| self.members.get(&id).map(|member| member.incarnation),
+            steps_aside: &|slot, id| next.as_ref().is_some_and(|next| next.bars(slot, id)),
         };
         for step in steps {
-            step.apply(&mut self.assignment, &around);
+            step.apply(&mut assignment, &around);
         }
+        self.assignment = assignment;
     }
 
     /// Other owners: they begin with nothing, so the primary is in sync alone.
@@ -415,15 +435,6 @@ impl ClusterState {
     /// The stores, as far as it counts for steps who holds which.
     pub(super) fn held(&self) -> &[StorePolicy] {
         if self.speaks(LOOKS_AT_STORES) { &self.stores } else { &[] }
-    }
-
-    /// Other stores are in force: nobody is in sync who holds more than before.
-    fn hold(&mut self, before: &[StorePolicy]) {
-        if !self.speaks(LOOKS_AT_STORES) {
-            return;
-        }
-        let (epoch, stores) = (self.epoch + 1, &self.stores);
-        self.assignment.update(&EVERY_SLOT, |slot| slot.with_stores(before, stores, epoch));
     }
 
     fn change_store(&mut self, policy: &StorePolicy) -> Result<(), Refused> {

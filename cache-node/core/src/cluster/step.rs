@@ -87,6 +87,8 @@ pub(super) struct Around<'a> {
     pub stores: &'a [StorePolicy],
     /// The incarnation of a member of the table.
     pub incarnation: &'a dyn Fn(MemberId) -> Option<u64>,
+    /// Whether an owner of a slot may not come to be in sync, see [`NextFactors`](super::NextFactors).
+    pub steps_aside: &'a dyn Fn(&Placement, MemberId) -> bool,
 }
 
 impl Step {
@@ -141,6 +143,7 @@ impl Act {
             Self::InSync { primary: by, epoch, member, incarnation: known, in_sync } => {
                 let same = !in_sync || incarnation(member) == Some(known);
                 let fits = primary == by && slot.epoch == epoch && member != by;
+                let same = same && !(in_sync && (around.steps_aside)(slot, member));
                 (fits && same && slot.owns(member)).then(|| slot.with_in_sync(member, in_sync))
             }
             Self::Promote { epoch, to } => {

@@ -82,6 +82,11 @@ impl Process {
                 let ask = Body::AskPosition { version };
                 Wants::Send(self.message(index, (other, incarnation), ask))
             }
+            None if !is_in_sync && version.barred[index].contains(&other) => Wants::Nothing,
+            None if is_in_sync && version.leave[index].contains(&other) => {
+                self.drop_owner(index, other, false);
+                Wants::Nothing
+            }
             None if !is_in_sync => {
                 // What was proposed came to nothing.
                 if let Some(incarnation) = self.asked.get(&(index, other)).copied() {

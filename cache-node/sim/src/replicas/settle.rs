@@ -91,6 +91,10 @@ impl World {
     /// What is not well.
     fn unwell(&self) -> Option<String> {
         let latest = self.table.latest();
+        let coming = &self.table.state().coming;
+        if !coming.is_empty() {
+            return Some(format!("factors are on their way: {coming:?}"));
+        }
         for (id, process) in &self.processes {
             if process.version.map(|version| version + 1) != Some(self.table.versions.len()) {
                 return Some(format!("{id} has not seen the table"));

@@ -2,7 +2,7 @@
 
 use super::{OWNERS, SLOTS};
 use hypercache_core::cluster::{
-    Act, Assignment, Change, ClusterState, Member, MemberId, Placement, Protocol,
+    Act, Assignment, Change, ClusterState, Member, MemberId, Owners, Placement, Protocol,
     SLOTS as ALL_SLOTS, Step,
 };
 use hypercache_core::store::StorePolicy;
@@ -22,6 +22,10 @@ pub struct Version {
     pub stores: Vec<StorePolicy>,
     /// What all members speak.
     pub protocol: Protocol,
+    /// Of each of the used slots, who is to leave the in-sync set for factors that are on their way.
+    pub leave: Vec<Owners>,
+    /// Which owners may not be in sync for the same reason.
+    pub barred: Vec<Owners>,
 }
 
 /// See the module.
@@ -86,11 +90,21 @@ impl Table {
         let placement = |(slot, _): &(u16, _)| {
             self.state.assignment.placement(*slot).cloned().unwrap_or_default()
         };
-        let placements = SLOTS.iter().map(placement).collect();
+        let placements: Vec<Placement> = SLOTS.iter().map(placement).collect();
         let incarnations = self.state.members.values().map(|m| (m.id, m.incarnation)).collect();
         let stores = self.state.stores.clone();
         let protocol = self.state.protocol();
-        self.versions.push(Version { placements, incarnations, stores, protocol });
+        let next = self.state.next_factors();
+        let of = |placement: &Placement| {
+            next.as_ref().map_or_else(Owners::new, |it| it.leave(placement))
+        };
+        let leave = placements.iter().map(of).collect();
+        let bars = |placement: &Placement| {
+            let bars = |id: &MemberId| next.as_ref().is_some_and(|it| it.bars(placement, *id));
+            placement.owners.iter().copied().filter(bars).collect()
+        };
+        let barred = placements.iter().map(bars).collect();
+        self.versions.push(Version { placements, incarnations, stores, protocol, leave, barred });
     }
 }
 
