@@ -9,6 +9,7 @@ use std::thread;
 
 use common::cluster::{Cluster, launch};
 use common::{Member, Raw, free_port};
+use hypercache_core::cluster::PROTOCOLS;
 use serde_json::Value;
 
 const STORE: &str = "cache: {replication_factor: 3, acks: quorum}\n";
@@ -70,8 +71,9 @@ fn members_are_replaced_by_a_newer_release_one_by_one_under_writes_and_speak_new
             wait_in_sync(&cluster);
         }
         for member in &cluster.members {
-            member
-                .wait_for("the newer protocol", || (status(member)["protocol"] == 3).then_some(()));
+            member.wait_for("the newer protocol", || {
+                (status(member)["protocol"] == *PROTOCOLS.end()).then_some(())
+            });
         }
         stop.store(true, Ordering::Release);
         writer.join().unwrap()
@@ -109,5 +111,5 @@ fn members_are_replaced_by_a_newer_release_one_by_one_under_writes_and_speak_new
     assert_eq!(cluster.members[2].terminate(), Some(0));
     cluster.members[2] = launch(OLDER, cluster.ports[2], &cluster.flags[2]);
     cluster.wait_whole();
-    assert_eq!(status(&cluster.members[2])["protocol"], 3);
+    assert_eq!(status(&cluster.members[2])["protocol"], *PROTOCOLS.end());
 }

@@ -17,7 +17,7 @@ const SEEDS: u64 = 2000;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Mistakes that take more than a few seeds in a world, and one that found each.
-const FOUND_AT: [(Broken, &str, u64); 26] = [
+const FOUND_AT: [(Broken, &str, u64); 27] = [
     (Broken::Core(Mutation::DirtyRead), "narrow", 124),
     (Broken::Core(Mutation::DirtyRead), "wide", 299),
     (Broken::Core(Mutation::IgnoredEpoch), "impatient", 49),
@@ -37,6 +37,7 @@ const FOUND_AT: [(Broken, &str, u64); 26] = [
     (Broken::Core(Mutation::AnyMajority), "mixed", 110),
     (Broken::Core(Mutation::IgnoredCoverage), "changing", 31),
     (Broken::Core(Mutation::UncountedLevel), "mixed", 275),
+    (Broken::Core(Mutation::HastyFactor), "changing", 667),
     (Broken::Core(Mutation::UnforcedRead), "disks", 58),
     (Broken::Core(Mutation::CountedOut), "disks", 3249),
     (Broken::Core(Mutation::YieldsToFew), "disks", 2805),

@@ -3,7 +3,10 @@
 use super::control::MemberStats;
 use hypercache_core::{
     cluster::{Assignment, ClusterState, Liveness, MemberId, Protocol, View, node_id},
-    store::{Acks, DurabilityFields, EvictionPolicy, FilterRate, StoreNumber, filter_setting},
+    store::{
+        Acks, DurabilityFields, EvictionPolicy, FilterRate, StoreNumber, StorePolicy,
+        filter_setting,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -109,8 +112,10 @@ pub struct StoreStatus {
     /// The rate of false positives of its filter; none: it has no filter.
     #[serde(with = "filter_setting")]
     pub cuckoo_filter: Option<FilterRate>,
-    /// How many members hold each key.
+    /// How many members shall hold each key.
     pub replication_factor: u8,
+    /// How many do by the table: another one while `replication_factor` is on its way.
+    pub replication_factor_in_force: u8,
     /// How many of them have a write before it is answered.
     pub acks: Acks,
     /// What of it is on disk: every field that means something in its mode.
@@ -126,7 +131,7 @@ pub struct StoreStatus {
 /// Something that keeps the cluster from the desired state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// One word: `StoreNotEmpty`, `MemberOwnsSlots`, `NameTaken`, `SlotsWait`.
+    /// One word: `StoreNotEmpty`, `MemberOwnsSlots`, `NameTaken`, `SlotsWait`, `ReplicationFactorWaits`.
     pub kind: String,
     /// What it is about.
     pub object: String,
@@ -190,7 +195,8 @@ pub fn status(
                 default_ttl_ms: store.default_ttl_ms,
                 key_prefixes: store.key_prefixes.clone(),
                 cuckoo_filter: store.filter,
-                replication_factor: store.replication_factor,
+                replication_factor: state.asked_for(store).replication_factor,
+                replication_factor_in_force: store.replication_factor,
                 acks: store.acks,
                 persistence: (&store.durability).into(),
                 managed: store.managed,
@@ -287,6 +293,7 @@ fn problems(view: &View, said: &Said, twins: &[String]) -> Vec<Problem> {
         }
     }
     problems.extend(waiting(view));
+    problems.extend(factors(state));
     problems.extend(twins.iter().map(|name| Problem {
         kind: "NameTaken".into(),
         object: name.clone(),
@@ -317,6 +324,23 @@ fn waiting(view: &View) -> Vec<Problem> {
         .collect()
 }
 
+/// Replication factors that are asked for and not in force.
+fn factors(state: &ClusterState) -> Vec<Problem> {
+    let slots = state.slots_before_factors();
+    let waits = state.stores.iter().filter(|store| state.coming.contains_key(&store.number));
+    let problem = |store: &StorePolicy| Problem {
+        kind: "ReplicationFactorWaits".into(),
+        object: store.name.clone(),
+        message: format!(
+            "it goes from {} copies to {}: in {slots} slots a copy has yet to leave the in-sync set for that, which it \
+             does once two others are in sync",
+            store.replication_factor,
+            state.asked_for(store).replication_factor
+        ),
+    };
+    waits.map(problem).collect()
+}
+
 fn fully_replicated(state: &ClusterState) -> bool {
     let wanted = state.owners_wanted();
     let runs = state.assignment.placements();
@@ -330,7 +354,10 @@ fn fully_replicated(state: &ClusterState) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hypercache_core::cluster::{Change, ClusterState, Desired, Member, Ring};
+    use hypercache_core::cluster::{
+        Assignment, Change, ClusterState, Desired, FACTORS_WAIT, Member, Owners, Placement, Ring,
+        SLOTS,
+    };
     use hypercache_core::store::StorePolicy;
     use std::sync::Arc;
 
@@ -419,6 +446,31 @@ mod tests {
             kinds,
             [("StoreNotEmpty", "a"), ("MemberOwnsSlots", "demo-10"), ("NameTaken", "demo-2")]
         );
+    }
+
+    #[test]
+    fn a_replication_factor_that_waits_is_told_with_the_one_in_force() {
+        let mut view = view();
+        let state = Arc::make_mut(&mut view.state);
+        state.apply(&Change::RaiseProtocol(FACTORS_WAIT)).unwrap();
+        let store = |number, replication_factor| StorePolicy {
+            replication_factor,
+            ..StorePolicy::new(if number == 0 { "default" } else { "a" }, number)
+        };
+        state.apply(&Change::ChangeStore(store(0, 2))).unwrap();
+        let owners: Owners = [2, 10].into_iter().collect();
+        let both = Placement { in_sync: owners.clone(), owners, epoch: 1 };
+        state.assignment = Assignment::from_placements(1, (0..SLOTS).map(|_| both.clone()));
+        state.apply(&Change::CreateStore(store(1, 1))).unwrap();
+        state.apply(&Change::ChangeStore(store(1, 2))).unwrap();
+        let status = status(&view, None, true, &said(4), &[]);
+        let told = &status.stores[1];
+        assert_eq!((told.replication_factor, told.replication_factor_in_force), (2, 1));
+        assert_eq!(status.stores[0].replication_factor_in_force, 2);
+        let problem = &status.problems[0];
+        assert_eq!((&*problem.kind, &*problem.object), ("ReplicationFactorWaits", "a"));
+        let message = "it goes from 1 copies to 2: in 16384 slots a copy has yet to leave";
+        assert!(problem.message.starts_with(message), "{}", problem.message);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 use hypercache_core::cluster::{
-    Act, Change, ClusterState, MemberId, REMOVES_BY_EPOCH, SLOTS, Slot, Step, slot_runs,
+    Act, Change, ClusterState, MemberId, Placement, REMOVES_BY_EPOCH, SLOTS, Slot, Step, slot_runs,
 };
 use hypercache_core::keyspace::{Keyspace, Leaving};
 use hypercache_core::replica::{Link, Owner};
@@ -78,11 +78,22 @@ struct Keeper {
     shared: (u64, Vec<Shared>),
 }
 
+/// Why an owner leaves the in-sync set.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    /// It does not do as it should.
+    Fails,
+    /// For a replication factor.
+    MakesWay,
+}
+
 /// A slot of this member with another owner, by the table.
 struct Shared {
     slot: Slot,
     /// The other one is in sync.
     is_in_sync: bool,
+    /// It leaves now, or may not join, until a replication factor that is asked for is in force.
+    steps_aside: bool,
     /// No majority of its owners is in sync: it refuses writes.
     is_urgent: bool,
 }
@@ -96,6 +107,8 @@ struct Looked {
     in_sync: Vec<Slot>,
     /// Of these, those of which it has not what it should.
     lacks: Vec<Slot>,
+    /// Of the others, those that it leaves for a replication factor that is asked for.
+    aside: Vec<Slot>,
     /// Slots of which it has everything, and is not in sync.
     joins: Vec<Slot>,
     /// How many slots are on their way to it.
@@ -127,13 +140,15 @@ impl Keeper {
         }
         let must_leave = std::mem::take(&mut *self.state.must_leave.lock());
         if (is_gone || is_silent) && !looked.in_sync.is_empty() {
-            self.leave(looked.in_sync).await;
+            self.leave(looked.in_sync, Why::Fails).await;
         } else if !looked.lacks.is_empty() && self.whole_at.elapsed() >= PATIENCE {
-            self.leave(looked.lacks).await;
+            self.leave(looked.lacks, Why::Fails).await;
         } else if looked.lacks.iter().any(|slot| must_leave.contains(slot)) {
             // The others are on their way.
             looked.lacks.retain(|slot| must_leave.contains(slot));
-            self.leave(looked.lacks).await;
+            self.leave(looked.lacks, Why::Fails).await;
+        } else if !looked.aside.is_empty() {
+            self.leave(looked.aside, Why::MakesWay).await;
         } else if is_up && !is_silent && !looked.joins.is_empty() {
             // One change of the table for many.
             let since = *self.joining_since.get_or_insert_with(Instant::now);
@@ -161,6 +176,7 @@ impl Keeper {
             at,
             in_sync: vec![],
             lacks: vec![],
+            aside: vec![],
             joins: vec![],
             comes: 0,
             is_urgent: false,
@@ -168,7 +184,7 @@ impl Keeper {
         if self.shared.0 != table.epoch {
             self.shared = (table.epoch, shared(&table, context.me, link.member()));
         }
-        for Shared { slot, is_in_sync, is_urgent } in &self.shared.1 {
+        for Shared { slot, is_in_sync, steps_aside, is_urgent } in &self.shared.1 {
             let slot = *slot;
             let owner = context.keyspace.feed().look(slot, |feed| feed.owner(link)).flatten();
             let is_whole = owner.is_some_and(|Owner { is_whole, .. }| is_whole);
@@ -177,8 +193,11 @@ impl Keeper {
                     looked.in_sync.push(slot);
                     if !is_whole {
                         looked.lacks.push(slot);
+                    } else if *steps_aside {
+                        looked.aside.push(slot);
                     }
                 }
+                false if *steps_aside => {}
                 false if is_whole => {
                     looked.joins.push(slot);
                     looked.is_urgent |= is_urgent;
@@ -191,28 +210,41 @@ impl Keeper {
     }
 
     /// The owner leaves the in-sync sets of slots, and with it those that have not what it may have alone.
-    async fn leave(&mut self, slots: Vec<Slot>) {
+    async fn leave(&mut self, slots: Vec<Slot>, why: Why) {
         let context = &self.context;
         // One after the other: who stays as one leaves does not leave by itself meanwhile.
         let _alone = context.leaving.lock().await;
         let begin = |slot: Slot| Some((slot, context.keyspace.begin_leaving(slot, &self.link)?));
         let begun: Vec<(Slot, Leaving)> = slots.into_iter().filter_map(begin).collect();
-        let leave = who_leaves(&context.keyspace, begun).await;
+        let mut leave = who_leaves(&context.keyspace, begun).await;
+        let stays = match why {
+            Why::Fails => BTreeMap::new(),
+            Why::MakesWay => with_others(&mut leave, self.link.member()),
+        };
         let (mut opened, mut steps) = (Vec::new(), Vec::new());
         for (member, slots) in &leave {
             let (some, more) = context.serving.open(slots.iter().copied(), *member, 0, false);
-            tracing::warn!(
-                action = "replica-out-of-sync",
-                member = context.name_of(*member),
-                slots = some.len(),
-                "a replica is no longer in sync"
-            );
+            let name = context.name_of(*member);
+            match why {
+                Why::Fails => tracing::warn!(
+                    action = "replica-out-of-sync",
+                    member = name,
+                    slots = some.len(),
+                    "a replica is no longer in sync"
+                ),
+                Why::MakesWay => tracing::info!(
+                    action = "replica-makes-way",
+                    member = name,
+                    slots = some.len(),
+                    "a replica is out of sync until a replication factor that is asked for is in force"
+                ),
+            }
             opened.extend(some);
             steps.extend(more);
         }
         // All in one change.
         context.propose(&opened, steps).await;
-        for (member, slots) in &leave {
+        for (member, slots) in leave.iter().chain(&stays) {
             context.serving.settle(slots, *member);
         }
     }
@@ -250,16 +282,38 @@ impl Keeper {
 /// The slots of one member that another one owns as well.
 fn shared(table: &ClusterState, me: MemberId, member: MemberId) -> Vec<Shared> {
     let majority = table.replication_factor() / 2 + 1;
+    let next = table.next_factors();
+    let steps_aside = |placement: &Placement| {
+        next.as_ref().is_some_and(|next| match placement.is_in_sync(member) {
+            true => next.leave(placement).contains(&member),
+            false => next.bars(placement, member),
+        })
+    };
     let slot = |slot| {
         let placement = table.assignment.placement(slot)?;
         let is_shared = placement.primary() == Some(me) && placement.owns(member);
         is_shared.then(|| Shared {
             slot,
             is_in_sync: placement.is_in_sync(member),
+            steps_aside: steps_aside(placement),
             is_urgent: placement.in_sync.len() < majority,
         })
     };
     (0..SLOTS).filter_map(slot).collect()
+}
+
+/// Takes out the slots in which others would have to leave with an owner that could as well stay.
+fn with_others(
+    leave: &mut BTreeMap<MemberId, Vec<Slot>>,
+    member: MemberId,
+) -> BTreeMap<MemberId, Vec<Slot>> {
+    let alone = leave.remove(&member).unwrap_or_default();
+    let others: BTreeSet<Slot> = leave.values().flatten().copied().collect();
+    let (stays, alone) = alone.into_iter().partition(|slot| others.contains(slot));
+    let mut all = std::mem::take(leave);
+    all.insert(member, stays);
+    leave.insert(member, alone);
+    all
 }
 
 /// Who has to leave with an owner, and of which slots: those who stay have everything by then.
@@ -308,9 +362,8 @@ impl Context {
         let begun: Vec<(Slot, Leaving)> =
             slots.iter().copied().filter(spared).filter_map(begin).collect();
         let mut leave = who_leaves(&self.keyspace, begun).await;
-        let begun = leave.remove(&member).unwrap_or_default();
-        let others: BTreeSet<Slot> = leave.values().flatten().copied().collect();
-        let going = begun.iter().copied().filter(|slot| !others.contains(slot));
+        let stays = with_others(&mut leave, member);
+        let going = leave.values().flatten().copied();
         let (opened, mut steps) = self.serving.open(going, member, 0, false);
         if !opened.is_empty() {
             match table.speaks(REMOVES_BY_EPOCH) {
@@ -322,8 +375,7 @@ impl Context {
             }
             self.propose(&opened, steps).await;
         }
-        self.serving.settle(&begun, member);
-        for (other, slots) in &leave {
+        for (other, slots) in leave.iter().chain(&stays) {
             self.serving.settle(slots, *other);
         }
         opened.len()

@@ -216,10 +216,11 @@ fn stores_applied(cluster: &HyperCacheCluster, seen: Seen<'_>) -> Verdict {
             format!("not yet as the resource says: {}", missing.join(", ")),
         );
     }
-    if let Some(problem) = report.problems.iter().find(|p| p.kind == "StoreNotEmpty") {
+    let of_stores = ["StoreNotEmpty", "ReplicationFactorWaits"];
+    if let Some(problem) = report.problems.iter().find(|p| of_stores.contains(&&*p.kind)) {
         return verdict(
             Some(false),
-            "StoreNotEmpty",
+            &problem.kind,
             format!("{}: {}", problem.object, problem.message),
         );
     }

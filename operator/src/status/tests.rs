@@ -290,6 +290,8 @@ fn stores_that_the_cluster_lacks_or_keeps_are_named() {
     assert_eq!(status.problems[0].object, "old");
     let applied: Vec<_> = status.stores.iter().map(|s| (s.name.as_str(), s.applied)).collect();
     assert_eq!(applied, [("default", true), ("a", true), ("old", false)]);
+    case.report.as_mut().unwrap().problems[0].kind = "ReplicationFactorWaits".into();
+    assert_eq!(case.says("StoresApplied"), pair("False", "ReplicationFactorWaits"));
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl Broken {
             Self::Core(Mutation::HastyMark) => &["wide"],
             // Only there some owners hold other stores than others.
             Self::Core(Mutation::AnyMajority) => &["mixed"],
-            Self::Core(Mutation::IgnoredCoverage) => &["changing"],
+            Self::Core(Mutation::IgnoredCoverage | Mutation::HastyFactor) => &["changing"],
             Self::Core(Mutation::UncountedLevel) => &["mixed"],
             Self::Core(Mutation::KeptStores) => &["single"],
             // Only by time is a lease another thing than the leader takes it for.

@@ -152,7 +152,7 @@ fn changeable(app: &App, name: &str) -> Result<StorePolicy, ApiError> {
         );
         return Err(ApiError::new(StatusCode::CONFLICT, "managed_store", message));
     }
-    Ok(policy)
+    Ok(app.cluster.view().state.asked_for(&policy))
 }
 
 /// One store with what it holds in the whole cluster, out of the cluster's status.

@@ -18,6 +18,15 @@ fn word(value: &Value) -> String {
     }
 }
 
+/// How many copies a store has, and shall have where that is another number yet.
+fn copies(store: &Value) -> String {
+    let (now, asked) = (&store["replication_factor_in_force"], &store["replication_factor"]);
+    match now.is_null() || now == asked {
+        true => word(asked),
+        false => format!("{now} to {asked}"),
+    }
+}
+
 fn size(value: &Value) -> String {
     let units = [(1u64 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")];
     match value.as_u64() {
@@ -86,7 +95,7 @@ pub fn status(status: &Value) -> String {
         vec![
             word(&store["name"]),
             word(&store["number"]),
-            word(&store["replication_factor"]),
+            copies(store),
             word(&store["acks"]),
             word(&store["persistence"]["mode"]),
             word(&store["eviction_policy"]),

@@ -145,14 +145,20 @@ pub(super) async fn set_and_wait(context: &Context<'_>, args: &[&[u8]], out: &mu
         Ok(changed) => changed,
         Err(text) => return out.error(&text),
     };
-    let default = context.view.state.store_named(DEFAULT_STORE);
-    if let Some(policy) = changed.policy.clone().filter(|policy| Some(policy) != default)
+    let default = default_store(context);
+    if let Some(policy) = changed.policy.clone().filter(|policy| Some(policy) != default.as_ref())
         && let Err(error) = context.shared.router.cluster().change_store(policy).await
     {
         return out.error(&format!("ERR CONFIG SET failed - {error}"));
     }
     changed.apply(context);
     out.simple("OK");
+}
+
+/// The policy of the store `default`, as it is asked for; `None`: there is no cluster yet.
+fn default_store(context: &Context<'_>) -> Option<StorePolicy> {
+    let state = &context.view.state;
+    state.store_named(DEFAULT_STORE).map(|store| state.asked_for(store))
 }
 
 /// Puts what was set in force.
@@ -201,7 +207,7 @@ fn check(context: &Context<'_>, args: &[&[u8]]) -> Result<Changed, String> {
         return Err("ERR wrong number of arguments for 'config|set' command".into());
     }
     let mut tunables = context.shared.tunables.read().clone();
-    let default = context.view.state.store_named(DEFAULT_STORE).cloned();
+    let default = default_store(context);
     let mut policy = None;
     let (mut script_time_limit_ms, mut log_level) = (None, None);
     let mut names = std::collections::BTreeSet::new();

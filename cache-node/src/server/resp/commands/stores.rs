@@ -47,7 +47,7 @@ pub(super) fn list(context: &Context<'_>, out: &mut Writer<'_>) {
             false => out.null(),
         }
         out.bulk(b"replication_factor");
-        out.integer(i64::from(policy.replication_factor));
+        out.integer(i64::from(context.view.state.asked_for(policy).replication_factor));
         out.bulk(b"acks");
         out.bulk(policy.acks.as_str().as_bytes());
         out.bulk(b"keys");
