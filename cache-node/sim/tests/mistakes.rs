@@ -17,7 +17,7 @@ const SEEDS: u64 = 2000;
 const OPTIONS: Options = Options { steps: 1500, prints: false, shape: None, broken: None };
 
 /// Mistakes that take more than a few seeds in a world, and one that found each.
-const FOUND_AT: [(Broken, &str, u64); 27] = [
+const FOUND_AT: [(Broken, &str, u64); 28] = [
     (Broken::Core(Mutation::DirtyRead), "narrow", 124),
     (Broken::Core(Mutation::DirtyRead), "wide", 299),
     (Broken::Core(Mutation::IgnoredEpoch), "impatient", 49),
@@ -45,6 +45,7 @@ const FOUND_AT: [(Broken, &str, u64); 27] = [
     (Broken::UnforcedConfirmed, "disks", 5111),
     (Broken::LeaseByHearing, "one-way", 226),
     (Broken::WaitsNoLonger, "clocks", 824),
+    (Broken::KeptOverSnapshot, "snapshots", 302),
 ];
 
 fn find(broken: Broken, shape: Shape, seed: u64) -> Option<String> {

@@ -245,7 +245,10 @@ impl RaftStateMachine<TypeConfig> for Machine {
         self.membership = meta.last_membership.clone();
         self.state = Arc::new(state);
         self.keep_cluster().await?;
-        self.show();
+        if self.state.exists() {
+            self.serving.install(&self.state);
+        }
+        self.shown.send_replace(self.state.clone());
         Ok(())
     }
 

@@ -52,6 +52,8 @@ pub trait Slots: Send + Sync + 'static {
     fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool;
     /// Whether what the disk has of the slot was read.
     fn is_read(&self, slot: Slot) -> bool;
+    /// The sessions of all links are over: every owner of every slot is asked anew how far it is.
+    fn end_sessions(&self);
     /// Many changes of places and of who is in sync are under way until this is dropped.
     fn quietly(&self) -> Option<Quiet<'_>>;
 }
@@ -98,6 +100,9 @@ impl Slots for Keyspace {
     }
     fn is_read(&self, _: Slot) -> bool {
         true
+    }
+    fn end_sessions(&self) {
+        self.feed().links().iter().for_each(|link| link.close(link.session()));
     }
     fn quietly(&self) -> Option<Quiet<'_>> {
         Some(self.feed().quietly())
@@ -179,6 +184,16 @@ impl Serving {
     /// Whether a table knows this process.
     pub fn is_known(&self, state: &ClusterState) -> bool {
         state.members.get(&self.me).is_some_and(|me| me.incarnation == self.incarnation)
+    }
+
+    /// A table that came whole: what was between is not known. Who is an owner by both may have been none meanwhile, and
+    /// have dropped what it had; so all are asked again.
+    pub fn install(&self, state: &Arc<ClusterState>) {
+        // Before sessions end: nobody is attached by an answer to a question of before.
+        let all = state.members.keys().map(|id| (*id, state.epoch));
+        self.inner.lock().removed.extend(all);
+        self.slots.end_sessions();
+        self.apply(state);
     }
 
     /// The table after an entry of the log. Must be called in the log's order.

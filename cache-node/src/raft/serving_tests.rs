@@ -11,6 +11,8 @@ pub(crate) struct Fake {
     pub linked: Mutex<BTreeSet<MemberId>>,
     /// What it is to have of slots that it gave away, by least replication factor.
     pub narrowed: Mutex<BTreeSet<u8>>,
+    /// How often the links' sessions were over.
+    pub ended: Mutex<usize>,
 }
 
 impl Default for Fake {
@@ -21,6 +23,7 @@ impl Default for Fake {
             stores: Mutex::default(),
             linked: Mutex::default(),
             narrowed: Mutex::default(),
+            ended: Mutex::default(),
         }
     }
 }
@@ -105,6 +108,9 @@ impl Slots for Fake {
     }
     fn set_synced(&self, _: Slot, _: &Link, _: Synced) -> bool {
         true
+    }
+    fn end_sessions(&self) {
+        *self.ended.lock() += 1;
     }
     fn is_read(&self, _: Slot) -> bool {
         true
@@ -375,6 +381,22 @@ fn it_is_known_by_which_table_a_member_ceased_to_own_a_slot_also_when_it_owns_it
     table.show(&serving);
     assert_eq!(serving.removed(2), epoch);
     assert!(serving.epoch() > epoch);
+}
+
+#[test]
+fn owners_are_asked_anew_after_a_table_that_came_whole() {
+    let fake = Arc::new(Fake::default());
+    let serving = Serving::new(1, 0, fake.clone());
+    let mut table = Table::new();
+    table.show(&serving);
+    table.step(Act::AddOwner(2));
+    table.show(&serving);
+    assert_eq!((*fake.ended.lock(), serving.removed(2)), (0, 0));
+    table.change(Change::AddMember(member(3)));
+    let state = Arc::new(table.state.clone());
+    serving.install(&state);
+    assert_eq!((*fake.ended.lock(), serving.removed(2)), (1, state.epoch));
+    assert_eq!(serving.state(), state);
 }
 
 #[test]

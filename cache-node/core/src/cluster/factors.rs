@@ -115,7 +115,8 @@ impl ClusterState {
             let new = next.new;
             let before = std::mem::replace(&mut self.stores, new);
             self.hold(&before);
-            let stores = &self.stores;
+            let (epoch, stores) = (self.epoch + 1, &self.stores);
+            self.assignment.update(&EVERY_SLOT, |slot| slot.where_less(&before, stores, epoch));
             self.coming.retain(|number, wanted| {
                 stores.iter().any(|s| s.number == *number && s.replication_factor != *wanted)
             });

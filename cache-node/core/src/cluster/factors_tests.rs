@@ -160,6 +160,22 @@ fn a_new_store_of_fewer_copies_does_not_put_an_owner_before_another_one_at_once(
 }
 
 #[test]
+fn a_hand_over_that_is_on_its_way_is_refused_where_its_heir_holds_less_since() {
+    let mut state = three(&[3, 3]);
+    let placement = state.assignment.placement(5).unwrap().clone();
+    let (epoch, to) = (placement.epoch, placement.owners[1]);
+    change(&mut state, 0, 1);
+    assert_eq!(factors(&state), [1, 3]);
+    let hand_over =
+        |epoch| Change::Place(vec![Step::new(vec![(5, 5)], Act::HandOver { epoch, to })]);
+    state.apply(&hand_over(epoch)).unwrap();
+    let after = state.assignment.placement(5).unwrap().clone();
+    assert_eq!((&after.owners, &after.in_sync), (&placement.owners, &placement.owners));
+    state.apply(&hand_over(after.epoch)).unwrap();
+    assert_eq!(state.assignment.primary(5), Some(to));
+}
+
+#[test]
 fn members_that_do_not_know_how_to_wait_change_factors_at_once() {
     let mut state = three(&[2, 3]);
     state.protocol = FACTORS_WAIT - 1;

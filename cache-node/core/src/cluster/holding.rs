@@ -170,6 +170,20 @@ impl Placement {
         others().filter(goes).collect()
     }
 
+    /// The same at a new epoch, where an owner in sync holds less by other stores: a hand-over to it that is on its way
+    /// is refused, as it may drop what it holds no more.
+    pub(super) fn where_less(
+        &self,
+        old: &[StorePolicy],
+        new: &[StorePolicy],
+        epoch: u64,
+    ) -> Option<Self> {
+        let mut places = (0..).zip(&self.owners).skip(1);
+        let loses =
+            places.any(|(place, id)| self.is_in_sync(*id) && gains((new, place), (old, place)));
+        loses.then(|| Self { epoch, ..self.clone() })
+    }
+
     /// Its owners, those that are in sync before those that are not.
     fn in_sync_first(&self) -> Owners {
         let (ahead, behind): (Vec<_>, Vec<_>) =

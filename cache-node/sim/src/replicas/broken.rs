@@ -33,6 +33,8 @@ pub enum Broken {
     UnforcedConfirmed,
     /// An owner says how far it is by what is not on its disk yet.
     UnforcedPosition,
+    /// A primary that is given the table whole goes on with owners that may have been none meanwhile.
+    KeptOverSnapshot,
 }
 
 impl Broken {
@@ -40,7 +42,7 @@ impl Broken {
     pub fn all() -> impl Iterator<Item = Self> {
         let shell = [Self::ServesWithoutLease, Self::AnyOwner, Self::ServesUnknown];
         let more = [Self::LeavesAlone, Self::OlderTable, Self::RemovedQuietly];
-        let wiped = [Self::KeptNumber];
+        let wiped = [Self::KeptNumber, Self::KeptOverSnapshot];
         let disks = [Self::UnforcedAnswer, Self::UnforcedConfirmed, Self::UnforcedPosition];
         let clocks = [Self::LeaseByHearing, Self::LeaseByWallClock, Self::WaitsNoLonger];
         Mutation::ALL
@@ -68,6 +70,7 @@ impl Broken {
             Self::Core(Mutation::UncountedLevel) => &["mixed"],
             Self::Core(Mutation::KeptStores) => &["single"],
             // Only by time is a lease another thing than the leader takes it for.
+            Self::KeptOverSnapshot => &["snapshots"],
             Self::LeaseByHearing => &["one-way"],
             Self::LeaseByWallClock | Self::WaitsNoLonger => &["clocks"],
             // Only there may most be killed at once.

@@ -124,10 +124,34 @@ impl Process {
     /// # Errors
     /// It dropped what the latest table has it in sync with.
     pub fn see_up_to(&mut self, last: usize, versions: &[Version]) -> Result<(), String> {
+        let next = self.version.map_or(0, |seen| seen + 1);
+        (next..=last).try_for_each(|number| self.see_one(number, number.checked_sub(1), versions))
+    }
+
+    /// Sees a version of the table, and none of those between: it was given a snapshot. Another owner may have ceased to be
+    /// one meanwhile, and have dropped what it had; `keeps`: by a mistake it is not asked again how far it is.
+    ///
+    /// # Errors
+    /// As [`Self::see_up_to`].
+    pub fn jump(&mut self, to: usize, versions: &[Version], keeps: bool) -> Result<(), String> {
+        if !keeps {
+            for link in self.space.feed().links().iter() {
+                self.removed.insert(link.member(), to);
+                link.close(link.session());
+            }
+        }
+        self.see_one(to, self.version, versions)
+    }
+
+    fn see_one(
+        &mut self,
+        number: usize,
+        before: Option<usize>,
+        versions: &[Version],
+    ) -> Result<(), String> {
         let id = self.id;
-        for number in self.version.map_or(0, |seen| seen + 1)..=last {
-            let before = number.checked_sub(1).and_then(|before| versions.get(before));
-            let Some(version) = versions.get(number) else { continue };
+        let before = before.and_then(|before| versions.get(before));
+        if let Some(version) = versions.get(number) {
             let dropped = self.see(number, version, before);
             let counts_on_it = |index: &usize| {
                 versions.last().is_some_and(|latest| {

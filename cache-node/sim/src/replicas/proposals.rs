@@ -124,7 +124,18 @@ impl World {
         let Some(process) = self.processes.get_mut(&id) else { return Ok(()) };
         let next = process.version.map_or(0, |version| (version + 1).min(last));
         let next = next + self.dice.pick(last - next + 1);
-        process.see_up_to(next, &self.table.versions)?;
+        // What is between two versions may have been compacted by then.
+        let far = process.version.is_some_and(|seen| seen + 3 < next);
+        if self.shape.snapshots && far && self.dice.one(2) {
+            let keeps = self.options.broken == Some(Broken::KeptOverSnapshot);
+            process.jump(next, &self.table.versions, keeps)?;
+            if !keeps {
+                // Its sessions are over.
+                self.network.connections.retain(|(from, _), _| *from != id);
+            }
+        } else {
+            process.see_up_to(next, &self.table.versions)?;
+        }
         if self.options.broken == Some(Broken::ServesUnknown) {
             process.pretend(&self.table.versions[next]);
         }

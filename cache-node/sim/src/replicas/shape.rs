@@ -22,6 +22,8 @@ pub struct Shape {
     pub patience: usize,
     /// A member hears nothing of the table for a while.
     pub late_tables: bool,
+    /// Members that are far behind the table are given it whole.
+    pub snapshots: bool,
     /// Copies become other ones, and have to be found.
     pub damage: bool,
     /// What goes one way is lost, and what goes the other way is not.
@@ -45,6 +47,7 @@ impl Shape {
         moves: 0,
         patience: 40,
         late_tables: false,
+        snapshots: false,
         damage: false,
         one_way: false,
         clocks: Clocks::None,
@@ -60,6 +63,8 @@ impl Shape {
         Self { members: 4, moves: 2, late_tables: true, damage: true, ..Self::NARROW };
     /// Slots move all the time, and nothing is damaged.
     pub const RESTLESS: Self = Self { moves: 5, damage: false, ..Self::WIDE };
+    /// The same, and the table comes whole to who is behind.
+    pub const SNAPSHOTS: Self = Self { snapshots: true, ..Self::RESTLESS };
     /// What is lost one way only, and leases by time.
     pub const ONE_WAY: Self = Self { one_way: true, clocks: Clocks::Even, ..Self::NARROW };
     /// Clocks that are not even, nor right.
@@ -81,7 +86,7 @@ impl Shape {
         Self { members: 4, moves: 1, late_tables: true, disks_fail: true, ..Self::DISKS };
 
     /// The worlds that have names.
-    pub const NAMED: [(&str, Self); 12] = [
+    pub const NAMED: [(&str, Self); 13] = [
         ("narrow", Self::NARROW),
         ("impatient", Self::IMPATIENT),
         ("wide", Self::WIDE),
@@ -94,6 +99,7 @@ impl Shape {
         ("disks", Self::DISKS),
         ("bad-disks", Self::BAD_DISKS),
         ("single", Self::SINGLE),
+        ("snapshots", Self::SNAPSHOTS),
     ];
 
     /// Those that no seed chooses by itself.
