@@ -162,7 +162,7 @@ impl Keyspace {
                 return Err(Unattached::InSync);
             }
             if !goes_on && feed.is_uneven_beside(link) {
-                registry.fed_to_all().into_iter().for_each(|store| feed.align(slot, store, now_ms));
+                registry.align(feed, slot, now_ms);
             }
             let (epoch, levels) = (feed.position.epoch, feed.levels);
             let SlotFeed { ways, backlog, .. } = &mut *feed;

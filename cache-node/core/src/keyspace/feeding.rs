@@ -5,7 +5,7 @@ use super::{Keyspace, Locked};
 use crate::cluster::{SLOTS, Slot};
 use crate::log::{Batch, Ticket, awaits};
 use crate::mutation::{self, Mutation};
-use crate::replica::{Fed, Feed, Role, Route};
+use crate::replica::{Fed, Feed, Role, Route, SlotFeed};
 use crate::store::{Acks, Durability, MAX_REPLICATION_FACTOR, StoreNumber, StorePolicy};
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -57,9 +57,13 @@ impl Registry {
         (1..=MAX_REPLICATION_FACTOR).rev().find(|least| self.coverage(*least) == coverage)
     }
 
-    /// The store whose records go to all owners that get any.
-    pub(super) fn fed_to_all(&self) -> Option<Fed> {
-        self.stores.iter().map(|store| store.fed()).max_by_key(|store| store.replication_factor)
+    /// Tells all owners of a slot of a number that all are at then, see [`SlotFeed::align`].
+    pub(super) fn align(&self, feed: &mut SlotFeed, slot: Slot, now_ms: u64) {
+        let stores = self.stores.iter().map(|store| store.fed());
+        // Its records go to all owners that get any.
+        if let Some(store) = stores.max_by_key(|store| store.replication_factor) {
+            feed.align(slot, store, now_ms);
+        }
     }
 
     /// Whether all stores of at least a replication factor among `new` were so before, or were not there.
@@ -114,7 +118,7 @@ impl Keyspace {
                 feed.become_role(slot, role, route, handed_over, self.random(), coverage);
             if feed.is_uneven() {
                 let now_ms = self.seen_ms.load(Relaxed);
-                registry.fed_to_all().into_iter().for_each(|store| feed.align(slot, store, now_ms));
+                registry.align(feed, slot, now_ms);
             }
             cell.fed.set(feed.least_factor());
             is_placed

@@ -9,7 +9,9 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `link` | this member as primary towards one other: sessions, cycles, what is not confirmed |
-//! | `slot` | what this member is for a slot, and how far the other owners are |
+//! | `slot` | what this member is for a slot, how far its copy is, and where its records go |
+//! | `way` | another owner of a slot: which stores go to it, and how far it is |
+//! | `counting` | who has to have what was written before it is answered, and who has it |
 //! | `levels` | how far who has only some of a slot's stores is |
 //! | `backlog` | what was written before the other owners of a slot were attached |
 //! | `mark` | what a link says of a slot beside its records |
@@ -24,6 +26,7 @@
 pub mod awaits;
 mod backlog;
 pub(crate) mod check;
+mod counting;
 mod feed;
 mod incoming;
 mod levels;
@@ -33,6 +36,7 @@ mod need;
 mod received;
 mod slot;
 mod until;
+mod way;
 
 pub use awaits::Awaited;
 pub use check::{CHECK, Check, CheckCounts};
@@ -44,8 +48,9 @@ pub use link::{Cycle, Link};
 pub use mark::{MARK, Mark};
 pub use need::{Lost, Need, Progress};
 pub use received::{Receive, Received};
-pub use slot::{Owner, Position, Role, Route, SlotFeed, Synced};
+pub use slot::{Position, Role, SlotFeed};
 pub use until::UntilMet;
+pub use way::{Owner, Route, Synced};
 
 /// The most links that a slot's records go to: beside the primary as many owners as a replication factor
 /// asks for at most, while one of them is on its way to take another one's place.

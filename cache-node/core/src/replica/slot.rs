@@ -1,15 +1,15 @@
-//! What this member is for a slot, and how far the other owners are. Written under the slot's lock.
+//! What this member is for a slot, how far its copy is, and where its records go. Written under the slot's lock.
 
+use super::MAX_WAYS;
 use super::backlog::{Backlog, Counted};
 use super::feed::{Fed, Feed};
 use super::incoming::Incoming;
 use super::levels::Levels;
 use super::link::Link;
 use super::mark::Mark;
-use super::need::{Need, Progress};
-use super::{MAX_WAYS, quorum_links};
+use super::need::Need;
+use super::way::{Owner, Route, Synced, Way};
 use crate::cluster::{MemberId, Slot};
-use crate::log::Ticket;
 use crate::log::record::put_varint;
 use crate::mutation::{self, Mutation};
 use crate::store::{Acks, MAX_REPLICATION_FACTOR};
@@ -55,102 +55,6 @@ impl Role {
             Self::None => 0,
             Self::Primary { epoch } | Self::Replica { epoch, .. } => epoch,
         }
-    }
-}
-
-/// What the cluster's table says of an owner, as far as the primary has to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Synced {
-    /// It is not in sync.
-    #[default]
-    No,
-    /// It may be: a change is proposed and its end not known. `all` waits for it, `quorum` does not count
-    /// it.
-    Perhaps,
-    /// It is in sync.
-    Yes,
-}
-
-/// Another owner of a slot, in the owners' order.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// The link to it.
-    pub link: Arc<Link>,
-    /// What the table says of it. Of an owner that is [`Synced::Perhaps`] it is not looked at.
-    pub synced: Synced,
-    /// The stores of at least this replication factor go to it: the owner after the primary gets those of
-    /// 2 and more, the next one those of 3 and more; one that is to be primary gets all (1).
-    pub least_factor: u8,
-}
-
-/// How another owner stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Owner {
-    /// What the table says of it, as far as was told here.
-    pub synced: Synced,
-    /// Records go to it in the link's session.
-    pub is_attached: bool,
-    /// It has everything that was there when it was attached.
-    pub is_whole: bool,
-}
-
-/// How far another owner is.
-#[derive(Debug)]
-pub(crate) struct Way {
-    pub link: Arc<Link>,
-    pub synced: Synced,
-    pub least_factor: u8,
-    /// The stores that go to it: a number for a set of stores.
-    pub coverage: u64,
-    /// The link's session in which it was attached; 0: it was not.
-    pub session: u64,
-    /// The cycle with the mark that attached it, or with the last of the backlog behind that.
-    pub mark: Ticket,
-    /// The last number that the peer was told of in the session.
-    pub last: u64,
-    /// The peer has all that was there at the mark.
-    pub is_whole: bool,
-    /// The number of the last attachment.
-    pub attachment: u64,
-    /// The peer's copy was found to be another one: how far it is says nothing, and it needs all of the slot.
-    pub differs: bool,
-}
-
-impl Way {
-    fn new(route: &Route, coverage: u64) -> Self {
-        Self {
-            link: Arc::clone(&route.link),
-            synced: route.synced,
-            least_factor: route.least_factor,
-            coverage,
-            session: 0,
-            mark: Ticket::default(),
-            last: 0,
-            is_whole: false,
-            attachment: 0,
-            differs: false,
-        }
-    }
-
-    /// Whether records go to it.
-    #[inline]
-    pub fn is_attached(&self) -> bool {
-        if mutation::is(Mutation::KeptSession) {
-            return self.session != 0;
-        }
-        self.session != 0 && self.session == self.link.session()
-    }
-
-    /// Whether its peer has all that was done in the slot up to a cycle of the link.
-    #[inline]
-    pub fn has(&self, ticket: Ticket) -> bool {
-        let is_confirmed = self.link.has_confirmed(ticket.max(self.mark));
-        let is_confirmed = is_confirmed || mutation::is(Mutation::SentIsConfirmed);
-        self.is_whole && self.is_attached() && is_confirmed
-    }
-
-    pub fn detach(&mut self) {
-        (self.session, self.is_whole) = (0, false);
     }
 }
 
@@ -237,21 +141,6 @@ impl SlotFeed {
         self.ways.iter_mut().find(|way| way.link.index() == link.index())
     }
 
-    /// The ways that a majority of a store's replication factor is among.
-    fn first_ways(&self, replication_factor: u8) -> impl Iterator<Item = &Way> {
-        let most = usize::from(replication_factor.saturating_sub(1));
-        self.ways.iter().take(most).filter(move |way| way.least_factor <= replication_factor)
-    }
-
-    /// Of the ways that a store goes, those to owners that may be in sync and hold stores that another one of those does not
-    /// that a majority is among: they are the next primary before it, and so have to have what a majority has. So does
-    /// one that is more than any store asks for, as it holds all.
-    fn first_heirs(&self, replication_factor: u8) -> impl Iterator<Item = &Way> {
-        let least = self.first_ways(replication_factor).last().map(|way| way.coverage);
-        let ways = self.ways.iter().filter(move |way| way.least_factor <= replication_factor);
-        ways.filter(move |way| Some(way.coverage) != least && way.synced != Synced::No)
-    }
-
     /// Whether records of a store of this replication factor go to anybody.
     #[inline]
     pub(crate) fn feeds(&self, replication_factor: u8) -> bool {
@@ -312,87 +201,6 @@ impl SlotFeed {
     /// The backlog goes when nobody needs it any more.
     pub(crate) fn drop_backlog(&mut self) {
         self.backlog.take_if(|_| self.ways.iter().all(Way::is_attached));
-    }
-
-    /// Whether everything that anybody waits for here is confirmed: before a slot is handed over, all who
-    /// are in sync have to have everything.
-    pub fn is_settled(&self) -> bool {
-        self.pending.iter().all(|need| self.progress(need) != Progress::Waits)
-    }
-
-    /// How many owners are in sync, this one counted.
-    pub fn in_sync(&self, replication_factor: u8) -> usize {
-        let ways = self.first_ways(replication_factor);
-        1 + ways.filter(|way| way.synced == Synced::Yes).count()
-    }
-
-    /// See [`Feed::holders`].
-    pub(super) fn holders(&self, replication_factor: u8) -> SmallVec<[u16; 2]> {
-        let ways = self.ways.iter().filter(|way| way.least_factor <= replication_factor);
-        let whole = ways.filter(|way| way.is_whole && way.is_attached());
-        whole.map(|way| way.link.index()).collect()
-    }
-
-    /// Whether a majority of a replication factor is in sync.
-    pub fn has_quorum(&self, replication_factor: u8) -> bool {
-        if mutation::is(Mutation::NoRefusal) {
-            return true;
-        }
-        self.in_sync(replication_factor) > usize::from(quorum_links(replication_factor))
-    }
-
-    /// How far a need is.
-    pub(crate) fn progress(&self, need: &Need) -> Progress {
-        if mutation::is(Mutation::EarlyAck) {
-            return Progress::Met;
-        }
-        if need.tenure != self.tenure {
-            let is_there = self.handed_over == Some(need.tenure);
-            return if is_there { Progress::Met } else { Progress::Lost };
-        }
-        let factor = need.replication_factor;
-        let has = |way: &&Way| way.has(need.ticket_of(&way.link));
-        let is_met = match need.acks {
-            Acks::One => true,
-            Acks::Quorum => {
-                let sure = self.first_ways(factor).filter(|way| way.synced == Synced::Yes);
-                let mut heirs = self.first_heirs(factor);
-                (heirs.all(|way| has(&way)) || mutation::is(Mutation::AnyMajority))
-                    && sure.filter(has).count() >= usize::from(quorum_links(factor))
-            }
-            Acks::All => {
-                let all = self.ways.iter().filter(|way| way.least_factor <= factor);
-                all.filter(|way| way.synced != Synced::No).all(|way| has(&way))
-            }
-        };
-        if is_met { Progress::Met } else { Progress::Waits }
-    }
-
-    /// A record of a store is about to go out: what those wait for who wait for it; `None` if it goes to
-    /// nobody.
-    #[inline]
-    pub(crate) fn begin(&self, slot: Slot, store: Fed) -> Option<Need> {
-        self.feeds(store.replication_factor).then(|| Need {
-            slot,
-            tenure: self.tenure,
-            acks: store.acks,
-            replication_factor: store.replication_factor,
-            tickets: SmallVec::new(),
-        })
-    }
-
-    /// Whoever reads the slot waits for this, until it is confirmed.
-    #[inline]
-    pub(crate) fn wait_for(&mut self, need: Need) {
-        if need.acks == Acks::One {
-            return;
-        }
-        self.is_new = true;
-        match self.pending.iter_mut().find(|known| known.is_like(&need)) {
-            // A later record is in no earlier cycle.
-            Some(known) => *known = need,
-            None => self.pending.push(need),
-        }
     }
 
     /// Becomes what the table says. `handed_over`: if this member was its primary, it has given the slot
@@ -610,12 +418,5 @@ impl SlotFeed {
         self.pending.clear();
         self.ways.clear();
         self.backlog = None;
-    }
-
-    /// Forgets what is confirmed by now.
-    pub(crate) fn settle(&mut self) {
-        let mut pending = std::mem::take(&mut self.pending);
-        pending.retain(|need| self.progress(need) == Progress::Waits);
-        self.pending = pending;
     }
 }
