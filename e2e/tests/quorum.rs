@@ -63,6 +63,24 @@ impl Scene<'_> {
         Ok(())
     }
 
+    /// The resource asks for so many copies of another store.
+    fn ask_for_copies(&self, factor: u8) -> Result<()> {
+        let pages = json!({"name": "pages", "number": 2, "replicationFactor": factor});
+        self.patch(&json!({ "stores": [orders(), pages] }))
+    }
+
+    /// Waits until another store has so many copies, all of them in sync.
+    fn has_copies(&self, factor: u8) -> Result<()> {
+        until(&format!("{factor} copies of the other store"), 120, || {
+            let seen = self.cluster.admin(0)?;
+            let stores = seen["stores"].as_array().context("no stores")?;
+            let pages = stores.iter().find(|store| store["name"] == "pages");
+            Ok(pages.is_some_and(|store| store["replication_factor_in_force"] == factor))
+        })?;
+        self.settled(3)?;
+        self.cluster.wait_condition("StoresApplied", "True")
+    }
+
     /// Waits until so many members are ready and alive, with all owners in sync and slots where
     /// they should be, by their own word: there may be no operator.
     fn settled(&self, members: usize) -> Result<()> {
@@ -123,6 +141,10 @@ impl Scene<'_> {
     }
 }
 
+fn orders() -> Value {
+    json!({"name": "orders", "number": STORE, "replicationFactor": 3, "acks": "quorum"})
+}
+
 fn docker(words: &[&str]) -> Result<()> {
     let output = Command::new("docker").args(words).output().context("docker cannot be run")?;
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -134,8 +156,7 @@ fn docker(words: &[&str]) -> Result<()> {
 fn no_acknowledged_write_of_a_quorum_store_is_lost_whatever_is_done_to_the_cluster() -> Result<()> {
     in_space("quorum", |space| {
         let client = space.client()?;
-        let stores =
-            json!([{"name": "orders", "number": STORE, "replicationFactor": 3, "acks": "quorum"}]);
+        let stores = json!([orders()]);
         // As a platform team asks for it: who has only what others leave may be kept from the processor for longer than
         // its lease holds, and then answers nothing for that time.
         let resources = json!({"requests": {"cpu": "300m", "memory": "128Mi"}});
@@ -183,6 +204,20 @@ fn no_acknowledged_write_of_a_quorum_store_is_lost_whatever_is_done_to_the_clust
             scene.delete(&scene.cluster.pod(2), 1)?;
             scene.settled(3)
         })?;
+        scene.during(
+            "another store's copies, 2 to 3 to 2, pods killed meanwhile",
+            "copies",
+            || {
+                scene.ask_for_copies(2)?;
+                scene.has_copies(2)?;
+                for (factor, member) in [(3, 0), (2, 1)] {
+                    scene.ask_for_copies(factor)?;
+                    scene.delete(&scene.cluster.pod(member), 1)?;
+                    scene.has_copies(factor)?;
+                }
+                Ok(())
+            },
+        )?;
         let (_, node) = scene.victim()?;
         let stop_worker = |run: &str| {
             scene.during(&format!("stop a worker and start it again, {run}"), run, || {
