@@ -3,6 +3,7 @@
 use super::nodes::{Nodes, members};
 use super::world::{self, Net};
 use rand::{RngExt, rngs::StdRng, seq::SliceRandom};
+use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Which faults a run has.
@@ -11,6 +12,10 @@ pub enum Kind {
     /// A member is killed and started again; only where all owners have everything, as stores in
     /// memory survive that only.
     CarefulKill,
+    /// Two at once, where there are enough copies for that.
+    CarefulKillTwo,
+    /// The store `o` gets another replication factor, and a member is killed while that is on its way.
+    Copies,
     /// One or more are killed, whatever the state.
     Kill,
     /// All are killed at once.
@@ -86,13 +91,31 @@ fn carry_out(nodes: &mut Nodes, kind: Kind, random: &mut StdRng) -> Result<Strin
     let places = nodes.at.len();
     let first = who[0];
     match kind {
-        Kind::CarefulKill => {
+        Kind::CarefulKill | Kind::CarefulKillTwo => {
+            let killed = &who[..if kind == Kind::CarefulKill { 1 } else { 2 }];
             nodes.wait_for("whole before a kill", super::nodes::PATIENCE, Nodes::settled)?;
-            nodes.kill(first);
+            killed.iter().for_each(|i| nodes.kill(*i));
             pause(random, 100..2000);
-            nodes.launch(first);
+            killed.iter().for_each(|i| nodes.launch(*i));
             nodes.wait_for("whole after a kill", super::nodes::PATIENCE, Nodes::settled)?;
-            Ok(format!("killed m-{first}, carefully"))
+            Ok(format!("killed {killed:?}, carefully"))
+        }
+        Kind::Copies => {
+            nodes.wait_for("whole before", super::nodes::PATIENCE, Nodes::settled)?;
+            let factor = random.random_range(1..=3);
+            let body = format!("{{\"replication_factor\":{factor}}}");
+            nodes.tell("PATCH", "/api/stores/o", &body)?;
+            pause(random, 1..300);
+            nodes.kill(first);
+            pause(random, 100..1000);
+            nodes.launch(first);
+            nodes.wait_for("as many copies", super::nodes::PATIENCE, |status| {
+                let mut stores = status["stores"].as_array().into_iter().flatten();
+                let is_it =
+                    |s: &Value| s["name"] == "o" && s["replication_factor_in_force"] == factor;
+                Nodes::settled(status) && stores.any(is_it)
+            })?;
+            Ok(format!("{factor} copies of o, and killed m-{first}"))
         }
         Kind::Kill | Kind::KillAll => {
             let count = if kind == Kind::KillAll { who.len() } else { random.random_range(1..=2) };

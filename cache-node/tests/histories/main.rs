@@ -74,6 +74,35 @@ fn stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_ar
                 Kind::CarefulKill,
                 Kind::OneWay,
                 Kind::Scale,
+                Kind::Copies,
+            ],
+        });
+    });
+}
+
+#[test]
+#[ignore = "with an optimised server, in scripts/test"]
+fn five_copies_in_memory_are_linearizable_while_two_members_die_at_once() {
+    let name = "five_copies_in_memory_are_linearizable_while_two_members_die_at_once";
+    let _alone = alone();
+    world::within(name, |net| {
+        rounds(net, |seed, length| Plan {
+            seed,
+            length,
+            yaml: "stores:\n  \
+                   q: {number: 1, replication_factor: 5, acks: quorum, key_prefixes: ['q:']}\n  \
+                   a: {number: 2, replication_factor: 5, acks: all, key_prefixes: ['a:']}\n  \
+                   o: {number: 3, replication_factor: 2, acks: one, key_prefixes: ['o:']}\n"
+                .into(),
+            strict: &["q:", "a:"],
+            loose: "o:",
+            faults: &[
+                Kind::CarefulKillTwo,
+                Kind::Pause,
+                Kind::Copies,
+                Kind::CarefulKillTwo,
+                Kind::Minority,
+                Kind::OneWay,
             ],
         });
     });

@@ -261,15 +261,15 @@ impl Nodes {
         self.leaving = (0..self.at.len()).filter(|i| !wanted.contains(i)).collect();
         let names: Vec<String> = wanted.iter().map(|i| format!("m-{i}")).collect();
         let body = serde_json::json!({"generation": generation, "members": names, "stores": []});
-        self.put("/api/admin/desired", &body.to_string())
+        self.tell("PUT", "/api/admin/desired", &body.to_string())
     }
 
     /// Tells the cluster something, through any member that takes it.
-    pub fn put(&mut self, path: &str, body: &str) -> Result<(), String> {
+    pub fn tell(&mut self, method: &str, path: &str, body: &str) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             for i in self.running() {
-                if self.http(i, "PUT", path, body).is_some() {
+                if self.http(i, method, path, body).is_some() {
                     return Ok(());
                 }
             }

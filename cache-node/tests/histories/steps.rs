@@ -59,7 +59,7 @@ const WHO: [Who; 3] = [Who::Mover, Who::Leader, Who::Other];
 pub fn run(net: Net, seed: u64, rounds: u64) {
     println!("seed {seed}");
     let mut nodes = Nodes::start(net, PLACES, PLACES - 1, YAML);
-    nodes.put("/api/admin/rebalance", RATE).unwrap();
+    nodes.tell("PUT", "/api/admin/rebalance", RATE).unwrap();
     let mut absent = PLACES - 1;
     let first = usize::try_from(seed % WHO.len() as u64).unwrap();
     for round in 0..usize::try_from(rounds).unwrap() {
