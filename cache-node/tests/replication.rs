@@ -235,6 +235,42 @@ fn wait_counts_who_has_what_was_written_and_nobody_who_holds_nothing_of_it() {
 }
 
 #[test]
+fn wait_counts_nobody_for_what_a_primary_that_died_may_have_had_alone() {
+    let _alone = alone();
+    let yaml = "stores:\n  o: {number: 1, replication_factor: 3, acks: one}\n  \
+                q: {number: 2, replication_factor: 3, acks: quorum}\n";
+    let mut cluster = Cluster::start([0, 1, 2], yaml);
+    wait_in_sync(&cluster);
+    let told = cluster.raw(0).ask(&[b"CLUSTER", b"SLOTS"]);
+    let (slots, _) = Reply::parse(&told).unwrap().unwrap();
+    let key = |primary: usize| {
+        let port = i64::from(cluster.ports[primary].0);
+        (0..).map(|n| format!("k{n}")).find(|key| owners(&slots, key)[0] == port).unwrap()
+    };
+    let (dies, stays) = (key(1), key(0));
+    let mut raws: Vec<Raw> = [("1", &dies), ("2", &dies), ("1", &stays)]
+        .map(|(store, key)| {
+            let mut raw = cluster.selected(0, store);
+            assert!(ok(&raw.ask(&[b"SET", key.as_bytes(), b"1"])));
+            raw
+        })
+        .into();
+    cluster.members[1].kill();
+    let served = |raw: &mut Raw| {
+        wait_for("an answer", || {
+            (!raw.ask(&[b"GET", dies.as_bytes()]).starts_with(b"-")).then_some(())
+        });
+    };
+    served(&mut raws[0]);
+    let [one, quorum, other] = &mut raws[..] else { panic!("three") };
+    assert_eq!(one.ask(&[b"WAIT", b"1", b"20000"]), b":0\r\n", "it may be gone");
+    assert_eq!(quorum.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n", "a majority had it");
+    assert_eq!(other.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n", "its primary lives");
+    assert!(ok(&one.ask(&[b"SET", dies.as_bytes(), b"2"])));
+    assert_eq!(one.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n", "it was written again");
+}
+
+#[test]
 fn a_member_that_is_told_to_stop_answers_every_request_that_it_does() {
     let _alone = alone();
     let mut cluster = Cluster::start([2, 0, 1], STORES);

@@ -141,6 +141,10 @@ impl Slots for Gate {
     fn is_read(&self, slot: Slot) -> bool {
         Self::is_ready(&self.inner.lock(), slot)
     }
+    fn lose(&self, slots: &[Slot]) {
+        Slots::lose(&*self.keyspace, slots);
+    }
+
     fn end_sessions(&self) {
         Slots::end_sessions(&*self.keyspace);
     }

@@ -52,6 +52,8 @@ pub trait Slots: Send + Sync + 'static {
     fn set_synced(&self, slot: Slot, link: &Link, synced: Synced) -> bool;
     /// Whether what the disk has of the slot was read.
     fn is_read(&self, slot: Slot) -> bool;
+    /// These slots have a primary that may lack what one before it had answered for.
+    fn lose(&self, slots: &[Slot]);
     /// The sessions of all links are over: every owner of every slot is asked anew how far it is.
     fn end_sessions(&self);
     /// Many changes of places and of who is in sync are under way until this is dropped.
@@ -101,6 +103,9 @@ impl Slots for Keyspace {
     fn is_read(&self, _: Slot) -> bool {
         true
     }
+    fn lose(&self, slots: &[Slot]) {
+        self.feed().losses().note(slots);
+    }
     fn end_sessions(&self) {
         self.feed().links().iter().for_each(|link| link.close(link.session()));
     }
@@ -122,6 +127,23 @@ struct Inner {
     removed: BTreeMap<MemberId, u64>,
     /// The table knew this process.
     known: bool,
+}
+
+/// Whether a slot's primary may lack what the one before had, of stores that wait for nobody: it was not given the slot,
+/// or is another process. Who hands a slot over stays in sync.
+fn may_lack(
+    before: &ClusterState,
+    old: Option<&Placement>,
+    state: &ClusterState,
+    new: Option<&Placement>,
+) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return false };
+    let (Some(was), Some(is)) = (old.primary(), new.primary()) else { return false };
+    let process = |state: &ClusterState| state.members.get(&is).map(|member| member.incarnation);
+    match was == is {
+        true => old.epoch != new.epoch && process(before) != process(state),
+        false => !new.is_in_sync(was),
+    }
 }
 
 /// Keeps the keyspace as the table says.
@@ -211,9 +233,13 @@ impl Serving {
         let all = known != std::mem::replace(&mut inner.known, known)
             || before.replication_factor() != state.replication_factor();
         let mut is_same = before.assignment.is_same_in(&state.assignment);
+        let mut lost = Vec::new();
         for slot in 0..SLOTS {
             let is_new = !is_same(slot) || all;
             let (old, new) = (before.assignment.placement(slot), state.assignment.placement(slot));
+            if is_new && may_lack(&before, old, state, new) {
+                lost.push(slot);
+            }
             let mine = known && new.and_then(Placement::primary) == Some(self.me);
             if is_new
                 && inner.fenced.get(&slot).is_some_and(|epoch| {
@@ -250,6 +276,9 @@ impl Serving {
                 self.slots.set_serving(slot, true);
             }
             inner.serving[at] = serve;
+        }
+        if !lost.is_empty() {
+            self.slots.lose(&lost);
         }
         if stores.is_some_and(|stores| stores != state.stores) {
             self.slots.set_stores(&state.stores);

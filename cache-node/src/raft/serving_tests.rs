@@ -11,6 +11,8 @@ pub(crate) struct Fake {
     pub linked: Mutex<BTreeSet<MemberId>>,
     /// What it is to have of slots that it gave away, by least replication factor.
     pub narrowed: Mutex<BTreeSet<u8>>,
+    /// Slots whose primary may lack something.
+    pub lost: Mutex<BTreeSet<Slot>>,
     /// How often the links' sessions were over.
     pub ended: Mutex<usize>,
 }
@@ -23,6 +25,7 @@ impl Default for Fake {
             stores: Mutex::default(),
             linked: Mutex::default(),
             narrowed: Mutex::default(),
+            lost: Mutex::default(),
             ended: Mutex::default(),
         }
     }
@@ -108,6 +111,9 @@ impl Slots for Fake {
     }
     fn set_synced(&self, _: Slot, _: &Link, _: Synced) -> bool {
         true
+    }
+    fn lose(&self, slots: &[Slot]) {
+        self.lost.lock().extend(slots);
     }
     fn end_sessions(&self) {
         *self.ended.lock() += 1;
@@ -381,6 +387,24 @@ fn it_is_known_by_which_table_a_member_ceased_to_own_a_slot_also_when_it_owns_it
     table.show(&serving);
     assert_eq!(serving.removed(2), epoch);
     assert!(serving.epoch() > epoch);
+}
+
+#[test]
+fn a_primary_that_was_given_its_slots_lacks_nothing_and_one_that_was_promoted_may() {
+    let (fake, serving) = serving(0);
+    let mut table = Table::new();
+    table.show(&serving);
+    table.hand_over(table.epoch());
+    table.show(&serving);
+    assert_eq!((table.state.assignment.primary(8000), fake.lost.lock().len()), (Some(2), 0));
+    table.step(Act::Promote { epoch: table.epoch(), to: 1 });
+    table.show(&serving);
+    assert_eq!(*fake.lost.lock(), shared().into_iter().collect());
+    // It was in memory, and is another process now.
+    fake.lost.lock().clear();
+    table.change(Change::Restarted { member: 1, incarnation: 7 });
+    table.show(&serving);
+    assert!(fake.lost.lock().is_superset(&shared().into_iter().collect()));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use futures::future::join_all;
 use futures::stream::FuturesUnordered;
 use hypercache_core::cluster::{Member, MemberId, SLOTS, Slot};
 use hypercache_core::log::Ticket;
-use hypercache_core::replica::Link;
-use hypercache_core::store::StoreNumber;
+use hypercache_core::replica::{Link, Losses};
+use hypercache_core::store::{Acks, StoreNumber};
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -43,35 +43,58 @@ pub struct Written {
     places: Vec<(Slot, StoreNumber)>,
     /// In these stores, in slots that are not known, beside the places.
     stores: Vec<StoreNumber>,
-    /// What was written before, in these stores, so many others have.
-    settled: Option<(usize, Vec<StoreNumber>)>,
+    /// What was known of primaries that died when it wrote the first of that.
+    since: u64,
+    /// What was written before.
+    settled: Option<Settled>,
+}
+
+/// What so many others have, in these stores.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Settled {
+    have: usize,
+    stores: Vec<StoreNumber>,
+    since: u64,
 }
 
 impl Written {
     /// What another member asks about.
     pub(super) fn of(places: Vec<(Slot, StoreNumber)>, stores: Vec<StoreNumber>) -> Self {
-        Self { places, stores, settled: None }
+        Self { places, stores, ..Self::default() }
     }
 
-    /// It writes to a slot of a store.
+    /// It writes to a slot of a store; `losses`: what is known of primaries that died.
     #[inline]
-    pub fn note(&mut self, slot: Slot, store: StoreNumber) {
+    pub fn note(&mut self, slot: Slot, store: StoreNumber, losses: &Losses) {
         if self.places.last() == Some(&(slot, store)) || self.stores.contains(&store) {
             return;
         }
-        self.note_another(slot, store);
+        self.note_another(slot, store, losses);
     }
 
-    fn note_another(&mut self, slot: Slot, store: StoreNumber) {
+    fn note_another(&mut self, slot: Slot, store: StoreNumber, losses: &Losses) {
         if self.places.len() >= MOST_PLACES {
-            self.note_anywhere(store);
+            self.note_anywhere(store, losses);
         } else if !self.places.contains(&(slot, store)) {
+            self.begin(losses);
             self.places.push((slot, store));
         }
     }
 
+    /// Before the first of what nobody is known to have.
+    fn begin(&mut self, losses: &Losses) {
+        if self.is_empty() {
+            self.since = losses.count();
+        }
+    }
+
     /// It writes to a store, in whatever slots.
-    pub fn note_anywhere(&mut self, store: StoreNumber) {
+    pub fn note_anywhere(&mut self, store: StoreNumber, losses: &Losses) {
+        self.begin(losses);
+        self.add_store(store);
+    }
+
+    fn add_store(&mut self, store: StoreNumber) {
         if !self.stores.contains(&store) {
             self.stores.push(store);
         }
@@ -86,13 +109,16 @@ impl Written {
 
     /// What is to be asked about where so many are wanted: of what as many are known to have already, nothing.
     pub fn where_wanted(&self, wanted: usize) -> Self {
-        let Self { places, stores, settled } = self.clone();
-        let mut asked = Self { places, stores, settled: None };
-        match settled {
-            Some((have, stores)) if have < wanted => {
-                stores.into_iter().for_each(|store| asked.note_anywhere(store));
+        let mut asked = self.clone();
+        match asked.settled.take() {
+            Some(settled) if settled.have < wanted => {
+                asked.since = match self.is_empty() {
+                    true => settled.since,
+                    false => asked.since.min(settled.since),
+                };
+                settled.stores.into_iter().for_each(|store| asked.add_store(store));
             }
-            Some((have, _)) => asked.settled = Some((have, Vec::new())),
+            Some(settled) => asked.settled = Some(Settled { stores: Vec::new(), ..settled }),
             None => {}
         }
         asked
@@ -100,19 +126,21 @@ impl Written {
 
     /// So many others have all of it.
     pub fn settle(&mut self, have: usize) {
-        let Self { places, stores, settled } = std::mem::take(self);
-        let (_, before) = settled.unwrap_or_default();
-        let all =
-            before.into_iter().chain(stores).chain(places.into_iter().map(|(_, store)| store));
-        let mut stores: Vec<StoreNumber> = all.collect();
+        let is_new = !self.is_empty();
+        let Self { places, stores, since, settled } = std::mem::take(self);
+        let before = settled.unwrap_or_else(|| Settled { since: u64::MAX, ..Settled::default() });
+        let all = before.stores.into_iter().chain(stores);
+        let mut stores: Vec<StoreNumber> =
+            all.chain(places.into_iter().map(|(_, store)| store)).collect();
         stores.sort_unstable();
         stores.dedup();
-        self.settled = (!stores.is_empty()).then_some((have, stores));
+        let since = if is_new { since.min(before.since) } else { before.since };
+        self.settled = (!stores.is_empty()).then_some(Settled { have, stores, since });
     }
 
     /// At most as many as have what is not asked about.
     fn at_most(&self, have: usize) -> usize {
-        self.settled.as_ref().map_or(have, |(settled, _)| have.min(*settled))
+        self.settled.as_ref().map_or(have, |settled| have.min(settled.have))
     }
 }
 
@@ -211,14 +239,29 @@ impl Handle {
         (here, elsewhere)
     }
 
+    /// Whether some of what a connection has written may be gone: in a store of acks `one` it may have been with a primary
+    /// alone that died since, and the next one cannot know of it.
+    pub fn is_lost(&self, written: &Written) -> bool {
+        let losses = self.keyspace().feed().losses();
+        let policies = self.keyspace().policies();
+        let may_be = |store: StoreNumber| {
+            policies.iter().any(|policy| policy.number == store && policy.acks == Acks::One)
+        };
+        let lost = |(slot, store): &(Slot, StoreNumber)| {
+            losses.is_lost_since(*slot, written.since) && may_be(*store)
+        };
+        written.places.iter().any(lost)
+            || losses.count() > written.since && written.stores.iter().any(|store| may_be(*store))
+    }
+
     /// How many other members have what a connection has written, of each slot beside its primary: once they are so
-    /// many, or after a time.
+    /// many, or after a time. `None`: some of it may be lost.
     pub async fn confirmed_by(
         &self,
         written: &Written,
         wanted: usize,
         timeout: Option<Duration>,
-    ) -> usize {
+    ) -> Option<usize> {
         let until = timeout.map(|timeout| Instant::now() + timeout);
         loop {
             let turn = Instant::now() + TURN;
@@ -231,11 +274,16 @@ impl Handle {
             let (here, there) =
                 tokio::join!(self.confirmed_here(&here, is_any, wanted, turn), join_all(there));
             let have = there.into_iter().fold(here, usize::min);
+            // After it was counted: by a primary that is another one, that is known by now.
+            if self.is_lost(written) {
+                return None;
+            }
             let is_over = until.is_some_and(|until| Instant::now() >= until);
             if have >= wanted || is_over {
                 // (All of it was in stores that are gone.)
                 let is_gone = have == usize::MAX;
-                return written.at_most(if is_gone { self.now(&Written::default()) } else { have });
+                let have = if is_gone { self.now(&Written::default()) } else { have };
+                return Some(written.at_most(have));
             }
             sleep(AGAIN).await;
         }
@@ -244,7 +292,7 @@ impl Handle {
     /// How many are known to have it by now, without a wait.
     pub fn now(&self, written: &Written) -> usize {
         let (here, elsewhere) = self.split(written);
-        match elsewhere.is_empty() {
+        match elsewhere.is_empty() && !self.is_lost(written) {
             true => written.at_most(self.confirmed_now(&self.asked(&here, written.is_empty()))),
             false => 0,
         }
@@ -387,34 +435,49 @@ mod tests {
 
     #[test]
     fn few_places_are_remembered_one_by_one_and_of_many_only_the_stores() {
-        let mut written = Written::default();
+        let (mut written, losses) = (Written::default(), Losses::default());
         for slot in 0..64 {
-            written.note(slot, 1);
-            written.note(slot, 1);
+            written.note(slot, 1, &losses);
+            written.note(slot, 1, &losses);
         }
         assert_eq!((written.places.len(), &written.stores[..]), (64, &[][..]));
-        written.note(64, 1);
-        written.note(65, 1);
+        written.note(64, 1, &losses);
+        written.note(65, 1, &losses);
         assert_eq!((written.places.len(), &written.stores[..]), (0, &[1][..]));
-        written.note(7, 2);
+        written.note(7, 2, &losses);
         assert_eq!((&written.places[..], &written.stores[..]), (&[(7, 2)][..], &[1][..]));
-        written.note_anywhere(2);
+        written.note_anywhere(2, &losses);
         assert_eq!((written.places.len(), &written.stores[..]), (0, &[1, 2][..]));
     }
 
     #[test]
     fn what_others_are_known_to_have_is_asked_about_again_only_where_more_are_wanted() {
-        let mut written = Written::default();
-        written.note(1, 3);
-        written.note(2, 4);
+        let (mut written, losses) = (Written::default(), Losses::default());
+        written.note(1, 3, &losses);
+        written.note(2, 4, &losses);
         written.settle(1);
         assert!(written.where_wanted(1).is_empty() && written.where_wanted(1).at_most(2) == 1);
-        written.note(5, 3);
+        written.note(5, 3, &losses);
         let once = written.where_wanted(1);
         assert_eq!((&once.places[..], &once.stores[..]), (&[(5, 3)][..], &[][..]));
         let twice = written.where_wanted(2);
         assert_eq!((&twice.places[..], &twice.stores[..]), (&[][..], &[3, 4][..]));
         assert_eq!(twice.at_most(2), 2);
+    }
+
+    #[test]
+    fn what_was_written_first_says_since_when_a_loss_counts_also_where_more_are_wanted_later() {
+        let (mut written, losses) = (Written::default(), Losses::default());
+        written.note(1, 3, &losses);
+        losses.note(&[1]);
+        written.note(2, 3, &losses);
+        assert_eq!(written.since, 0, "of the first of what nobody is known to have");
+        written.settle(1);
+        losses.note(&[2]);
+        written.note(2, 3, &losses);
+        assert_eq!((written.where_wanted(1).since, written.where_wanted(2).since), (2, 0));
+        written.settle(2);
+        assert_eq!(written.where_wanted(3).since, 0);
     }
 
     #[test]

@@ -290,11 +290,12 @@ impl ClusterState {
             Change::SetDesired { desired, drop } => self.set_desired(desired, drop)?,
             _ => {}
         }
-        let is_old = matches!(change, Change::CreateStore(_) | Change::DropStore(_));
         if self.factors_wait() {
             self.postpone(&before);
-            self.hold(&before);
-        } else if self.speaks(LOOKS_AT_STORES) && !is_old {
+        }
+        // Before that nobody looked at stores that come and go.
+        let changes = matches!(change, Change::ChangeStore(_) | Change::SetDesired { .. });
+        if self.factors_wait() || changes && self.speaks(LOOKS_AT_STORES) {
             self.hold(&before);
         }
         Ok(())

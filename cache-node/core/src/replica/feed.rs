@@ -4,6 +4,7 @@ use super::awaits::Awaited;
 use super::backlog::Counted;
 use super::check::{CHECK, Check, CheckCounts, Checks};
 use super::link::Link;
+use super::losses::Losses;
 use super::mark::{MARK, Mark};
 use super::need::{Need, Progress};
 use super::slot::{Position, Role, SlotFeed};
@@ -49,6 +50,7 @@ pub struct Feed {
     /// What is kept for owners that are not attached yet, in bytes.
     backlog_bytes: Arc<AtomicUsize>,
     checks: Checks,
+    losses: Losses,
     /// Grows with every change of what is waited for that no link's cycle tells of.
     changes: AtomicU64,
     /// How many gather changes at the moment, see [`Self::quietly`].
@@ -153,6 +155,11 @@ impl Feed {
     }
 
     /// A number that no other attachment has.
+    /// What primaries that died may have taken with them, as far as this member knows of the table.
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
     pub(crate) fn next_attachment(&self) -> u64 {
         self.attachments.fetch_add(1, Relaxed) + 1
     }

@@ -21,6 +21,7 @@
 //! | `awaits` | the same, of what a thread ran |
 //! | `until` | waiting for it |
 //! | `incoming` | a slot's records and pieces on their way in |
+//! | `losses` | which slots have a primary that may lack what one before it had |
 //! | `received` | which cycles of a session were done, and what of them was refused |
 
 pub mod awaits;
@@ -31,6 +32,7 @@ mod feed;
 mod incoming;
 mod levels;
 mod link;
+mod losses;
 mod mark;
 mod need;
 mod received;
@@ -45,6 +47,7 @@ pub use feed::{Feed, Quiet};
 pub(crate) use incoming::Held;
 pub use incoming::{Incoming, Refused};
 pub use link::{Cycle, Link};
+pub use losses::Losses;
 pub use mark::{MARK, Mark};
 pub use need::{Lost, Need, Progress};
 pub use received::{Receive, Received};

@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use super::Loop;
 use super::accounting::{Served, account};
 use super::clients::Client;
+use super::commands::replication::Waited;
 use super::commands::{persistence, replication};
 use super::connection::{Connection, INPUT};
 use crate::clock::now_ms;
@@ -89,7 +90,7 @@ impl Connection {
         let caller = self.session.caller();
         let asks = matches!(spec.run, Run::Shell(ShellCommand::Wait | ShellCommand::WaitAof));
         let written = if asks { self.session.written.clone() } else { Written::default() };
-        let have = Cell::new(None);
+        let waited = Cell::new(Waited::TooFew);
         {
             let protocol = self.session.protocol;
             let mut waits = pin!(async {
@@ -100,8 +101,8 @@ impl Connection {
                     }
                     Run::Shell(ShellCommand::Wait) => {
                         let writer = &mut Writer::new(&mut reply, protocol);
-                        let waited = replication::wait(&shared, &written, &args, unblocked, writer);
-                        have.set(waited.await);
+                        let wait = replication::wait(&shared, &written, &args, unblocked, writer);
+                        waited.set(wait.await);
                     }
                     _ => router.block(spec, caller, &args, unblocked, &mut reply).await,
                 }
@@ -116,8 +117,11 @@ impl Connection {
                 self.wait_for(waits, &client).await?;
             }
         }
-        if let Some(have) = have.take() {
-            self.session.written.settle(have);
+        match waited.get() {
+            Waited::Enough(have) => self.session.written.settle(have),
+            Waited::TooFew => {}
+            // It was told. What is written from now on is another thing.
+            Waited::Lost => self.session.written = Written::default(),
         }
         // Nothing was taken, and as for Redis's clients a connection that ends is no news.
         if reply.get(1..).is_some_and(|text| text.starts_with(STOPPED.as_bytes())) {

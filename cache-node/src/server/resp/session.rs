@@ -102,17 +102,17 @@ impl Session {
     /// It is about to write: WAIT may be asked about it later.
     #[inline]
     pub fn writes(&mut self, keyspace: &Keyspace, spec: &Spec, args: &[&[u8]], known: Known<'_>) {
-        let Self { written, store, .. } = self;
+        let (Self { written, store, .. }, losses) = (self, keyspace.feed().losses());
         if let [hashed] = known.hashed {
             let store = keyspace.store_asked(*store, || spec.first_key(args));
-            return written.note(hashed.slot, store);
+            return written.note(hashed.slot, store, losses);
         }
         let keys = spec.keys(args);
         if keys.is_empty() {
-            written.note_anywhere(*store);
+            written.note_anywhere(*store, losses);
         }
         for key in &keys {
-            written.note(slot_of(key), keyspace.store_asked(*store, || Some(key)));
+            written.note(slot_of(key), keyspace.store_asked(*store, || Some(key)), losses);
         }
     }
 

@@ -163,7 +163,8 @@ pub(in crate::server::resp) async fn wait_aof(
             }
         }
     }
-    answer(is_here(), others.get(), out);
+    let is_lost = shared.replicas.is_lost(&written);
+    answer(is_here(), if is_lost { 0 } else { others.get() }, out);
 }
 
 /// Whether there is a log that something is written to.

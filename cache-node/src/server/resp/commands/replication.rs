@@ -26,20 +26,31 @@ fn wanted(args: &[&[u8]]) -> Result<(usize, Option<Duration>), &'static str> {
     }
 }
 
-/// WAIT numreplicas timeout: waits until so many other members have what this connection has written. Gives how many have
-/// it, where they are enough.
+/// What a WAIT found of what its connection has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server::resp) enum Waited {
+    /// So many others have it, as many as were wanted.
+    Enough(usize),
+    /// Too few have it yet.
+    TooFew,
+    /// Some of it may be lost, which was told by a 0.
+    Lost,
+}
+
+/// WAIT numreplicas timeout: waits until so many other members have what this connection has written. Where a primary died
+/// that may have been the only one with some of it, nobody has it.
 pub(in crate::server::resp) async fn wait(
     shared: &Shared,
     written: &Written,
     args: &[&[u8]],
     unblocked: impl Future<Output = Unblock>,
     out: &mut Writer<'_>,
-) -> Option<usize> {
+) -> Waited {
     let (replicas, timeout) = match wanted(args) {
         Ok(wanted) => wanted,
         Err(text) => {
             out.error(text);
-            return None;
+            return Waited::TooFew;
         }
     };
     let written = written.where_wanted(replicas);
@@ -49,13 +60,18 @@ pub(in crate::server::resp) async fn wait(
         how = unblocked => {
             if let Some(text) = how.error() {
                 out.error(text);
-                return None;
+                return Waited::TooFew;
             }
-            shared.replicas.now(&written)
+            let have = shared.replicas.now(&written);
+            (!shared.replicas.is_lost(&written)).then_some(have)
         }
     };
-    out.integer(i64::try_from(have).unwrap_or(i64::MAX));
-    (have >= replicas && replicas > 0).then_some(have)
+    out.integer(i64::try_from(have.unwrap_or(0)).unwrap_or(i64::MAX));
+    match have {
+        None => Waited::Lost,
+        Some(have) if have >= replicas && replicas > 0 => Waited::Enough(have),
+        Some(_) => Waited::TooFew,
+    }
 }
 
 /// WAIT inside a transaction, where nobody waits.
