@@ -93,7 +93,7 @@ impl Keyspace {
         });
     }
 
-    /// What slots that this member follows others in hold of stores of one copy that it is not to have there goes.
+    /// What slots that this member follows others in hold of stores that it is not to have there goes.
     pub(super) fn clear_unheld(&self) {
         if !self.feed.is_on() {
             return;
@@ -104,9 +104,8 @@ impl Keyspace {
         }
     }
 
-    /// Stores of one copy of which keys are in a slot that this member follows another in, although its copy is not one of
-    /// these: what is done there it is not told of, and as their primary it would bring it back. What is left of a store
-    /// of several copies whose factor became lower stays: the slot may just be on its way to be handed over to this member.
+    /// Stores of which keys are in a slot that this member follows another in, although its copy is not one of these: what is
+    /// done there it is not told of, and as their primary it would bring it back.
     pub fn unheld(&self, slot: Slot) -> SmallVec<[StoreNumber; 4]> {
         let unheld = self.with_applying(slot, 0, |applying| applying.unheld());
         unheld.unwrap_or_default()
@@ -165,13 +164,12 @@ impl Applying<'_> {
         let held = position.and_then(|position| self.registry.least_of(position.coverage));
         let Some(least) = held else { return SmallVec::new() };
         let tables = self.state.tables.iter().filter(|table| table.table.len() > 0);
-        let is_single =
-            |number| self.registry.get(number).is_some_and(|it| it.replication_factor == 1);
-        let numbers = tables.map(|table| table.number);
-        numbers.filter(|number| least > 1 && is_single(*number)).collect()
+        let is_more =
+            |number| self.registry.get(number).is_some_and(|it| it.replication_factor < least);
+        tables.map(|table| table.number).filter(|number| is_more(*number)).collect()
     }
 
-    /// What the slot holds of stores of one copy that it is not to have goes.
+    /// What the slot holds of stores that it is not to have goes.
     pub fn clear_unheld(&mut self) {
         let unheld = self.unheld();
         if !unheld.is_empty() && !mutation::is(Mutation::KeptStores) {
