@@ -248,7 +248,7 @@ fn wait_counts_nobody_for_what_a_primary_that_died_may_have_had_alone() {
         (0..).map(|n| format!("k{n}")).find(|key| owners(&slots, key)[0] == port).unwrap()
     };
     let (dies, stays) = (key(1), key(0));
-    let mut raws: Vec<Raw> = [("1", &dies), ("2", &dies), ("1", &stays)]
+    let mut raws: Vec<Raw> = [("1", &dies), ("2", &dies), ("1", &stays), ("1", &dies)]
         .map(|(store, key)| {
             let mut raw = cluster.selected(0, store);
             assert!(ok(&raw.ask(&[b"SET", key.as_bytes(), b"1"])));
@@ -262,10 +262,12 @@ fn wait_counts_nobody_for_what_a_primary_that_died_may_have_had_alone() {
         });
     };
     served(&mut raws[0]);
-    let [one, quorum, other] = &mut raws[..] else { panic!("three") };
+    let [one, quorum, other, on_disk] = &mut raws[..] else { panic!("four") };
     assert_eq!(one.ask(&[b"WAIT", b"1", b"20000"]), b":0\r\n", "it may be gone");
     assert_eq!(quorum.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n", "a majority had it");
     assert_eq!(other.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n", "its primary lives");
+    let nobody = b"*2\r\n:0\r\n:0\r\n";
+    assert_eq!(on_disk.ask(&[b"WAITAOF", b"0", b"1", b"0"]), nobody, "as well, at once");
     assert!(ok(&one.ask(&[b"SET", dies.as_bytes(), b"2"])));
     assert_eq!(one.ask(&[b"WAIT", b"1", b"20000"]), b":1\r\n", "it was written again");
 }

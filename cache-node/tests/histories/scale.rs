@@ -23,6 +23,9 @@ const COPIES: usize = 3;
 /// Two of five members' copies are all that has to move, one way and back.
 const LEAST: usize = SLOTS * COPIES * 2 / 5;
 
+/// Where no more copies have moved for so long, all have.
+const ALL_MOVED: Duration = Duration::from_secs(2);
+
 /// What happens while members come or go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -71,10 +74,18 @@ fn by(step: Step, nodes: &mut Nodes, seed: u64, named: &str, from: &[usize], to:
     let ended = one(nodes, seed, named, from, to, |nodes, shared| {
         let Step::Kill(who, percent) = step else { return Ok(()) };
         let victim = who.of(nodes, &FEW, mover).ok_or("nobody leads")?;
-        let deadline = Instant::now() + PATIENCE;
+        let (mut last, mut since) = (0, Instant::now());
         while shared.moved() * 100 < LEAST * percent {
-            if Instant::now() > deadline {
-                return Err(format!("nothing moves any more\n{}", nodes.logs(40)));
+            let moved = shared.moved();
+            if moved != last {
+                (last, since) = (moved, Instant::now());
+            }
+            // Members differ by some percent: those that go may have had less than their share, and be gone by now.
+            if moved > 0 && since.elapsed() > ALL_MOVED {
+                break;
+            }
+            if since.elapsed() > PATIENCE {
+                return Err(format!("nothing moves\n{}", nodes.logs(40)));
             }
             std::thread::park_timeout(Duration::from_millis(5));
         }
@@ -145,6 +156,11 @@ pub fn one(
         let watcher = scope.spawn(|| watch(&shared));
         // Whatever happens, the writers are told to stop.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            // What moves before the first look counts for nothing.
+            let deadline = Instant::now() + PATIENCE;
+            while shared.moved.lock().unwrap().owners.is_empty() && Instant::now() < deadline {
+                std::thread::park_timeout(Duration::from_millis(5));
+            }
             carry_out(nodes, &shared, from, to, strike)
         }));
         shared.stop.store(true, Relaxed);

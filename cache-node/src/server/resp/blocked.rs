@@ -97,7 +97,9 @@ impl Connection {
                 match spec.run {
                     Run::Shell(ShellCommand::WaitAof) => {
                         let writer = &mut Writer::new(&mut reply, protocol);
-                        persistence::wait_aof(&shared, &written, &args, unblocked, writer).await;
+                        let on_disk =
+                            persistence::wait_aof(&shared, &written, &args, unblocked, writer);
+                        waited.set(on_disk.await);
                     }
                     Run::Shell(ShellCommand::Wait) => {
                         let writer = &mut Writer::new(&mut reply, protocol);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hypercache_core::resp::Writer;
 
+use super::replication::Waited;
 use super::{Context, integer};
 use crate::disk::{Error, Which};
 use crate::replica::Written;
@@ -120,17 +121,20 @@ fn answer(here: bool, others: usize, out: &mut Writer<'_>) {
 }
 
 /// WAITAOF numlocal numreplicas timeout: waits until what was written here before it is on the disk, and on the
-/// disks of so many other members; until it is `unblocked`.
+/// disks of so many other members; until it is `unblocked`. Nobody has what may be lost, as for WAIT.
 pub(in crate::server::resp) async fn wait_aof(
     shared: &Shared,
     written: &Written,
     args: &[&[u8]],
     unblocked: impl Future<Output = Unblock>,
     out: &mut Writer<'_>,
-) {
+) -> Waited {
     let Wanted { local, replicas, timeout } = match wanted(shared, args) {
         Ok(wanted) => wanted,
-        Err(text) => return out.error(text),
+        Err(text) => {
+            out.error(text);
+            return Waited::TooFew;
+        }
     };
     let journal = shared.keyspace().journal();
     let ticket = journal.ticket();
@@ -143,7 +147,7 @@ pub(in crate::server::resp) async fn wait_aof(
                 tokio::time::sleep(LOOK).await;
             }
         }
-        if replicas > 0 {
+        if replicas > 0 && !shared.replicas.is_lost(&written) {
             shared.replicas.until_on_disk(&written, replicas, |have| others.set(have)).await;
         }
     };
@@ -159,12 +163,14 @@ pub(in crate::server::resp) async fn wait_aof(
         () = over => {}
         how = unblocked => {
             if let Some(text) = how.error() {
-                return out.error(text);
+                out.error(text);
+                return Waited::TooFew;
             }
         }
     }
     let is_lost = shared.replicas.is_lost(&written);
     answer(is_here(), if is_lost { 0 } else { others.get() }, out);
+    if is_lost { Waited::Lost } else { Waited::TooFew }
 }
 
 /// Whether there is a log that something is written to.

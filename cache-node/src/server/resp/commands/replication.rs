@@ -26,12 +26,12 @@ fn wanted(args: &[&[u8]]) -> Result<(usize, Option<Duration>), &'static str> {
     }
 }
 
-/// What a WAIT found of what its connection has written.
+/// What WAIT and WAITAOF found of what their connection has written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server::resp) enum Waited {
     /// So many others have it, as many as were wanted.
     Enough(usize),
-    /// Too few have it yet.
+    /// Too few have it yet, or it was asked how many have it on disk.
     TooFew,
     /// Some of it may be lost, which was told by a 0.
     Lost,
