@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use common::cluster::{Cluster, launch};
-use common::{Member, Raw, wait_for};
+use common::{Raw, wait_for};
 use serde_json::Value;
 
 /// One store keeps its factor, and what it acknowledged is looked for; those beside it do not.
@@ -27,17 +27,11 @@ const CHANGES: [(&str, u64, Option<usize>); 8] = [
     ("a", 3, Some(2)),
 ];
 
-fn status(member: &Member) -> Value {
-    let reply = member.http("GET /api/admin/cluster");
-    let body = reply.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    serde_json::from_str(body).unwrap_or(Value::Null)
-}
-
 /// Waits until all factors are those that are asked for, and all owners in sync.
 fn wait_in_force(cluster: &Cluster) {
     for member in &cluster.members {
         member.wait_for("the factors that are asked for, and copies in sync", || {
-            let status = status(member);
+            let status = member.status();
             let mut stores = status["stores"].as_array()?.iter();
             let is_there = |s: &Value| s["replication_factor"] == s["replication_factor_in_force"];
             (stores.all(is_there) && status["fully_replicated"] == true).then_some(())

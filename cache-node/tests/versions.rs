@@ -10,21 +10,14 @@ use std::thread;
 use common::cluster::{Cluster, launch};
 use common::{Member, Raw, free_port};
 use hypercache_core::cluster::PROTOCOLS;
-use serde_json::Value;
 
 const STORE: &str = "cache: {replication_factor: 3, acks: quorum}\n";
 const OLDER: &str = "cache: {replication_factor: 3, acks: quorum}\ncluster: {max_protocol: 2}\n";
 
-fn status(member: &Member) -> Value {
-    let reply = member.http("GET /api/admin/cluster");
-    let body = reply.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    serde_json::from_str(body).unwrap_or(Value::Null)
-}
-
 fn wait_in_sync(cluster: &Cluster) {
     for member in &cluster.members {
         member.wait_for("all copies in sync", || {
-            (status(member)["fully_replicated"] == true).then_some(())
+            (member.status()["fully_replicated"] == true).then_some(())
         });
     }
 }
@@ -63,7 +56,7 @@ fn members_are_replaced_by_a_newer_release_one_by_one_under_writes_and_speak_new
         for i in 0..3 {
             let others = [(i + 1) % 3, (i + 2) % 3];
             for other in others {
-                assert_eq!(status(&cluster.members[other])["protocol"], 2, "not all know more");
+                assert_eq!(cluster.members[other].status()["protocol"], 2, "not all know more");
             }
             assert_eq!(cluster.members[i].terminate(), Some(0));
             cluster.members[i] = launch(STORE, cluster.ports[i], &cluster.flags[i]);
@@ -72,7 +65,7 @@ fn members_are_replaced_by_a_newer_release_one_by_one_under_writes_and_speak_new
         }
         for member in &cluster.members {
             member.wait_for("the newer protocol", || {
-                (status(member)["protocol"] == *PROTOCOLS.end()).then_some(())
+                (member.status()["protocol"] == *PROTOCOLS.end()).then_some(())
             });
         }
         stop.store(true, Ordering::Release);
@@ -102,14 +95,14 @@ fn members_are_replaced_by_a_newer_release_one_by_one_under_writes_and_speak_new
         let logs = cluster.members.iter().map(Member::log);
         logs.into_iter().any(|log| log.contains("\"member-not-let-in\"")).then_some(())
     });
-    assert_eq!(status(&cluster.members[0])["members"].as_array().unwrap().len(), 3);
+    assert_eq!(cluster.members[0].status()["members"].as_array().unwrap().len(), 3);
     assert_eq!(fourth.terminate(), Some(0));
     let fourth = launch(STORE, ports, &flags);
     fourth.wait_for("a place", || {
-        (status(&fourth)["members"].as_array().is_some_and(|m| m.len() == 4)).then_some(())
+        (fourth.status()["members"].as_array().is_some_and(|m| m.len() == 4)).then_some(())
     });
     assert_eq!(cluster.members[2].terminate(), Some(0));
     cluster.members[2] = launch(OLDER, cluster.ports[2], &cluster.flags[2]);
     cluster.wait_whole();
-    assert_eq!(status(&cluster.members[2])["protocol"], *PROTOCOLS.end());
+    assert_eq!(cluster.members[2].status()["protocol"], *PROTOCOLS.end());
 }

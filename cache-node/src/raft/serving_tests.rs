@@ -409,8 +409,7 @@ fn a_primary_that_was_given_its_slots_lacks_nothing_and_one_that_was_promoted_ma
 
 #[test]
 fn owners_are_asked_anew_after_a_table_that_came_whole() {
-    let fake = Arc::new(Fake::default());
-    let serving = Serving::new(1, 0, fake.clone());
+    let (fake, serving) = serving(0);
     let mut table = Table::new();
     table.show(&serving);
     table.step(Act::AddOwner(2));

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 use hypercache_core::cluster::{
-    Act, Change, ClusterState, MemberId, Placement, REMOVES_BY_EPOCH, SLOTS, Slot, Step, slot_runs,
+    Act, Change, ClusterState, MemberId, REMOVES_BY_EPOCH, SLOTS, Slot, Step, slot_runs,
 };
 use hypercache_core::keyspace::{Keyspace, Leaving};
 use hypercache_core::replica::{Link, Owner};
@@ -283,12 +283,8 @@ impl Keeper {
 fn shared(table: &ClusterState, me: MemberId, member: MemberId) -> Vec<Shared> {
     let majority = table.replication_factor() / 2 + 1;
     let next = table.next_factors();
-    let steps_aside = |placement: &Placement| {
-        next.as_ref().is_some_and(|next| match placement.is_in_sync(member) {
-            true => next.leave(placement).contains(&member),
-            false => next.bars(placement, member),
-        })
-    };
+    let steps_aside =
+        |placement| next.as_ref().is_some_and(|next| next.keeps_out(placement, member));
     let slot = |slot| {
         let placement = table.assignment.placement(slot)?;
         let is_shared = placement.primary() == Some(me) && placement.owns(member);

@@ -282,20 +282,21 @@ impl Handle {
             if have >= wanted || is_over {
                 // (All of it was in stores that are gone.)
                 let is_gone = have == usize::MAX;
-                let have = if is_gone { self.now(&Written::default()) } else { have };
+                let have = if is_gone { self.now(&Written::default())? } else { have };
                 return Some(written.at_most(have));
             }
             sleep(AGAIN).await;
         }
     }
 
-    /// How many are known to have it by now, without a wait.
-    pub fn now(&self, written: &Written) -> usize {
+    /// How many are known to have it by now, without a wait. `None`: some of it may be lost.
+    pub fn now(&self, written: &Written) -> Option<usize> {
         let (here, elsewhere) = self.split(written);
-        match elsewhere.is_empty() && !self.is_lost(written) {
+        let have = match elsewhere.is_empty() {
             true => written.at_most(self.confirmed_now(&self.asked(&here, written.is_empty()))),
             false => 0,
-        }
+        };
+        (!self.is_lost(written)).then_some(have)
     }
 
     /// As [`Self::confirmed_by`], of what is this member's.

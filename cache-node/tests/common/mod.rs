@@ -147,6 +147,13 @@ impl Member {
         String::from_utf8_lossy(&reply).into_owned()
     }
 
+    /// What it says of the cluster; null: nothing.
+    pub fn status(&self) -> serde_json::Value {
+        let reply = self.http("GET /api/admin/cluster");
+        let body = reply.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        serde_json::from_str(body).unwrap_or(serde_json::Value::Null)
+    }
+
     /// The reply to a request with a JSON body.
     pub fn http_json(&self, request: &str, body: &str) -> String {
         let head = format!(

@@ -50,62 +50,56 @@ fn rounds(net: world::Net, plan: impl Fn(u64, Duration) -> Plan) {
     }
 }
 
-#[test]
-#[ignore = "with an optimised server, in scripts/test"]
-fn stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_are_cut_off() {
-    let name =
-        "stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_are_cut_off";
+/// Runs with so many copies of two stores in memory that have to be linearizable, and a third one that need not.
+fn in_memory(test: &str, copies: u8, faults: &'static [Kind]) {
     let _alone = alone();
-    world::within(name, |net| {
+    world::within(test, |net| {
         rounds(net, |seed, length| Plan {
             seed,
             length,
-            yaml: "stores:\n  \
-                   q: {number: 1, replication_factor: 3, acks: quorum, key_prefixes: ['q:']}\n  \
-                   a: {number: 2, replication_factor: 3, acks: all, key_prefixes: ['a:']}\n  \
-                   o: {number: 3, replication_factor: 2, acks: one, key_prefixes: ['o:']}\n"
-                .into(),
+            yaml: format!(
+                "stores:\n  \
+                 q: {{number: 1, replication_factor: {copies}, acks: quorum, key_prefixes: ['q:']}}\n  \
+                 a: {{number: 2, replication_factor: {copies}, acks: all, key_prefixes: ['a:']}}\n  \
+                 o: {{number: 3, replication_factor: 2, acks: one, key_prefixes: ['o:']}}\n"
+            ),
             strict: &["q:", "a:"],
             loose: "o:",
-            faults: &[
-                Kind::CarefulKill,
-                Kind::Pause,
-                Kind::Minority,
-                Kind::CarefulKill,
-                Kind::OneWay,
-                Kind::Scale,
-                Kind::Copies,
-            ],
+            faults,
         });
     });
 }
 
 #[test]
 #[ignore = "with an optimised server, in scripts/test"]
+fn stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_are_cut_off() {
+    let name =
+        "stores_in_memory_are_linearizable_while_members_die_one_at_a_time_stop_and_are_cut_off";
+    let faults = &[
+        Kind::CarefulKill,
+        Kind::Pause,
+        Kind::Minority,
+        Kind::CarefulKill,
+        Kind::OneWay,
+        Kind::Scale,
+        Kind::Copies,
+    ];
+    in_memory(name, 3, faults);
+}
+
+#[test]
+#[ignore = "with an optimised server, in scripts/test"]
 fn five_copies_in_memory_are_linearizable_while_two_members_die_at_once() {
     let name = "five_copies_in_memory_are_linearizable_while_two_members_die_at_once";
-    let _alone = alone();
-    world::within(name, |net| {
-        rounds(net, |seed, length| Plan {
-            seed,
-            length,
-            yaml: "stores:\n  \
-                   q: {number: 1, replication_factor: 5, acks: quorum, key_prefixes: ['q:']}\n  \
-                   a: {number: 2, replication_factor: 5, acks: all, key_prefixes: ['a:']}\n  \
-                   o: {number: 3, replication_factor: 2, acks: one, key_prefixes: ['o:']}\n"
-                .into(),
-            strict: &["q:", "a:"],
-            loose: "o:",
-            faults: &[
-                Kind::CarefulKillTwo,
-                Kind::Pause,
-                Kind::Copies,
-                Kind::CarefulKillTwo,
-                Kind::Minority,
-                Kind::OneWay,
-            ],
-        });
-    });
+    let faults = &[
+        Kind::CarefulKillTwo,
+        Kind::Pause,
+        Kind::Copies,
+        Kind::CarefulKillTwo,
+        Kind::Minority,
+        Kind::OneWay,
+    ];
+    in_memory(name, 5, faults);
 }
 
 #[test]

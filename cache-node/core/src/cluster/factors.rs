@@ -10,7 +10,6 @@
 //! Factors that fall do so at once, and those that rise after that, by one and only those of the fewest copies: so one
 //! owner at a time begins anew, and the others have what it had.
 
-use super::protocol::FACTORS_WAIT;
 use super::state::EVERY_SLOT;
 use super::{ClusterState, MemberId, Owners, Placement};
 use crate::mutation::{self, Mutation};
@@ -32,8 +31,16 @@ impl NextFactors<'_> {
         placement.aside(self.old, &self.new)
     }
 
+    /// Whether an owner is to leave the in-sync set now, or may not come to it yet.
+    pub fn keeps_out(&self, placement: &Placement, id: MemberId) -> bool {
+        match placement.is_in_sync(id) {
+            true => self.leave(placement).contains(&id),
+            false => self.bars(placement, id),
+        }
+    }
+
     /// Whether an owner that is not in sync may not be so yet.
-    pub fn bars(&self, placement: &Placement, id: MemberId) -> bool {
+    pub(super) fn bars(&self, placement: &Placement, id: MemberId) -> bool {
         self.aside(&placement.with_in_sync(id, true)).contains(&id)
     }
 
@@ -51,14 +58,20 @@ impl NextFactors<'_> {
 impl ClusterState {
     /// The policy that is asked for, of a store whose factor in force may be another one yet.
     pub fn asked_for(&self, store: &StorePolicy) -> StorePolicy {
-        let coming = self.coming.get(&store.number).copied();
-        let replication_factor = coming.unwrap_or(store.replication_factor);
-        StorePolicy { replication_factor, ..store.clone() }
+        StorePolicy { replication_factor: self.factor_asked_for(store), ..store.clone() }
+    }
+
+    fn factor_asked_for(&self, store: &StorePolicy) -> u8 {
+        self.coming.get(&store.number).copied().unwrap_or(store.replication_factor)
     }
 
     /// What the factors that are asked for wait for; `None`: they are in force.
     pub fn next_factors(&self) -> Option<NextFactors<'_>> {
-        let wanted = |store: &StorePolicy| self.asked_for(store).replication_factor;
+        // It is asked with every change of the table.
+        if self.coming.is_empty() {
+            return None;
+        }
+        let wanted = |store: &StorePolicy| self.factor_asked_for(store);
         let falls = |store: &StorePolicy| wanted(store) < store.replication_factor;
         let rises = |store: &&StorePolicy| wanted(store) > store.replication_factor;
         let fewest = self.stores.iter().filter(rises).map(|store| store.replication_factor).min();
@@ -127,11 +140,6 @@ impl ClusterState {
     pub(super) fn hold(&mut self, before: &[StorePolicy]) {
         let (epoch, stores) = (self.epoch + 1, &self.stores);
         self.assignment.update(&EVERY_SLOT, |slot| slot.with_stores(before, stores, epoch));
-    }
-
-    /// Whether factors wait for who has to step aside. Before all members know how, they come into force at once.
-    pub(super) fn factors_wait(&self) -> bool {
-        self.speaks(FACTORS_WAIT)
     }
 }
 

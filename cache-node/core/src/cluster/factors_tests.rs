@@ -1,5 +1,7 @@
 use super::super::state::tests::{cluster, member};
-use super::super::{Act, Assignment, Change, PROTOCOLS, SLOTS, Slot, Step, slot_runs, target};
+use super::super::{
+    Act, Assignment, Change, FACTORS_WAIT, PROTOCOLS, SLOTS, Slot, Step, slot_runs, target,
+};
 use crate::store::StorePolicy;
 use std::collections::BTreeMap;
 

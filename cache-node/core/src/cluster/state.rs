@@ -1,6 +1,6 @@
 //! The cluster's table: what Raft holds, and the only way it changes.
 
-use super::protocol::LOOKS_AT_STORES;
+use super::protocol::{FACTORS_WAIT, LOOKS_AT_STORES};
 use super::{
     Assignment, Member, MemberId, PROTOCOLS, Placement, Protocol, SLOTS, Steer, Steering, Step,
     step::Around,
@@ -290,12 +290,14 @@ impl ClusterState {
             Change::SetDesired { desired, drop } => self.set_desired(desired, drop)?,
             _ => {}
         }
-        if self.factors_wait() {
+        // Before all members know how to wait, factors come into force at once.
+        let factors_wait = self.speaks(FACTORS_WAIT);
+        if factors_wait {
             self.postpone(&before);
         }
         // Before that nobody looked at stores that come and go.
         let changes = matches!(change, Change::ChangeStore(_) | Change::SetDesired { .. });
-        if self.factors_wait() || changes && self.speaks(LOOKS_AT_STORES) {
+        if factors_wait || changes && self.speaks(LOOKS_AT_STORES) {
             self.hold(&before);
         }
         Ok(())

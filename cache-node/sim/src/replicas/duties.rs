@@ -82,9 +82,10 @@ impl Process {
                 let ask = Body::AskPosition { version };
                 Wants::Send(self.message(index, (other, incarnation), ask))
             }
-            None if !is_in_sync && version.barred[index].contains(&other) => Wants::Nothing,
-            None if is_in_sync && version.leave[index].contains(&other) => {
-                self.drop_owner(index, other, false);
+            None if version.kept_out[index].contains(&other) => {
+                if is_in_sync {
+                    self.drop_owner(index, other, false);
+                }
                 Wants::Nothing
             }
             None if !is_in_sync => {

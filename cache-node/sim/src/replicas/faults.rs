@@ -128,17 +128,12 @@ impl World {
     /// Whether a slot's primary takes an owner for one that has everything, and it gave that up: it may be in sync by the
     /// primary's word before that is noticed.
     fn is_mistaken(&self, index: usize) -> bool {
-        let slot = SLOTS[index].0;
         let placement = &self.table.latest().placements[index];
         let Some(primary) = placement.primary().and_then(|id| self.processes.get(&id)) else {
             return false;
         };
-        let is_whole = |member: &MemberId| {
-            let link = primary.link(*member);
-            let owner = primary.space.feed().look(slot, |feed| feed.owner(&link));
-            owner.flatten().is_some_and(|owner| owner.is_whole)
-        };
-        placement.replicas().iter().any(|id| is_whole(id) && !self.counts(*id, index))
+        let mut others = placement.replicas().iter();
+        others.any(|id| primary.takes_for_whole(index, *id) && !self.counts(*id, index))
     }
 
     /// Whether what a member has of a slot counts.

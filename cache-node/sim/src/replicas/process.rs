@@ -114,6 +114,13 @@ impl Process {
         matches!(self.space.feed().role(SLOTS[index].0), Role::Primary { .. })
     }
 
+    /// Whether it takes another owner of a slot for one that has everything.
+    pub fn takes_for_whole(&self, index: usize, other: MemberId) -> bool {
+        let link = self.link(other);
+        let owner = self.space.feed().look(SLOTS[index].0, |feed| feed.owner(&link));
+        owner.flatten().is_some_and(|owner| owner.is_whole)
+    }
+
     /// Whether it serves a slot.
     pub fn serves(&self, index: usize) -> bool {
         self.space.is_serving(SLOTS[index].0)
@@ -151,19 +158,18 @@ impl Process {
     ) -> Result<(), String> {
         let id = self.id;
         let before = before.and_then(|before| versions.get(before));
-        if let Some(version) = versions.get(number) {
-            let dropped = self.see(number, version, before);
-            let counts_on_it = |index: &usize| {
-                versions.last().is_some_and(|latest| {
-                    latest.incarnations.get(&id) == Some(&self.incarnation)
-                        && latest.placements[*index].is_in_sync(id)
-                })
-            };
-            if let Some(index) = dropped.into_iter().find(counts_on_it) {
-                return Err(format!("{id} drops slot {index}, in which it is in sync"));
-            }
+        let Some(version) = versions.get(number) else { return Ok(()) };
+        let dropped = self.see(number, version, before);
+        let counts_on_it = |index: &usize| {
+            versions.last().is_some_and(|latest| {
+                latest.incarnations.get(&id) == Some(&self.incarnation)
+                    && latest.placements[*index].is_in_sync(id)
+            })
+        };
+        match dropped.into_iter().find(counts_on_it) {
+            Some(index) => Err(format!("{id} drops slot {index}, in which it is in sync")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Sees a version of the table, and what was before. The slots of which it drops what it holds.

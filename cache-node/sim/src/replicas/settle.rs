@@ -125,15 +125,9 @@ impl World {
             if placement.in_sync.len() != placement.owners.len() {
                 return Some(format!("slot {index}: {placement:?}"));
             }
-            let is_whole = |process: &Process, other: &MemberId| {
-                let link = process.link(*other);
-                let owner = process.space.feed().look(SLOTS[index].0, |feed| feed.owner(&link));
-                owner.flatten().is_some_and(|owner| owner.is_whole)
-            };
-            let lacks = placement
-                .replicas()
-                .iter()
-                .find(|other| !primary.is_some_and(|process| is_whole(process, other)));
+            let is_whole =
+                |other: MemberId| primary.is_some_and(|it| it.takes_for_whole(index, other));
+            let lacks = placement.replicas().iter().find(|other| !is_whole(**other));
             if let Some(other) = lacks {
                 return Some(format!("slot {index}: {other} is not attached"));
             }

@@ -22,10 +22,8 @@ pub struct Version {
     pub stores: Vec<StorePolicy>,
     /// What all members speak.
     pub protocol: Protocol,
-    /// Of each of the used slots, who is to leave the in-sync set for factors that are on their way.
-    pub leave: Vec<Owners>,
-    /// Which owners may not be in sync for the same reason.
-    pub barred: Vec<Owners>,
+    /// Of each of the used slots, who is to leave the in-sync set, or may not come to it, for factors that are on their way.
+    pub kept_out: Vec<Owners>,
 }
 
 /// See the module.
@@ -95,16 +93,13 @@ impl Table {
         let stores = self.state.stores.clone();
         let protocol = self.state.protocol();
         let next = self.state.next_factors();
-        let of = |placement: &Placement| {
-            next.as_ref().map_or_else(Owners::new, |it| it.leave(placement))
+        let kept_out = |placement: &Placement| {
+            let is_kept =
+                |id: &MemberId| next.as_ref().is_some_and(|next| next.keeps_out(placement, *id));
+            placement.owners.iter().copied().filter(is_kept).collect()
         };
-        let leave = placements.iter().map(of).collect();
-        let bars = |placement: &Placement| {
-            let bars = |id: &MemberId| next.as_ref().is_some_and(|it| it.bars(placement, *id));
-            placement.owners.iter().copied().filter(bars).collect()
-        };
-        let barred = placements.iter().map(bars).collect();
-        self.versions.push(Version { placements, incarnations, stores, protocol, leave, barred });
+        let kept_out = placements.iter().map(kept_out).collect();
+        self.versions.push(Version { placements, incarnations, stores, protocol, kept_out });
     }
 }
 

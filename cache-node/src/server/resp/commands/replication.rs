@@ -62,8 +62,7 @@ pub(in crate::server::resp) async fn wait(
                 out.error(text);
                 return Waited::TooFew;
             }
-            let have = shared.replicas.now(&written);
-            (!shared.replicas.is_lost(&written)).then_some(have)
+            shared.replicas.now(&written)
         }
     };
     out.integer(i64::try_from(have.unwrap_or(0)).unwrap_or(i64::MAX));
@@ -79,7 +78,7 @@ pub(super) fn wait_now(context: &Context<'_>, args: &[&[u8]], out: &mut Writer<'
     match wanted(args) {
         Ok((replicas, _)) => {
             let written = context.session.written.where_wanted(replicas);
-            let have = context.shared.replicas.now(&written);
+            let have = context.shared.replicas.now(&written).unwrap_or(0);
             out.integer(i64::try_from(have).unwrap_or(i64::MAX));
         }
         Err(text) => out.error(text),
