@@ -101,7 +101,7 @@ fn while_it_loads_a_member_has_the_right_values_or_says_loading_and_is_not_ready
                 }
             };
             // Before that the member does not even know what its cluster is.
-            let begins = reply.starts_with("-CLUSTERDOWN") || reply.starts_with("-EXECABORT");
+            let begins = reply.contains("-CLUSTERDOWN ") || reply.starts_with("-EXECABORT");
             if reply.contains("-LOADING ") || begins {
                 assert!(!is_ready, "ready, and {reply}");
                 loading += u64::from(!begins);

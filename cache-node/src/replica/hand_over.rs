@@ -104,7 +104,11 @@ impl Context {
             if is_last {
                 break;
             }
-            sleep(LOOK).await;
+            tokio::select! {
+                // At once, and not when a timer has gone off: nobody serves these slots meanwhile.
+                _ = link.until_confirmed(ticket), if !link.has_confirmed(ticket) => {}
+                () = sleep(LOOK) => {}
+            }
         }
         let state = self.serving.state();
         let owner = |slot: &Slot| state.assignment.primary(*slot);

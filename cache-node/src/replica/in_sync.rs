@@ -11,7 +11,7 @@ use hypercache_core::cluster::{
 };
 use hypercache_core::keyspace::{Keyspace, Leaving};
 use hypercache_core::replica::{Link, Owner};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Context;
 use super::handle::LinkState;
@@ -259,10 +259,7 @@ impl Keeper {
         }
         // Each waits for it from now on. What was written before is in no later cycle.
         let ticket = self.link.ticket();
-        let until = Instant::now() + CONFIRMS;
-        while !self.link.has_confirmed(ticket) && Instant::now() < until {
-            sleep(LOOK).await;
-        }
+        let _ = timeout(CONFIRMS, self.link.until_confirmed(ticket)).await;
         let keyspace = &self.context.keyspace;
         let has_all = opened.iter().all(|slot| keyspace.has(*slot, &self.link, ticket))
             && self.state.incarnation.load(Acquire) == incarnation;

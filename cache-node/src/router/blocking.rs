@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::blocked::{self, Answered};
 use super::place::{Place, place};
+use super::attempts::LONGEST;
 use super::{
     CROSS_SLOT, Caller, ForwardError, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, has_heir,
     is_cut_off, lacks_replicas, lost, traced,
@@ -27,9 +28,6 @@ use crate::clock::now_ms;
 use crate::peer;
 use crate::raft::Lease;
 use crate::telemetry::trace;
-
-/// Between two attempts, where nothing says that the table changed.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Redis's words for a wait that ends because its keys are elsewhere now.
 const UNBLOCKED: &str =
@@ -203,11 +201,10 @@ impl Router {
         let until = timeout_ms.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
         let mut stop = Stop { unblocked: Box::pin(unblocked), until };
         let call = Call { spec, store: caller.store, protocol: caller.protocol, args };
-        let mut changed = self.0.cluster.changed();
         let (mut ticket, mut waited) = (None, false);
-        // By when somebody has to serve the slot.
-        let mut deadline = self.deadline();
-        let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
+        // By their deadline somebody has to serve the slot.
+        let mut attempts = self.attempts();
+        let replicas_by = attempts.deadline().min(Instant::now() + REPLICAS_WAIT);
         let stopped = loop {
             let lease = self.lease();
             let view = self.0.cluster.view();
@@ -225,7 +222,7 @@ impl Router {
                         call,
                         &mut ticket,
                         &mut stop,
-                        &mut changed,
+                        attempts.changed(),
                         out,
                     )
                     .await
@@ -239,7 +236,7 @@ impl Router {
                         caller.order,
                         call,
                         &mut stop,
-                        &mut changed,
+                        attempts.changed(),
                         out,
                     );
                     trace::within(span.as_ref(), there).await
@@ -255,27 +252,23 @@ impl Router {
                 Attempt::Done => return,
                 Attempt::Stopped(stopped) => break stopped,
                 Attempt::Anew => {
-                    (deadline, waited) = (self.deadline(), true);
+                    attempts.renew(self.deadline());
+                    waited = true;
                     continue;
                 }
                 Attempt::Later(waits_for) => waits_for,
             };
-            if began.elapsed() > PAUSE {
+            if began.elapsed() > LONGEST {
                 // It has waited there: this is not one outage with what was before.
-                (deadline, waited) = (self.deadline(), true);
+                attempts.renew(self.deadline());
+                waited = true;
                 continue;
-            }
-            let pause = Instant::now() + PAUSE;
-            if pause >= deadline {
-                let text = format!(
-                    "CLUSTERDOWN Hash slot not served within {:?}: {waits_for}",
-                    self.0.request_timeout
-                );
-                return Writer::new(out, caller.protocol).error(&text);
             }
             tokio::select! {
                 stopped = stop.wait() => break stopped,
-                _ = tokio::time::timeout_at(pause, changed.changed()) => {}
+                paused = attempts.pause(&waits_for) => if let Err(text) = paused {
+                    return Writer::new(out, caller.protocol).error(&text);
+                }
             }
         };
         let writer = &mut Writer::new(out, caller.protocol);

@@ -5,6 +5,7 @@
 //! several members hold is split by [`scatter`] and merged. A slot that is on the move is
 //! waited for, within the request's deadline.
 
+mod attempts;
 mod batch;
 mod blocked;
 mod blocking;
@@ -358,7 +359,7 @@ impl Router {
         out: &mut Vec<u8>,
     ) {
         let Caller { store, protocol, order, client } = caller;
-        let mut changed = self.0.cluster.changed();
+        let mut attempts = self.attempts_until(deadline);
         let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
         loop {
             if spec.may_write() {
@@ -468,17 +469,9 @@ impl Router {
                     }
                 }
             };
-            // A table that changes, or a moment later for what no table shows.
-            let pause = Instant::now() + Duration::from_millis(20);
-            if pause >= deadline {
-                let text = format!(
-                    "CLUSTERDOWN Hash slot not served within {:?}: {waits_for}",
-                    self.0.request_timeout
-                );
-                Writer::new(out, protocol).error(&text);
-                return;
+            if let Err(text) = attempts.pause(&waits_for).await {
+                return Writer::new(out, protocol).error(&text);
             }
-            let _ = tokio::time::timeout_at(pause, changed.changed()).await;
         }
     }
 

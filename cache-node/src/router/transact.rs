@@ -1,7 +1,5 @@
 //! Transactions to the member that holds their slots, and watches to those that hold their keys.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use hypercache_core::cluster::{MemberId, Slot, View, slot_of};
 use hypercache_core::command::{NO_REPLICAS, Spec, Step, Transacted};
@@ -10,6 +8,7 @@ use hypercache_core::store::StoreNumber;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use super::attempts::Attempts;
 use super::envelope::{self, Watched};
 use super::place::{Owners, Place, place_whole};
 use super::wire::{self, Status};
@@ -19,9 +18,6 @@ use super::{
 use crate::clock::now_ms;
 use crate::peer;
 use crate::telemetry::trace;
-
-/// Between two attempts, where nothing says that the table changed.
-const PAUSE: Duration = Duration::from_millis(20);
 
 impl Router {
     /// Runs commands as one, on whichever member holds all their slots, if no watched key changed:
@@ -65,7 +61,7 @@ impl Router {
             return Ok((Transacted::Done, Vec::new()));
         }
         let mut request: Option<Bytes> = None;
-        let mut changed = self.0.cluster.changed();
+        let mut attempts = self.attempts_until(deadline);
         let replicas_by = deadline.min(Instant::now() + REPLICAS_WAIT);
         loop {
             let lease = self.lease();
@@ -141,7 +137,7 @@ impl Router {
                     "its slot is not served at the moment".into()
                 }
             };
-            self.pause(deadline, &mut changed, &waits_for).await?;
+            attempts.pause(&waits_for).await?;
         }
     }
 
@@ -164,21 +160,21 @@ impl Router {
         Ok(place_whole(view, slots(watched, steps)))
     }
 
-    /// Waits for a table that changes, or a moment for what no table shows.
-    async fn pause(
-        &self,
-        deadline: Instant,
-        changed: &mut tokio::sync::watch::Receiver<u64>,
-        waits_for: &str,
-    ) -> Result<(), String> {
-        let until = Instant::now() + PAUSE;
-        if until >= deadline {
-            return Err(format!(
-                "CLUSTERDOWN Hash slot not served within {:?}: {waits_for}",
-                self.0.request_timeout
-            ));
+    /// Waits until this member reaches a majority of the voters, as long as that may come soon.
+    ///
+    /// # Errors
+    /// That it reaches none: a reply for the client.
+    pub async fn quorum(&self) -> Result<(), String> {
+        self.quorum_until(&mut self.attempts()).await
+    }
+
+    async fn quorum_until(&self, attempts: &mut Attempts) -> Result<(), String> {
+        while is_cut_off(&self.0.cluster.view()) {
+            if !self.waits_for_quorum() {
+                return Err(NO_QUORUM.into());
+            }
+            attempts.pause(NO_MAJORITY).await?;
         }
-        let _ = tokio::time::timeout_at(until, changed.changed()).await;
         Ok(())
     }
 
@@ -193,7 +189,7 @@ impl Router {
         keys: &[&[u8]],
     ) -> Result<Vec<Watched>, String> {
         let mut watched = Vec::with_capacity(keys.len());
-        match self.watch_until(self.deadline(), order, store, keys, &mut watched).await {
+        match self.watch_until(self.attempts(), order, store, keys, &mut watched).await {
             Ok(()) => Ok(watched),
             Err(text) => {
                 self.forget(order, watched);
@@ -204,23 +200,16 @@ impl Router {
 
     async fn watch_until(
         &self,
-        deadline: Instant,
+        mut attempts: Attempts,
         order: u64,
         store: StoreNumber,
         keys: &[&[u8]],
         watched: &mut Vec<Watched>,
     ) -> Result<(), String> {
-        let mut left: Vec<&[u8]> = keys.to_vec();
-        let mut changed = self.0.cluster.changed();
+        let (deadline, mut left) = (attempts.deadline(), keys.to_vec());
         loop {
+            self.quorum_until(&mut attempts).await?;
             let view = self.0.cluster.view();
-            if is_cut_off(&view) {
-                if !self.waits_for_quorum() {
-                    return Err(NO_QUORUM.into());
-                }
-                self.pause(deadline, &mut changed, NO_MAJORITY).await?;
-                continue;
-            }
             let (mut again, mut waits_for) = (Vec::new(), String::new());
             for (owner, keys) in by_owner(|slot| view.owner(slot), &left) {
                 let tokens = match owner {
@@ -250,7 +239,7 @@ impl Router {
             // Those that this member began to watch before it met a slot that it does not serve.
             again.retain(|key| !watched.iter().any(|watch| *watch.key == **key));
             left = again;
-            self.pause(deadline, &mut changed, &waits_for).await?;
+            attempts.pause(&waits_for).await?;
         }
     }
 

@@ -6,7 +6,7 @@
 //! slot has to be attached anew. Cycles are numbered on through all sessions.
 
 use crate::cluster::{MemberId, Slot};
-use crate::log::{Batch, Frame, Journal, Sequence, Ticket};
+use crate::log::{Batch, Frame, Journal, Sequence, Ticket, UntilDurable};
 use crate::store::StoreNumber;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -215,6 +215,11 @@ impl Link {
     #[inline]
     pub fn has_confirmed(&self, ticket: Ticket) -> bool {
         self.journal.has_ended(ticket)
+    }
+
+    /// Waits until the peer has confirmed a cycle, which goes at once, whatever is in it.
+    pub fn until_confirmed(&self, ticket: Ticket) -> UntilDurable<'_> {
+        self.journal.until_durable(ticket)
     }
 
     pub(super) fn journal(&self) -> &Journal {

@@ -125,7 +125,16 @@ pub(super) async fn exec(
     }
     let Ended { queue, count, watched, .. } = ended;
     let (queued, steps) = plan(shared, session, &queue, count, watched.is_empty());
-    let replies = match shared.router.transact(caller, exec, watched, &steps).await {
+    // As a whole or not at all, also where its commands run one by one.
+    let has_quorum = match queued.iter().any(Queued::runs_on_all) {
+        true => shared.router.quorum().await,
+        false => Ok(()),
+    };
+    let transacted = match has_quorum {
+        Ok(()) => shared.router.transact(caller, exec, watched, &steps).await,
+        Err(text) => Err(text),
+    };
+    let replies = match transacted {
         Ok((Transacted::Done, replies)) => replies,
         undone => {
             let writer = &mut Writer::new(out, before);
@@ -225,6 +234,11 @@ fn chosen(
 }
 
 impl Queued<'_> {
+    /// Whether it is over all keys and runs on all members.
+    fn runs_on_all(&self) -> bool {
+        self.turn == Turn::After && !matches!(self.spec.run, Run::Shell(_))
+    }
+
     /// Tells the audit what came of it.
     fn note(&self, session: &Session, reply: &[u8]) {
         audit::note(&session.client, self.spec, &self.args, reply);
