@@ -17,9 +17,9 @@ use hypercache_core::keyspace::{Ended, Keyspace, Wait};
 use hypercache_core::resp::Writer;
 use tokio::time::Instant;
 
+use super::attempts::LONGEST;
 use super::blocked::{self, Answered};
 use super::place::{Place, place};
-use super::attempts::LONGEST;
 use super::{
     CROSS_SLOT, Caller, ForwardError, NO_MAJORITY, NO_QUORUM, REPLICAS_WAIT, Router, has_heir,
     is_cut_off, lacks_replicas, lost, traced,
