@@ -21,6 +21,9 @@ use crate::clock::now_ms;
 const LOOK: Duration = Duration::from_millis(250);
 /// Between two tries of a snapshot that failed, in milliseconds.
 const AGAIN_MS: u64 = 1_000;
+/// So long a snapshot is taken until others have their turn: who serves clients comes first. (On a machine that is busy each
+/// turn takes some milliseconds.)
+const TURN: Duration = Duration::from_micros(500);
 /// How long the log may take until all is on the disk that is in a snapshot.
 const LOG_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -99,7 +102,9 @@ impl Keeper {
             let next = self.shared.wanted.lock().begin();
             let Some((taking, asked)) = next else { return };
             let began = Instant::now();
-            let taken = take(&self.shared, taking.store);
+            // A store's first one may have what the log has not.
+            let at_end = if taking.purpose.save { AtEnd::Finish } else { AtEnd::Abandon };
+            let taken = take(&self.shared, taking.store, at_end);
             if taking.purpose.rewrite {
                 let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 let ended = RewriteStats { ok: taken.is_ok(), took_ms };
@@ -125,7 +130,7 @@ impl Keeper {
             let was_logged = is_in_log(&self.shared, policy.number);
             policy.durability.mode.is_logged() || was_logged
         }) {
-            all &= take(&self.shared, policy.number).is_ok();
+            all &= take(&self.shared, policy.number, AtEnd::Finish).is_ok();
         }
         if all {
             self.shared.standing.regain(lost);
@@ -141,8 +146,17 @@ fn is_in_log(shared: &Shared, store: StoreNumber) -> bool {
     shared.catalog.lock().content().is_in_log(store)
 }
 
+/// What becomes of a snapshot while the member stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtEnd {
+    /// It may have what is nowhere else on the disk.
+    Finish,
+    /// The log has what is in it.
+    Abandon,
+}
+
 /// Takes a snapshot of a store, and notes what came of it.
-pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
+pub fn take(shared: &Shared, store: StoreNumber, at_end: AtEnd) -> Taken {
     let Some(policy) = shared.kept().into_iter().find(|policy| policy.number == store) else {
         return Err("there is no such store, or nothing of it is kept".into());
     };
@@ -154,7 +168,7 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
         (account.log_bytes, account.tried_ms)
     };
     let lost = shared.standing.lost.load(Acquire);
-    let taken = write(shared, &policy, lost);
+    let taken = write(shared, &policy, lost, at_end);
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     let mut accounts = shared.accounts.lock();
     let account = accounts.entry(store).or_default();
@@ -186,6 +200,16 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
             }
             Ok(taken)
         }
+        Err(error) if at_end == AtEnd::Abandon && shared.is_ending.load(Acquire) => {
+            drop(accounts);
+            tracing::info!(
+                action = "snapshot-abandoned",
+                store = policy.name,
+                %error,
+                "a snapshot was not finished, as the member stops"
+            );
+            Err(error.to_string())
+        }
         Err(error) => {
             account.errors += 1;
             let reason = error.to_string();
@@ -205,7 +229,12 @@ pub fn take(shared: &Shared, store: StoreNumber) -> Taken {
 }
 
 /// Writes the file; `lost` is what was lost of the log when it was begun.
-fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<SnapshotStats> {
+fn write(
+    shared: &Shared,
+    policy: &StorePolicy,
+    lost: u64,
+    at_end: AtEnd,
+) -> io::Result<SnapshotStats> {
     let (keyspace, journal) = (&shared.keyspace, shared.journal());
     let files = &shared.layout.files;
     let first_sequence = {
@@ -221,10 +250,15 @@ fn write(shared: &Shared, policy: &StorePolicy, lost: u64) -> io::Result<Snapsho
     };
     let written = (|| {
         let mut draft = Draft::begin(files, &header, policy.durability.compression)?;
+        let mut turn = Instant::now();
         let taken = keyspace.take_store(policy.number, &mut draft, || {
-            // Who serves clients comes first.
-            thread::yield_now();
-            (!shared.stop.load(Acquire)).then(now_ms)
+            let is_ending = shared.is_ending.load(Acquire);
+            if !is_ending && turn.elapsed() >= TURN {
+                thread::yield_now();
+                turn = Instant::now();
+            }
+            let goes_on = !is_ending || at_end == AtEnd::Finish;
+            (goes_on && !shared.stop.load(Acquire)).then(now_ms)
         });
         taken.map_err(|error| match error {
             Untaken::File(error) => error,

@@ -205,7 +205,7 @@ impl Running {
                 let grown = shared.accounts.lock().get(&policy.number).map_or(0, account);
                 if mode.has_snapshots() && shared::may_have_changed(mode, grown) {
                     // Its errors are logged; the log, if there is one, has it all.
-                    let _ = keeper::take(&shared, policy.number);
+                    let _ = keeper::take(&shared, policy.number, keeper::AtEnd::Finish);
                 }
             }
         }
