@@ -109,6 +109,13 @@ fn a_member_without_a_majority_says_clusterdown_and_is_not_ready() {
     wait_for("not ready", || {
         cluster.members[0].http("GET /readyz").starts_with("HTTP/1.1 503").then_some(())
     });
+    // A transaction is refused as a whole, also where its commands would run one by one.
+    for command in [&[&b"DBSIZE"[..]][..], &[b"GET", b"k"]] {
+        assert_eq!(raw.ask(&[b"MULTI"]), b"+OK\r\n");
+        assert_eq!(raw.ask(command), b"+QUEUED\r\n");
+        let reply = raw.ask(&[b"EXEC"]);
+        assert!(reply.starts_with(b"-CLUSTERDOWN "), "{}", reply.escape_ascii());
+    }
     // L25: they come back, find each other, and go on.
     for i in 1..3 {
         cluster.members[i] = launch("", cluster.ports[i], &cluster.flags[i]);
