@@ -21,9 +21,9 @@ use crate::clock::now_ms;
 const LOOK: Duration = Duration::from_millis(250);
 /// Between two tries of a snapshot that failed, in milliseconds.
 const AGAIN_MS: u64 = 1_000;
-/// So long a snapshot is taken until others have their turn: who serves clients comes first. (On a machine that is busy each
-/// turn takes some milliseconds.)
-const TURN: Duration = Duration::from_micros(500);
+/// Who serves clients comes first, but a snapshot has this part of the time at least: it goes on for so much of the time for
+/// which it gave way. (On a machine that is busy that is some milliseconds each time.)
+const LEAST_PART: u32 = 10;
 /// How long the log may take until all is on the disk that is in a snapshot.
 const LOG_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -250,12 +250,13 @@ fn write(
     };
     let written = (|| {
         let mut draft = Draft::begin(files, &header, policy.durability.compression)?;
-        let mut turn = Instant::now();
+        let mut goes_on_until = Instant::now();
         let taken = keyspace.take_store(policy.number, &mut draft, || {
             let is_ending = shared.is_ending.load(Acquire);
-            if !is_ending && turn.elapsed() >= TURN {
+            let gives_way = Instant::now();
+            if !is_ending && gives_way >= goes_on_until {
                 thread::yield_now();
-                turn = Instant::now();
+                goes_on_until = Instant::now() + gives_way.elapsed() / LEAST_PART;
             }
             let goes_on = !is_ending || at_end == AtEnd::Finish;
             (goes_on && !shared.stop.load(Acquire)).then(now_ms)
