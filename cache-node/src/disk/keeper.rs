@@ -200,7 +200,7 @@ pub fn take(shared: &Shared, store: StoreNumber, at_end: AtEnd) -> Taken {
             }
             Ok(taken)
         }
-        Err(error) if at_end == AtEnd::Abandon && shared.is_ending.load(Acquire) => {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             drop(accounts);
             tracing::info!(
                 action = "snapshot-abandoned",
@@ -263,7 +263,7 @@ fn write(
         });
         taken.map_err(|error| match error {
             Untaken::File(error) => error,
-            Untaken::Stopped => io::Error::other(error),
+            Untaken::Stopped => io::Error::new(io::ErrorKind::Interrupted, error),
         })?;
         let last = journal.last_sequence();
         let finished = draft.finish(last, now_ms())?;

@@ -1,5 +1,7 @@
 //! Transactions to the member that holds their slots, and watches to those that hold their keys.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hypercache_core::cluster::{MemberId, Slot, View, slot_of};
 use hypercache_core::command::{NO_REPLICAS, Spec, Step, Transacted};
@@ -165,17 +167,21 @@ impl Router {
     /// # Errors
     /// That it reaches none: a reply for the client.
     pub async fn quorum(&self) -> Result<(), String> {
-        self.quorum_until(&mut self.attempts()).await
+        self.quorum_until(&mut self.attempts()).await.map(drop)
     }
 
-    async fn quorum_until(&self, attempts: &mut Attempts) -> Result<(), String> {
-        while is_cut_off(&self.0.cluster.view()) {
+    /// The view in which it does.
+    async fn quorum_until(&self, attempts: &mut Attempts) -> Result<Arc<View>, String> {
+        loop {
+            let view = self.0.cluster.view();
+            if !is_cut_off(&view) {
+                return Ok(view);
+            }
             if !self.waits_for_quorum() {
                 return Err(NO_QUORUM.into());
             }
             attempts.pause(NO_MAJORITY).await?;
         }
-        Ok(())
     }
 
     /// Watches keys, wherever they are.
@@ -208,8 +214,7 @@ impl Router {
     ) -> Result<(), String> {
         let (deadline, mut left) = (attempts.deadline(), keys.to_vec());
         loop {
-            self.quorum_until(&mut attempts).await?;
-            let view = self.0.cluster.view();
+            let view = self.quorum_until(&mut attempts).await?;
             let (mut again, mut waits_for) = (Vec::new(), String::new());
             for (owner, keys) in by_owner(|slot| view.owner(slot), &left) {
                 let tokens = match owner {

@@ -126,13 +126,9 @@ pub(super) async fn exec(
     let Ended { queue, count, watched, .. } = ended;
     let (queued, steps) = plan(shared, session, &queue, count, watched.is_empty());
     // As a whole or not at all, also where its commands run one by one.
-    let has_quorum = match queued.iter().any(Queued::runs_on_all) {
-        true => shared.router.quorum().await,
-        false => Ok(()),
-    };
-    let transacted = match has_quorum {
-        Ok(()) => shared.router.transact(caller, exec, watched, &steps).await,
-        Err(text) => Err(text),
+    let transacted = match queued.iter().any(Queued::runs_on_all) {
+        true => shared.router.quorum().await.map(|()| (Transacted::Done, Vec::new())),
+        false => shared.router.transact(caller, exec, watched, &steps).await,
     };
     let replies = match transacted {
         Ok((Transacted::Done, replies)) => replies,
